@@ -51,6 +51,13 @@ class StateVisitor {
                     std::size_t count, const std::function<void*(std::size_t)>& resize) = 0;
 };
 
+/// A named part of a machine's state, as saved.
+struct Section {
+  std::string name;
+  Bytes bytes;
+  bool operator==(const Section&) const = default;
+};
+
 /// Collects fields into section bytes.
 class StateSaver final : public StateVisitor {
  public:

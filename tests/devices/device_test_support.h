@@ -1,0 +1,151 @@
+// Owns what the device tests share: a settable clock, recording sinks, and the
+// round-trip check that every device must pass.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/state.h"
+#include "vmm/devices/byte_sink.h"
+#include "vmm/devices/device.h"
+
+namespace chronovisor::test {
+
+class ManualClock final : public Clock {
+ public:
+  [[nodiscard]] VirtualTime now() const override { return {ns}; }
+  std::uint64_t ns = 0;
+};
+
+/// Remembers every change of every line, in order.
+class RecordingLines final : public InterruptSink {
+ public:
+  void set_line(unsigned line, bool level) override {
+    events.push_back(line * 2 + (level ? 1 : 0));
+    if (level) ++rises;
+    this->level = level;
+  }
+  std::vector<std::uint64_t> events;
+  unsigned rises = 0;
+  bool level = false;
+};
+
+class RecordingBytes final : public ByteSink {
+ public:
+  void write_byte(std::uint8_t byte) override { text.push_back(static_cast<char>(byte)); }
+  std::string text;
+};
+
+inline Bytes save(Device& device) {
+  StateSaver saver;
+  device.visit_state(saver);
+  return saver.take();
+}
+
+inline void load(Device& device, const Bytes& bytes) {
+  StateLoader loader(bytes, device.name());
+  device.visit_state(loader);
+  loader.finish();
+}
+
+/// Advances clock and device to `ns`, stopping at every deadline on the way.
+inline void run_to(ManualClock& clock, Device& device, std::uint64_t ns) {
+  while (device.next_deadline_ns() <= ns) {
+    clock.ns = std::max(clock.ns, device.next_deadline_ns());
+    device.advance({clock.ns});
+  }
+  clock.ns = ns;
+  device.advance({ns});
+}
+
+using Random = std::mt19937_64;
+
+inline std::uint64_t below(Random& random, std::uint64_t limit) { return random() % limit; }
+
+/// A device with its own clock and recorders. `step` does one random thing to it
+/// and returns what the guest could see of it.
+struct Bench {
+  virtual ~Bench() = default;
+  virtual Device& device() = 0;
+  virtual std::uint64_t step(Random& random) = 0;
+  ManualClock clock;
+  RecordingLines lines;
+  RecordingBytes output;
+};
+
+/// Random histories: the state survives a round trip into a fresh device, both
+/// then behave and end alike, and every field was at some time other than in a
+/// fresh device (so that a field nobody exercises is noticed).
+template <class MakeBench>
+void check_round_trip(MakeBench make, std::set<std::string> constant_fields = {},
+                      unsigned histories = 300) {
+  std::set<std::string> changed = std::move(constant_fields);
+  const Bytes fresh = save(make()->device());
+  for (unsigned seed = 1; seed <= histories; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    std::unique_ptr<Bench> first = make();
+    const std::uint64_t steps = 1 + below(random, 120);
+    for (std::uint64_t i = 0; i < steps; ++i) {
+      (void)first->step(random);
+      for (const FieldDifference& difference :
+           compare_sections(fresh, save(first->device()), first->device().name())) {
+        changed.insert(difference.field);
+      }
+    }
+
+    const Bytes saved = save(first->device());
+    std::unique_ptr<Bench> second = make();
+    second->clock.ns = first->clock.ns;
+    load(second->device(), saved);
+    REQUIRE(second->lines.events.empty());  // restoring drives nothing
+    REQUIRE(save(second->device()) == saved);
+    REQUIRE(second->device().next_deadline_ns() == first->device().next_deadline_ns());
+
+    first->lines.events.clear();
+    first->output.text.clear();
+    Random random_first(seed + 1000);
+    Random random_second(seed + 1000);
+    for (unsigned i = 0; i < 60; ++i) {
+      REQUIRE(first->step(random_first) == second->step(random_second));
+      REQUIRE(first->lines.events == second->lines.events);
+      REQUIRE(first->output.text == second->output.text);
+    }
+    REQUIRE(save(first->device()) == save(second->device()));
+  }
+  std::unique_ptr<Bench> names = make();
+  // A section compared with nothing lists every field.
+  for (const FieldDifference& field :
+       compare_sections(fresh, Bytes{}, names->device().name())) {
+    CAPTURE(field.field);
+    CHECK(changed.count(field.field) == 1);
+  }
+}
+
+/// A random time to pass: mostly short, sometimes an idle warp of hours.
+inline std::uint64_t random_wait(Random& random) {
+  const std::uint64_t bits = 1 + below(random, below(random, 8) == 0 ? 43 : 28);
+  return random() & ((std::uint64_t{1} << bits) - 1);
+}
+
+/// Lets time pass: deadline by deadline, and late when there are very many.
+inline void random_pass(Bench& bench, Random& random) {
+  const std::uint64_t target = bench.clock.ns + random_wait(random);
+  unsigned events = 0;
+  while (bench.device().next_deadline_ns() <= target && ++events < 50) {
+    bench.clock.ns = std::max(bench.clock.ns, bench.device().next_deadline_ns());
+    bench.device().advance({bench.clock.ns});
+  }
+  bench.clock.ns = std::max(bench.clock.ns, target);
+  bench.device().advance({bench.clock.ns});
+}
+
+}  // namespace chronovisor::test

@@ -1,0 +1,340 @@
+#include <array>
+#include <memory>
+
+#include "base/error.h"
+#include "tests/devices/device_test_support.h"
+#include "vmm/devices/acpi_pm.h"
+#include "vmm/devices/i8042.h"
+#include "vmm/devices/io_apic.h"
+#include "vmm/devices/local_apic.h"
+#include "vmm/devices/pci_host.h"
+#include "vmm/devices/pic.h"
+#include "vmm/devices/pit.h"
+#include "vmm/devices/post_port.h"
+#include "vmm/devices/rtc_cmos.h"
+#include "vmm/devices/system_control.h"
+#include "vmm/devices/uart16550.h"
+
+namespace chronovisor {
+namespace {
+
+using namespace chronovisor::test;
+
+std::uint64_t random_port(PortDevice& device, Random& random, unsigned ports) {
+  const auto offset = static_cast<std::uint16_t>(below(random, ports));
+  const auto value = static_cast<std::uint8_t>(random());
+  if (below(random, 2) == 0) return device.read_port(offset, 1);
+  device.write_port(offset, 1, value);
+  return 0;
+}
+
+struct PicBench final : Bench {
+  Pic pic;
+  std::uint64_t outputs = 0;
+  PicBench() {
+    pic.on_output_changed([this](bool level) { lines.set_line(0, level); });
+  }
+  Device& device() override { return pic; }
+  std::uint64_t step(Random& random) override {
+    switch (below(random, 6)) {
+      case 0:
+        return pic.output() ? pic.acknowledge() : 0;
+      case 1:
+      case 2:
+      case 3:
+        pic.set_line(static_cast<unsigned>(below(random, 16)), below(random, 2) != 0);
+        return pic.output();
+      default:
+        return random_port(pic, random, 6);
+    }
+  }
+};
+
+struct PitBench final : Bench {
+  Pit pit{clock, lines, 0};
+  Device& device() override { return pit; }
+  std::uint64_t step(Random& random) override {
+    if (below(random, 3) == 0) random_pass(*this, random);
+    return random_port(pit, random, 5);
+  }
+};
+
+struct UartBench final : Bench {
+  Uart16550 uart{"uart0", clock, lines, 4, output};
+  Device& device() override { return uart; }
+  std::uint64_t step(Random& random) override {
+    switch (below(random, 6)) {
+      case 0:
+        random_pass(*this, random);
+        return 0;
+      case 1:
+      case 2:
+        uart.receive(static_cast<std::uint8_t>(random()));
+        return uart.can_receive();
+      case 3:
+        if (below(random, 4) == 0) uart.receive_break();
+        return 0;
+      default:
+        return random_port(uart, random, 8);
+    }
+  }
+};
+
+struct RtcBench final : Bench {
+  RtcCmos rtc{clock, lines, 8, {256U << 20, 0}, 1'700'000'000};
+  Device& device() override { return rtc; }
+  std::uint64_t step(Random& random) override {
+    if (below(random, 3) == 0) random_pass(*this, random);
+    if (below(random, 2) == 0) {
+      rtc.write_port(0, 1, static_cast<std::uint32_t>(below(random, 16)));
+    }
+    return random_port(rtc, random, 2);
+  }
+};
+
+struct I8042Bench final : Bench {
+  I8042 keyboard{lines, 1};
+  Device& device() override { return keyboard; }
+  std::uint64_t step(Random& random) override {
+    constexpr std::array<std::uint8_t, 12> kCommands = {0x20, 0x60, 0xaa, 0xad, 0xae, 0xd0,
+                                                        0xd1, 0xd2, 0xd4, 0x65, 0x25, 0xc0};
+    constexpr std::array<std::uint8_t, 8> kKeyboard = {0xed, 0xf0, 0xf2, 0xf4,
+                                                       0xf5, 0xfe, 0xff, 0x03};
+    switch (below(random, 5)) {
+      case 0:
+        keyboard.receive_scan_code(static_cast<std::uint8_t>(random()));
+        return keyboard.can_receive();
+      case 1:
+        keyboard.write_port(4, 1, kCommands[below(random, kCommands.size())]);
+        return 0;
+      case 2:
+        keyboard.write_port(0, 1, kKeyboard[below(random, kKeyboard.size())]);
+        return 0;
+      case 3:
+        keyboard.write_port(0, 1, static_cast<std::uint8_t>(random()));
+        return 0;
+      default:
+        return below(random, 3) == 0 ? keyboard.read_port(0, 1) : keyboard.read_port(4, 1);
+    }
+  }
+};
+
+struct AcpiBench final : Bench {
+  AcpiPm acpi{clock, lines, 9, AcpiPm::TimerWidth::bits24};
+  Device& device() override { return acpi; }
+  std::uint64_t step(Random& random) override {
+    switch (below(random, 6)) {
+      case 0:
+        random_pass(*this, random);
+        return 0;
+      case 1:
+        acpi.raise_gpe(static_cast<unsigned>(below(random, 16)));
+        return 0;
+      case 2:
+        acpi.press_power_button();
+        return 0;
+      case 3:
+        acpi.write_port(AcpiPm::kSmiCommandOffset, 1,
+                        static_cast<std::uint32_t>(0xf0 + below(random, 2)));
+        return 0;
+      default:
+        return random_port(acpi, random, 0x12);
+    }
+  }
+};
+
+struct PciBench final : Bench {
+  PciHost pci;
+  Device& device() override { return pci; }
+  std::uint64_t step(Random& random) override {
+    if (below(random, 2) == 0) {
+      pci.write_port(0, 4, 0x80000000U | (static_cast<std::uint32_t>(random()) & 0xfc));
+      return pci.read_port(0, 4);
+    }
+    return random_port(pci, random, 8);
+  }
+};
+
+struct PostBench final : Bench {
+  PostPort post;
+  Device& device() override { return post; }
+  std::uint64_t step(Random& random) override { return random_port(post, random, 1); }
+};
+
+struct SystemControlBench final : Bench {
+  SystemControl control;
+  Device& device() override { return control; }
+  std::uint64_t step(Random& random) override { return random_port(control, random, 1); }
+};
+
+/// Records what leaves a device toward the other APIC.
+struct RecordingBus final : ApicBus {
+  explicit RecordingBus(RecordingLines& recorder) : lines(recorder) {}
+  void deliver(const ApicMessage& message) override {
+    lines.events.push_back(0x10000 + message.vector + 256U * message.destination);
+  }
+  void broadcast_eoi(std::uint8_t vector) override { lines.events.push_back(0x20000 + vector); }
+  RecordingLines& lines;
+};
+
+struct IoApicBench final : Bench {
+  RecordingBus bus{lines};
+  IoApic io_apic{bus};
+  Device& device() override { return io_apic; }
+  std::uint64_t step(Random& random) override {
+    switch (below(random, 5)) {
+      case 0:
+        io_apic.end_of_interrupt(static_cast<std::uint8_t>(random()));
+        return 0;
+      case 1:
+        io_apic.set_line(static_cast<unsigned>(below(random, 24)), below(random, 2) != 0);
+        return 0;
+      case 2:
+        io_apic.write_mmio(0, 4, below(random, 0x40));
+        return 0;
+      case 3:
+        return io_apic.read_mmio(0x10, 4);
+      default:
+        io_apic.write_mmio(0x10, 4, random() & 0xff0fffff);
+        return 0;
+    }
+  }
+};
+
+struct LocalApicBench final : Bench {
+  RecordingBus bus{lines};
+  LocalApic apic{clock, bus, 40};
+  LocalApicBench() {
+    apic.on_nmi([this] { lines.events.push_back(0x30000); });
+  }
+  Device& device() override { return apic; }
+  std::uint64_t step(Random& random) override {
+    constexpr std::array<unsigned, 18> kRegisters = {0x02, 0x08, 0x0b, 0x0d, 0x0e, 0x0f,
+                                                     0x28, 0x30, 0x31, 0x32, 0x33, 0x34,
+                                                     0x35, 0x36, 0x37, 0x38, 0x39, 0x3e};
+    const unsigned index = kRegisters[below(random, kRegisters.size())];
+    std::uint64_t value = 0;
+    switch (below(random, 10)) {
+      case 0:
+        random_pass(*this, random);
+        return 0;
+      case 1:
+        return apic.pending() ? apic.acknowledge() : 0;
+      case 2: {
+        ApicMessage message;
+        message.vector = static_cast<std::uint8_t>(random());
+        message.trigger = static_cast<ApicTrigger>(below(random, 2));
+        apic.deliver(message);
+        return apic.pending();
+      }
+      case 3:
+        apic.set_lint0(below(random, 2) != 0);
+        apic.set_lint1(below(random, 2) != 0);
+        return apic.accepts_external();
+      case 4:
+        apic.set_tsc_offset(below(random, 1U << 30));
+        return apic.cr8();
+      case 5:
+        return apic.write_msr(0x6e0, clock.ns + below(random, 1U << 31));
+      case 6:
+        if (below(random, 8) == 0) return apic.write_msr(0x1b, 0xfee00900);
+        if (below(random, 8) == 0) return apic.write_msr(0x1b, 0xfee00d00);
+        if (below(random, 8) == 0) return apic.write_msr(0x1b, 0xfee00100);
+        return apic.read_msr(0x800 + index, value) ? value : 1;
+      case 7:
+        return apic.read_mmio(index << 4, 4);
+      case 8:
+        apic.write_mmio(0xf0, 4, 0x1ff);
+        apic.write_mmio(0x320, 4, 0x20040 + (below(random, 3) << 17));
+        return 0;
+      default:
+        apic.write_mmio(index << 4, 4, random() & (below(random, 2) == 0 ? ~0U : 0xfffeffff));
+        return apic.pending();
+    }
+  }
+};
+
+TEST_CASE("every field of every device survives a round trip") {
+  SUBCASE("pic") { check_round_trip([] { return std::make_unique<PicBench>(); }); }
+  SUBCASE("pit") {
+    check_round_trip([] { return std::make_unique<PitBench>(); },
+                     // Gates 0 and 1 are tied high, so these two never freeze.
+                     {"counter0.gate", "counter0.frozen", "counter0.frozen_elapsed",
+                      "counter1.gate", "counter1.frozen", "counter1.frozen_elapsed"},
+                     1000);
+  }
+  SUBCASE("uart16550") { check_round_trip([] { return std::make_unique<UartBench>(); }, {}, 1000); }
+  SUBCASE("rtc_cmos") { check_round_trip([] { return std::make_unique<RtcBench>(); }); }
+  SUBCASE("i8042") { check_round_trip([] { return std::make_unique<I8042Bench>(); }); }
+  SUBCASE("acpi_pm") { check_round_trip([] { return std::make_unique<AcpiBench>(); }); }
+  SUBCASE("pci_host") { check_round_trip([] { return std::make_unique<PciBench>(); }); }
+  SUBCASE("post_port") { check_round_trip([] { return std::make_unique<PostBench>(); }); }
+  SUBCASE("system_control") {
+    check_round_trip([] { return std::make_unique<SystemControlBench>(); });
+  }
+  SUBCASE("io_apic") { check_round_trip([] { return std::make_unique<IoApicBench>(); }); }
+  SUBCASE("local_apic") {
+    check_round_trip([] { return std::make_unique<LocalApicBench>(); }, {}, 600);
+  }
+}
+
+template <class BenchType>
+void check_early_advance() {
+  for (unsigned seed = 1; seed <= 150; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    BenchType bench;
+    for (unsigned i = 0; i < 60; ++i) (void)bench.step(random);
+    const std::uint64_t deadline = bench.device().next_deadline_ns();
+    if (deadline <= bench.clock.ns) continue;
+    const Bytes before = save(bench.device());
+    bench.lines.events.clear();
+    bench.device().advance({bench.clock.ns});
+    bench.device().advance({deadline - 1});
+    CHECK(save(bench.device()) == before);
+    CHECK(bench.lines.events.empty());
+    CHECK(bench.device().next_deadline_ns() == deadline);
+  }
+}
+
+TEST_CASE("advancing a device before its deadline changes nothing") {
+  check_early_advance<PitBench>();
+  check_early_advance<UartBench>();
+  check_early_advance<RtcBench>();
+  check_early_advance<AcpiBench>();
+  check_early_advance<LocalApicBench>();
+}
+
+TEST_CASE("any state bytes of the right shape load without harm") {
+  const auto scramble = [](Bench& bench, Random& random) {
+    Bytes saved = save(bench.device());
+    for (unsigned i = 0; i < 30; ++i) {
+      Bytes candidate = saved;
+      candidate[below(random, candidate.size())] = static_cast<std::uint8_t>(below(random, 2));
+      try {
+        load(bench.device(), candidate);
+      } catch (const Error&) {
+        continue;
+      }
+      for (unsigned j = 0; j < 20; ++j) (void)bench.step(random);
+    }
+  };
+  for (unsigned seed = 1; seed <= 20; ++seed) {
+    Random random(seed);
+    PicBench pic;
+    scramble(pic, random);
+    PitBench pit;
+    scramble(pit, random);
+    UartBench uart;
+    scramble(uart, random);
+    RtcBench rtc;
+    scramble(rtc, random);
+    I8042Bench keyboard;
+    scramble(keyboard, random);
+    LocalApicBench apic;
+    scramble(apic, random);
+  }
+}
+
+}  // namespace
+}  // namespace chronovisor

@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+"""Files that are missing, empty, truncated or random, and arguments that make no
+sense, get a message and the right exit status: never a crash or a hang."""
+import os
+import random
+
+from harness import Test
+
+test = Test(__doc__)
+# Fixed, so that a failure can be repeated.
+noise = random.Random(20240229)
+
+boot = test.guest("exceptions64")
+with open(boot, "rb") as file:
+    boot_bytes = file.read()
+
+
+def written(name, content):
+    path = test.path(name)
+    with open(path, "wb") as file:
+        file.write(content)
+    return path
+
+
+BAD = [("missing", test.path("not-there")),
+       ("a folder", test.folder),
+       ("empty", written("empty", b"")),
+       ("one byte", written("one", b"\x7f")),
+       ("random", written("random", noise.randbytes(100_000))),
+       ("zeros", written("zeros", bytes(65536)))]
+
+
+def refused(status, *command, seconds=60):
+    """The command must end with `status`, a message on stderr and nothing on stdout."""
+    done = test.run(*command, expect=status, seconds=seconds)
+    test.check(done.stderr.strip(), "no message on stderr", done)
+    test.check(not done.stdout.strip(), "an error leaves data on stdout", done)
+    return done
+
+
+def record(*arguments):
+    return ["record", "-o", test.path("out.cvr"), *arguments, "--serial", "none", "--limit", "5000000"]
+
+
+count = 0
+for name, path in BAD:
+    for arguments in (["--kernel", path], ["--multiboot", path], ["--multiboot", boot, "--module", path],
+                      ["--flat", path]):
+        # Any bytes are a module, and any bytes but none are a flat program.
+        if name not in ("missing", "a folder") and ("--module" in arguments or
+                                                    ("--flat" in arguments and name != "empty")):
+            continue
+        done = refused(3, *record(*arguments))
+        test.check(os.path.basename(path) in done.stderr.decode(errors="replace"), f"{name}: the message does not name the file", done)
+        count += 1
+    for command in ("replay", "verify", "info"):
+        refused(3, command, path)
+        count += 1
+    refused(3, "debug", path, "--listen", "stdio")
+    count += 1
+
+# A real image, cut anywhere, is refused or is another guest, but never worse.
+for number in range(40):
+    cut = written("cut", boot_bytes[:noise.randrange(1, len(boot_bytes))])
+    test.run(*record("--multiboot", cut), expect=(0, 1, 3), seconds=60)
+    bent = bytearray(boot_bytes)
+    for _ in range(8):  # headers are at the front
+        bent[noise.randrange(0, 0x200)] = noise.randrange(256)
+    test.run(*record("--multiboot", written("bent", bytes(bent))), expect=(0, 1, 3), seconds=60)
+    count += 2
+
+# A recording, cut anywhere: what is left opens or is refused.
+good = test.path("good.cvr")
+test.run("record", "-o", good, "--multiboot", boot, "--serial", "none", expect=(0, 1))
+with open(good, "rb") as file:
+    recorded = file.read()
+test.run("verify", good)
+for number in range(30):
+    cut = written("cut.cvr", recorded[:noise.randrange(0, len(recorded))])
+    test.run("info", cut, expect=(0, 3), seconds=60)
+    test.run("verify", cut, expect=(0, 3), seconds=120)
+    bent = bytearray(recorded)
+    at = noise.randrange(len(bent))
+    bent[at] ^= 1 << noise.randrange(8)
+    done = test.run("verify", written("bent.cvr", bytes(bent)), expect=(0, 3, 4), seconds=120)
+    count += 3
+
+# Arguments
+for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path("o.cvr")],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--flat", boot],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--memory", "plenty"],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--memory", "-1"],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--engine", "steam"],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--idle", "perhaps"],
+                ["record", "-o", test.path("o.cvr"), "--multiboot", boot, "--limit", "x"],
+                ["record", "-o", test.path("o.cvr"), "--flat", boot + "@zebra"],
+                ["replay"], ["replay", good, "--to", "soon"], ["verify"], ["info"], ["debug"],
+                ["debug", good, "--listen", "carrier-pigeon:1"], ["debug", good, "--at", "yesterday"],
+                ["info", good, "--no-such-option"]):
+    done = test.run(*command, expect=2, seconds=30)
+    test.check(done.stderr.strip(), "no message on stderr", done)
+    count += 1
+
+# Too little memory is the input's fault or the option's, and never fatal
+for memory in ("0", "1", "4K", "64K", "1M"):
+    test.run(*record("--multiboot", boot, "--memory", memory), expect=(2, 3), seconds=60)
+    count += 1
+# Too much as well
+test.run(*record("--multiboot", boot, "--memory", "1000000G"), expect=(2, 3, 5), seconds=60)
+# A recording that cannot be written
+refused((3, 5), "record", "-o", test.path("no/such/folder/x.cvr"), "--multiboot", boot, "--serial", "none")
+if os.path.exists("/dev/full"):
+    test.run("record", "-o", "/dev/full", "--multiboot", boot, "--serial", "none", expect=(3, 5), seconds=60)
+print(f"{count + 2} commands ended as they should")

@@ -1,0 +1,43 @@
+#!/usr/bin/python3
+"""A stock Debian kernel is recorded, recorded again to the same digest, verified
+and replayed to the same console."""
+from harness import SHA_OF_16_MIB, Test
+
+test = Test(__doc__, needs_kernel=True)
+guest = test.linux()
+
+recordings, consoles, reports = [], [], []
+for number in (1, 2):
+    recording = test.path(f"boot{number}.cvr")
+    console = test.path(f"console{number}.txt")
+    done = test.run("record", "-o", recording, *guest, "--serial", f"file:{console}", "--json", given=b"")
+    with open(console, "rb") as file:
+        text = file.read()
+    test.check(SHA_OF_16_MIB.encode() in text, f"no right checksum on the console: {text[-2000:]!r}", done)
+    test.check(b"init: counted 20000" in text, "the loop's line is missing on the console", done)
+    report = test.json_of(done)
+    test.check(report["exit"]["reason"] == "poweroff", f"ended by {report['exit']}", done)
+    test.check(report["checkpoints"] >= 2, f"only {report['checkpoints']} checkpoints", done)
+    recordings.append(recording)
+    consoles.append(text)
+    reports.append(report)
+    print(f"record {number}: {report['instructions']:,} instructions in {report['seconds']:.1f} s, "
+          f"{report['bytes']:,} bytes, {report['checkpoints']} checkpoints, digest {report['digest']}")
+
+for field in ("digest", "instructions"):
+    test.check(reports[0][field] == reports[1][field],
+               f"{field} differs between two recordings: {reports[0][field]} and {reports[1][field]}")
+test.check(consoles[0] == consoles[1], "the consoles of two recordings differ")
+
+test.run("verify", recordings[0])
+replayed = test.run("replay", recordings[0])
+# A replay shows what the guest sent; a terminal's or file's line ends are its own affair.
+shown = replayed.stdout.replace(b"\r\n", b"\n")
+test.check(consoles[0].replace(b"\r\n", b"\n") in shown, "replay shows another console than the recording's", replayed)
+
+middle = reports[0]["instructions"] // 2
+part = test.run("replay", recordings[0], "--to", middle)
+test.check(len(part.stdout) < len(replayed.stdout), "replay --to the middle shows the whole console", part)
+information = test.json_of(test.run("info", recordings[0], "--json"))
+test.check(isinstance(information, dict) and information, "info --json is empty")
+print("verified, replayed")

@@ -1,0 +1,52 @@
+// Owns the one door through which a guest gets into RAM without a BIOS: picks
+// the protocol for an image, writes the image and the firmware tables, and says
+// what the CPU holds at entry. Knows no CPU and no device. One thread a machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "vmm/boot/boot_state.h"
+#include "vmm/memory/ram.h"
+
+namespace chronovisor {
+
+enum class BootKind : std::uint8_t {
+  linux_kernel = 0,  ///< bzImage (64-bit protocol) or ELF vmlinux (PVH)
+  multiboot = 1,     ///< multiboot 1
+  flat = 2,          ///< bytes at an address, entered in real mode
+};
+
+/// One file that is handed to the guest beside its kernel.
+struct BootModule {
+  std::string name;  ///< of the file, for messages only
+  ByteView bytes;
+  std::string arguments;  ///< passed to the guest word for word
+};
+
+/// What to boot. The views must stay valid during load_guest only.
+struct BootRequest {
+  static constexpr std::uint64_t kDefaultFlatAddress = 0x7c00;
+
+  BootKind kind = BootKind::linux_kernel;
+  std::string kernel_name;  ///< of the file, for messages only
+  ByteView kernel;
+  std::string initrd_name;
+  ByteView initrd;                  ///< linux_kernel only; empty: none
+  std::vector<BootModule> modules;  ///< multiboot only
+  std::string command_line;         ///< not for flat
+  std::uint64_t flat_address = kDefaultFlatAddress;
+  ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
+};
+
+/// Loads the guest into RAM as the Ram constructor leaves it (all zero), with
+/// ACPI and MP tables and a BIOS data area. What it writes is a pure function of
+/// the request's bytes and the size of RAM; no file name gets into the guest.
+/// @return the CPU state at the guest's first instruction
+/// Throws Error{bad_input, "name: what, where, what to do"} for an image that
+/// cannot be used or does not fit.
+BootCpuState load_guest(Ram& ram, const BootRequest& request);
+
+}  // namespace chronovisor

@@ -1,0 +1,27 @@
+// Owns what firmware leaves in memory for the guest to find the hardware: ACPI
+// and MP tables and the BIOS data area. Knows the platform's numbers, no device
+// and no image. Plain functions; one thread a machine.
+#pragma once
+
+#include "base/bytes.h"
+#include "vmm/memory/ram.h"
+
+namespace chronovisor {
+
+/// The ACPI tables as they lie in memory, from kRsdpAddress on: RSDP, FACS,
+/// DSDT, FADT, MADT, RSDT, XSDT.
+/// Source: ACPI specification 6.4, chapter 5.
+Bytes acpi_tables();
+
+/// The DSDT alone, header included.
+Bytes acpi_dsdt();
+
+/// The MP floating pointer and configuration table as they lie in memory, from
+/// kMpTables on.
+/// Source: Intel MultiProcessor Specification 1.4, chapter 4.
+Bytes mp_tables();
+
+/// Writes all tables and the BIOS data area's memory size, EBDA and COM1.
+void write_firmware_tables(Ram& ram);
+
+}  // namespace chronovisor

@@ -1,0 +1,303 @@
+#include "vmm/machine/machine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "vmm/boot/platform.h"
+#include "vmm/machine/board.h"
+
+namespace chronovisor {
+namespace {
+
+/// How long the CPU runs before the cancel flag is looked at.
+constexpr std::uint64_t kSliceSteps = 4'000'000;
+/// Idle jumps without any step after which a guest counts as halted for good:
+/// timers tick, but their interrupts can never get through.
+constexpr std::uint64_t kMostIdleHops = 1'000'000;
+
+std::uint16_t attributes_of(const BootSegment& s) {
+  const auto bit = [](bool on, unsigned at) { return static_cast<unsigned>(on) << at; };
+  return static_cast<std::uint16_t>(s.type | bit(s.code_or_data, 4) |
+                                    (static_cast<unsigned>(s.privilege) << 5) | bit(s.present, 7) |
+                                    bit(s.available, 12) | bit(s.long_code, 13) |
+                                    bit(s.default_big, 14) | bit(s.granularity, 15));
+}
+
+SegmentRegister register_of(const BootSegment& s) {
+  return {s.selector, attributes_of(s), s.limit_bytes, s.base};
+}
+
+}  // namespace
+
+std::string_view end_reason_name(EndReason reason) {
+  switch (reason) {
+    case EndReason::none: return "none";
+    case EndReason::poweroff: return "poweroff";
+    case EndReason::reset: return "reset";
+    case EndReason::triple_fault: return "triple-fault";
+    case EndReason::debug_exit: return "debug-exit";
+    case EndReason::halted: return "halted";
+  }
+  return "unknown";
+}
+
+Hash128 Machine::zero_page_hash() {
+  static const Hash128 hash = hash128(Bytes(kPageSize, 0));
+  return hash;
+}
+
+Machine::Machine(const MachineConfig& config)
+    : config_(config),
+      ram_(config.memory_bytes),
+      board_(std::make_unique<Board>(*this)),
+      cpu_(std::make_unique<Cpu>(ram_, *board_)),
+      input_(&no_input_),
+      page_hashes_(ram_.page_count(), zero_page_hash()) {
+  if (config.ns_per_step == 0 || config.ns_per_step > 1000) {
+    throw Error(ErrorCode::usage, "ns per step must be from 1 to 1000");
+  }
+  board_->attach(*cpu_);
+  board_->reset();
+}
+
+Machine::~Machine() = default;
+
+void Machine::boot(const BootRequest& request) {
+  copy_boot_state(load_guest(ram_, request));
+}
+
+void Machine::copy_boot_state(const BootCpuState& boot) {
+  CpuState& state = cpu_->state;
+  for (unsigned n = 0; n < boot.gpr.size(); ++n) state.gpr[n] = boot.gpr[n];
+  state.gpr[kGprRip] = boot.rip;
+  state.cr0 = boot.cr0 | kCr0Et;
+  state.cr3 = boot.cr3;
+  state.cr4 = boot.cr4;
+  state.msr.efer = boot.efer;
+  state.gdtr = {boot.gdt.base, boot.gdt.limit_bytes};
+  state.idtr = {boot.idt.base, boot.idt.limit_bytes};
+  state.segment[kEs] = register_of(boot.es);
+  state.segment[kCs] = register_of(boot.cs);
+  state.segment[kSs] = register_of(boot.ss);
+  state.segment[kDs] = register_of(boot.ds);
+  state.segment[kFs] = register_of(boot.fs);
+  state.segment[kGs] = register_of(boot.gs);
+  state.ldtr = register_of(boot.ldtr);
+  state.tr = register_of(boot.tr);
+  cpu_->flags.set(static_cast<std::uint32_t>(boot.rflags));
+  cpu_->state_restored();
+}
+
+void Machine::set_observer(MachineObserver* observer) { board_->set_observer(observer); }
+void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
+void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }
+
+Position Machine::position() const { return cpu_->position(); }
+Moment Machine::moment() const { return {cpu_->position(), cpu_->deliveries()}; }
+VirtualTime Machine::now() const {
+  return {cpu_->position().steps * config_.ns_per_step + idle_ns_};
+}
+
+bool Machine::stop_requested() const {
+  return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+}
+
+std::uint64_t Machine::next_deadline_ns() const {
+  std::uint64_t deadline = kNever;
+  for (const Device* device : board_->devices()) {
+    deadline = std::min(deadline, device->next_deadline_ns());
+  }
+  return deadline;
+}
+
+/// The first position whose virtual time is at least `deadline_ns`.
+Position Machine::position_of_deadline(std::uint64_t deadline_ns) const {
+  if (deadline_ns == kNever) return {kNever};
+  if (deadline_ns <= idle_ns_) return {0};
+  return {(deadline_ns - idle_ns_ + config_.ns_per_step - 1) / config_.ns_per_step};
+}
+
+void Machine::advance_devices() {
+  const VirtualTime time = now();
+  for (Device* device : board_->devices()) {
+    if (device->next_deadline_ns() <= time.ns) device->advance(time);
+  }
+}
+
+void Machine::deliver(const Input& input) {
+  switch (input.kind) {
+    case InputKind::serial_byte:
+      for (const std::uint8_t byte : input.payload) board_->uart().receive(byte);
+      break;
+    case InputKind::key:
+      for (const std::uint8_t byte : input.payload) board_->receive_scan_code(byte);
+      break;
+    case InputKind::power_button: board_->press_power_button(); break;
+    case InputKind::reset_button: ending_ = {EndReason::reset, 0}; break;
+    case InputKind::serial_closed:
+    case InputKind::wakeup: break;
+    case InputKind::mouse:
+    case InputKind::network_frame:
+    case InputKind::cd_change:
+      throw Error(ErrorCode::bad_input,
+                  "the input log has an event for a device that this version does not have");
+  }
+}
+
+void Machine::deliver_inputs() {
+  while (true) {
+    const InputRoom room{board_->uart().can_receive()};
+    const std::optional<Input> input = input_->take({position(), idle_ns_}, room);
+    if (!input) return;
+    deliver(*input);
+  }
+}
+
+bool Machine::idle(MachineStop& stop) {
+  const auto end = [&] {
+    ending_ = {EndReason::halted, 0};
+    stop = MachineStop::ended;
+    return false;
+  };
+  if (!cpu_->flags.test(kIf) && !board_->nmi_possible()) return end();
+  const std::uint64_t deadline = next_deadline_ns();
+  std::uint64_t deadline_idle = kNever;
+  if (deadline != kNever) {
+    const std::uint64_t worked = position().steps * config_.ns_per_step;
+    deadline_idle = std::max(deadline, worked + idle_ns_) - worked;
+  }
+  const IdleOutcome outcome = input_->idle({position(), idle_ns_}, deadline_idle);
+  switch (outcome.kind) {
+    case IdleOutcome::Kind::deadline:
+      CHECK_THAT(deadline_idle != kNever, "an idle wait ended at a timer that does not exist");
+      idle_ns_ = deadline_idle;
+      if (++idle_hops_ > kMostIdleHops) return end();
+      return true;
+    case IdleOutcome::Kind::early:
+      CHECK_THAT(outcome.idle_ns >= idle_ns_ && outcome.idle_ns <= deadline_idle,
+                 "an idle wait ended outside its bounds");
+      idle_ns_ = outcome.idle_ns;
+      return true;
+    case IdleOutcome::Kind::forever: return end();
+    case IdleOutcome::Kind::stop: stop = MachineStop::idle_stopped; return false;
+  }
+  return false;
+}
+
+MachineStop Machine::run(Moment until) {
+  while (true) {
+    if (moment() >= until) return MachineStop::reached;
+    if (ending_.reason != EndReason::none) return MachineStop::ended;
+    if (stop_requested()) return MachineStop::interrupted;
+    advance_devices();
+    deliver_inputs();
+    const Position here = position();
+    Position target{here.steps + kSliceSteps};
+    target = std::min({target, position_of_deadline(next_deadline_ns()), input_->next_look(here)});
+    CpuStop stop = CpuStop::budget;
+    if (target >= until.position) {
+      stop = cpu_->run(until.position, until.deliveries);
+    } else {
+      stop = cpu_->run(std::max(target, Position{here.steps + 1}));
+    }
+    if (position() != here) idle_hops_ = 0;
+    switch (stop) {
+      case CpuStop::budget:
+      case CpuStop::recheck: break;
+      case CpuStop::breakpoint: return MachineStop::breakpoint;
+      case CpuStop::watchpoint: return MachineStop::watchpoint;
+      case CpuStop::shutdown:
+        ending_ = {EndReason::triple_fault, 0};
+        return MachineStop::ended;
+      case CpuStop::halted: {
+        // What is already due at this very moment comes before any waiting.
+        if (next_deadline_ns() <= now().ns) break;
+        MachineStop idle_stop = MachineStop::reached;
+        if (!idle(idle_stop)) return idle_stop;
+        break;
+      }
+    }
+    if (const Ending& asked = board_->ending_request(); asked.reason != EndReason::none) {
+      ending_ = asked;
+    }
+  }
+}
+
+// ---- state ---------------------------------------------------------------------
+
+std::vector<Section> Machine::save_sections() {
+  std::vector<Section> sections;
+  const auto add = [&](std::string_view name, auto&& visit) {
+    StateSaver saver;
+    visit(saver);
+    sections.push_back({std::string(name), saver.take()});
+  };
+  add("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
+  add("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
+  for (Device* device : board_->devices()) {
+    add(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
+  }
+  return sections;
+}
+
+void Machine::load_sections(const std::vector<Section>& sections) {
+  const auto load = [&](std::string_view name, auto&& visit) {
+    const auto found = std::find_if(sections.begin(), sections.end(),
+                                    [&](const Section& s) { return s.name == name; });
+    if (found == sections.end()) {
+      throw Error(ErrorCode::bad_input, "state section " + std::string(name) + " is missing");
+    }
+    StateLoader loader(found->bytes, name);
+    visit(loader);
+    loader.finish();
+  };
+  load("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
+  load("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
+  for (Device* device : board_->devices()) {
+    load(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
+  }
+  ending_ = {};
+  idle_hops_ = 0;
+  cpu_->state_restored();
+  board_->state_restored();
+}
+
+void Machine::hash_dirty_pages() {
+  for (const std::uint32_t page : ram_.dirty_pages()) {
+    page_hashes_[page] = hash128({ram_.host(page * kPageSize), kPageSize});
+    changed_pages_.push_back(page);
+  }
+  ram_.new_epoch();
+  cpu_->drop_write_tags();
+}
+
+std::vector<std::uint32_t> Machine::close_epoch() {
+  hash_dirty_pages();
+  std::sort(changed_pages_.begin(), changed_pages_.end());
+  changed_pages_.erase(std::unique(changed_pages_.begin(), changed_pages_.end()),
+                       changed_pages_.end());
+  return std::exchange(changed_pages_, {});
+}
+
+void Machine::replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash) {
+  CHECK_THAT(bytes.size() == kPageSize && page < ram_.page_count(), "replace_page");
+  cpu_->page_replaced(page);
+  std::memcpy(ram_.host(page * kPageSize), bytes.data(), kPageSize);
+  page_hashes_[page] = hash;
+}
+
+Hash128 Machine::digest() {
+  hash_dirty_pages();
+  Hasher hasher;
+  for (const Section& section : save_sections()) {
+    hasher.add(as_bytes(section.name));
+    hasher.add(section.bytes);
+  }
+  hasher.add({reinterpret_cast<const std::uint8_t*>(page_hashes_.data()),
+              page_hashes_.size() * sizeof(Hash128)});
+  return hasher.finish();
+}
+
+}  // namespace chronovisor

@@ -1,0 +1,152 @@
+// Owns one whole guest: CPU, RAM, devices and how they are wired, and the
+// order in which things happen at a position. Knows no recording: all input
+// comes through an InputSource. One thread a machine; several machines may run
+// on several threads.
+//
+// At a position N, in this order: timers that are due (in the fixed order of
+// devices_), inputs stamped N, interrupts, then the step N -> N+1. "The state
+// at N" is the state on arrival, before any of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/state.h"
+#include "base/units.h"
+#include "vmm/boot/boot.h"
+#include "vmm/cpu/cpu.h"
+#include "vmm/cpu/debug_hooks.h"
+#include "vmm/machine/input.h"
+
+namespace chronovisor {
+
+/// The shape of a machine and what it starts from, less the images.
+struct MachineConfig {
+  std::uint64_t memory_bytes = 256ULL << 20;
+  std::int64_t rtc_start_unix_seconds = 0;  ///< UTC date at power-on
+  std::uint64_t entropy_seed = 0;
+  std::uint64_t ns_per_step = 1;
+};
+
+/// A moment finer than a position: after `deliveries` exceptions and interrupts
+/// were delivered at it. A handler's first instruction is such a moment.
+struct Moment {
+  Position position;
+  std::uint32_t deliveries = 0;
+  auto operator<=>(const Moment&) const = default;
+};
+
+enum class MachineStop : std::uint8_t {
+  reached,      ///< the moment asked for
+  ended,        ///< the guest ended: see ending()
+  breakpoint,
+  watchpoint,
+  interrupted,  ///< cancelled from outside
+  idle_stopped, ///< the input source asked to stop while idle
+};
+
+/// How a guest ended.
+enum class EndReason : std::uint8_t {
+  none = 0,
+  poweroff = 1,
+  reset = 2,
+  triple_fault = 3,
+  debug_exit = 4,
+  halted = 5,  ///< nothing can ever wake it
+};
+[[nodiscard]] std::string_view end_reason_name(EndReason reason);
+
+struct Ending {
+  EndReason reason = EndReason::none;
+  std::uint32_t code = 0;  ///< of debug_exit
+};
+
+/// Told of output as the guest makes it. Output is not state.
+class MachineObserver {
+ public:
+  virtual ~MachineObserver() = default;
+  virtual void serial_output(Position position, std::uint8_t byte) = 0;
+  virtual void debug_output(Position position, std::uint8_t byte) = 0;
+};
+
+class Machine {
+ public:
+  /// Throws Error{usage} for an impossible shape, Error{host} without memory.
+  explicit Machine(const MachineConfig& config);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  /// Loads a guest into the machine as constructed. Throws Error{bad_input}.
+  void boot(const BootRequest& request);
+
+  void set_observer(MachineObserver* observer);
+  /// The input source must outlive the machine or be replaced; default: none.
+  void set_input(InputSource* source);
+  void set_debug_hooks(DebugHooks* hooks);
+  /// Looked at often; when it is true run() returns `interrupted`.
+  void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
+
+  /// Runs until `until` at the latest, exactly.
+  MachineStop run(Moment until);
+  [[nodiscard]] Moment moment() const;
+  [[nodiscard]] Position position() const;
+  [[nodiscard]] VirtualTime now() const;
+  [[nodiscard]] std::uint64_t idle_ns() const { return idle_ns_; }
+  [[nodiscard]] const Ending& ending() const { return ending_; }
+
+  [[nodiscard]] Cpu& cpu() { return *cpu_; }
+  [[nodiscard]] const Cpu& cpu() const { return *cpu_; }
+  [[nodiscard]] Ram& ram() { return ram_; }
+  [[nodiscard]] const MachineConfig& config() const { return config_; }
+
+  // ---- state ---------------------------------------------------------------
+  /// All state but RAM, as named sections in a fixed order.
+  [[nodiscard]] std::vector<Section> save_sections();
+  /// Throws Error{bad_input} when a section is missing or malformed.
+  void load_sections(const std::vector<Section>& sections);
+  /// Ends the epoch: hashes the pages that changed since the last call.
+  /// @return those pages
+  std::vector<std::uint32_t> close_epoch();
+  /// Content hash of a page as of the last close_epoch().
+  [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return page_hashes_[page]; }
+  /// Replaces a page (restore); `hash` is that of `bytes`.
+  void replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash);
+  /// Digest of the complete state. Closes the epoch when pages are dirty, and
+  /// adds them to what the next close_epoch() returns.
+  [[nodiscard]] Hash128 digest();
+  [[nodiscard]] static Hash128 zero_page_hash();
+
+ private:
+  class Board;
+
+  void copy_boot_state(const BootCpuState& boot);
+  void advance_devices();
+  void deliver_inputs();
+  void deliver(const Input& input);
+  [[nodiscard]] std::uint64_t next_deadline_ns() const;
+  [[nodiscard]] Position position_of_deadline(std::uint64_t deadline_ns) const;
+  /// @return false when the run must stop
+  bool idle(MachineStop& stop);
+  [[nodiscard]] bool stop_requested() const;
+  void hash_dirty_pages();
+
+  MachineConfig config_;
+  Ram ram_;
+  std::unique_ptr<Board> board_;
+  std::unique_ptr<Cpu> cpu_;
+  InputSource* input_;
+  NoInput no_input_;
+  const std::atomic<bool>* cancel_ = nullptr;
+  std::uint64_t idle_ns_ = 0;
+  Ending ending_;
+  std::uint64_t idle_hops_ = 0;  ///< idle jumps since the last step
+  std::vector<Hash128> page_hashes_;
+  std::vector<std::uint32_t> changed_pages_;  ///< hashed, but not yet returned by close_epoch()
+};
+
+}  // namespace chronovisor

@@ -1,0 +1,70 @@
+#include "vmm/memory/ram.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "base/error.h"
+
+namespace chronovisor {
+
+Ram::Ram(std::uint64_t size_bytes)
+    : size_(size_bytes), low_end_(std::min(size_bytes, kLowLimit)) {
+  if (size_bytes % kPageSize != 0 || size_bytes < (1ULL << 20) || size_bytes > (1ULL << 38)) {
+    throw Error(ErrorCode::usage, "memory of " + std::to_string(size_bytes) +
+                                      " bytes: must be whole pages, from 1 MiB to 256 GiB");
+  }
+  void* mapping = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) {
+    throw Error(ErrorCode::host, "cannot reserve " + std::to_string(size_bytes) +
+                                     " bytes for guest memory: " + std::strerror(errno));
+  }
+  bytes_ = static_cast<std::uint8_t*>(mapping);
+  uses_.assign(page_count(), 0);
+  dirty_.assign(page_count(), 0);
+}
+
+Ram::~Ram() { ::munmap(bytes_, size_); }
+
+std::size_t Ram::read(GuestPhysical address, std::span<std::uint8_t> out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const GuestPhysical here{address.value + done};
+    const std::size_t chunk = std::min<std::size_t>(out.size() - done,
+                                                    kPageSize - (here.value & ~kPageMask));
+    const auto offset = offset_of(here);
+    if (!offset) break;
+    std::memcpy(out.data() + done, host(*offset), chunk);
+    done += chunk;
+  }
+  return done;
+}
+
+std::size_t Ram::write(GuestPhysical address, ByteView data) {
+  std::size_t done = 0;
+  while (done < data.size()) {
+    const GuestPhysical here{address.value + done};
+    const std::size_t chunk = std::min<std::size_t>(data.size() - done,
+                                                    kPageSize - (here.value & ~kPageMask));
+    const auto offset = offset_of(here);
+    if (!offset) break;
+    const std::uint64_t page = *offset / kPageSize;
+    if (uses_[page] != 0 && listener_ != nullptr) {
+      listener_->before_write_to_used_page(*offset, chunk);
+    }
+    mark_dirty(page);
+    std::memcpy(host(*offset), data.data() + done, chunk);
+    done += chunk;
+  }
+  return done;
+}
+
+void Ram::new_epoch() {
+  for (const std::uint32_t page : dirty_list_) dirty_[page] = 0;
+  dirty_list_.clear();
+}
+
+}  // namespace chronovisor

@@ -1,0 +1,111 @@
+// Owns the guest's RAM bytes, where they lie on the physical bus, what each
+// page is used for by the CPU (code, page table) and which pages changed in
+// the present epoch. Knows no CPU and no device: whoever must react to a write
+// of a page in use registers as the PageUseListener. One thread a machine.
+//
+// Physical layout: [0, low_end) with low_end = min(size, 3 GiB), less the VGA
+// window at 0xa0000-0xbffff (which belongs to the bus); the rest of RAM from
+// 4 GiB up. "Offset" is an index into the RAM bytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/units.h"
+
+namespace chronovisor {
+
+/// Uses of a page that make a write to it more than a store.
+enum PageUse : std::uint8_t {
+  kPageHasCode = 1,       ///< decoded blocks were made from it
+  kPageHasTables = 2,     ///< the TLB holds translations made from it
+};
+
+/// Told before a write changes a page whose use is not 0.
+class PageUseListener {
+ public:
+  virtual ~PageUseListener() = default;
+  /// @param offset RAM offset of the first byte about to change
+  virtual void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) = 0;
+};
+
+class Ram {
+ public:
+  static constexpr std::uint64_t kLowLimit = 3ULL << 30;
+  static constexpr std::uint64_t kHighBase = 4ULL << 30;
+  static constexpr std::uint64_t kHoleBegin = 0xa0000;
+  static constexpr std::uint64_t kHoleEnd = 0xc0000;
+
+  /// @param size_bytes a multiple of 4 KiB, at least 1 MiB
+  /// Throws Error{usage} on a bad size, Error{host} when the host has no room.
+  explicit Ram(std::uint64_t size_bytes);
+  ~Ram();
+  Ram(const Ram&) = delete;
+  Ram& operator=(const Ram&) = delete;
+
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+  [[nodiscard]] std::uint64_t page_count() const { return size_ / kPageSize; }
+  [[nodiscard]] std::uint64_t low_end() const { return low_end_; }
+  /// First physical address past the RAM above 4 GiB; kHighBase if there is none.
+  [[nodiscard]] std::uint64_t high_end() const { return kHighBase + (size_ - low_end_); }
+
+  /// RAM offset of a physical address, or nothing when it is not RAM.
+  [[nodiscard]] std::optional<std::uint64_t> offset_of(GuestPhysical address) const {
+    const std::uint64_t a = address.value;
+    if (a < low_end_) {
+      if (a >= kHoleBegin && a < kHoleEnd) return std::nullopt;
+      return a;
+    }
+    if (a >= kHighBase && a < high_end()) return a - kHighBase + low_end_;
+    return std::nullopt;
+  }
+  [[nodiscard]] GuestPhysical physical_of(std::uint64_t offset) const {
+    return {offset < low_end_ ? offset : offset - low_end_ + kHighBase};
+  }
+
+  /// The raw bytes. Whoever writes through this owes mark_dirty and the listener.
+  [[nodiscard]] std::uint8_t* host(std::uint64_t offset) { return bytes_ + offset; }
+  [[nodiscard]] const std::uint8_t* host(std::uint64_t offset) const { return bytes_ + offset; }
+
+  /// Copies bytes out of physical memory.
+  /// @return how many bytes from the start were RAM; the rest is left alone
+  std::size_t read(GuestPhysical address, std::span<std::uint8_t> out) const;
+  /// Writes physical memory as a device or a loader does: pages become dirty,
+  /// code and translations made from them are dropped.
+  /// @return how many bytes from the start were RAM; the rest is not written
+  std::size_t write(GuestPhysical address, ByteView data);
+
+  [[nodiscard]] std::uint8_t use(std::uint64_t page) const { return uses_[page]; }
+  void add_use(std::uint64_t page, PageUse use) { uses_[page] |= use; }
+  void remove_use(std::uint64_t page, PageUse use) {
+    uses_[page] &= static_cast<std::uint8_t>(~use);
+  }
+  void set_listener(PageUseListener* listener) { listener_ = listener; }
+
+  void mark_dirty(std::uint64_t page) {
+    if (dirty_[page] == 0) {
+      dirty_[page] = 1;
+      dirty_list_.push_back(static_cast<std::uint32_t>(page));
+    }
+  }
+  /// Pages changed since the last new_epoch(), in the order of first change.
+  [[nodiscard]] const std::vector<std::uint32_t>& dirty_pages() const { return dirty_list_; }
+  /// Forgets the dirty pages. The engine must drop its write tags too.
+  void new_epoch();
+
+ private:
+  std::uint64_t size_;
+  std::uint64_t low_end_;
+  std::uint8_t* bytes_ = nullptr;  // an anonymous mapping, released in the destructor
+  std::vector<std::uint8_t> uses_;
+  std::vector<std::uint8_t> dirty_;
+  std::vector<std::uint32_t> dirty_list_;
+  PageUseListener* listener_ = nullptr;
+};
+
+}  // namespace chronovisor
