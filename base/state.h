@@ -32,7 +32,13 @@ class StateVisitor {
   void field(std::string_view name, T& value) {
     static_assert(std::has_unique_object_representations_v<T>,
                   "padding would leak uninitialised bytes into the digest");
-    raw(name, &value, sizeof(T));
+    if constexpr (std::is_same_v<T, bool>) {
+      std::uint8_t byte = value ? 1 : 0;  // untrusted bytes must not become a bool as they are
+      raw(name, &byte, 1);
+      value = byte != 0;
+    } else {
+      raw(name, &value, sizeof(T));
+    }
   }
   template <class T>
   void field(std::string_view name, std::vector<T>& values, std::size_t most) {

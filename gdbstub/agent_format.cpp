@@ -53,7 +53,7 @@ std::optional<Conversion> take_conversion(std::string_view format, std::size_t& 
 std::string pattern(const Conversion& conversion, std::string_view ending) {
   std::string out = "%" + conversion.flags;
   if (conversion.width > 0) out += std::to_string(conversion.width);
-  if (conversion.precision >= 0) out += "." + std::to_string(conversion.precision);
+  if (conversion.precision >= 0) out.append(".").append(std::to_string(conversion.precision));
   return out.append(ending);
 }
 
@@ -86,6 +86,30 @@ std::optional<std::string> read_string(const RegisterMemoryReader& reader, std::
   return out;
 }
 
+/// gdb sends the format as the user typed it, escapes and all.
+char take_escape(std::string_view format, std::size_t& at) {
+  const char c = format[at++];
+  if (c >= '0' && c <= '7') {
+    int value = c - '0';
+    for (int digits = 1; digits < 3 && at < format.size() && format[at] >= '0' && format[at] <= '7';
+         ++digits) {
+      value = value * 8 + (format[at++] - '0');
+    }
+    return static_cast<char>(value);
+  }
+  switch (c) {
+    case 'a': return '\a';
+    case 'b': return '\b';
+    case 'e': return '\x1b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    case 'v': return '\v';
+    default: return c;
+  }
+}
+
 std::uint64_t truncated(std::uint64_t value, unsigned bits) {
   return bits == 64 ? value : value & ((std::uint64_t{1} << bits) - 1);
 }
@@ -112,7 +136,7 @@ std::optional<std::string> convert(const Conversion& conversion, std::uint64_t v
     case 'c':
       return print(pattern(conversion, "c"), static_cast<int>(value & 0xff));
     case 'p':
-      return "0x" + print(std::string("%llx"), static_cast<unsigned long long>(value));
+      return print(std::string("0x%llx"), static_cast<unsigned long long>(value));
     case 's': {
       const std::optional<std::string> text = read_string(reader, value);
       if (!text) return std::nullopt;
@@ -133,6 +157,10 @@ std::optional<std::string> format_agent_text(std::string_view format,
   std::size_t next = 0;
   for (std::size_t at = 0; at < format.size() && out.size() < limit;) {
     const char c = format[at++];
+    if (c == '\\' && at < format.size()) {
+      out.push_back(take_escape(format, at));
+      continue;
+    }
     if (c != '%') {
       out.push_back(c);
       continue;

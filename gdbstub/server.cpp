@@ -399,7 +399,8 @@ void Server::Implementation::start_work() {
   std::optional<Work> work = connection_->take_work();
   if (!work) return;
   working_ = true;
-  asio::post(worker_, [this, job = std::move(*work)] {
+  // The guard keeps run() going while only the worker has something to do.
+  asio::post(worker_, [this, job = std::move(*work), guard = asio::make_work_guard(io_)] {
     auto answer = std::make_shared<Answer>(connection_->run(job));
     asio::post(io_, [this, answer] {
       working_ = false;

@@ -108,11 +108,11 @@ Answer Session::handle(std::string_view packet) {
 }
 
 Answer Session::handle_oversized() {
-  return error("packet of more than " + std::to_string(kMaxPacketBytes) + " bytes");
+  return error(join({"packet of more than ", std::to_string(kMaxPacketBytes), " bytes"}));
 }
 
 Answer Session::error(std::string_view text) const {
-  if (error_strings_) return Answer::of("E01;" + hex_text(text));
+  if (error_strings_) return Answer::of(join({"E01;", hex_text(text)}));
   if (!error_messages_) return Answer::of("E01");
   // gdb shows this as it stands and does not undo escapes in it.
   std::string shown = "E.";
@@ -160,10 +160,10 @@ Answer Session::supported(PacketReader& packet) {
     if (feature == "hwbreak+") hwbreak_ = true;
     if (feature == "error-message+") error_messages_ = true;
   }
-  std::string reply = "PacketSize=" + hex_number(kMaxPacketBytes) +
+  std::string reply = join({"PacketSize=", hex_number(kMaxPacketBytes),
                       ";QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
                       ";qXfer:memory-map:read+;vContSupported+;ConditionalBreakpoints+"
-                      ";BreakpointCommands+;binary-upload+";
+                      ";BreakpointCommands+;binary-upload+"});
   if (multiprocess_) reply += ";multiprocess+";
   if (swbreak_) reply += ";swbreak+";
   if (hwbreak_) reply += ";hwbreak+";
@@ -198,11 +198,11 @@ Answer Session::thread_alive(PacketReader& packet) {
 }
 
 Answer Session::current_thread(PacketReader&) {
-  return process_exists_ ? Answer::of("QC" + thread_id()) : error("no process");
+  return process_exists_ ? Answer::of(join({"QC", thread_id()})) : error("no process");
 }
 
 Answer Session::first_threads(PacketReader&) {
-  return Answer::of(process_exists_ ? "m" + thread_id() : "l");
+  return Answer::of(process_exists_ ? join({"m", thread_id()}) : "l");
 }
 
 Answer Session::more_threads(PacketReader&) { return Answer::of("l"); }
@@ -271,7 +271,7 @@ Answer Session::transfer(PacketReader& packet) {
   const std::uint64_t length = packet.hex();
   packet.expect_end();
   // Made anew when a reading begins; later pieces come from the same text.
-  const std::string name = object + ":" + annex;
+  const std::string name = join({object, ":", annex});
   if (offset == 0 || name != document_name_) {
     document_ = transfer_document(object, annex);
     document_name_ = name;
@@ -288,7 +288,7 @@ Answer Session::transfer(PacketReader& packet) {
 
 void Session::append_console(std::vector<std::string>& packets, std::string_view text) {
   while (!text.empty()) {
-    packets.push_back("O" + hex_text(text.substr(0, kConsoleBytesPerPacket)));
+    packets.push_back(join({"O", hex_text(text.substr(0, kConsoleBytesPerPacket))}));
     text.remove_prefix(std::min(text.size(), kConsoleBytesPerPacket));
   }
 }
@@ -308,7 +308,7 @@ Answer Session::monitor(PacketReader& packet) {
     try {
       target_.monitor(command, collect, cancel);
     } catch (const Error& failure) {
-      collect(std::string(failure.what()) + "\n");
+      collect(join({failure.what(), "\n"}));
       status = "E01";
     }
     append_console(result.packets, text);

@@ -72,6 +72,10 @@ class Session {
  private:
   using BreakpointKey = std::tuple<BreakpointKind, std::uint64_t, std::uint64_t>;
   using Expressions = std::vector<AgentExpression>;
+  struct Planted {
+    BreakpointCondition condition;
+    Expressions commands;
+  };
 
   // session.cpp: who is there
   Answer extended_mode(PacketReader& packet);
@@ -159,14 +163,14 @@ class Session {
 
   [[nodiscard]] Expressions take_expressions(PacketReader& packet) const;
   [[nodiscard]] BreakpointCondition make_condition(Expressions conditions) const;
-  /// Runs the commands of the breakpoint just hit and appends what they print.
-  /// @return whether there were any, so that the machine goes on
+  /// Runs the commands of the breakpoints just hit and appends what they print.
+  /// @return whether each had some, so that the machine goes on
   bool run_breakpoint_commands(std::vector<std::string>& packets);
   void forget_breakpoints();
   static void append_console(std::vector<std::string>& packets, std::string_view text);
 
   DebugTarget& target_;
-  std::map<BreakpointKey, std::shared_ptr<const Expressions>> breakpoints_;
+  std::map<BreakpointKey, Planted> breakpoints_;
   StopReason stop_;
   ResumeKind last_resume_ = ResumeKind::forward;
   bool stopped_at_breakpoint_ = false;  ///< and nothing has moved the PC since

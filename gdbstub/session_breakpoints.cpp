@@ -95,8 +95,7 @@ Answer Session::insert_breakpoint(PacketReader& packet) {
   }
   if (breakpoints_.size() >= kMaxBreakpoints) packet.fail("too many breakpoints");
   target_.add_breakpoint(breakpoint);
-  breakpoints_[key] =
-      commands.empty() ? nullptr : std::make_shared<const Expressions>(std::move(commands));
+  breakpoints_[key] = {breakpoint.condition, std::move(commands)};
   return Answer::of("OK");
 }
 
@@ -112,12 +111,16 @@ Answer Session::remove_breakpoint(PacketReader& packet) {
 
 bool Session::run_breakpoint_commands(std::vector<std::string>& packets) {
   bool any = false;
+  bool stays = false;
   for (const BreakpointKind kind : {BreakpointKind::software, BreakpointKind::hardware}) {
     const auto found = breakpoints_.find({kind, stop_.address, 1});
     if (found == breakpoints_.end()) continue;
-    // A breakpoint here without commands wants to be seen.
-    if (found->second == nullptr) return false;
-    for (const AgentExpression& command : *found->second) {
+    const auto& [condition, commands] = found->second;
+    if (condition && !condition(target_)) continue;
+    any = true;
+    // One without commands wants to be seen.
+    if (commands.empty()) stays = true;
+    for (const AgentExpression& command : commands) {
       std::string text;
       const AgentResult result = command.evaluate(target_, target_.description(),
                                                   [&](std::string_view piece) { text += piece; });
@@ -127,13 +130,12 @@ bool Session::run_breakpoint_commands(std::vector<std::string>& packets) {
       }
       append_console(packets, text);
     }
-    any = true;
   }
-  return any;
+  return any && !stays;
 }
 
 void Session::forget_breakpoints() {
-  for (const auto& [key, commands] : breakpoints_) {
+  for (const auto& [key, planted] : breakpoints_) {
     const auto& [kind, address, length] = key;
     try {
       target_.remove_breakpoint(kind, address, length);

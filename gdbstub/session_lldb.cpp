@@ -102,7 +102,7 @@ Answer Session::threads_info(PacketReader&) {
   for (const std::size_t index : target_.description().expedited) {
     if (!first) reply += ",";
     first = false;
-    reply += "\"" + std::to_string(index) + "\":\"";
+    reply += join({"\"", std::to_string(index), "\":\""});
     append_register(reply, index);
     reply += "\"";
   }

@@ -228,7 +228,7 @@ Answer Session::search_memory(PacketReader& packet) {
       const auto hit = std::search(window.begin(), window.end(), pattern.begin(), pattern.end());
       if (hit != window.end()) {
         const auto at = static_cast<std::uint64_t>(hit - window.begin());
-        return Answer::of("1," + hex_number(start + window_offset + at));
+        return Answer::of(join({"1,", hex_number(start + window_offset + at)}));
       }
       if (got < want) return memory_error();
       fetched += got;
@@ -258,7 +258,7 @@ Answer Session::checksum_memory(PacketReader& packet) {
       crc.add(ByteView(block).first(want));
       done += want;
     }
-    return Answer::of("C" + hex_number(crc.value()));
+    return Answer::of(join({"C", hex_number(crc.value())}));
   };
   return answer;
 }

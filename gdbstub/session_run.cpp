@@ -80,7 +80,7 @@ std::string Session::stop_packet() const {
   // stepping over a breakpoint, and it would run on from the destination.
   const bool surprising = stop_.kind == StopKind::arrived && is_step(last_resume_);
   const bool interrupt = stop_.kind == StopKind::interrupted || surprising;
-  return "T0" + std::to_string(interrupt ? kSignalInterrupt : kSignalTrap) + stop_details();
+  return join({"T0", std::to_string(interrupt ? kSignalInterrupt : kSignalTrap), stop_details()});
 }
 
 Answer Session::stop_reason(PacketReader&) { return Answer::of(stop_packet()); }
@@ -91,7 +91,7 @@ Answer Session::run_once(const ResumeRequest& request, const CancelFlag& cancel)
     stop_ = target_.run(request, cancel);
   } catch (const Error& failure) {
     // The client waits for a stop and can do nothing with an error packet.
-    append_console(answer.packets, std::string(failure.what()) + "\n");
+    append_console(answer.packets, join({failure.what(), "\n"}));
     stop_ = StopReason{StopKind::interrupted, BreakpointKind::software, 0, {}};
   }
   stopped_at_breakpoint_ = stop_.kind == StopKind::breakpoint;
@@ -102,7 +102,7 @@ Answer Session::run_once(const ResumeRequest& request, const CancelFlag& cancel)
     return answer;
   }
   if (stop_.kind == StopKind::guest_ended && !stop_.description.empty()) {
-    append_console(answer.packets, stop_.description + "\n");
+    append_console(answer.packets, join({stop_.description, "\n"}));
   }
   answer.packets.push_back(stop_packet());
   return answer;
@@ -176,9 +176,10 @@ ResumeRequest Session::parse_action(PacketReader& packet, std::string_view actio
 Answer Session::resume_threads(PacketReader& packet) {
   packet.expect(';');
   while (!packet.at_end()) {
-    PacketReader item(packet.until(';'));
+    const std::string_view text = packet.until(';');
+    PacketReader item(text);
     const std::string_view action = item.until(':');
-    if (!item.at_end()) {
+    if (action.size() < text.size()) {
       const bool ours = names_our_thread(item);
       item.expect_end();
       if (!ours) continue;

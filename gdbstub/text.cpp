@@ -42,6 +42,12 @@ std::string hex_number(std::uint64_t value) {
   return out;
 }
 
+std::string join(std::initializer_list<std::string_view> pieces) {
+  std::string out;
+  for (const std::string_view piece : pieces) out += piece;
+  return out;
+}
+
 std::optional<Bytes> decode_hex(std::string_view text) {
   if (text.size() % 2 != 0) return std::nullopt;
   Bytes out;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,8 @@ std::string hex_bytes(ByteView data);
 std::string hex_text(std::string_view text);
 /// A number without leading zeros, lower case: 0 is "0".
 std::string hex_number(std::uint64_t value);
+/// The pieces in a row.
+std::string join(std::initializer_list<std::string_view> pieces);
 /// Decodes pairs of digits; nothing when a character is not one or one is missing.
 std::optional<Bytes> decode_hex(std::string_view text);
 

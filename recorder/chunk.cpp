@@ -82,21 +82,36 @@ bool is_known_type(std::uint32_t type) {
 
 std::string chunk_type_name(std::uint32_t type) {
   switch (static_cast<ChunkType>(type)) {
-    case ChunkType::metadata: return "metadata";
-    case ChunkType::image_data: return "image data";
-    case ChunkType::image: return "image";
-    case ChunkType::input_log: return "input log";
-    case ChunkType::page_batch: return "page batch";
-    case ChunkType::page_directory: return "page directory";
-    case ChunkType::page_map: return "page map";
-    case ChunkType::sections: return "sections";
-    case ChunkType::checkpoint: return "checkpoint";
-    case ChunkType::digests: return "digests";
-    case ChunkType::interval_index: return "interval index";
-    case ChunkType::console: return "console";
-    case ChunkType::bookmark: return "bookmark";
-    case ChunkType::summary: return "summary";
-    case ChunkType::footer: return "footer";
+    case ChunkType::metadata:
+      return "metadata";
+    case ChunkType::image_data:
+      return "image data";
+    case ChunkType::image:
+      return "image";
+    case ChunkType::input_log:
+      return "input log";
+    case ChunkType::page_batch:
+      return "page batch";
+    case ChunkType::page_directory:
+      return "page directory";
+    case ChunkType::page_map:
+      return "page map";
+    case ChunkType::sections:
+      return "sections";
+    case ChunkType::checkpoint:
+      return "checkpoint";
+    case ChunkType::digests:
+      return "digests";
+    case ChunkType::interval_index:
+      return "interval index";
+    case ChunkType::console:
+      return "console";
+    case ChunkType::bookmark:
+      return "bookmark";
+    case ChunkType::summary:
+      return "summary";
+    case ChunkType::footer:
+      return "footer";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }
@@ -192,7 +207,8 @@ std::variant<ChunkHeader, ChunkFault> decode_chunk_header(
   const std::uint32_t codec = get<std::uint32_t>(data, 32);
   header.codec = static_cast<Codec>(codec);
   header.payload_checksum = get<std::uint64_t>(data, 40);
-  if (get<std::uint64_t>(data, 16) != id.tag()) return ChunkFault{"a file tag of another recording"};
+  if (get<std::uint64_t>(data, 16) != id.tag())
+    return ChunkFault{"a file tag of another recording"};
   if (header.stored_length > kMaxChunkBytes || header.raw_length > kMaxChunkBytes) {
     return ChunkFault{"length " + std::to_string(header.stored_length) + " stored, " +
                       std::to_string(header.raw_length) + " raw, the limit is " +

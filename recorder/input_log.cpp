@@ -24,10 +24,12 @@ std::uint64_t little_endian(ByteView data) {
 /// Whether the payload has the form that needs no length.
 bool is_plain(const InputEvent& event) {
   switch (event.kind) {
-    case InputKind::serial_byte: return event.payload.size() == 1;
+    case InputKind::serial_byte:
+      return event.payload.size() == 1;
     case InputKind::wakeup:
       return event.payload.size() == 8 && little_endian(event.payload) >= event.idle_ns;
-    default: return event.payload.empty();
+    default:
+      return event.payload.empty();
   }
 }
 
@@ -53,15 +55,24 @@ Bytes decode_payload(ByteReader& in, std::uint8_t tag, const InputEvent& event) 
 
 const char* input_kind_name(InputKind kind) {
   switch (kind) {
-    case InputKind::serial_byte: return "serial byte";
-    case InputKind::serial_closed: return "serial closed";
-    case InputKind::wakeup: return "wakeup";
-    case InputKind::key: return "key";
-    case InputKind::mouse: return "mouse";
-    case InputKind::network_frame: return "network frame";
-    case InputKind::cd_change: return "cd change";
-    case InputKind::power_button: return "power button";
-    case InputKind::reset_button: return "reset button";
+    case InputKind::serial_byte:
+      return "serial byte";
+    case InputKind::serial_closed:
+      return "serial closed";
+    case InputKind::wakeup:
+      return "wakeup";
+    case InputKind::key:
+      return "key";
+    case InputKind::mouse:
+      return "mouse";
+    case InputKind::network_frame:
+      return "network frame";
+    case InputKind::cd_change:
+      return "cd change";
+    case InputKind::power_button:
+      return "power button";
+    case InputKind::reset_button:
+      return "reset button";
   }
   return "unknown";
 }

@@ -25,21 +25,9 @@
 
 #include "base/bytes.h"
 #include "base/units.h"
+#include "vmm/machine/input.h"
 
 namespace chronovisor {
-
-/// Stored numbers; never renumbered.
-enum class InputKind : std::uint8_t {
-  serial_byte = 1,
-  serial_closed = 2,
-  wakeup = 3,
-  key = 4,
-  mouse = 5,
-  network_frame = 6,
-  cd_change = 7,
-  power_button = 8,
-  reset_button = 9,
-};
 
 [[nodiscard]] const char* input_kind_name(InputKind kind);
 

@@ -228,8 +228,8 @@ void RecordingIndex::require_stream(const StreamRef& stream, std::uint64_t seque
 
 void RecordingIndex::add_input_range(const InputRange& range, Reader& in) {
   require_type(range.sequence, ChunkType::input_log, in);
-  if (!inputs.empty() && (range.sequence <= inputs.back().sequence ||
-                          range.from != inputs.back().complete_to)) {
+  if (!inputs.empty() &&
+      (range.sequence <= inputs.back().sequence || range.from != inputs.back().complete_to)) {
     in.fail("the input log does not go on where it left off");
   }
   inputs.push_back(range);
@@ -341,9 +341,9 @@ RecordingIndex RecordingIndex::decode(ByteView payload, std::uint64_t footer_off
 Position RecordingIndex::start() const { return inputs.empty() ? Position{} : inputs[0].from; }
 
 Position RecordingIndex::complete_before(std::uint64_t sequence) const {
-  const auto after = std::partition_point(
-      inputs.begin(), inputs.end(),
-      [&](const InputRange& range) { return range.sequence < sequence; });
+  const auto after =
+      std::partition_point(inputs.begin(), inputs.end(),
+                           [&](const InputRange& range) { return range.sequence < sequence; });
   return after == inputs.begin() ? start() : std::prev(after)->complete_to;
 }
 

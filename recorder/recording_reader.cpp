@@ -33,9 +33,8 @@ struct RecordingReader::PageCache {
   std::size_t limit_bytes = 0;
 
   [[nodiscard]] std::size_t batch_of(std::uint32_t ordinal) const {
-    const auto after =
-        std::partition_point(batches.begin(), batches.end(),
-                             [&](const Batch& batch) { return batch.first <= ordinal; });
+    const auto after = std::partition_point(
+        batches.begin(), batches.end(), [&](const Batch& batch) { return batch.first <= ordinal; });
     return static_cast<std::size_t>(after - batches.begin()) - 1;
   }
 
@@ -134,6 +133,7 @@ std::optional<std::string> RecordingReader::open_by_footer() {
     }
     RecordingIndex index = RecordingIndex::decode(footer, trailer->footer_offset, what);
     if (index.chunks.size() != trailer->footer_sequence) return what + ": wrong chunk count";
+    if (!index.metadata) return what + ": it names no metadata";
     index_ = std::move(index);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::bad_input) throw;
@@ -267,10 +267,9 @@ void RecordingReader::load_directories(std::size_t end) const {
         place(info.sequence) + ": page directory");
     // Nothing is taken over before all of it is known to be sound.
     for (const PageBatch& batch : directory) {
-      const bool is_there =
-          batch.sequence < index_.chunks.size() &&
-          index_.chunks[static_cast<std::size_t>(batch.sequence)].raw_length ==
-              batch.pages.size() * kPageSize;
+      const bool is_there = batch.sequence < index_.chunks.size() &&
+                            index_.chunks[static_cast<std::size_t>(batch.sequence)].raw_length ==
+                                batch.pages.size() * kPageSize;
       if (!is_there) fail(info.sequence, "its page directory names a page batch that is not there");
     }
     for (const PageBatch& batch : directory) {
@@ -283,9 +282,8 @@ void RecordingReader::load_directories(std::size_t end) const {
 
 std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
   const CheckpointInfo& info = checked_checkpoint(checkpoint);
-  const std::vector<PageMapEntry> map =
-      decode_page_map(read_stream(info.map, ChunkType::page_map, "page map"),
-                      place(info.sequence) + ": page map");
+  const std::vector<PageMapEntry> map = decode_page_map(
+      read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
   if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
   std::vector<PageRecord> pages;
   pages.reserve(map.size());
@@ -296,9 +294,9 @@ std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) cons
       fail(info.sequence, "its page map names a page that is not there");
     }
     const bool is_zero = entry.code == 0;
-    pages.push_back({entry.page, is_zero ? zero_page_hash()
-                                         : cache_->pages.at(
-                                               static_cast<std::uint32_t>(entry.code - 1))});
+    pages.push_back(
+        {entry.page, is_zero ? zero_page_hash()
+                             : cache_->pages.at(static_cast<std::uint32_t>(entry.code - 1))});
   }
   return pages;
 }
@@ -369,8 +367,7 @@ Bytes RecordingReader::load_interval(std::size_t i) const {
   return {payload.begin() + static_cast<std::ptrdiff_t>(in.offset()), payload.end()};
 }
 
-void RecordingReader::for_each_console(
-    const std::function<void(const ConsoleView&)>& visit) const {
+void RecordingReader::for_each_console(const std::function<void(const ConsoleView&)>& visit) const {
   for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
     const ChunkEntry& entry = index_.chunks[i];
     if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::console)) continue;
@@ -403,11 +400,11 @@ std::vector<TypeSize> RecordingReader::sizes() const {
   return sizes;
 }
 
-InputCursor::InputCursor(const RecordingReader& reader, Position from) : reader_(reader) {
+InputCursor::InputCursor(const RecordingReader& reader, Position from) : reader_(&reader) {
   const auto& ranges = reader.input_ranges();
-  const auto at =
-      std::partition_point(ranges.begin(), ranges.end(),
-                           [&](const InputRange& range) { return range.complete_to < from; });
+  const auto at = std::partition_point(ranges.begin(), ranges.end(), [&](const InputRange& range) {
+    return range.complete_to < from;
+  });
   range_ = static_cast<std::size_t>(at - ranges.begin());
   while (const InputEvent* event = peek()) {
     if (event->position >= from) break;
@@ -417,9 +414,9 @@ InputCursor::InputCursor(const RecordingReader& reader, Position from) : reader_
 
 const InputEvent* InputCursor::peek() {
   while (next_ >= events_.size()) {
-    if (range_ >= reader_.input_ranges().size()) return nullptr;
-    const bool is_empty = reader_.input_ranges()[range_].events == 0;
-    events_ = is_empty ? std::vector<InputEvent>{} : reader_.read_inputs(range_).events;
+    if (range_ >= reader_->input_ranges().size()) return nullptr;
+    const bool is_empty = reader_->input_ranges()[range_].events == 0;
+    events_ = is_empty ? std::vector<InputEvent>{} : reader_->read_inputs(range_).events;
     ++range_;
     next_ = 0;
   }
@@ -489,9 +486,9 @@ Bytes RecordingReader::read_image(std::size_t i, std::uint64_t limit_bytes) cons
   const std::unique_ptr<InputFile> image = open_image(i);
   const ImageInfo& info = index_.images[i];
   if (info.size_bytes > limit_bytes) {
-    throw Error{ErrorCode::bad_input,
-                image->name() + ": " + std::to_string(info.size_bytes) +
-                    " bytes are more than the limit of " + std::to_string(limit_bytes)};
+    throw Error{ErrorCode::bad_input, image->name() + ": " + std::to_string(info.size_bytes) +
+                                          " bytes are more than the limit of " +
+                                          std::to_string(limit_bytes)};
   }
   // Grown piece by piece, as a size in a hostile file may promise anything.
   Bytes data;

@@ -112,8 +112,7 @@ class RecordingReader {
   [[nodiscard]] std::string place(std::uint64_t sequence) const;
   [[noreturn]] void fail(std::uint64_t sequence, const std::string& reason) const;
   [[nodiscard]] Bytes read_chunk(std::uint64_t sequence, ChunkType type) const;
-  [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type,
-                                  const char* what) const;
+  [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type, const char* what) const;
   [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
   /// Loads page directories of checkpoints before `end`; needs the cache lock.
   void load_directories(std::size_t end) const;
@@ -139,7 +138,7 @@ class InputCursor {
   void pop() { ++next_; }
 
  private:
-  const RecordingReader& reader_;
+  const RecordingReader* reader_;  ///< a pointer, so that a cursor can be assigned
   std::size_t range_ = 0;
   std::size_t next_ = 0;
   std::vector<InputEvent> events_;

@@ -59,8 +59,8 @@ void RecordingWriter::guarded(Action&& action) {
 void RecordingWriter::require_alive() const {
   CHECK_THAT(!finished_, "the recording has been finished");
   if (!dead_.empty()) {
-    throw Error{ErrorCode::host, dead_ + " (the recording ended there, at " +
-                                     std::to_string(offset_) + " bytes)"};
+    throw Error{ErrorCode::host,
+                dead_ + " (the recording ended there, at " + std::to_string(offset_) + " bytes)"};
   }
 }
 
@@ -85,11 +85,10 @@ std::uint64_t RecordingWriter::append_chunk(ChunkType type, ByteView payload, in
 
 StreamRef RecordingWriter::append_stream(ChunkType type, ByteView data) {
   if (data.size() > kMaxStreamBytes) {
-    throw Error{ErrorCode::host, file_->name() + ": " +
-                                     chunk_type_name(static_cast<std::uint32_t>(type)) + " of " +
-                                     std::to_string(data.size()) +
-                                     " bytes; the format holds at most " +
-                                     std::to_string(kMaxStreamBytes)};
+    throw Error{ErrorCode::host,
+                file_->name() + ": " + chunk_type_name(static_cast<std::uint32_t>(type)) + " of " +
+                    std::to_string(data.size()) + " bytes; the format holds at most " +
+                    std::to_string(kMaxStreamBytes)};
   }
   StreamRef stream{index_.chunks.size(), 0};
   while (!data.empty()) {
@@ -110,8 +109,8 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
                                   const InputFile& content) {
   guarded([&] {
     ImageInfo image{role, path, content.size(), hash_of(content), ImageStorage::embedded, {}, 0};
-    const auto same = std::find_if(
-        index_.images.begin(), index_.images.end(), [&](const ImageInfo& other) {
+    const auto same =
+        std::find_if(index_.images.begin(), index_.images.end(), [&](const ImageInfo& other) {
           return other.storage == ImageStorage::embedded && other.hash == image.hash &&
                  other.size_bytes == image.size_bytes;
         });
@@ -142,8 +141,7 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
 void RecordingWriter::reference_image(const std::string& role, const std::string& path,
                                       const InputFile& content) {
   guarded([&] {
-    append_image(
-        {role, path, content.size(), hash_of(content), ImageStorage::referenced, {}, 0});
+    append_image({role, path, content.size(), hash_of(content), ImageStorage::referenced, {}, 0});
   });
 }
 
@@ -197,7 +195,8 @@ void RecordingWriter::console(const ConsoleView& record) {
 }
 
 void RecordingWriter::flush_inputs() {
-  const Position covered = index_.inputs.empty() ? options_.start : index_.inputs.back().complete_to;
+  const Position covered =
+      index_.inputs.empty() ? options_.start : index_.inputs.back().complete_to;
   if (inputs_.count() == 0 && arrived_ == covered) return;
   InputRange range{inputs_.from(), arrived_, inputs_.count(), 0};
   range.sequence = append_chunk(ChunkType::input_log, inputs_.finish(arrived_), options_.level);
@@ -292,8 +291,7 @@ void RecordingWriter::interval_index(Position from, Position to, ByteView data) 
     ByteWriter payload;
     encode_interval_head(interval, payload);
     payload.bytes(data);
-    interval.sequence =
-        append_chunk(ChunkType::interval_index, payload.data(), options_.level);
+    interval.sequence = append_chunk(ChunkType::interval_index, payload.data(), options_.level);
     index_.intervals.push_back(interval);
   });
 }

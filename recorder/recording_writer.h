@@ -36,11 +36,11 @@ enum class SyncPolicy {
 struct WriterOptions {
   SyncPolicy sync = SyncPolicy::none;
   std::uint64_t sync_interval_ns = 1'000'000'000;
-  std::uint64_t hold_ns = 100'000'000;   ///< the longest time records are held back
-  std::size_t hold_bytes = 1u << 20;     ///< the most bytes held back
-  int page_level = 1;                    ///< zstd level of pages; 0 stores as is
-  int level = 3;                         ///< zstd level of everything else
-  Position start;                        ///< where a trimmed recording starts
+  std::uint64_t hold_ns = 100'000'000;  ///< the longest time records are held back
+  std::size_t hold_bytes = 1u << 20;    ///< the most bytes held back
+  int page_level = 1;                   ///< zstd level of pages; 0 stores as is
+  int level = 3;                        ///< zstd level of everything else
+  Position start;                       ///< where a trimmed recording starts
 };
 
 class RecordingWriter {
@@ -115,14 +115,14 @@ class RecordingWriter {
   ChunkEncoder encoder_;
   RecordingIndex index_;
   PageTable pages_;
-  std::uint64_t offset_ = 0;        ///< end of the last whole chunk
-  std::string dead_;                ///< why every call fails now
+  std::uint64_t offset_ = 0;  ///< end of the last whole chunk
+  std::string dead_;          ///< why every call fails now
   bool finished_ = false;
 
   InputLogEncoder inputs_;
   DigestEncoder digests_;
   ConsoleEncoder console_;
-  Position arrived_;                ///< inputs before it are logged
+  Position arrived_;  ///< inputs before it are logged
   std::uint64_t input_count_ = 0;
   std::uint64_t now_ns_ = 0;
   std::optional<std::uint64_t> held_since_ns_;

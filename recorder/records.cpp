@@ -74,7 +74,8 @@ Bytes encode_page_map(std::span<const PageMapEntry> entries) {
 std::vector<PageMapEntry> decode_page_map(ByteView data, std::string_view what) {
   ByteReader in(data, what);
   const std::uint64_t count = in.varint();
-  if (count > kMaxPagesPerMap || count > in.remaining() / 2) in.fail("more pages than the bytes left can hold");
+  if (count > kMaxPagesPerMap || count > in.remaining() / 2)
+    in.fail("more pages than the bytes left can hold");
   std::vector<PageMapEntry> entries(static_cast<std::size_t>(count));
   std::uint64_t next = 0;
   for (PageMapEntry& entry : entries) {
@@ -186,8 +187,12 @@ Bookmark decode_bookmark(ByteView data, std::string_view what) {
 }
 
 std::string grouped(std::uint64_t value) {
-  std::string text = std::to_string(value);
-  for (std::size_t end = text.size(); end > 3; end -= 3) text.insert(end - 3, ",");
+  const std::string digits = std::to_string(value);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i != 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
   return text;
 }
 

@@ -14,16 +14,10 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/state.h"
 #include "base/units.h"
 
 namespace chronovisor {
-
-/// A named part of the machine's state, opaque here.
-struct Section {
-  std::string name;
-  Bytes bytes;
-  bool operator==(const Section&) const = default;
-};
 
 /// A page of guest memory (physical address / 4096) and its content's hash.
 struct PageRecord {

@@ -260,14 +260,18 @@ class Scanner {
   /// The next sound header in [from, end) of a chunk that can come after what
   /// was stepped over.
   std::optional<Found> search(std::uint64_t from, std::uint64_t end) const {
-    Bytes window(kSearchWindow + kChunkHeaderSize);
-    for (std::uint64_t base = from; base < end; base += kSearchWindow) {
+    // The next chunk is mostly near, so the windows start small.
+    std::size_t width = 256;
+    Bytes window;
+    for (std::uint64_t base = from; base < end; base += width) {
+      width = std::min(width * 2, kSearchWindow);
+      window.resize(width + kChunkHeaderSize);
       const ByteView bytes = ByteView(window).first(file_.read(base, window));
       auto at = bytes.begin();
       for (;; ++at) {
         at = std::search(at, bytes.end(), kChunkMagic.begin(), kChunkMagic.end());
         const auto index = static_cast<std::size_t>(at - bytes.begin());
-        if (index >= kSearchWindow || bytes.size() - index < kChunkHeaderSize) break;
+        if (index >= width || bytes.size() - index < kChunkHeaderSize) break;
         const auto decoded =
             decode_chunk_header(bytes.subspan(index).first<kChunkHeaderSize>(), id_);
         const auto* header = std::get_if<ChunkHeader>(&decoded);

@@ -244,6 +244,6 @@ TEST_CASE("what a kind of boot cannot hand over is refused") {
   request.modules = {{"m", extra, ""}};
   CHECK(contains(failure(request), "--initrd"));
   request = request_of(BootKind::flat, image);
-  request.command_line = "x";
+  request.command_line = std::string(1, 'x');
   CHECK(contains(failure(request), "--append"));
 }

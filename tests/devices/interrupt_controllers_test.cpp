@@ -450,8 +450,8 @@ TEST_CASE("x2APIC registers are MSRs, in x2APIC mode only") {
   CHECK(apics.local.write_msr(0x80b, 0));
   CHECK(apics.local.write_msr(0x830, 0x40056));  // self
   CHECK(apics.local.acknowledge() == 0x56);
-  for (const std::uint32_t index : {0x802U, 0x803U, 0x80aU, 0x80dU, 0x80eU, 0x810U, 0x831U, 0x839U,
-                                    0x82fU, 0x840U, 0x8ffU}) {
+  for (const std::uint32_t index :
+       {0x802U, 0x803U, 0x80aU, 0x80dU, 0x80eU, 0x810U, 0x831U, 0x839U, 0x82fU, 0x840U, 0x8ffU}) {
     CAPTURE(index);
     CHECK_FALSE(apics.local.write_msr(index, 0));
   }

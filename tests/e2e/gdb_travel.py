@@ -32,13 +32,11 @@ symbol-file @SYMBOLS@
 python
 import gdb, sys
 NAMES = ("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags cs ss ds es fs gs").split()
-MASK = (1 << 64) - 1
 def state():
-    frame = gdb.newest_frame()
-    return tuple(int(gdb.parse_and_eval("(unsigned long)$" + name)) & MASK if name != "eflags"
-                 else int(gdb.parse_and_eval("(unsigned long)$eflags")) & MASK for name in NAMES)
+    lines = gdb.execute("info registers " + " ".join(NAMES), to_string=True).splitlines()
+    return tuple(int(line.split()[1], 16) for line in lines if line)
 def pc():
-    return int(gdb.parse_and_eval("(unsigned long)$rip")) & MASK
+    return state()[16]
 def run(command):
     text = gdb.execute(command, to_string=True)
     print("(gdb) " + command + "\n" + text)

@@ -35,6 +35,7 @@ class FakeTarget final : public DebugTarget {
 
   std::uint64_t position = 0;
   bool reverse = true;
+  bool spins = true;  // whether the monitor command "spin", which waits to be cancelled, exists
   std::vector<Breakpoint> breakpoints;
   std::map<std::uint64_t, std::uint8_t> written_memory;
   std::map<std::size_t, Bytes> written_registers;
@@ -111,10 +112,15 @@ class FakeTarget final : public DebugTarget {
       output("position ");
       output(std::to_string(position) + "\n");
     } else if (command.starts_with("seek ")) {
-      destination = std::stoull(std::string(command.substr(5)));
+      std::uint64_t wanted = 0;
+      for (const char c : command.substr(5)) {
+        if (c < '0' || c > '9') throw Error(ErrorCode::usage, "seek takes a number");
+        wanted = wanted * 10 + static_cast<std::uint64_t>(c - '0');
+      }
+      destination = std::min(wanted, history_);
     } else if (command == "flood") {
       for (int i = 0; i < 100; ++i) output(std::string(1000, 'x'));
-    } else if (command == "spin") {
+    } else if (spins && command == "spin") {
       running = true;
       while (!cancel) {
       }

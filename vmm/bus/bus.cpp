@@ -22,9 +22,8 @@ const Range* find_range(const std::vector<Range>& ranges, Address address) {
 template <class Range>
 void insert_range(std::vector<Range>& ranges, const Range& range) {
   CHECK_THAT(range.first < range.end, "an empty or wrapping range");
-  const auto place =
-      std::find_if(ranges.begin(), ranges.end(),
-                   [&](const Range& other) { return other.first >= range.first; });
+  const auto place = std::find_if(ranges.begin(), ranges.end(),
+                                  [&](const Range& other) { return other.first >= range.first; });
   CHECK_THAT(place == ranges.end() || range.end <= place->first, "overlapping ranges");
   CHECK_THAT(place == ranges.begin() || (place - 1)->end <= range.first, "overlapping ranges");
   ranges.insert(place, range);

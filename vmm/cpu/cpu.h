@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -83,6 +84,8 @@ class Cpu final : public PageUseListener {
   CpuStop run(Position until, std::uint32_t deliveries = 0);
   /// Exceptions and interrupts delivered since the last step retired.
   [[nodiscard]] std::uint32_t deliveries() const { return deliveries_; }
+  /// The moment before the latest step or delivery: position and deliveries.
+  [[nodiscard]] std::pair<Position, std::uint32_t> moment_before() const { return moment_before_; }
   /// Steps retired since power-on; exact while an instruction executes.
   [[nodiscard]] Position position() const {
     return {steps_ + static_cast<std::uint64_t>(current_ - block_begin_) + iterations_};
@@ -315,6 +318,9 @@ class Cpu final : public PageUseListener {
   /// As leave_block, and run() returns CpuStop::recheck: a device was touched.
   void request_recheck() { recheck_ = true; leave_block(); }
 
+  /// INT n and its like delivered an event with TF clear: no #DB for this step.
+  void suppress_single_step() { single_step_suppressed_ = true; }
+
   // ============================ steps of REP ============================================
   /// Most iterations a repeated string instruction may do now: at least 1.
   [[nodiscard]] std::uint64_t repeat_budget() const { return repeat_budget_; }
@@ -389,6 +395,7 @@ class Cpu final : public PageUseListener {
   bool deliver_at_boundary();
   [[nodiscard]] bool instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop);
   void step_block(std::uint64_t budget, bool single_step);
+  void count_delivery();
   void settle_steps();
   void count_undefined();
   /// Where current_ points while no instruction executes.
@@ -427,8 +434,10 @@ class Cpu final : public PageUseListener {
   bool recheck_ = false;
   bool pause_ = false;
   bool interrupt_request_ = false;
+  bool single_step_suppressed_ = false;
   bool inside_repeat_ = false;      ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
+  std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
 
   std::unique_ptr<BlockCache> blocks_;
   std::unique_ptr<Block> once_;                      ///< the block that is never cached

@@ -244,8 +244,7 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
     if (blocks_->has_removed()) blocks_->collect();
     if ((state.pending_debug != 0 || state.nmi_pending || interrupt_request_) &&
         deliver_at_boundary()) {
-      ++deliveries_;
-      inside_repeat_ = false;
+      count_delivery();
       continue;
     }
     if (state.halted) return CpuStop::halted;
@@ -259,8 +258,7 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
       CpuStop stop = CpuStop::budget;
       if (instruction_breakpoint(linear_rip, stop)) {
         if (stop == CpuStop::breakpoint) return stop;
-        ++deliveries_;
-        inside_repeat_ = false;
+        count_delivery();
         continue;
       }
     }
@@ -276,9 +274,12 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     const Block& block = find_block();
     state.shadow = kNoShadow;
     flags.assign(kRf, false);
+    const std::uint64_t before = steps_;
+    single_step_suppressed_ = false;
     execute_block(block, budget);
+    moment_before_ = {{steps_ - 1}, steps_ - before == 1 ? deliveries_ : 0};
     deliveries_ = 0;
-    if (single_step) state.pending_debug |= kDebugStatusSingleStep;
+    if (single_step && !single_step_suppressed_) state.pending_debug |= kDebugStatusSingleStep;
   } catch (const GuestFault& fault) {
     if (current_ != idle_instruction()) {
       rip() = instruction_rip();
@@ -287,11 +288,16 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
       if (steps_ != before) deliveries_ = 0;
     }
     state.shadow = kNoShadow;
-    inside_repeat_ = false;
     if (fault.vector == kInvalidOpcode) count_undefined();
     deliver_exception(*this, fault);
-    ++deliveries_;
+    count_delivery();
   }
+}
+
+void Cpu::count_delivery() {
+  moment_before_ = {{steps_}, deliveries_};
+  ++deliveries_;
+  inside_repeat_ = false;
 }
 
 void Cpu::count_undefined() {

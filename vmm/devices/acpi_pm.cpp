@@ -89,8 +89,8 @@ void AcpiPm::settle(std::uint64_t now_ns) {
 }
 
 void AcpiPm::update_line() {
-  const bool event = (pm1_status_ & pm1_enable_ & kEnableWritable) != 0 ||
-                     (gpe_status_ & gpe_enable_) != 0;
+  const bool event =
+      (pm1_status_ & pm1_enable_ & kEnableWritable) != 0 || (gpe_status_ & gpe_enable_) != 0;
   const bool level = event && (pm1_control_ & kSciEnable) != 0;
   if (level == level_) return;
   level_ = level;
@@ -201,8 +201,8 @@ void AcpiPm::write_byte(std::uint16_t offset, std::uint8_t value) {
 }
 
 void AcpiPm::write_control_high(std::uint8_t value) {
-  pm1_control_ = static_cast<std::uint16_t>((pm1_control_ & 0xff) |
-                                            ((value & kControlHighWritable) << 8));
+  pm1_control_ =
+      static_cast<std::uint16_t>((pm1_control_ & 0xff) | ((value & kControlHighWritable) << 8));
   if ((value & kSleepEnableHigh) == 0) return;  // SLP_EN reads as zero
   const unsigned type = (value & kControlHighWritable) >> 2;
   if (type == kSleepTypeS5) {

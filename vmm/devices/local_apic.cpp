@@ -645,7 +645,7 @@ void LocalApic::advance(VirtualTime now) {
 std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
   const bool answers = (base_ & kBaseModes) == kBaseEnable &&
                        (base_ & physical_mask_ & ~std::uint64_t{0xfff}) == kDefaultBase;
-  if (!answers) return ~std::uint64_t{0};
+  if (!answers) return width >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * width)) - 1;
   std::uint64_t value = 0;
   for (unsigned i = 0; i < width; ++i) {
     const std::uint64_t at = (offset & 0xfff) + i;

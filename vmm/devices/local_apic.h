@@ -32,8 +32,7 @@ class LocalApic final : public Device, public MmioDevice {
   static constexpr std::uint64_t kDefaultBase = 0xfee00000;
 
   /// @param physical_address_bits MAXPHYADDR, for the reserved bits of IA32_APIC_BASE
-  LocalApic(const Clock& clock, ApicBus& bus, unsigned physical_address_bits,
-            std::uint32_t id = 0);
+  LocalApic(const Clock& clock, ApicBus& bus, unsigned physical_address_bits, std::uint32_t id = 0);
   /// Called after anything that may have changed pending(), acknowledge()'s
   /// vector or accepts_external().
   void on_output_changed(std::function<void()> callback);
@@ -82,7 +81,12 @@ class LocalApic final : public Device, public MmioDevice {
  private:
   using Bits256 = std::array<std::uint32_t, 8>;
   enum Lvt : unsigned { kTimer, kThermal, kPerformance, kLint0, kLint1, kError, kLvtCount };
-  enum class TimerMode : std::uint8_t { one_shot = 0, periodic = 1, tsc_deadline = 2, reserved = 3 };
+  enum class TimerMode : std::uint8_t {
+    one_shot = 0,
+    periodic = 1,
+    tsc_deadline = 2,
+    reserved = 3
+  };
 
   [[nodiscard]] bool hardware_enabled() const;
   [[nodiscard]] bool x2apic() const;

@@ -20,9 +20,7 @@ constexpr std::uint32_t ones(unsigned width) {
 
 /// The registers of the bridge that software may change: latency timer,
 /// interrupt line, and the chip-specific half.
-bool bridge_writable(unsigned offset) {
-  return offset == 0x0d || offset == 0x3c || offset >= 0x50;
-}
+bool bridge_writable(unsigned offset) { return offset == 0x0d || offset == 0x3c || offset >= 0x50; }
 
 }  // namespace
 
@@ -40,9 +38,7 @@ void PciHost::HostBridge::reset() {
   config_[0x0b] = 0x06;  // host bridge
 }
 
-void PciHost::HostBridge::visit(StateVisitor& visitor) {
-  visitor.field("bridge.config", config_);
-}
+void PciHost::HostBridge::visit(StateVisitor& visitor) { visitor.field("bridge.config", config_); }
 
 std::uint32_t PciHost::HostBridge::read_config(std::uint8_t offset, unsigned width) {
   std::uint32_t value = 0;

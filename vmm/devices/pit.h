@@ -57,14 +57,14 @@ class Pit final : public Device, public BytePortDevice {
     std::uint16_t latched_count = 0;
     bool status_latched = false;
     std::uint8_t latched_status = 0;
-    std::uint16_t reload = 0;   ///< as written
-    bool count_written = false; ///< since the mode was set
-    bool counting = false;      ///< `segment` is valid
+    std::uint16_t reload = 0;    ///< as written
+    bool count_written = false;  ///< since the mode was set
+    bool counting = false;       ///< `segment` is valid
     bool gate = true;
-    bool frozen = false;        ///< the gate is low: `frozen_elapsed` ticks done
+    bool frozen = false;  ///< the gate is low: `frozen_elapsed` ticks done
     std::uint64_t frozen_elapsed = 0;
     Segment segment;
-    bool has_next = false;      ///< `next` takes over at its start tick
+    bool has_next = false;  ///< `next` takes over at its start tick
     Segment next;
 
     void visit(StateVisitor& visitor, const std::string& prefix);
@@ -94,9 +94,9 @@ class Pit final : public Device, public BytePortDevice {
   InterruptSink& sink_;
   unsigned line_;
   std::array<Counter, 3> counters_;
-  std::uint8_t control_b_ = 0;         ///< port 0x61 bits 0-3
-  bool level_ = false;                 ///< of the interrupt line
-  std::uint64_t delivered_tick_ = 0;   ///< edges up to here are delivered
+  std::uint8_t control_b_ = 0;        ///< port 0x61 bits 0-3
+  bool level_ = false;                ///< of the interrupt line
+  std::uint64_t delivered_tick_ = 0;  ///< edges up to here are delivered
 };
 
 }  // namespace chronovisor

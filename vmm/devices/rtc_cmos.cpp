@@ -88,7 +88,9 @@ bool any_value(std::uint8_t alarm) { return (alarm & 0xc0) == 0xc0; }
 
 RtcCmos::RtcCmos(const Clock& clock, InterruptSink& sink, unsigned line, Memory memory,
                  std::int64_t start_unix_seconds)
-    : clock_(clock), sink_(sink), line_(line),
+    : clock_(clock),
+      sink_(sink),
+      line_(line),
       origin_seconds_(std::clamp(start_unix_seconds, -kMostSeconds, kMostSeconds)) {
   cmos_[kA] = 0x26;  // 32768 Hz, periodic 1024 Hz
   cmos_[kB] = kB24Hours;
@@ -336,8 +338,7 @@ void RtcCmos::write_control(unsigned index, std::uint8_t value, std::uint64_t no
   const bool was_held = held();
   const bool divider_was_held = divider_held();
   if (!was_held) store_date(now_ns);
-  const bool format_changes =
-      index == kB && ((value ^ cmos_[kB]) & (kBBinary | kB24Hours)) != 0;
+  const bool format_changes = index == kB && ((value ^ cmos_[kB]) & (kBBinary | kB24Hours)) != 0;
   if (index == kA) {
     cmos_[kA] = value & 0x7f;
     if (divider_was_held && !divider_held()) {

@@ -101,8 +101,7 @@ std::uint64_t Uart16550::timeout_at_ns() const {
   const std::uint64_t stop_bits = (lcr_ & 4) != 0 ? 2 : 1;
   const std::uint64_t bits = 1 + 5 + (lcr_ & 3U) + ((lcr_ & 8) != 0 ? 1 : 0) + stop_bits;
   const std::uint64_t clocks = 4 * bits * 16 * divisor_;
-  return saturating_add(last_activity_ns_,
-                        (clocks * 1'000'000'000 + kBaudClock - 1) / kBaudClock);
+  return saturating_add(last_activity_ns_, (clocks * 1'000'000'000 + kBaudClock - 1) / kBaudClock);
 }
 
 std::uint64_t Uart16550::next_deadline_ns() const {
@@ -272,8 +271,8 @@ void Uart16550::write_modem_control(std::uint8_t value) {
   mcr_ = value & 0x1f;
   std::uint8_t status = kMsrLinePresent;
   if (loopback()) {  // CTS = RTS, DSR = DTR, RI = OUT1, DCD = OUT2
-    status = static_cast<std::uint8_t>(((mcr_ & 2) << 3) | ((mcr_ & 1) << 5) |
-                                       ((mcr_ & 4) << 4) | ((mcr_ & 8) << 4));
+    status = static_cast<std::uint8_t>(((mcr_ & 2) << 3) | ((mcr_ & 1) << 5) | ((mcr_ & 4) << 4) |
+                                       ((mcr_ & 8) << 4));
   }
   const auto changed = static_cast<std::uint8_t>((msr_ ^ status) & 0xf0);
   std::uint8_t delta = (changed >> 4) & 0x0b;

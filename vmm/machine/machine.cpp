@@ -86,6 +86,7 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
   state.segment[kGs] = register_of(boot.gs);
   state.ldtr = register_of(boot.ldtr);
   state.tr = register_of(boot.tr);
+  state.msr.mtrr_def_type = 0xc06;  // as firmware leaves it: MTRRs on, memory write-back
   cpu_->flags.set(static_cast<std::uint32_t>(boot.rflags));
   cpu_->state_restored();
 }
@@ -96,6 +97,10 @@ void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks);
 
 Position Machine::position() const { return cpu_->position(); }
 Moment Machine::moment() const { return {cpu_->position(), cpu_->deliveries()}; }
+Moment Machine::moment_before() const {
+  const auto [position, deliveries] = cpu_->moment_before();
+  return {position, deliveries};
+}
 VirtualTime Machine::now() const {
   return {cpu_->position().steps * config_.ns_per_step + idle_ns_};
 }

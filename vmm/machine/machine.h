@@ -94,6 +94,8 @@ class Machine {
   /// Runs until `until` at the latest, exactly.
   MachineStop run(Moment until);
   [[nodiscard]] Moment moment() const;
+  /// The moment before the latest step or delivery (where a watchpoint's access began).
+  [[nodiscard]] Moment moment_before() const;
   [[nodiscard]] Position position() const;
   [[nodiscard]] VirtualTime now() const;
   [[nodiscard]] std::uint64_t idle_ns() const { return idle_ns_; }

@@ -128,7 +128,8 @@ template <class Op, class Second>
 struct AluRegister {
   template <class T>
   static void run(Cpu& cpu, const Instruction& i) {
-    const T result = Op::template apply<T>(cpu.flags, cpu.reg<T>(i.rm), Second::template get<T>(cpu, i));
+    const T result =
+        Op::template apply<T>(cpu.flags, cpu.reg<T>(i.rm), Second::template get<T>(cpu, i));
     if constexpr (Op::kWrites) cpu.set_reg<T>(i.rm, result);
   }
 };

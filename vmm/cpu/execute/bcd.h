@@ -1,5 +1,6 @@
 // Owns the decimal adjustments, which exist outside 64-bit mode only.
-// Undefined flags: SF, ZF and PF describe AL, the others are 0. Stateless.
+// Undefined flags, as on Intel processors: SF, ZF and PF describe AL, the others
+// are 0; after AAD all six are those of its addition. Stateless.
 #pragma once
 
 #include "vmm/cpu/execute/operand.h"
@@ -51,10 +52,12 @@ inline void aam(Cpu& cpu, const Instruction& i) {
   cpu.flags.set_logic<u8>(static_cast<u8>(al % base));
 }
 inline void aad(Cpu& cpu, const Instruction& i) {
-  const unsigned ax = cpu.reg<u16>(kRax);
-  const u8 al = static_cast<u8>((ax & 0xff) + (ax >> 8) * static_cast<unsigned>(i.immediate & 0xff));
-  cpu.set_reg<u16>(kRax, al);
-  cpu.flags.set_logic<u8>(al);
+  const u8 low = cpu.reg<u8>(kRax);
+  const u8 product =
+      static_cast<u8>(cpu.reg<u8>(kHighByte | kRax) * static_cast<unsigned>(i.immediate & 0xff));
+  const u8 sum = static_cast<u8>(low + product);
+  cpu.set_reg<u16>(kRax, sum);
+  cpu.flags.set_add<u8>(low, product, sum);
 }
 
 }  // namespace chronovisor::execute

@@ -12,22 +12,30 @@ namespace chronovisor::execute {
 struct BitKeep {
   static constexpr bool kWrites = false;
   template <class T>
-  static T apply(T value, T /*mask*/) { return value; }
+  static T apply(T value, T /*mask*/) {
+    return value;
+  }
 };
 struct BitSet {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T value, T mask) { return static_cast<T>(value | mask); }
+  static T apply(T value, T mask) {
+    return static_cast<T>(value | mask);
+  }
 };
 struct BitReset {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T value, T mask) { return static_cast<T>(value & ~mask); }
+  static T apply(T value, T mask) {
+    return static_cast<T>(value & ~mask);
+  }
 };
 struct BitComplement {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T value, T mask) { return static_cast<T>(value ^ mask); }
+  static T apply(T value, T mask) {
+    return static_cast<T>(value ^ mask);
+  }
 };
 
 template <class T>
@@ -73,17 +81,20 @@ struct BitMemoryReg {
   template <class T>
   static void run(Cpu& cpu, const Instruction& i) {
     const T bits = cpu.reg<T>(i.reg);
-    const auto units = std::int64_t{static_cast<std::make_signed_t<T>>(bits)} >>
-                       std::countr_zero(kBits<T>);
-    const u64 offset = Cpu::cut(
-        cpu.effective_address(i) + static_cast<u64>(units * std::int64_t{sizeof(T)}), i.address_size);
+    const auto units =
+        std::int64_t{static_cast<std::make_signed_t<T>>(bits)} >> std::countr_zero(kBits<T>);
+    const u64 offset =
+        Cpu::cut(cpu.effective_address(i) + static_cast<u64>(units * std::int64_t{sizeof(T)}),
+                 i.address_size);
     bit_in_memory<Op, T>(cpu, i, offset, bit_in_operand<T>(bits));
   }
 };
 
 struct ScanForward {
   template <class T>
-  static unsigned apply(T value) { return static_cast<unsigned>(std::countr_zero(value)); }
+  static unsigned apply(T value) {
+    return static_cast<unsigned>(std::countr_zero(value));
+  }
 };
 struct ScanReverse {
   template <class T>

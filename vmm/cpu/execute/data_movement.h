@@ -198,8 +198,7 @@ inline void cmpxchg16b(Cpu& cpu, const Instruction& i) {
   if ((cpu.linear<Access::write>(i.segment, offset, 16) & 15) != 0) cpu.raise_gp0();
   const Xmm value = cpu.load_for_update<Xmm>(i.segment, offset);
   const bool equal = value.low == cpu.reg<u64>(kRax) && value.high == cpu.reg<u64>(kRdx);
-  cpu.store<Xmm>(i.segment, offset,
-                 equal ? Xmm{cpu.reg<u64>(kRbx), cpu.reg<u64>(kRcx)} : value);
+  cpu.store<Xmm>(i.segment, offset, equal ? Xmm{cpu.reg<u64>(kRbx), cpu.reg<u64>(kRcx)} : value);
   if (!equal) {
     cpu.set_reg<u64>(kRax, value.low);
     cpu.set_reg<u64>(kRdx, value.high);
@@ -247,14 +246,13 @@ inline void lahf(Cpu& cpu, const Instruction& /*i*/) {
 }
 inline void sahf(Cpu& cpu, const Instruction& /*i*/) {
   constexpr u32 kLoaded = kCf | kPf | kAf | kZf | kSf;
-  cpu.flags.set_arithmetic((cpu.reg<u8>(kHighByte | kRax) & kLoaded) |
-                           (cpu.flags.of() ? kOf : 0U));
+  cpu.flags.set_arithmetic((cpu.reg<u8>(kHighByte | kRax) & kLoaded) | (cpu.flags.of() ? kOf : 0U));
 }
 inline void clc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(false); }
 inline void stc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(true); }
 inline void cmc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(!cpu.flags.cf()); }
-inline void cld(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, false); }
-inline void std_(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, true); }
+inline void clear_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, false); }
+inline void set_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, true); }
 
 inline void xlat(Cpu& cpu, const Instruction& i) {
   const u64 offset = Cpu::cut(cpu.gpr(kRbx) + cpu.reg<u8>(kRax), i.address_size);

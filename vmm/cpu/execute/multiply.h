@@ -11,13 +11,25 @@ namespace chronovisor::execute {
 template <class T>
 struct Doubled;
 template <>
-struct Doubled<u8> { using Unsigned = u16; using Signed = std::int16_t; };
+struct Doubled<u8> {
+  using Unsigned = u16;
+  using Signed = std::int16_t;
+};
 template <>
-struct Doubled<u16> { using Unsigned = u32; using Signed = std::int32_t; };
+struct Doubled<u16> {
+  using Unsigned = u32;
+  using Signed = std::int32_t;
+};
 template <>
-struct Doubled<u32> { using Unsigned = u64; using Signed = std::int64_t; };
+struct Doubled<u32> {
+  using Unsigned = u64;
+  using Signed = std::int64_t;
+};
 template <>
-struct Doubled<u64> { using Unsigned = u128; using Signed = s128; };
+struct Doubled<u64> {
+  using Unsigned = u128;
+  using Signed = s128;
+};
 template <class T>
 using DoubledUnsigned = typename Doubled<T>::Unsigned;
 template <class T>
@@ -125,7 +137,8 @@ struct Div {
     if (high >= divisor) cpu.raise(kDivideError);
     if (high == 0) {
       const T low = static_cast<T>(dividend);
-      store_double_accumulator<T>(cpu, static_cast<T>(low / divisor), static_cast<T>(low % divisor));
+      store_double_accumulator<T>(cpu, static_cast<T>(low / divisor),
+                                  static_cast<T>(low % divisor));
     } else {
       store_double_accumulator<T>(cpu, static_cast<T>(dividend / divisor),
                                   static_cast<T>(dividend % divisor));

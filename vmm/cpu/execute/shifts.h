@@ -36,21 +36,28 @@ struct Sar {
     return result;
   }
 };
+/// ROL and ROR of a register by an immediate other than 1 leave OF alone; by CL or in
+/// memory they do not. Measured on an Intel processor.
+enum class OverflowFlag : std::uint8_t { as_for_one, kept_unless_one };
+template <OverflowFlag Rule>
 struct Rol {
   template <class T>
   static T apply(Flags& flags, T a, unsigned count) {
     const T result = std::rotl(a, static_cast<int>(count % kBits<T>));
     flags.set_cf(bit_of(result, 0));
-    flags.set_of(top_bit(static_cast<T>(a ^ (a << 1))));
+    if (Rule == OverflowFlag::as_for_one || count == 1) {
+      flags.set_of(top_bit(static_cast<T>(a ^ (a << 1))));
+    }
     return result;
   }
 };
+template <OverflowFlag Rule>
 struct Ror {
   template <class T>
   static T apply(Flags& flags, T a, unsigned count) {
     const T result = std::rotr(a, static_cast<int>(count % kBits<T>));
     flags.set_cf(top_bit(result));
-    flags.set_of(top_bit(a) != bit_of(a, 0));
+    if (Rule == OverflowFlag::as_for_one || count == 1) flags.set_of(top_bit(a) != bit_of(a, 0));
     return result;
   }
 };
@@ -62,8 +69,8 @@ struct Rcl {
     if (count == 0) return a;
     const u64 wide = a;
     const u64 carry = flags.cf() ? 1 : 0;
-    const T result = static_cast<T>((count == kBits<T> ? 0 : wide << count) | (carry << (count - 1)) |
-                                    ((wide >> (kBits<T> - count)) >> 1));
+    const T result = static_cast<T>((count == kBits<T> ? 0 : wide << count) |
+                                    (carry << (count - 1)) | ((wide >> (kBits<T> - count)) >> 1));
     flags.set_cf(bit_of(wide, kBits<T> - count));
     flags.set_of(top_bit(static_cast<T>(a ^ (a << 1))));
     return result;
@@ -89,7 +96,9 @@ struct CountOne {
   static unsigned get(Cpu& /*cpu*/, const Instruction& /*i*/) { return 1; }
 };
 struct CountImmediate {
-  static unsigned get(Cpu& /*cpu*/, const Instruction& i) { return static_cast<unsigned>(i.immediate); }
+  static unsigned get(Cpu& /*cpu*/, const Instruction& i) {
+    return static_cast<unsigned>(i.immediate);
+  }
 };
 struct CountCl {
   static unsigned get(Cpu& cpu, const Instruction& /*i*/) { return cpu.reg<u8>(kRcx); }
@@ -106,7 +115,8 @@ struct ShiftRegister {
   static void run(Cpu& cpu, const Instruction& i) {
     const unsigned count = masked_count<T>(Count::get(cpu, i));
     T value = cpu.reg<T>(i.rm);
-    if (count != 0) [[likely]] value = Op::template apply<T>(cpu.flags, value, count);
+    if (count != 0) [[likely]]
+      value = Op::template apply<T>(cpu.flags, value, count);
     cpu.set_reg<T>(i.rm, value);  // also with count 0: a 32-bit register loses its upper half
   }
 };

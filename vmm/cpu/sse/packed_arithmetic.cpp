@@ -112,9 +112,8 @@ struct Absolute {
   template <class V>
   static V run(V, V source) {
     using S = std::make_signed_t<T>;
-    return map1<T>(source, [](T x) {
-      return static_cast<S>(x) < 0 ? static_cast<T>(T{0} - x) : x;
-    });
+    return map1<T>(source,
+                   [](T x) { return static_cast<S>(x) < 0 ? static_cast<T>(T{0} - x) : x; });
   }
 };
 template <class T>
@@ -159,15 +158,15 @@ struct HorizontalSubtract {
 struct HorizontalAddSaturated {
   template <class V>
   static V run(V a, V b) {
-    return horizontal<std::int16_t>(
-        a, b, [](int x, int y) { return saturate<std::int16_t>(x + y); });
+    return horizontal<std::int16_t>(a, b,
+                                    [](int x, int y) { return saturate<std::int16_t>(x + y); });
   }
 };
 struct HorizontalSubtractSaturated {
   template <class V>
   static V run(V a, V b) {
-    return horizontal<std::int16_t>(
-        a, b, [](int x, int y) { return saturate<std::int16_t>(x - y); });
+    return horizontal<std::int16_t>(a, b,
+                                    [](int x, int y) { return saturate<std::int16_t>(x - y); });
   }
 };
 

@@ -66,8 +66,8 @@ struct MultiplyAdd {
     const auto y = lanes<i16>(b);
     Lanes<u32, V> result{};
     for (std::size_t k = 0; k < result.size(); ++k) {
-      result[k] = static_cast<u32>(x[2 * k] * y[2 * k]) +
-                  static_cast<u32>(x[2 * k + 1] * y[2 * k + 1]);
+      result[k] =
+          static_cast<u32>(x[2 * k] * y[2 * k]) + static_cast<u32>(x[2 * k + 1] * y[2 * k + 1]);
     }
     return vector<V>(result);
   }

@@ -32,8 +32,8 @@ struct ShiftRightSigned {
   template <class V>
   static V by(const V& a, u64 count) {
     const u64 bounded = count < 8 * sizeof(T) ? count : 8 * sizeof(T) - 1;
-    return map1<std::make_signed_t<T>>(
-        a, [bounded](std::make_signed_t<T> x) { return x >> bounded; });
+    return map1<std::make_signed_t<T>>(a,
+                                       [bounded](std::make_signed_t<T> x) { return x >> bounded; });
   }
 };
 /// PSLLDQ and PSRLDQ: the whole register, by bytes.
@@ -77,14 +77,14 @@ void shift_mm_imm(Cpu& cpu, const Instruction& i) {
 
 template <class Shift>
 constexpr Row mm_imm(std::string_view name, std::uint8_t opcode, int reg) {
-  return with_reg(row(name, k0f, opcode, none, ModRm::registers,
-                      all_forms(&shift_mm_imm<Shift>), Immediate::imm8_zero),
+  return with_reg(row(name, k0f, opcode, none, ModRm::registers, all_forms(&shift_mm_imm<Shift>),
+                      Immediate::imm8_zero),
                   reg);
 }
 template <class Shift>
 constexpr Row xmm_imm(std::string_view name, std::uint8_t opcode, int reg) {
-  return with_reg(row(name, k0f, opcode, p66, ModRm::registers,
-                      all_forms(&shift_xmm_imm<Shift>), Immediate::imm8_zero),
+  return with_reg(row(name, k0f, opcode, p66, ModRm::registers, all_forms(&shift_xmm_imm<Shift>),
+                      Immediate::imm8_zero),
                   reg);
 }
 

@@ -21,8 +21,7 @@ namespace chronovisor::sse {
 /// Source: SDM vol. 3A, "System Programming for Streaming SIMD Extensions".
 [[noreturn]] void raise_sse_unavailable(Cpu& cpu);
 inline void check_sse(Cpu& cpu) {
-  const std::uint64_t bad =
-      (cpu.state.cr0 & (kCr0Em | kCr0Ts)) | (~cpu.state.cr4 & kCr4Osfxsr);
+  const std::uint64_t bad = (cpu.state.cr0 & (kCr0Em | kCr0Ts)) | (~cpu.state.cr4 & kCr4Osfxsr);
   if (bad != 0) [[unlikely]] {
     raise_sse_unavailable(cpu);
   }
@@ -161,8 +160,7 @@ void xmm_immediate(Cpu& cpu, const Instruction& i) {
   check_sse(cpu);
   const Xmm source = source128<Memory>(cpu, i);
   Xmm& destination = cpu.state.xmm[i.reg];
-  destination =
-      Op::template run<Xmm>(destination, source, static_cast<std::uint8_t>(i.immediate));
+  destination = Op::template run<Xmm>(destination, source, static_cast<std::uint8_t>(i.immediate));
 }
 template <class Op, bool Memory>
 void mm_immediate(Cpu& cpu, const Instruction& i) {
@@ -181,9 +179,8 @@ inline constexpr OpcodeMap k38 = OpcodeMap::map_0f38;
 inline constexpr OpcodeMap k3a = OpcodeMap::map_0f3a;
 
 /// A row with the attributes all of this group have: 66 selects, never sizes.
-constexpr Row row(std::string_view name, OpcodeMap map, std::uint8_t opcode,
-                  MandatoryPrefix prefix, ModRm modrm, const Handlers& handlers,
-                  Immediate immediate = Immediate::none) {
+constexpr Row row(std::string_view name, OpcodeMap map, std::uint8_t opcode, MandatoryPrefix prefix,
+                  ModRm modrm, const Handlers& handlers, Immediate immediate = Immediate::none) {
   Row r;
   r.name = name;
   r.map = map;

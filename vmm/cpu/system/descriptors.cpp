@@ -59,7 +59,8 @@ Descriptor fetch_descriptor(Cpu& cpu, std::uint16_t selector, std::uint8_t vecto
 void mark_accessed(Cpu& cpu, const Descriptor& descriptor) {
   if ((descriptor.type() & 1) != 0) return;
   const auto access_byte = static_cast<std::uint8_t>(descriptor.low >> 40);
-  cpu.store_system<std::uint8_t>(descriptor.address + 5, static_cast<std::uint8_t>(access_byte | 1));
+  cpu.store_system<std::uint8_t>(descriptor.address + 5,
+                                 static_cast<std::uint8_t>(access_byte | 1));
 }
 
 void mark_busy(Cpu& cpu, const Descriptor& descriptor, bool busy) {

@@ -56,7 +56,9 @@ struct Descriptor {
     return code_or_data() && ((type() & 8U) == 0 || (type() & 2U) != 0);
   }
   [[nodiscard]] bool writable() const { return code_or_data() && (type() & 0xaU) == 2; }
-  [[nodiscard]] bool is_system(unsigned wanted) const { return !code_or_data() && type() == wanted; }
+  [[nodiscard]] bool is_system(unsigned wanted) const {
+    return !code_or_data() && type() == wanted;
+  }
   /// The last valid offset in bytes.
   [[nodiscard]] std::uint32_t limit() const;
   [[nodiscard]] std::uint64_t base() const;
@@ -65,12 +67,16 @@ struct Descriptor {
   [[nodiscard]] SegmentRegister segment(std::uint16_t selector) const;
 
   // Of a gate.
-  [[nodiscard]] std::uint16_t gate_selector() const { return static_cast<std::uint16_t>(low >> 16); }
+  [[nodiscard]] std::uint16_t gate_selector() const {
+    return static_cast<std::uint16_t>(low >> 16);
+  }
   [[nodiscard]] std::uint64_t gate_offset() const {
     return (low & 0xffff) | ((low >> 32) & 0xffff0000U) | (high << 32);
   }
   [[nodiscard]] std::uint16_t gate_offset16() const { return static_cast<std::uint16_t>(low); }
-  [[nodiscard]] unsigned gate_parameters() const { return static_cast<unsigned>(low >> 32) & 0x1fU; }
+  [[nodiscard]] unsigned gate_parameters() const {
+    return static_cast<unsigned>(low >> 32) & 0x1fU;
+  }
   [[nodiscard]] unsigned gate_ist() const { return static_cast<unsigned>(low >> 32) & 7U; }
 };
 

@@ -5,8 +5,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint64_t kDr6Breakpoints = 0xf;
-constexpr std::uint64_t kDr6Fixed = 0xffff0ff0;
 constexpr std::uint64_t kDr7GeneralDetect = 1U << 13;
 
 enum class FaultClass : std::uint8_t { benign, contributory, page_fault, double_fault };
@@ -17,10 +15,14 @@ FaultClass class_of(std::uint8_t vector) {
     case kInvalidTss:
     case kSegmentNotPresent:
     case kStackFault:
-    case kGeneralProtection: return FaultClass::contributory;
-    case kPageFault: return FaultClass::page_fault;
-    case kDoubleFault: return FaultClass::double_fault;
-    default: return FaultClass::benign;
+    case kGeneralProtection:
+      return FaultClass::contributory;
+    case kPageFault:
+      return FaultClass::page_fault;
+    case kDoubleFault:
+      return FaultClass::double_fault;
+    default:
+      return FaultClass::benign;
   }
 }
 
@@ -41,8 +43,10 @@ bool fault_class_sets_rf(std::uint8_t vector) {
     case kBreakpoint:
     case kOverflow:
     case kDoubleFault:
-    case kMachineCheck: return false;
-    default: return true;
+    case kMachineCheck:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -51,7 +55,7 @@ void note_exception(Cpu& cpu, const GuestFault& fault) {
   CpuState& state = cpu.state;
   if (fault.vector == kPageFault) state.cr2 = fault.cr2;
   if (fault.vector == kDebug) {
-    state.dr6 = (state.dr6 & ~kDr6Breakpoints) | state.pending_debug | kDr6Fixed;
+    state.dr6 |= state.pending_debug;
     state.pending_debug = 0;
     state.dr7 &= ~kDr7GeneralDetect;
   }
@@ -119,6 +123,7 @@ void software_interrupt(Cpu& cpu, std::uint8_t vector, EventKind kind) {
   const std::optional<GuestFault> in_new_task = enter_handler(cpu, {vector, kind});
   if (kind == EventKind::privileged_trap) cpu.state.dr7 &= ~kDr7GeneralDetect;
   if (in_new_task) deliver_exception(cpu, *in_new_task);
+  cpu.suppress_single_step();
 }
 
 }  // namespace chronovisor

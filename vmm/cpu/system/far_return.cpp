@@ -61,8 +61,8 @@ void far_return_real(Cpu& cpu, unsigned size, std::uint16_t release_bytes) {
   const auto selector = static_cast<std::uint16_t>(reader.next());
   if (rip > cpu.state.segment[kCs].limit) cpu.raise_gp0();
   cpu.set_stack_pointer(reader.pointer() + release_bytes);
-  cpu.state.segment[kCs] = cpu.virtual8086() ? virtual8086_segment(selector)
-                                             : real_segment(cpu, kCs, selector);
+  cpu.state.segment[kCs] =
+      cpu.virtual8086() ? virtual8086_segment(selector) : real_segment(cpu, kCs, selector);
   cpu.rip() = rip;
   cpu.mode_changed();
 }

@@ -9,9 +9,7 @@ namespace {
 
 constexpr std::uint32_t kIdtBit = 2;
 
-std::uint32_t gate_error(const Event& event) {
-  return event.vector * 8U + kIdtBit + event.ext();
-}
+std::uint32_t gate_error(const Event& event) { return event.vector * 8U + kIdtBit + event.ext(); }
 
 std::uint32_t saved_flags(const Cpu& cpu, const Event& event) {
   return cpu.flags.value() | (event.resume_flag ? kRf : 0U);
@@ -141,8 +139,8 @@ std::optional<GuestFault> enter_task_gate(Cpu& cpu, const Event& event, const De
     cpu.raise(kGeneralProtection, selector_error(selector, ext));
   }
   if (!tss.present()) cpu.raise(kSegmentNotPresent, selector_error(selector, ext));
-  return switch_task(cpu, {selector, tss, TaskSwitchKind::event, ext, event.resume_flag,
-                           event.error_code});
+  return switch_task(
+      cpu, {selector, tss, TaskSwitchKind::event, ext, event.resume_flag, event.error_code});
 }
 
 bool allowed_gate(unsigned type, bool long_mode) {

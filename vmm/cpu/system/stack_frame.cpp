@@ -126,9 +126,12 @@ std::uint64_t StackReader::next() {
   const std::uint64_t offset = Cpu::cut(pointer_, cpu_.stack_width());
   pointer_ += size_;
   switch (size_) {
-    case 2: return cpu_.load<std::uint16_t>(kSs, offset);
-    case 4: return cpu_.load<std::uint32_t>(kSs, offset);
-    default: return cpu_.load<std::uint64_t>(kSs, offset);
+    case 2:
+      return cpu_.load<std::uint16_t>(kSs, offset);
+    case 4:
+      return cpu_.load<std::uint32_t>(kSs, offset);
+    default:
+      return cpu_.load<std::uint64_t>(kSs, offset);
   }
 }
 

@@ -8,8 +8,8 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint64_t kDr6TaskSwitch = 1U << 15;     // BT
-constexpr std::uint64_t kDr7LocalEnables = 0x155;      // L0-L3, LE
+constexpr std::uint64_t kDr6TaskSwitch = 1U << 15;  // BT
+constexpr std::uint64_t kDr7LocalEnables = 0x155;   // L0-L3, LE
 constexpr std::uint32_t kTss32Minimum = 0x67;
 constexpr std::uint32_t kTss16Minimum = 0x2b;
 constexpr std::uint32_t kFlagsMask = 0x3f7fd5;
@@ -208,6 +208,7 @@ std::optional<GuestFault> switch_task(Cpu& cpu, const TaskSwitch& request) {
     load_task_segments(cpu, image);
     if (request.error_code) push_error_code(cpu, *request.error_code, new32);
   } catch (const GuestFault& fault) {
+    cpu.mode_changed();  // some segments are loaded, and the handler may use them
     return fault;
   }
   if (image.trap) state.pending_debug |= kDr6TaskSwitch;

@@ -15,10 +15,10 @@ enum class TaskSwitchKind : std::uint8_t { jump, call, interrupt_return, event }
 
 struct TaskSwitch {
   std::uint16_t selector = 0;
-  Descriptor tss;                 ///< of the new task; type already checked
+  Descriptor tss;  ///< of the new task; type already checked
   TaskSwitchKind kind = TaskSwitchKind::jump;
   std::uint32_t ext = 0;
-  bool resume_flag = false;       ///< save RF = 1 in the old task (an event of the fault class)
+  bool resume_flag = false;  ///< save RF = 1 in the old task (an event of the fault class)
   std::optional<std::uint32_t> error_code{};  ///< pushed on the new task's stack
 };
 

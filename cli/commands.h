@@ -1,0 +1,23 @@
+// Owns the list of commands: each adds itself to the parser and says what to
+// run. A command throws Error; main turns it into a message and a status.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace chronovisor::cli {
+
+/// Runs the command that was chosen; returns the exit status.
+using Action = std::function<int()>;
+
+void add_record(CLI::App& app, Action& action);
+void add_replay(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+void add_debug(CLI::App& app, Action& action);
+void add_info(CLI::App& app, Action& action);
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,100 @@
+// Opens and walks whatever it is given as a recording. Checksums would stop
+// nearly every mutation at the door, so inputs that begin with an odd byte are
+// read as a list of chunks to be framed and signed correctly:
+//   { u8 type and flags, u16 length, payload } ...
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/error.h"
+#include "recorder/recording_reader.h"
+
+namespace {
+
+using namespace chronovisor;
+
+constexpr std::uint8_t kWithFooter = 2;
+constexpr std::uint8_t kUnknownType = 0x40;
+constexpr std::uint8_t kCompressed = 0x80;
+
+std::uint32_t type_of(std::uint8_t tag) {
+  if ((tag & kUnknownType) != 0) return 1000;
+  const std::uint32_t number = tag % 16;
+  return number <= 9 ? number | kCriticalFlag : number;
+}
+
+Bytes signed_file(ByteView input, bool with_footer) {
+  const FileId id;
+  Bytes file = encode_file_header({kFormatVersion, id});
+  ChunkEncoder encoder;
+  std::uint64_t sequence = 0;
+  Trailer trailer;
+  const auto append = [&](std::uint32_t type, ByteView payload, int level) {
+    if (type == static_cast<std::uint32_t>(ChunkType::footer)) trailer = {file.size(), sequence};
+    const Bytes& chunk =
+        encoder.encode(static_cast<ChunkType>(type), sequence++, id, payload, level);
+    file.insert(file.end(), chunk.begin(), chunk.end());
+  };
+  append(static_cast<std::uint32_t>(ChunkType::metadata), as_bytes("{}"), 0);
+  while (input.size() >= 3) {
+    const std::uint8_t tag = input[0];
+    const std::size_t wanted = input[1] | static_cast<std::size_t>(input[2]) << 8;
+    input = input.subspan(3);
+    const ByteView payload = input.first(std::min(wanted, input.size()));
+    append(type_of(tag), payload, (tag & kCompressed) != 0 ? 1 : 0);
+    input = input.subspan(payload.size());
+  }
+  if (with_footer) {
+    const Bytes end = encode_trailer(trailer, id);
+    file.insert(file.end(), end.begin(), end.end());
+  }
+  return file;
+}
+
+template <class Action>
+void attempt(Action&& action) {
+  try {
+    action();
+  } catch (const Error&) {
+    // An error is the right answer to a bad file.
+  }
+}
+
+void walk(const RecordingReader& reader) {
+  attempt([&] { (void)reader.verify_bytes(); });
+  attempt([&] { (void)reader.summary_json(); });
+  for (std::size_t i = 0; i < reader.images().size(); ++i) {
+    attempt([&] { (void)reader.read_image(i, 1u << 20); });
+  }
+  for (std::size_t i = 0; i < reader.checkpoints().size(); ++i) {
+    attempt([&] { (void)reader.load_sections(i); });
+    attempt([&] {
+      for (const PageRecord& page : reader.page_delta(i)) {
+        std::array<std::uint8_t, kPageSize> content{};
+        reader.read_page(page.content, content);
+      }
+    });
+  }
+  attempt([&] {
+    for (InputCursor cursor(reader); cursor.peek() != nullptr; cursor.pop()) {
+    }
+  });
+  attempt([&] { (void)reader.digests(); });
+  attempt([&] { reader.for_each_console([](const ConsoleView&) {}); });
+  attempt([&] { (void)reader.bookmarks(); });
+  for (std::size_t i = 0; i < reader.intervals().size(); ++i) {
+    attempt([&] { (void)reader.load_interval(i); });
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const ByteView input = ByteView(data, size).subspan(1);
+  const bool is_raw = (data[0] & 1) == 0;
+  Bytes file =
+      is_raw ? Bytes(input.begin(), input.end()) : signed_file(input, (data[0] & kWithFooter) != 0);
+  attempt([&] { walk(RecordingReader(std::make_shared<MemoryInputFile>(std::move(file)))); });
+  return 0;
+}

@@ -1,0 +1,389 @@
+#include "gdbstub/server.h"
+
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "gdbstub/wire.h"
+#include "tests/gdbstub/fake_target.h"
+
+using namespace chronovisor;
+using namespace chronovisor::gdb;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int kPatienceMs = 10000;
+constexpr std::uint64_t kEndlessHistory = std::uint64_t{1} << 62;
+
+/// A directory that goes away with the test.
+struct Directory {
+  Directory() {
+    char name[] = "/tmp/chronovisor-gdbstub-XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    path = name;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+/// A server in a thread of its own.
+struct Running {
+  explicit Running(DebugTarget& target, ServerOptions options)
+      : server(target, std::move(options)), thread([this] { server.run(); }) {}
+  ~Running() {
+    server.stop();
+    if (thread.joinable()) thread.join();
+  }
+  Server server;
+  std::thread thread;
+};
+
+class Client {
+ public:
+  explicit Client(const std::string& path) : descriptor_(::socket(AF_UNIX, SOCK_STREAM, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    connected_ = ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  }
+  explicit Client(std::uint16_t port) : descriptor_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  }
+  ~Client() { close(); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  [[nodiscard]] bool connected() const { return connected_; }
+  void close() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ = -1;
+  }
+  void send(std::string_view bytes) const {
+    REQUIRE(::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(bytes.size()));
+  }
+  /// Reads until `ending` has come; what came otherwise on a timeout or end.
+  std::string read_until(std::string_view ending, int patience_ms = kPatienceMs) {
+    std::string out;
+    while (out.find(ending) == std::string::npos) {
+      pollfd waiting{descriptor_, POLLIN, 0};
+      if (::poll(&waiting, 1, patience_ms) <= 0) return out;
+      char block[4096];
+      const ssize_t size = ::recv(descriptor_, block, sizeof(block), 0);
+      if (size <= 0) return out;
+      out.append(block, static_cast<std::size_t>(size));
+    }
+    return out;
+  }
+  bool at_end() const {
+    pollfd waiting{descriptor_, POLLIN, 0};
+    char byte = 0;
+    return ::poll(&waiting, 1, kPatienceMs) > 0 && ::recv(descriptor_, &byte, 1, 0) <= 0;
+  }
+
+ private:
+  int descriptor_;
+  bool connected_ = false;
+};
+
+ServerOptions unix_options(const Directory& directory) {
+  ServerOptions options;
+  options.listen = ListenAddress::parse("unix:" + directory.path + "/gdb");
+  return options;
+}
+
+void wait_for(const std::atomic<bool>& flag) {
+  for (int i = 0; i < kPatienceMs && !flag; ++i) std::this_thread::sleep_for(1ms);
+  REQUIRE(flag);
+}
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("listen addresses are read and written") {
+  CHECK(ListenAddress::parse("stdio").kind == ListenAddress::Kind::stdio);
+  CHECK(ListenAddress::parse("unix:/a/b").path == "/a/b");
+  for (const char* text : {"stdio", "unix:/a/b", "tcp:127.0.0.1:1234", "tcp:[::1]:0"}) {
+    CHECK(ListenAddress::parse(text).text() == text);
+  }
+  CHECK(ListenAddress::parse("tcp::1234").text() == "tcp:127.0.0.1:1234");
+  for (const char* text : {"", "unix:", "tcp:", "tcp:127.0.0.1", "tcp:127.0.0.1:", "tcp:1.2.3.4:65536",
+                           "tcp:1.2.3.4:x", "tcp:1.2.3.4:-1", "tcp:::1:1234", "udp:1:2", "1234"}) {
+    CAPTURE(std::string(text));
+    CHECK_THROWS_AS(ListenAddress::parse(text), Error);
+  }
+  CHECK_THROWS_AS(ListenAddress::parse("unix:/" + std::string(200, 'a')), Error);
+}
+
+TEST_CASE("a Unix socket is private, and gone when the server is") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  {
+    Running running(target, options);
+    struct stat status {};
+    REQUIRE(::lstat(options.listen.path.c_str(), &status) == 0);
+    CHECK(S_ISSOCK(status.st_mode));
+    CHECK((status.st_mode & 0777) == 0600);
+    Client client(options.listen.path);
+    client.send(frame_packet("qC"));
+    CHECK(client.read_until("#c5") == "+$QC1#c5");
+  }
+  CHECK_FALSE(std::filesystem::exists(options.listen.path));
+}
+
+TEST_CASE("a stale socket is replaced, a live one and other files are not") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  const std::string& path = options.listen.path;
+  const int stale = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  REQUIRE(::bind(stale, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  ::close(stale);
+  {
+    Running running(target, options);
+    CHECK(Client(path).connected());
+    CHECK_THROWS_AS(Server(target, options), Error);
+    CHECK(std::filesystem::exists(path));
+  }
+  std::ofstream(path) << "precious";
+  CHECK_THROWS_AS(Server(target, options), Error);
+  CHECK(std::filesystem::file_size(path) == 8);
+}
+
+TEST_CASE("TCP serves loopback at a port the system chose") {
+  FakeTarget target;
+  ServerOptions options;
+  options.listen = ListenAddress::parse("tcp:127.0.0.1:0");
+  Running running(target, options);
+  const std::uint16_t port = running.server.listening().port;
+  CHECK(port != 0);
+  Client client(port);
+  REQUIRE(client.connected());
+  client.send(frame_packet("qC"));
+  CHECK(client.read_until("#c5") == "+$QC1#c5");
+}
+
+TEST_CASE("other addresses than loopback need permission, and are warned about") {
+  FakeTarget target;
+  ServerOptions options;
+  options.listen = ListenAddress::parse("tcp:0.0.0.0:0");
+  CHECK_THROWS_AS(Server(target, options), Error);
+  std::string log;
+  options.allow_remote = true;
+  options.log = [&](std::string_view line) { log += line; };
+  Server server(target, options);
+  CHECK(log.find("warning") != std::string::npos);
+  options.listen = ListenAddress::parse("tcp:not-an-address:0");
+  CHECK_THROWS_AS(Server(target, options), Error);
+}
+
+TEST_CASE("two hundred clients in a row leave nothing behind") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  std::size_t before = 0;
+  for (int i = 0; i < 200; ++i) {
+    Client client(options.listen.path);
+    REQUIRE(client.connected());
+    client.send(frame_packet("Z0,1003,1"));
+    if (i % 3 != 0) client.send(frame_packet("qC"));
+    if (i % 3 == 1) CHECK(client.read_until("#c5") == "+$OK#9a+$QC1#c5");
+    if (i % 5 == 0) client.send("$m10");  // and gone in the middle of a packet
+    if (i == 10) before = open_descriptors();
+  }
+  // The last one is served after all others have been cleaned up.
+  Client last(options.listen.path);
+  last.send(frame_packet("D"));
+  CHECK(last.read_until("#9a") == "+$OK#9a");
+  CHECK(last.at_end());
+  CHECK(open_descriptors() <= before + 1);
+  running.server.stop();
+  running.thread.join();
+  CHECK(target.clients == 0);
+  CHECK(target.clients_seen == 201);
+  CHECK(target.breakpoints.empty());
+}
+
+TEST_CASE("the next client waits until the first has gone") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  Client first(options.listen.path);
+  first.send(frame_packet("qC"));
+  CHECK(first.read_until("#c5") == "+$QC1#c5");
+  Client second(options.listen.path);
+  REQUIRE(second.connected());
+  second.send(frame_packet("qC"));
+  CHECK(second.read_until("#c5", 100).empty());
+  first.close();
+  CHECK(second.read_until("#c5") == "+$QC1#c5");
+}
+
+TEST_CASE("an interrupt in the middle of a long run is answered") {
+  Directory directory;
+  FakeTarget target(kEndlessHistory);
+  target.position = kEndlessHistory / 2;
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  Client client(options.listen.path);
+  for (const std::string& packet : {frame_packet("bc"), frame_packet("c"), frame_packet("vCont;c")}) {
+    client.send(packet);
+    CHECK(client.read_until("+") == "+");
+    wait_for(target.running);
+    client.send("\x03");
+    const std::string reply = client.read_until("core:0;#");
+    CHECK(reply.starts_with("$T02"));
+  }
+  client.send(frame_packet("bc") + "\x03");  // in one piece
+  CHECK(client.read_until("core:0;#").starts_with("+$T02"));
+  client.send(frame_packet("qRcmd,7370696e"));  // spin
+  wait_for(target.running);
+  client.send("\x03");
+  CHECK(client.read_until("$OK#9a").find("$O63616e63656c6c65640a#") != std::string::npos);
+}
+
+TEST_CASE("a client that goes away in the middle of a run makes room for the next") {
+  Directory directory;
+  FakeTarget target(kEndlessHistory);
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  for (int i = 0; i < 20; ++i) {
+    Client client(options.listen.path);
+    client.send(frame_packet("c"));
+    wait_for(target.running);
+  }
+  Client next(options.listen.path);
+  next.send(frame_packet("qC"));
+  CHECK(next.read_until("#c5") == "+$QC1#c5");
+}
+
+TEST_CASE("stop ends a run in progress") {
+  Directory directory;
+  FakeTarget target(kEndlessHistory);
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  Client client(options.listen.path);
+  client.send(frame_packet("c"));
+  wait_for(target.running);
+  running.server.stop();
+  running.thread.join();
+  CHECK(client.read_until("+") == "+");
+  CHECK(client.at_end());
+  CHECK_FALSE(target.running);
+}
+
+TEST_CASE("a stop signal ends the server") {
+  Directory directory;
+  FakeTarget target;
+  ServerOptions options = unix_options(directory);
+  options.stop_signals = {SIGUSR1};
+  Running running(target, options);
+  Client client(options.listen.path);
+  client.send(frame_packet("qC"));
+  CHECK(client.read_until("#c5") == "+$QC1#c5");
+  ::kill(::getpid(), SIGUSR1);
+  running.thread.join();
+  CHECK(client.at_end());
+}
+
+TEST_CASE("with once the server ends after its first client") {
+  Directory directory;
+  FakeTarget target;
+  ServerOptions options = unix_options(directory);
+  options.once = true;
+  Running running(target, options);
+  Client client(options.listen.path);
+  client.send(frame_packet("D"));
+  CHECK(client.read_until("#9a") == "+$OK#9a");
+  running.thread.join();
+  CHECK(target.clients == 0);
+}
+
+TEST_CASE("a client that asks without reading does not fill the server's memory") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  Client client(options.listen.path);
+  // 2000 requests of 128 KiB each; answers are taken only afterwards.
+  std::thread asking([&] {
+    std::string request;
+    for (int i = 0; i < 2000; ++i) request += frame_packet("m0,10000");
+    client.send(request);
+    client.send(frame_packet("qC"));
+  });
+  std::string tail;
+  for (;;) {
+    const std::string piece = client.read_until("$QC1#c5");
+    tail = piece.substr(piece.size() < 100 ? 0 : piece.size() - 100);
+    break;
+  }
+  asking.join();
+  CHECK(tail.ends_with("$QC1#c5"));
+}
+
+TEST_CASE("stdio serves one client and gives the descriptors back as they were") {
+  int to_server[2];
+  int from_server[2];
+  REQUIRE(::pipe(to_server) == 0);
+  REQUIRE(::pipe(from_server) == 0);
+  const int old_in = ::dup(STDIN_FILENO);
+  const int old_out = ::dup(STDOUT_FILENO);
+  ::dup2(to_server[0], STDIN_FILENO);
+  ::dup2(from_server[1], STDOUT_FILENO);
+  const int flags = ::fcntl(STDIN_FILENO, F_GETFL);
+  std::string reply(8, '\0');
+  int flags_after = 0;
+  {
+    FakeTarget target;
+    ServerOptions options;
+    options.listen = ListenAddress::parse("stdio");
+    Running running(target, options);
+    const ssize_t sent = ::write(to_server[1], "$qC#b4", 6);
+    ::close(to_server[1]);
+    running.thread.join();
+    const ssize_t got = ::read(from_server[0], reply.data(), reply.size());
+    flags_after = ::fcntl(STDIN_FILENO, F_GETFL);
+    ::dup2(old_in, STDIN_FILENO);
+    ::dup2(old_out, STDOUT_FILENO);
+    CHECK(sent == 6);
+    CHECK(got == 8);
+  }
+  CHECK(reply == "+$QC1#c5");
+  CHECK(flags_after == flags);
+  for (const int descriptor :
+       {to_server[0], from_server[0], from_server[1], old_in, old_out}) {
+    ::close(descriptor);
+  }
+}
