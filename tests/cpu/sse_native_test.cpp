@@ -383,7 +383,7 @@ void compare_rows(unsigned rounds, bool unmask) {
       if (!comparison.agree(form, code, difference)) {
         ++failures;
         FAIL_CHECK(std::string(row.name)
-                   << (form.memory ? " (memory)" : " (registers)") << " imm8 "
+                   << std::string(form.memory ? " (memory)" : " (registers)") << " imm8 "
                    << unsigned{form.immediate} << " round " << round << ": " << difference);
       }
     }
