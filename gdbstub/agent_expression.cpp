@@ -14,17 +14,56 @@ namespace chronovisor::gdb {
 namespace {
 
 enum Opcode : std::uint8_t {
-  op_add = 0x02, op_sub = 0x03, op_mul = 0x04, op_div_signed = 0x05, op_div_unsigned = 0x06,
-  op_rem_signed = 0x07, op_rem_unsigned = 0x08, op_lsh = 0x09, op_rsh_signed = 0x0a,
-  op_rsh_unsigned = 0x0b, op_trace = 0x0c, op_trace_quick = 0x0d, op_log_not = 0x0e,
-  op_bit_and = 0x0f, op_bit_or = 0x10, op_bit_xor = 0x11, op_bit_not = 0x12, op_equal = 0x13,
-  op_less_signed = 0x14, op_less_unsigned = 0x15, op_ext = 0x16, op_ref8 = 0x17, op_ref16 = 0x18,
-  op_ref32 = 0x19, op_ref64 = 0x1a, op_ref_float = 0x1b, op_ref_double = 0x1c,
-  op_ref_long_double = 0x1d, op_l_to_d = 0x1e, op_d_to_l = 0x1f, op_if_goto = 0x20, op_goto = 0x21,
-  op_const8 = 0x22, op_const16 = 0x23, op_const32 = 0x24, op_const64 = 0x25, op_reg = 0x26,
-  op_end = 0x27, op_dup = 0x28, op_pop = 0x29, op_zero_ext = 0x2a, op_swap = 0x2b, op_getv = 0x2c,
-  op_setv = 0x2d, op_tracev = 0x2e, op_tracenz = 0x2f, op_trace16 = 0x30, op_pick = 0x32,
-  op_rot = 0x33, op_printf = 0x34,
+  op_add = 0x02,
+  op_sub = 0x03,
+  op_mul = 0x04,
+  op_div_signed = 0x05,
+  op_div_unsigned = 0x06,
+  op_rem_signed = 0x07,
+  op_rem_unsigned = 0x08,
+  op_lsh = 0x09,
+  op_rsh_signed = 0x0a,
+  op_rsh_unsigned = 0x0b,
+  op_trace = 0x0c,
+  op_trace_quick = 0x0d,
+  op_log_not = 0x0e,
+  op_bit_and = 0x0f,
+  op_bit_or = 0x10,
+  op_bit_xor = 0x11,
+  op_bit_not = 0x12,
+  op_equal = 0x13,
+  op_less_signed = 0x14,
+  op_less_unsigned = 0x15,
+  op_ext = 0x16,
+  op_ref8 = 0x17,
+  op_ref16 = 0x18,
+  op_ref32 = 0x19,
+  op_ref64 = 0x1a,
+  op_ref_float = 0x1b,
+  op_ref_double = 0x1c,
+  op_ref_long_double = 0x1d,
+  op_l_to_d = 0x1e,
+  op_d_to_l = 0x1f,
+  op_if_goto = 0x20,
+  op_goto = 0x21,
+  op_const8 = 0x22,
+  op_const16 = 0x23,
+  op_const32 = 0x24,
+  op_const64 = 0x25,
+  op_reg = 0x26,
+  op_end = 0x27,
+  op_dup = 0x28,
+  op_pop = 0x29,
+  op_zero_ext = 0x2a,
+  op_swap = 0x2b,
+  op_getv = 0x2c,
+  op_setv = 0x2d,
+  op_tracev = 0x2e,
+  op_tracenz = 0x2f,
+  op_trace16 = 0x30,
+  op_pick = 0x32,
+  op_rot = 0x33,
+  op_printf = 0x34,
 };
 
 // A printf may read and write thousands of bytes, and counts accordingly.
@@ -170,21 +209,44 @@ bool Evaluation::binary(std::uint8_t opcode) {
   using Operation = Word (*)(Word, Word);
   Operation operation = nullptr;
   switch (opcode) {
-    case op_add: operation = [](Word a, Word b) { return a + b; }; break;
-    case op_sub: operation = [](Word a, Word b) { return a - b; }; break;
-    case op_mul: operation = [](Word a, Word b) { return a * b; }; break;
-    case op_lsh: operation = shift_left; break;
-    case op_rsh_signed: operation = shift_right_signed; break;
-    case op_rsh_unsigned: operation = shift_right; break;
-    case op_bit_and: operation = [](Word a, Word b) { return a & b; }; break;
-    case op_bit_or: operation = [](Word a, Word b) { return a | b; }; break;
-    case op_bit_xor: operation = [](Word a, Word b) { return a ^ b; }; break;
-    case op_equal: operation = [](Word a, Word b) { return Word{a == b}; }; break;
+    case op_add:
+      operation = [](Word a, Word b) { return a + b; };
+      break;
+    case op_sub:
+      operation = [](Word a, Word b) { return a - b; };
+      break;
+    case op_mul:
+      operation = [](Word a, Word b) { return a * b; };
+      break;
+    case op_lsh:
+      operation = shift_left;
+      break;
+    case op_rsh_signed:
+      operation = shift_right_signed;
+      break;
+    case op_rsh_unsigned:
+      operation = shift_right;
+      break;
+    case op_bit_and:
+      operation = [](Word a, Word b) { return a & b; };
+      break;
+    case op_bit_or:
+      operation = [](Word a, Word b) { return a | b; };
+      break;
+    case op_bit_xor:
+      operation = [](Word a, Word b) { return a ^ b; };
+      break;
+    case op_equal:
+      operation = [](Word a, Word b) { return Word{a == b}; };
+      break;
     case op_less_signed:
       operation = [](Word a, Word b) { return Word{static_cast<Int>(a) < static_cast<Int>(b)}; };
       break;
-    case op_less_unsigned: operation = [](Word a, Word b) { return Word{a < b}; }; break;
-    default: return false;
+    case op_less_unsigned:
+      operation = [](Word a, Word b) { return Word{a < b}; };
+      break;
+    default:
+      return false;
   }
   const Word b = pop();
   const Word a = pop();
@@ -205,33 +267,56 @@ bool Evaluation::divide(std::uint8_t opcode) {
   const auto sa = static_cast<Int>(a);
   const auto sb = static_cast<Int>(b);
   switch (opcode) {
-    case op_div_signed: push(wraps ? Word{0} - a : static_cast<Word>(sa / sb)); break;
-    case op_div_unsigned: push(a / b); break;
-    case op_rem_signed: push(wraps ? 0 : static_cast<Word>(sa % sb)); break;
-    default: push(a % b); break;
+    case op_div_signed:
+      push(wraps ? Word{0} - a : static_cast<Word>(sa / sb));
+      break;
+    case op_div_unsigned:
+      push(a / b);
+      break;
+    case op_rem_signed:
+      push(wraps ? 0 : static_cast<Word>(sa % sb));
+      break;
+    default:
+      push(a % b);
+      break;
   }
   return true;
 }
 
 bool Evaluation::memory(std::uint8_t opcode) {
   switch (opcode) {
-    case op_ref8: push(read_integer<1>(pop())); return true;
-    case op_ref16: push(read_integer<2>(pop())); return true;
-    case op_ref32: push(read_integer<4>(pop())); return true;
-    case op_ref64: push(read_integer<8>(pop())); return true;
+    case op_ref8:
+      push(read_integer<1>(pop()));
+      return true;
+    case op_ref16:
+      push(read_integer<2>(pop()));
+      return true;
+    case op_ref32:
+      push(read_integer<4>(pop()));
+      return true;
+    case op_ref64:
+      push(read_integer<8>(pop()));
+      return true;
     // Floating-point values travel on the stack as the bits of a double.
     case op_ref_float: {
       const auto bits = static_cast<std::uint32_t>(read_integer<4>(pop()));
       push(std::bit_cast<Word>(static_cast<double>(std::bit_cast<float>(bits))));
       return true;
     }
-    case op_ref_double: push(read_integer<8>(pop())); return true;
+    case op_ref_double:
+      push(read_integer<8>(pop()));
+      return true;
     case op_ref_long_double:
       push(std::bit_cast<Word>(extended_to_double(read<10>(pop()))));
       return true;
-    case op_l_to_d: push(std::bit_cast<Word>(static_cast<double>(static_cast<Int>(pop())))); return true;
-    case op_d_to_l: push(double_to_integer(std::bit_cast<double>(pop()))); return true;
-    default: return false;
+    case op_l_to_d:
+      push(std::bit_cast<Word>(static_cast<double>(static_cast<Int>(pop()))));
+      return true;
+    case op_d_to_l:
+      push(double_to_integer(std::bit_cast<double>(pop())));
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -348,10 +433,18 @@ void Evaluation::print() {
 void Evaluation::execute(std::uint8_t opcode) {
   if (binary(opcode) || divide(opcode) || memory(opcode) || tracing(opcode)) return;
   switch (opcode) {
-    case op_log_not: push(Word{pop() == 0}); break;
-    case op_bit_not: push(~pop()); break;
-    case op_ext: extend(true); break;
-    case op_zero_ext: extend(false); break;
+    case op_log_not:
+      push(Word{pop() == 0});
+      break;
+    case op_bit_not:
+      push(~pop());
+      break;
+    case op_ext:
+      extend(true);
+      break;
+    case op_zero_ext:
+      extend(false);
+      break;
     case op_if_goto: {
       const Word target = fetch(2);
       if (pop() != 0 && error_ == AgentError::none) jump(target);
@@ -362,18 +455,33 @@ void Evaluation::execute(std::uint8_t opcode) {
       if (error_ == AgentError::none) jump(target);
       break;
     }
-    case op_const8: push(fetch(1)); break;
-    case op_const16: push(fetch(2)); break;
-    case op_const32: push(fetch(4)); break;
-    case op_const64: push(fetch(8)); break;
-    case op_reg: push_register(fetch(2)); break;
+    case op_const8:
+      push(fetch(1));
+      break;
+    case op_const16:
+      push(fetch(2));
+      break;
+    case op_const32:
+      push(fetch(4));
+      break;
+    case op_const64:
+      push(fetch(8));
+      break;
+    case op_reg:
+      push_register(fetch(2));
+      break;
     case op_dup:
     case op_pop:
     case op_swap:
     case op_pick:
-    case op_rot: stack_shuffle(opcode); break;
-    case op_printf: print(); break;
-    default: fail(AgentError::bad_opcode);
+    case op_rot:
+      stack_shuffle(opcode);
+      break;
+    case op_printf:
+      print();
+      break;
+    default:
+      fail(AgentError::bad_opcode);
   }
 }
 
@@ -381,18 +489,30 @@ void Evaluation::execute(std::uint8_t opcode) {
 
 std::string_view describe(AgentError error) {
   switch (error) {
-    case AgentError::none: return "no error";
-    case AgentError::stack_underflow: return "stack underflow";
-    case AgentError::stack_overflow: return "stack overflow";
-    case AgentError::truncated: return "bytecode ends in the middle";
-    case AgentError::bad_opcode: return "opcode that does not exist";
-    case AgentError::bad_operand: return "operand out of range";
-    case AgentError::bad_jump: return "jump out of the bytecode";
-    case AgentError::divide_by_zero: return "division by zero";
-    case AgentError::bad_register: return "register that cannot be read";
-    case AgentError::bad_memory: return "memory that cannot be read";
-    case AgentError::bad_format: return "printf format that is not understood";
-    case AgentError::too_many_steps: return "too many steps";
+    case AgentError::none:
+      return "no error";
+    case AgentError::stack_underflow:
+      return "stack underflow";
+    case AgentError::stack_overflow:
+      return "stack overflow";
+    case AgentError::truncated:
+      return "bytecode ends in the middle";
+    case AgentError::bad_opcode:
+      return "opcode that does not exist";
+    case AgentError::bad_operand:
+      return "operand out of range";
+    case AgentError::bad_jump:
+      return "jump out of the bytecode";
+    case AgentError::divide_by_zero:
+      return "division by zero";
+    case AgentError::bad_register:
+      return "register that cannot be read";
+    case AgentError::bad_memory:
+      return "memory that cannot be read";
+    case AgentError::bad_format:
+      return "printf format that is not understood";
+    case AgentError::too_many_steps:
+      return "too many steps";
   }
   return "unknown";
 }
@@ -400,8 +520,7 @@ std::string_view describe(AgentError error) {
 AgentExpression::AgentExpression(Bytes code) : code_(std::move(code)) {
   if (code_.empty() || code_.size() > kMaxBytes) {
     throw Error(ErrorCode::bad_input, "agent expression of " + std::to_string(code_.size()) +
-                                          " bytes; it must have 1 to " +
-                                          std::to_string(kMaxBytes));
+                                          " bytes; it must have 1 to " + std::to_string(kMaxBytes));
   }
 }
 

@@ -19,14 +19,14 @@ enum class AgentError {
   none,
   stack_underflow,
   stack_overflow,
-  truncated,        ///< ran off the end of the bytecode
-  bad_opcode,       ///< not assigned, or `float`, which the manual leaves undefined
-  bad_operand,      ///< a width or a variable number out of range
+  truncated,    ///< ran off the end of the bytecode
+  bad_opcode,   ///< not assigned, or `float`, which the manual leaves undefined
+  bad_operand,  ///< a width or a variable number out of range
   bad_jump,
   divide_by_zero,
   bad_register,
   bad_memory,
-  bad_format,       ///< printf: a conversion that is not understood
+  bad_format,  ///< printf: a conversion that is not understood
   too_many_steps,
 };
 

@@ -28,7 +28,8 @@ int take_number(std::string_view format, std::size_t& at) {
 
 std::optional<Conversion> take_conversion(std::string_view format, std::size_t& at) {
   Conversion out;
-  while (at < format.size() && std::string_view("-+ #0").find(format[at]) != std::string_view::npos) {
+  while (at < format.size() &&
+         std::string_view("-+ #0").find(format[at]) != std::string_view::npos) {
     if (out.flags.size() < 5) out.flags.push_back(format[at]);
     ++at;
   }
@@ -42,9 +43,12 @@ std::optional<Conversion> take_conversion(std::string_view format, std::size_t& 
     at += text.size();
     return true;
   };
-  if (take("hh")) out.bits = 8;
-  else if (take("h")) out.bits = 16;
-  else if (take("ll") || take("l") || take("z") || take("j") || take("t")) out.bits = 64;
+  if (take("hh"))
+    out.bits = 8;
+  else if (take("h"))
+    out.bits = 16;
+  else if (take("ll") || take("l") || take("z") || take("j") || take("t"))
+    out.bits = 64;
   if (at >= format.size()) return std::nullopt;
   out.letter = format[at++];
   return out;
@@ -98,15 +102,24 @@ char take_escape(std::string_view format, std::size_t& at) {
     return static_cast<char>(value);
   }
   switch (c) {
-    case 'a': return '\a';
-    case 'b': return '\b';
-    case 'e': return '\x1b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'v': return '\v';
-    default: return c;
+    case 'a':
+      return '\a';
+    case 'b':
+      return '\b';
+    case 'e':
+      return '\x1b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    case 'v':
+      return '\v';
+    default:
+      return c;
   }
 }
 

@@ -19,7 +19,6 @@ namespace chronovisor::gdb {
 ///   missing, or a string cannot be read
 std::optional<std::string> format_agent_text(std::string_view format,
                                              std::span<const std::uint64_t> arguments,
-                                             const RegisterMemoryReader& reader,
-                                             std::size_t limit);
+                                             const RegisterMemoryReader& reader, std::size_t limit);
 
 }  // namespace chronovisor::gdb

@@ -114,7 +114,8 @@ void clear_stale_socket(const std::string& path) {
     host_error("unix:" + path, {errno, std::system_category()});
   }
   if (!S_ISSOCK(status.st_mode)) {
-    throw Error(ErrorCode::usage, "unix:" + path + ": exists and is not a socket; name another path");
+    throw Error(ErrorCode::usage,
+                "unix:" + path + ": exists and is not a socket; name another path");
   }
   if (someone_listens(path)) {
     throw Error(ErrorCode::usage, "unix:" + path + ": another server listens there");
@@ -126,7 +127,8 @@ void clear_stale_socket(const std::string& path) {
 
 ListenAddress ListenAddress::parse(std::string_view text) {
   const auto refuse = [&](std::string_view why) {
-    throw Error(ErrorCode::usage, "listen address '" + std::string(text) + "': " + std::string(why) +
+    throw Error(ErrorCode::usage, "listen address '" + std::string(text) +
+                                      "': " + std::string(why) +
                                       "; use unix:PATH, tcp:ADDRESS:PORT or stdio");
   };
   ListenAddress out;
@@ -135,7 +137,8 @@ ListenAddress ListenAddress::parse(std::string_view text) {
     out.kind = Kind::unix_socket;
     out.path = text.substr(5);
     if (out.path.empty()) refuse("the path is empty");
-    if (out.path.size() >= sizeof(sockaddr_un::sun_path)) refuse("the path is too long for a socket");
+    if (out.path.size() >= sizeof(sockaddr_un::sun_path))
+      refuse("the path is too long for a socket");
     if (out.path.find('\0') != std::string::npos) refuse("the path holds a zero byte");
     return out;
   }
@@ -161,9 +164,12 @@ ListenAddress ListenAddress::parse(std::string_view text) {
 
 std::string ListenAddress::text() const {
   switch (kind) {
-    case Kind::unix_socket: return "unix:" + path;
-    case Kind::stdio: return "stdio";
-    case Kind::tcp: break;
+    case Kind::unix_socket:
+      return "unix:" + path;
+    case Kind::stdio:
+      return "stdio";
+    case Kind::tcp:
+      break;
   }
   const bool brackets = address.find(':') != std::string::npos;
   return "tcp:" + (brackets ? "[" + address + "]" : address) + ":" + std::to_string(port);
@@ -175,9 +181,14 @@ class Server::Implementation {
       : target_(target), options_(std::move(options)), retry_(io_), signals_(io_) {
     for (const int number : options_.stop_signals) signals_.add(number);
     switch (options_.listen.kind) {
-      case ListenAddress::Kind::unix_socket: listen_unix(); break;
-      case ListenAddress::Kind::tcp: listen_tcp(); break;
-      case ListenAddress::Kind::stdio: break;
+      case ListenAddress::Kind::unix_socket:
+        listen_unix();
+        break;
+      case ListenAddress::Kind::tcp:
+        listen_tcp();
+        break;
+      case ListenAddress::Kind::stdio:
+        break;
     }
   }
 
@@ -249,7 +260,7 @@ class Server::Implementation {
   bool reading_ = false;
   bool writing_ = false;
   bool working_ = false;
-  bool closing_ = false;   ///< the channel is closed; handlers are still to return
+  bool closing_ = false;  ///< the channel is closed; handlers are still to return
   bool stopping_ = false;
   std::error_code failure_;
 };
@@ -270,7 +281,8 @@ void Server::Implementation::listen_unix() {
     unix_.reset();
     host_error("unix:" + path, code);
   }
-  if (::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0 || ::lstat(path.c_str(), &unix_identity_) != 0) {
+  if (::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0 ||
+      ::lstat(path.c_str(), &unix_identity_) != 0) {
     host_error("unix:" + path, {errno, std::system_category()});
   }
   unix_->listen(asio::socket_base::max_listen_connections, code);
@@ -298,8 +310,9 @@ void Server::Implementation::listen_tcp() {
   if (!address.is_loopback()) {
     if (!options_.allow_remote) {
       throw Error(ErrorCode::usage,
-                  listen.text() + ": not a loopback address; whoever connects controls the guest. "
-                                  "Allow it with --allow-remote, or forward the port with ssh");
+                  listen.text() +
+                      ": not a loopback address; whoever connects controls the guest. "
+                      "Allow it with --allow-remote, or forward the port with ssh");
     }
     log("warning: " + listen.text() + " accepts debuggers from other hosts, without any password");
   }
@@ -325,23 +338,24 @@ void Server::Implementation::open_stdio() {
 
 template <class Acceptor>
 void Server::Implementation::accept_on(Acceptor& acceptor) {
-  acceptor.async_accept([this](std::error_code code, typename Acceptor::protocol_type::socket peer) {
-    if (stopping_) return;
-    if (code) {
-      // Out of descriptors, or the client left the queue: both pass.
-      retry_.expires_after(kAcceptRetry);
-      retry_.async_wait([this](std::error_code cancelled) {
-        if (!cancelled && !stopping_) accept();
+  acceptor.async_accept(
+      [this](std::error_code code, typename Acceptor::protocol_type::socket peer) {
+        if (stopping_) return;
+        if (code) {
+          // Out of descriptors, or the client left the queue: both pass.
+          retry_.expires_after(kAcceptRetry);
+          retry_.async_wait([this](std::error_code cancelled) {
+            if (!cancelled && !stopping_) accept();
+          });
+          return;
+        }
+        if constexpr (std::is_same_v<Acceptor, asio::ip::tcp::acceptor>) {
+          std::error_code ignored;
+          peer.set_option(asio::ip::tcp::no_delay(true), ignored);
+          peer.set_option(asio::socket_base::keep_alive(true), ignored);
+        }
+        client_came(std::make_unique<SocketChannel<decltype(peer)>>(std::move(peer)));
       });
-      return;
-    }
-    if constexpr (std::is_same_v<Acceptor, asio::ip::tcp::acceptor>) {
-      std::error_code ignored;
-      peer.set_option(asio::ip::tcp::no_delay(true), ignored);
-      peer.set_option(asio::socket_base::keep_alive(true), ignored);
-    }
-    client_came(std::make_unique<SocketChannel<decltype(peer)>>(std::move(peer)));
-  });
 }
 
 void Server::Implementation::accept() {

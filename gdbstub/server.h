@@ -19,8 +19,8 @@ namespace chronovisor::gdb {
 struct ListenAddress {
   enum class Kind { unix_socket, tcp, stdio };
   Kind kind = Kind::stdio;
-  std::string path;     ///< unix_socket
-  std::string address;  ///< tcp: a numeric address, or "localhost"
+  std::string path;        ///< unix_socket
+  std::string address;     ///< tcp: a numeric address, or "localhost"
   std::uint16_t port = 0;  ///< tcp: 0 lets the system choose
 
   /// Throws Error{usage} naming what is wrong.

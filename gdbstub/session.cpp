@@ -161,9 +161,9 @@ Answer Session::supported(PacketReader& packet) {
     if (feature == "error-message+") error_messages_ = true;
   }
   std::string reply = join({"PacketSize=", hex_number(kMaxPacketBytes),
-                      ";QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
-                      ";qXfer:memory-map:read+;vContSupported+;ConditionalBreakpoints+"
-                      ";BreakpointCommands+;binary-upload+"});
+                            ";QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
+                            ";qXfer:memory-map:read+;vContSupported+;ConditionalBreakpoints+"
+                            ";BreakpointCommands+;binary-upload+"});
   if (multiprocess_) reply += ";multiprocess+";
   if (swbreak_) reply += ";swbreak+";
   if (hwbreak_) reply += ";hwbreak+";

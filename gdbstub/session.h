@@ -144,7 +144,8 @@ class Session {
   [[nodiscard]] bool names_our_thread(PacketReader& packet) const;
   /// Skips lldb's `;thread:ID;`; throws when the thread is not ours.
   void skip_thread_suffix(PacketReader& packet) const;
-  [[nodiscard]] std::string transfer_document(std::string_view object, std::string_view annex) const;
+  [[nodiscard]] std::string transfer_document(std::string_view object,
+                                              std::string_view annex) const;
 
   [[nodiscard]] const RegisterDescription& register_row(std::uint64_t number) const;
   void append_register(std::string& out, std::size_t index) const;

@@ -14,12 +14,18 @@ constexpr std::size_t kMaxExpressions = 256;
 
 BreakpointKind take_kind(PacketReader& packet) {
   switch (packet.characters(1)[0]) {
-    case '0': return BreakpointKind::software;
-    case '1': return BreakpointKind::hardware;
-    case '2': return BreakpointKind::write;
-    case '3': return BreakpointKind::read;
-    case '4': return BreakpointKind::access;
-    default: packet.fail("unknown breakpoint type");
+    case '0':
+      return BreakpointKind::software;
+    case '1':
+      return BreakpointKind::hardware;
+    case '2':
+      return BreakpointKind::write;
+    case '3':
+      return BreakpointKind::read;
+    case '4':
+      return BreakpointKind::access;
+    default:
+      packet.fail("unknown breakpoint type");
   }
 }
 

@@ -37,7 +37,8 @@ class Crc32 {
     }
   }
   void add(ByteView data) {
-    for (const std::uint8_t byte : data) value_ = value_ << 8 ^ table_[(value_ >> 24 ^ byte) & 0xff];
+    for (const std::uint8_t byte : data)
+      value_ = value_ << 8 ^ table_[(value_ >> 24 ^ byte) & 0xff];
   }
   [[nodiscard]] std::uint32_t value() const { return value_; }
 
@@ -222,8 +223,7 @@ Answer Session::search_memory(PacketReader& packet) {
       const std::size_t want = std::min<std::uint64_t>(kSearchBlockBytes, length - fetched);
       const std::size_t kept = window.size();
       window.resize(kept + want);
-      const std::size_t got =
-          target_.read_memory(start + fetched, std::span(window).subspan(kept));
+      const std::size_t got = target_.read_memory(start + fetched, std::span(window).subspan(kept));
       window.resize(kept + got);
       const auto hit = std::search(window.begin(), window.end(), pattern.begin(), pattern.end());
       if (hit != window.end()) {

@@ -17,9 +17,12 @@ bool is_step(ResumeKind kind) {
 
 std::string_view watch_key(BreakpointKind kind) {
   switch (kind) {
-    case BreakpointKind::read: return "rwatch:";
-    case BreakpointKind::access: return "awatch:";
-    default: return "watch:";
+    case BreakpointKind::read:
+      return "rwatch:";
+    case BreakpointKind::access:
+      return "awatch:";
+    default:
+      return "watch:";
   }
 }
 
@@ -27,12 +30,17 @@ std::string_view watch_key(BreakpointKind kind) {
 
 std::string_view Session::lldb_reason() const {
   switch (stop_.kind) {
-    case StopKind::breakpoint: return "breakpoint";
-    case StopKind::step_done: return "trace";
-    case StopKind::interrupted: return "signal";
+    case StopKind::breakpoint:
+      return "breakpoint";
+    case StopKind::step_done:
+      return "trace";
+    case StopKind::interrupted:
+      return "signal";
     case StopKind::attached:
-    case StopKind::arrived: return "trap";
-    default: return {};  // the watch and replaylog keys say it
+    case StopKind::arrived:
+      return "trap";
+    default:
+      return {};  // the watch and replaylog keys say it
   }
 }
 

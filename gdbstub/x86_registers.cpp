@@ -264,9 +264,12 @@ static_assert(is_at(X86Register::rip, "rip") && is_at(X86Register::st0, "st0") &
 }  // namespace
 
 const TargetDescription& x86_target_description() {
-  static const TargetDescription description = {
-      "i386:x86-64",        "x86_64-unknown-none", kRegisters, kTypes,
-      static_cast<std::size_t>(X86Register::rip), kExpedited};
+  static const TargetDescription description = {"i386:x86-64",
+                                                "x86_64-unknown-none",
+                                                kRegisters,
+                                                kTypes,
+                                                static_cast<std::size_t>(X86Register::rip),
+                                                kExpedited};
   return description;
 }
 

@@ -17,7 +17,7 @@ namespace {
 AgentResult run(Bytes code, std::string* output = nullptr) {
   FakeTarget target;
   target.position = 47;
-  const Bytes single = {0x00, 0x00, 0xc0, 0xbf};  // -1.5f
+  const Bytes single = {0x00, 0x00, 0xc0, 0xbf};                   // -1.5f
   const Bytes extended = {0, 0, 0, 0, 0, 0, 0, 0xa0, 0x00, 0xc0};  // -2.5 in 80 bits
   target.write_memory(0x100, single);
   target.write_memory(0x200, extended);
@@ -29,7 +29,8 @@ AgentResult run(Bytes code, std::string* output = nullptr) {
 
 void push64(Bytes& code, std::uint64_t value) {
   code.push_back(0x25);
-  for (int shift = 56; shift >= 0; shift -= 8) code.push_back(static_cast<std::uint8_t>(value >> shift));
+  for (int shift = 56; shift >= 0; shift -= 8)
+    code.push_back(static_cast<std::uint8_t>(value >> shift));
 }
 
 AgentResult apply2(std::uint8_t opcode, std::uint64_t a, std::uint64_t b) {
@@ -60,16 +61,31 @@ TEST_CASE("two-operand opcodes") {
     std::uint64_t a, b, expected;
   };
   const Row rows[] = {
-      {0x02, 3, 4, 7},          {0x02, kMinusOne, 2, 1},       {0x03, 3, 4, kMinusOne},
-      {0x04, 6, 7, 42},         {0x05, kMinusOne - 6, 2, kMinusOne - 2},
-      {0x05, kLowest, kMinusOne, kLowest},                     {0x06, 7, 2, 3},
-      {0x06, kMinusOne, 2, kMinusOne >> 1},                    {0x07, kMinusOne - 6, 2, kMinusOne},
-      {0x07, kLowest, kMinusOne, 0},                           {0x08, 7, 4, 3},
-      {0x09, 1, 4, 16},         {0x09, 1, 64, 0},              {0x0a, kLowest, 63, kMinusOne},
-      {0x0a, kLowest, 200, kMinusOne},                         {0x0b, kLowest, 63, 1},
-      {0x0b, kLowest, 64, 0},   {0x0f, 12, 10, 8},             {0x10, 12, 10, 14},
-      {0x11, 12, 10, 6},        {0x13, 5, 5, 1},               {0x13, 5, 6, 0},
-      {0x14, kMinusOne, 0, 1},  {0x14, 0, kMinusOne, 0},       {0x15, kMinusOne, 0, 0},
+      {0x02, 3, 4, 7},
+      {0x02, kMinusOne, 2, 1},
+      {0x03, 3, 4, kMinusOne},
+      {0x04, 6, 7, 42},
+      {0x05, kMinusOne - 6, 2, kMinusOne - 2},
+      {0x05, kLowest, kMinusOne, kLowest},
+      {0x06, 7, 2, 3},
+      {0x06, kMinusOne, 2, kMinusOne >> 1},
+      {0x07, kMinusOne - 6, 2, kMinusOne},
+      {0x07, kLowest, kMinusOne, 0},
+      {0x08, 7, 4, 3},
+      {0x09, 1, 4, 16},
+      {0x09, 1, 64, 0},
+      {0x0a, kLowest, 63, kMinusOne},
+      {0x0a, kLowest, 200, kMinusOne},
+      {0x0b, kLowest, 63, 1},
+      {0x0b, kLowest, 64, 0},
+      {0x0f, 12, 10, 8},
+      {0x10, 12, 10, 14},
+      {0x11, 12, 10, 6},
+      {0x13, 5, 5, 1},
+      {0x13, 5, 6, 0},
+      {0x14, kMinusOne, 0, 1},
+      {0x14, 0, kMinusOne, 0},
+      {0x15, kMinusOne, 0, 0},
       {0x15, 0, kMinusOne, 1},
   };
   for (const Row& row : rows) {
@@ -129,9 +145,9 @@ TEST_CASE("floating-point references and conversions") {
 }
 
 TEST_CASE("registers by their protocol number") {
-  CHECK(run({0x26, 0, 0, 0x27}).value == 4);       // rax
-  CHECK(run({0x26, 0, 16, 0x27}).value == 0x1007);  // rip
-  CHECK(run({0x26, 0, 18, 0x27}).value == 0x10);    // cs, 32 bits
+  CHECK(run({0x26, 0, 0, 0x27}).value == 4);                          // rax
+  CHECK(run({0x26, 0, 16, 0x27}).value == 0x1007);                    // rip
+  CHECK(run({0x26, 0, 18, 0x27}).value == 0x10);                      // cs, 32 bits
   CHECK(run({0x26, 0, 24, 0x27}).error == AgentError::bad_register);  // st0 does not fit
   CHECK(run({0x26, 0xff, 0xff, 0x27}).error == AgentError::bad_register);
 }
@@ -151,12 +167,12 @@ TEST_CASE("an endless loop ends in an error") {
 }
 
 TEST_CASE("stack opcodes") {
-  CHECK(run({0x22, 7, 0x28, 0x02, 0x27}).value == 14);                          // dup
-  CHECK(run({0x22, 7, 0x22, 8, 0x29, 0x27}).value == 7);                        // pop
-  CHECK(run({0x22, 7, 0x22, 8, 0x2b, 0x03, 0x27}).value == 1);                  // swap: 8 - 7
-  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x32, 2, 0x27}).value == 1);            // pick 2
-  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x32, 0, 0x27}).value == 3);            // pick 0
-  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x33, 0x27}).value == 2);               // rot: c a b
+  CHECK(run({0x22, 7, 0x28, 0x02, 0x27}).value == 14);                // dup
+  CHECK(run({0x22, 7, 0x22, 8, 0x29, 0x27}).value == 7);              // pop
+  CHECK(run({0x22, 7, 0x22, 8, 0x2b, 0x03, 0x27}).value == 1);        // swap: 8 - 7
+  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x32, 2, 0x27}).value == 1);  // pick 2
+  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x32, 0, 0x27}).value == 3);  // pick 0
+  CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x33, 0x27}).value == 2);     // rot: c a b
   CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x33, 0x29, 0x27}).value == 1);
   CHECK(run({0x22, 1, 0x22, 2, 0x22, 3, 0x33, 0x29, 0x29, 0x27}).value == 3);
   CHECK(run({0x27}).value == 0);  // an empty stack at the end
@@ -179,7 +195,8 @@ TEST_CASE("a full stack is never written past its top") {
   Bytes fits = code;
   fits.push_back(0x27);
   CHECK(run(fits).value == 1);
-  for (const Bytes& tail : {Bytes{0x22, 1}, Bytes{0x28}, Bytes{0x32, 0}, Bytes{0x26, 0, 0}, Bytes{0x2c, 0, 0}}) {
+  for (const Bytes& tail :
+       {Bytes{0x22, 1}, Bytes{0x28}, Bytes{0x32, 0}, Bytes{0x26, 0, 0}, Bytes{0x2c, 0, 0}}) {
     Bytes overfull = code;
     overfull.insert(overfull.end(), tail.begin(), tail.end());
     overfull.push_back(0x27);
@@ -188,8 +205,9 @@ TEST_CASE("a full stack is never written past its top") {
 }
 
 TEST_CASE("bytecode cut anywhere is an error, not a read past its end") {
-  const Bytes whole = {0x25, 1, 2, 3, 4, 5, 6, 7, 8, 0x24, 1, 2, 3, 4, 0x23, 1, 2, 0x26, 0, 0,
-                       0x16, 8, 0x2c, 0, 1, 0x30, 0, 1, 0x0d, 1, 0x32, 0, 0x20, 0, 0};
+  const Bytes whole = {0x25, 1,    2,    3, 4,    5,    6,    7, 8,    0x24, 1,    2,
+                       3,    4,    0x23, 1, 2,    0x26, 0,    0, 0x16, 8,    0x2c, 0,
+                       1,    0x30, 0,    1, 0x0d, 1,    0x32, 0, 0x20, 0,    0};
   for (std::size_t length = 1; length < whole.size(); ++length) {
     CAPTURE(length);
     CHECK(run(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length))).error ==
@@ -198,11 +216,11 @@ TEST_CASE("bytecode cut anywhere is an error, not a read past its end") {
 }
 
 TEST_CASE("trace opcodes consume their operands and collect nothing") {
-  CHECK(run({0x22, 5, 0x22, 1, 0x22, 2, 0x0c, 0x27}).value == 5);        // trace
-  CHECK(run({0x22, 5, 0x0d, 4, 0x27}).value == 5);                       // trace_quick keeps it
-  CHECK(run({0x22, 5, 0x30, 0, 4, 0x27}).value == 5);                    // trace16 keeps it
-  CHECK(run({0x22, 5, 0x22, 1, 0x22, 2, 0x2f, 0x27}).value == 5);        // tracenz
-  CHECK(run({0x22, 5, 0x2e, 0, 1, 0x27}).value == 5);                    // tracev
+  CHECK(run({0x22, 5, 0x22, 1, 0x22, 2, 0x0c, 0x27}).value == 5);  // trace
+  CHECK(run({0x22, 5, 0x0d, 4, 0x27}).value == 5);                 // trace_quick keeps it
+  CHECK(run({0x22, 5, 0x30, 0, 4, 0x27}).value == 5);              // trace16 keeps it
+  CHECK(run({0x22, 5, 0x22, 1, 0x22, 2, 0x2f, 0x27}).value == 5);  // tracenz
+  CHECK(run({0x22, 5, 0x2e, 0, 1, 0x27}).value == 5);              // tracev
 }
 
 TEST_CASE("trace state variables hold for one evaluation") {

@@ -121,7 +121,8 @@ TEST_CASE("detaching and killing end the connection") {
 }
 
 TEST_CASE("a conversation cut at every byte gets the same answers") {
-  const std::string talk = "+$qC#b4+$m2010,4#8f+$QStartNoAckMode#b0+$bs#d5$s#73$x2010,4#9a$Z2,2000,8#d1$c#63$bc#c5";
+  const std::string talk =
+      "+$qC#b4+$m2010,4#8f+$QStartNoAckMode#b0+$bs#d5$s#73$x2010,4#9a$Z2,2000,8#d1$c#63$bc#c5";
   ConnectionFixture whole;
   whole.target.position = 3;
   const std::string expected = whole.exchange(talk);

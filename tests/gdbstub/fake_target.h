@@ -142,14 +142,29 @@ class FakeTarget final : public DebugTarget {
     if (index == static_cast<std::size_t>(X86Register::pat)) return false;
     std::uint64_t value = 0;
     switch (static_cast<X86Register>(index)) {
-      case X86Register::rip: value = kCode + at % kPhases; break;
-      case X86Register::rax: value = at / kPhases; break;
-      case X86Register::rbp: value = 0x3f00; break;
-      case X86Register::rsp: value = 0x3ef0; break;
-      case X86Register::eflags: value = 0x202; break;
-      case X86Register::cs: value = 0x10; break;
-      case X86Register::position: value = at; break;
-      default: break;
+      case X86Register::rip:
+        value = kCode + at % kPhases;
+        break;
+      case X86Register::rax:
+        value = at / kPhases;
+        break;
+      case X86Register::rbp:
+        value = 0x3f00;
+        break;
+      case X86Register::rsp:
+        value = 0x3ef0;
+        break;
+      case X86Register::eflags:
+        value = 0x202;
+        break;
+      case X86Register::cs:
+        value = 0x10;
+        break;
+      case X86Register::position:
+        value = at;
+        break;
+      default:
+        break;
     }
     for (std::size_t i = 0; i < out.size(); ++i) {
       out[i] = i < 8 ? static_cast<std::uint8_t>(value >> (8 * i)) : std::uint8_t{0};
@@ -204,9 +219,9 @@ class FakeTarget final : public DebugTarget {
     const std::uint64_t first = phase == kReadPhase ? kInput : kCounter;
     const std::uint64_t size = phase == kReadPhase ? 4 : 8;
     for (const Breakpoint& one : breakpoints) {
-      const bool wanted = one.kind == BreakpointKind::access ||
-                          one.kind == (phase == kReadPhase ? BreakpointKind::read
-                                                           : BreakpointKind::write);
+      const bool wanted =
+          one.kind == BreakpointKind::access ||
+          one.kind == (phase == kReadPhase ? BreakpointKind::read : BreakpointKind::write);
       if (!wanted || one.address >= first + size || first >= one.address + one.length) continue;
       return StopReason{StopKind::watchpoint, one.kind, std::max(first, one.address), {}};
     }
@@ -242,7 +257,8 @@ class FakeTarget final : public DebugTarget {
   }
 
   StopReason forward(const ResumeRequest& request, const CancelFlag& cancel) {
-    bool leaving = request.kind != ResumeKind::forward || request.origin == OriginBreakpoint::ignore;
+    bool leaving =
+        request.kind != ResumeKind::forward || request.origin == OriginBreakpoint::ignore;
     for (;; leaving = false) {
       if (!leaving) {
         if (const auto hit = execution_hit(position)) return *hit;

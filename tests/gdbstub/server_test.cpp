@@ -58,14 +58,16 @@ class Client {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    connected_ = ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    connected_ =
+        ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   }
   explicit Client(std::uint16_t port) : descriptor_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    connected_ =
+        ::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   }
   ~Client() { close(); }
   Client(const Client&) = delete;
@@ -134,8 +136,9 @@ TEST_CASE("listen addresses are read and written") {
     CHECK(ListenAddress::parse(text).text() == text);
   }
   CHECK(ListenAddress::parse("tcp::1234").text() == "tcp:127.0.0.1:1234");
-  for (const char* text : {"", "unix:", "tcp:", "tcp:127.0.0.1", "tcp:127.0.0.1:", "tcp:1.2.3.4:65536",
-                           "tcp:1.2.3.4:x", "tcp:1.2.3.4:-1", "tcp:::1:1234", "udp:1:2", "1234"}) {
+  for (const char* text :
+       {"", "unix:", "tcp:", "tcp:127.0.0.1", "tcp:127.0.0.1:", "tcp:1.2.3.4:65536",
+        "tcp:1.2.3.4:x", "tcp:1.2.3.4:-1", "tcp:::1:1234", "udp:1:2", "1234"}) {
     CAPTURE(std::string(text));
     CHECK_THROWS_AS(ListenAddress::parse(text), Error);
   }
@@ -259,7 +262,8 @@ TEST_CASE("an interrupt in the middle of a long run is answered") {
   const ServerOptions options = unix_options(directory);
   Running running(target, options);
   Client client(options.listen.path);
-  for (const std::string& packet : {frame_packet("bc"), frame_packet("c"), frame_packet("vCont;c")}) {
+  for (const std::string& packet :
+       {frame_packet("bc"), frame_packet("c"), frame_packet("vCont;c")}) {
     client.send(packet);
     CHECK(client.read_until("+") == "+");
     wait_for(target.running);
@@ -380,8 +384,7 @@ TEST_CASE("stdio serves one client and gives the descriptors back as they were")
   }
   CHECK(reply == "+$QC1#c5");
   CHECK(flags_after == flags);
-  for (const int descriptor :
-       {to_server[0], from_server[0], from_server[1], old_in, old_out}) {
+  for (const int descriptor : {to_server[0], from_server[0], from_server[1], old_in, old_out}) {
     ::close(descriptor);
   }
 }

@@ -61,8 +61,9 @@ TEST_CASE("range stepping stops outside the range, and steps at least once") {
 
 TEST_CASE("vCont that cannot be understood is an error and moves nothing") {
   GdbFixture fixture;
-  for (const char* packet : {"vCont", "vCont;", "vCont;q", "vCont;c:", "vCont;s:p2.1", "vCont;r1000",
-                             "vCont;r1000,", "vCont;sx", "vCont;C", "vCont;c:p1.1x"}) {
+  for (const char* packet :
+       {"vCont", "vCont;", "vCont;q", "vCont;c:", "vCont;s:p2.1", "vCont;r1000", "vCont;r1000,",
+        "vCont;sx", "vCont;C", "vCont;c:p1.1x"}) {
     CAPTURE(packet);
     CHECK(fixture.one(packet) == "E01");
   }
@@ -205,8 +206,8 @@ TEST_CASE("breakpoint commands print and the machine goes on") {
   CHECK(fixture.all("c") == Packets{SessionFixture::console("0\n"), at(4, "swbreak:;")});
   // Unless its condition is false ($rax == 7).
   fixture.one("Z1,1004,1;X7,26000022071327");
-  CHECK(fixture.all("c") == Packets{SessionFixture::console("1\n"),
-                                    SessionFixture::console("2\n"), at(27, "swbreak:;")});
+  CHECK(fixture.all("c") == Packets{SessionFixture::console("1\n"), SessionFixture::console("2\n"),
+                                    at(27, "swbreak:;")});
 }
 
 TEST_CASE("a failing breakpoint command says why") {

@@ -88,10 +88,10 @@ TEST_CASE("documents are read in pieces and end with l") {
   SessionFixture fixture;
   const std::string whole = fixture.one("qXfer:features:read:target.xml:0,fffff");
   REQUIRE(whole[0] == 'l');
-  for (const char* part : {"<architecture>i386:x86-64</architecture>", "org.gnu.gdb.i386.core",
-                           "org.gnu.gdb.i386.sse", "org.gnu.gdb.i386.segments",
-                           "org.chronovisor.system", "name=\"k_gs_base\"", "name=\"dr7\"",
-                           "name=\"rip\" bitsize=\"64\" type=\"code_ptr\" regnum=\"16\""}) {
+  for (const char* part :
+       {"<architecture>i386:x86-64</architecture>", "org.gnu.gdb.i386.core", "org.gnu.gdb.i386.sse",
+        "org.gnu.gdb.i386.segments", "org.chronovisor.system", "name=\"k_gs_base\"", "name=\"dr7\"",
+        "name=\"rip\" bitsize=\"64\" type=\"code_ptr\" regnum=\"16\""}) {
     CAPTURE(part);
     CHECK(whole.find(part) != std::string::npos);
   }
@@ -237,16 +237,16 @@ TEST_CASE("lldb: suffixes, thread lists in stops and host facts") {
   CHECK(fixture.one("p10;thread:0002;") == "E01");
   CHECK(fixture.one("P0=0700000000000000;thread:0001;") == "OK");
   CHECK(fixture.one("g;thread:1;").substr(0, 16) == "0700000000000000");
-  CHECK(fixture.one("vCont;s:0001") == kAt + SessionFixture::registers(1) +
-                                           "threads:1;thread-pcs:1001;reason:trace;");
+  CHECK(fixture.one("vCont;s:0001") ==
+        kAt + SessionFixture::registers(1) + "threads:1;thread-pcs:1001;reason:trace;");
   CHECK(fixture.one("qThreadStopInfo1") ==
         kAt + SessionFixture::registers(1) + "threads:1;thread-pcs:1001;reason:trace;");
   CHECK(fixture.one("qHostInfo") == "triple:" + hex_text("x86_64-unknown-none") +
                                         ";ptrsize:8;endian:little;"
                                         "watchpoint_exceptions_received:after;");
-  CHECK(fixture.one("qProcessInfo") == "pid:1;parent-pid:1;triple:" +
-                                           hex_text("x86_64-unknown-none") +
-                                           ";ptrsize:8;endian:little;");
+  CHECK(fixture.one("qProcessInfo") ==
+        "pid:1;parent-pid:1;triple:" + hex_text("x86_64-unknown-none") +
+            ";ptrsize:8;endian:little;");
   CHECK(fixture.one("qMemoryRegionInfo:2345") == "start:2000;size:1000;permissions:rwx;");
   CHECK(fixture.one("qMemoryRegionInfo:ffff0000") == "start:ffff0000;size:1000;");
   CHECK(fixture.one("qMemoryRegionInfo:x") == "E01");

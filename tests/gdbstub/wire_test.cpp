@@ -86,7 +86,9 @@ TEST_CASE("every byte value survives framing and decoding") {
 }
 
 TEST_CASE("a stream cut at every byte gives the same events") {
-  const std::string stream = "+$m1000,4#8e\x03-$X0,2:}]}\x03#" "43$bad#00";
+  const std::string stream =
+      "+$m1000,4#8e\x03-$X0,2:}]}\x03#"
+      "43$bad#00";
   const auto whole = decode(stream);
   for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
     CAPTURE(cut);

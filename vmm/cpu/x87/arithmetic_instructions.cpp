@@ -69,20 +69,30 @@ Outcome change_sign(const X87Register& a, std::uint16_t /*control*/) {
   return {{a.significand, static_cast<std::uint16_t>(a.sign_exponent ^ kSignBit)}, 0};
 }
 
-/// FSCALE, FPREM and FPREM1: ST(0) op ST(1), ST(1) stays.
-template <auto Operation, unsigned Conditions>
-void with_st1(Cpu& cpu, const Instruction& i) {
+/// ST(0) op ST(1), ST(1) stays.
+void fscale(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   note_instruction(cpu, i);
   if (empty(s, 0) || empty(s, 1)) [[unlikely]] {
     complete_underflow(s, 0);
   } else {
-    complete(s, 0, Operation(get(s, 0), get(s, 1), s.control), Conditions);
+    complete(s, 0, scale(get(s, 0), get(s, 1), s.control));
   }
 }
+/// FPREM and FPREM1. Without a quotient, C0 and C3 stay and C2 becomes 0.
 template <Remainder Kind>
-Outcome remainder_of(const X87Register& a, const X87Register& b, std::uint16_t control) {
-  return remainder(Kind, a, b, control);
+void fprem(Cpu& cpu, const Instruction& i) {
+  X87State& s = begin(cpu);
+  note_instruction(cpu, i);
+  if (empty(s, 0) || empty(s, 1)) [[unlikely]] {
+    set_conditions(s, kSwC2, 0);
+    complete_underflow(s, 0);
+    return;
+  }
+  const Outcome out = remainder(Kind, get(s, 0), get(s, 1), s.control);
+  const bool quotient = classify(out.value) != Class::nan &&
+                        (out.status & ~s.control & kPreComputation) == 0;
+  complete(s, 0, out, quotient ? kSwConditions : kSwC1 | kSwC2);
 }
 
 void fxtract(Cpu& cpu, const Instruction& i) {
@@ -140,13 +150,11 @@ std::span<const Row> arithmetic_rows() {
         register_row("fchs", 0xd9, 4, &unary<&change_sign>, 0),
         register_row("fabs", 0xd9, 4, &unary<&absolute>, 1),
         register_row("fxtract", 0xd9, 6, &fxtract, 4),
-        register_row("fprem1", 0xd9, 6,
-                     &with_st1<&remainder_of<Remainder::nearest>, kSwConditions>, 5),
-        register_row("fprem", 0xd9, 7,
-                     &with_st1<&remainder_of<Remainder::truncating>, kSwConditions>, 0),
+        register_row("fprem1", 0xd9, 6, &fprem<Remainder::nearest>, 5),
+        register_row("fprem", 0xd9, 7, &fprem<Remainder::truncating>, 0),
         register_row("fsqrt", 0xd9, 7, &unary<&square_root>, 2),
         register_row("frndint", 0xd9, 7, &unary<&round_to_integer>, 4),
-        register_row("fscale", 0xd9, 7, &with_st1<&scale, kSwC1>, 5),
+        register_row("fscale", 0xd9, 7, &fscale, 5),
     });
     return all;
   }();

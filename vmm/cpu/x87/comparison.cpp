@@ -50,6 +50,8 @@ void compare_memory(Cpu& cpu, const Instruction& i) {
 }
 
 /// FCOMI and FUCOMI: the order goes to ZF, PF and CF; OF, SF and AF become 0.
+/// An unmasked exception keeps the pop away, not the flags. C1 changes only in
+/// a stack fault.
 template <bool Unordered, unsigned Pops>
 void compare_to_flags(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
@@ -61,13 +63,11 @@ void compare_to_flags(Cpu& cpu, const Instruction& i) {
     completed = stack_underflow(s);
   } else {
     order = compare(get(s, 0), get(s, index), Unordered, s.control);
-    set_conditions(s, kSwC1, 0);
     completed = (signal(s, order & kSwExceptions) & kPreComputation) == 0;
   }
-  if (!completed) return;
   cpu.flags.set_arithmetic(((order & kSwC3) != 0 ? kZf : 0U) | ((order & kSwC2) != 0 ? kPf : 0U) |
                            ((order & kSwC0) != 0 ? kCf : 0U));
-  if constexpr (Pops != 0) pop(s);
+  if (Pops != 0 && completed) pop(s);
 }
 
 void ftst(Cpu& cpu, const Instruction& i) {

@@ -89,6 +89,7 @@ void ffree(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   note_instruction(cpu, i);
   set_tag(s, i.modrm & 7U, kTagEmpty);
+  set_conditions(s, kSwC1, 0);
   if constexpr (Pop) pop(s);
 }
 

@@ -122,16 +122,19 @@ Outcome remainder(Remainder kind, const X87Register& a, const X87Register& b,
   const Class x = classify(a);
   const Class y = classify(b);
   if (x == Class::nan || y == Class::nan || x == Class::unsupported || y == Class::unsupported) {
-    Outcome out = binary(Binary::add, a, b, control);  // one rule for all NaNs
+    // One rule for all NaNs.
+    Outcome out = binary(Binary::add, a, b, static_cast<std::uint16_t>(control | kCwMasks));
     out.status &= kSwExceptions;
     return out;
   }
   if (x == Class::infinity || y == Class::zero) return {kIndefinite, kSwInvalid};
   const std::uint16_t denormal =
       x == Class::denormal || y == Class::denormal ? kSwDenormal : std::uint16_t{0};
+  if ((denormal & ~control) != 0) return {a, denormal};
   if (x == Class::zero || y == Class::infinity) {
     if (x != Class::denormal) return {a, denormal};
-    Outcome out = pack(a.significand, 1 - kExponentBias, negative(a), control);
+    // |b| is infinite: a stays, which is no underflow even if that is unmasked.
+    Outcome out = pack(a.significand, 1 - kExponentBias, negative(a), kSwUnderflow);
     out.status |= denormal;
     return out;
   }

@@ -69,6 +69,7 @@ inline bool stack_overflow(X87State& s) {
 }
 
 /// Pushes `value`, which raised `exceptions` on its way; handles a full stack.
+/// An unmasked denormal operand is pushed all the same, unlike everywhere else.
 inline void push(X87State& s, const X87Register& value, unsigned exceptions = 0) {
   X87Register pushed = value;
   if (!empty(s, 7)) {
@@ -76,7 +77,7 @@ inline void push(X87State& s, const X87Register& value, unsigned exceptions = 0)
     pushed = kIndefinite;
   } else {
     set_conditions(s, kSwC1, 0);
-    if ((signal(s, exceptions) & kPreComputation) != 0) return;
+    if ((signal(s, exceptions) & kSwInvalid) != 0) return;
   }
   set_top(s, top(s) + 7);
   set(s, 0, pushed);

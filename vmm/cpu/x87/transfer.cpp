@@ -35,7 +35,7 @@ void fld_sti(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   note_instruction(cpu, i);
   const unsigned source = i.modrm & 7U;
-  if (empty(s, 7) && empty(s, source)) {
+  if (empty(s, source)) {  // comes before a full stack
     if (stack_underflow(s)) {
       set_top(s, top(s) + 7);
       set(s, 0, kIndefinite);
@@ -162,18 +162,14 @@ void fst_sti(Cpu& cpu, const Instruction& i) {
   set(s, i.modrm & 7U, value);
   if constexpr (P == Pops::yes) pop(s);
 }
-/// D9 D8+i, an undocumented FSTP that copies whatever is there, empty or not.
+/// D9 D8+i, an undocumented FSTP: an empty ST(0) is popped without a fault and
+/// without a copy.
 void fstpnce(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   note_instruction(cpu, i);
   const unsigned index = i.modrm & 7U;
   set_conditions(s, kSwC1, 0);
-  if (empty(s, 0)) {
-    s.st[physical(s, index)] = get(s, 0);
-    set_tag(s, index, kTagEmpty);
-  } else {
-    set(s, index, get(s, 0));
-  }
+  if (!empty(s, 0)) set(s, index, get(s, 0));
   pop(s);
 }
 
@@ -195,7 +191,7 @@ void fxch(Cpu& cpu, const Instruction& i) {
 }
 
 /// FCMOVcc: B, E, BE, U and their opposites. A move that is not done still
-/// needs both registers.
+/// needs both registers. C1 changes only in a fault.
 template <unsigned Condition, bool Wanted>
 void fcmov(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
@@ -205,7 +201,6 @@ void fcmov(Cpu& cpu, const Instruction& i) {
     if (stack_underflow(s)) set(s, 0, kIndefinite);
     return;
   }
-  set_conditions(s, kSwC1, 0);
   const std::array<bool, 4> conditions{cpu.flags.cf(), cpu.flags.zf(),
                                        cpu.flags.cf() || cpu.flags.zf(), cpu.flags.pf()};
   if (conditions[Condition] == Wanted) set(s, 0, get(s, index));
