@@ -48,8 +48,10 @@ RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>&
   }
   outcome.ending = machine_.ending();
   outcome.position = machine_.position();
-  checkpoint();
-  outcome.digest = last_digest_;
+  // A guest that ended in the middle of a position (a triple fault, a wait that
+  // nothing can end) is not in the state at that position; it gets no checkpoint.
+  if (machine_.at_arrival()) checkpoint();
+  outcome.digest = machine_.digest();
   return outcome;
 }
 

@@ -190,6 +190,9 @@ void Cpu::read_slow(std::uint64_t address, void* out, unsigned size, unsigned se
   if (alignment) check_alignment(address, size);
   auto* bytes = static_cast<std::uint8_t*>(out);
   const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
+  if (first != size && long_mode_active() && !canonical(address + first)) {
+    raise(segment == kSs ? kStackFault : kGeneralProtection, 0);
+  }
   const Translation low = translate(address, access, context, segment);
   const std::uint64_t low_physical = low.physical_page | (address & ~kPageMask);
   if (first == size) {
@@ -217,6 +220,9 @@ void Cpu::write_slow(std::uint64_t address, const void* data, unsigned size, uns
   if (alignment) check_alignment(address, size);
   const auto* bytes = static_cast<const std::uint8_t*>(data);
   const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
+  if (first != size && long_mode_active() && !canonical(address + first)) {
+    raise(segment == kSs ? kStackFault : kGeneralProtection, 0);
+  }
   const Translation low = translate(address, Access::write, context, segment);
   const std::uint64_t low_physical = low.physical_page | (address & ~kPageMask);
   if (first == size) {

@@ -167,6 +167,7 @@ bool Machine::idle(MachineStop& stop) {
     return false;
   };
   if (!cpu_->flags.test(kIf) && !board_->nmi_possible()) return end();
+  handled_position_ = position().steps;
   const std::uint64_t deadline = next_deadline_ns();
   std::uint64_t deadline_idle = kNever;
   if (deadline != kNever) {
@@ -196,6 +197,7 @@ MachineStop Machine::run(Moment until) {
     if (moment() >= until) return MachineStop::reached;
     if (ending_.reason != EndReason::none) return MachineStop::ended;
     if (stop_requested()) return MachineStop::interrupted;
+    handled_position_ = position().steps;
     advance_devices();
     deliver_inputs();
     const Position here = position();
@@ -264,6 +266,7 @@ void Machine::load_sections(const std::vector<Section>& sections) {
     load(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
   }
   ending_ = {};
+  handled_position_ = kNever;
   idle_hops_ = 0;
   cpu_->state_restored();
   board_->state_restored();

@@ -97,6 +97,11 @@ class Machine {
   /// The moment before the latest step or delivery (where a watchpoint's access began).
   [[nodiscard]] Moment moment_before() const;
   [[nodiscard]] Position position() const;
+  /// Nothing that is due at this position has happened yet: this is the state
+  /// at the position, as checkpoints and digests mean it.
+  [[nodiscard]] bool at_arrival() const {
+    return position().steps != handled_position_ && moment().deliveries == 0;
+  }
   [[nodiscard]] VirtualTime now() const;
   [[nodiscard]] std::uint64_t idle_ns() const { return idle_ns_; }
   [[nodiscard]] const Ending& ending() const { return ending_; }
@@ -146,6 +151,7 @@ class Machine {
   const std::atomic<bool>* cancel_ = nullptr;
   std::uint64_t idle_ns_ = 0;
   Ending ending_;
+  std::uint64_t handled_position_ = kNever;  ///< where devices and inputs were last attended to
   std::uint64_t idle_hops_ = 0;  ///< idle jumps since the last step
   std::vector<Hash128> page_hashes_;
   std::vector<std::uint32_t> changed_pages_;  ///< hashed, but not yet returned by close_epoch()

@@ -27,49 +27,56 @@ constexpr unsigned kArithmeticBits = kSwExceptions | kSwC1;
 #define HOST_X87_END "\n\tfnstsw %[status]\n\tfnclex\n\tfldcw %[host]\n\t"
 
 /// Runs `text` with a in ST(0) and b in ST(1); the result is ST(0).
-#define HOST_X87_BINARY(text)                                                             \
-  asm volatile(HOST_X87_BEGIN "fldt %[b]\n\tfldt %[a]\n\t" text HOST_X87_END              \
-               "fstpt %[a]\n\tfstp %%st(0)"                                               \
-               : [a] "+m"(x), [status] "=m"(status)                                       \
-               : [b] "m"(y), [guest] "m"(control), [host] "m"(kHostControl)               \
+#define HOST_X87_BINARY(text)                                                \
+  asm volatile(HOST_X87_BEGIN "fldt %[b]\n\tfldt %[a]\n\t" text HOST_X87_END \
+                              "fstpt %[a]\n\tfstp %%st(0)"                   \
+               : [a] "+m"(x), [status] "=m"(status)                          \
+               : [b] "m"(y), [guest] "m"(control), [host] "m"(kHostControl)  \
                : "st", "st(1)", "memory")
 /// Runs `text` with a in ST(0); the result is ST(0).
-#define HOST_X87_UNARY(text)                                                              \
-  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END "fstpt %[a]"              \
-               : [a] "+m"(x), [status] "=m"(status)                                       \
-               : [m] "m"(bits), [guest] "m"(control), [host] "m"(kHostControl)            \
+#define HOST_X87_UNARY(text)                                                   \
+  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END "fstpt %[a]"   \
+               : [a] "+m"(x), [status] "=m"(status)                            \
+               : [m] "m"(bits), [guest] "m"(control), [host] "m"(kHostControl) \
                : "st", "memory")
-#define HOST_X87_BY_SOURCE(instruction)                                                   \
-  switch (source) {                                                                       \
-    case Source::float32: HOST_X87_UNARY("f" instruction "s %[m]"); break;                \
-    case Source::float64: HOST_X87_UNARY("f" instruction "l %[m]"); break;                \
-    case Source::int16: HOST_X87_UNARY("fi" instruction "s %[m]"); break;                 \
-    default: HOST_X87_UNARY("fi" instruction "l %[m]"); break;                            \
+#define HOST_X87_BY_SOURCE(instruction)          \
+  switch (source) {                              \
+    case Source::float32:                        \
+      HOST_X87_UNARY("f" instruction "s %[m]");  \
+      break;                                     \
+    case Source::float64:                        \
+      HOST_X87_UNARY("f" instruction "l %[m]");  \
+      break;                                     \
+    case Source::int16:                          \
+      HOST_X87_UNARY("fi" instruction "s %[m]"); \
+      break;                                     \
+    default:                                     \
+      HOST_X87_UNARY("fi" instruction "l %[m]"); \
+      break;                                     \
   }
 /// Pushes the operand; the control word masks everything.
-#define HOST_X87_LOAD(text)                                                               \
-  asm volatile(HOST_X87_BEGIN text HOST_X87_END "fstpt %[a]"                              \
-               : [a] "=m"(x), [status] "=m"(status)                                       \
-               : [m] "m"(bits), [guest] "m"(masked), [host] "m"(kHostControl)             \
+#define HOST_X87_LOAD(text)                                                   \
+  asm volatile(HOST_X87_BEGIN text HOST_X87_END "fstpt %[a]"                  \
+               : [a] "=m"(x), [status] "=m"(status)                           \
+               : [m] "m"(bits), [guest] "m"(masked), [host] "m"(kHostControl) \
                : "st", "memory")
 /// Stores a without popping it.
-#define HOST_X87_STORE(text)                                                              \
-  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END "fstp %%st(0)"            \
-               : [m] "+m"(bits), [status] "=m"(status)                                    \
-               : [a] "m"(x), [guest] "m"(control), [host] "m"(kHostControl)               \
+#define HOST_X87_STORE(text)                                                   \
+  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END "fstp %%st(0)" \
+               : [m] "+m"(bits), [status] "=m"(status)                         \
+               : [a] "m"(x), [guest] "m"(control), [host] "m"(kHostControl)    \
                : "st", "memory")
 /// Stores a and pops it; the control word masks everything.
-#define HOST_X87_STORE_POP(text, destination)                                             \
-  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END                           \
-               : [m] "+m"(destination), [status] "=m"(status)                             \
-               : [a] "m"(x), [guest] "m"(masked), [host] "m"(kHostControl)                \
+#define HOST_X87_STORE_POP(text, destination)                              \
+  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\t" text HOST_X87_END            \
+               : [m] "+m"(destination), [status] "=m"(status)              \
+               : [a] "m"(x), [guest] "m"(masked), [host] "m"(kHostControl) \
                : "st", "memory")
 /// Takes two values off the stack; the control word masks everything.
-#define HOST_X87_EXTRACT                                                                  \
-  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\tfxtract" HOST_X87_END                         \
-               "fstpt %[a]\n\tfstpt %[e]"                                                 \
-               : [a] "+m"(x), [e] "=m"(e), [status] "=m"(status)                          \
-               : [guest] "m"(masked), [host] "m"(kHostControl)                            \
+#define HOST_X87_EXTRACT                                                                     \
+  asm volatile(HOST_X87_BEGIN "fldt %[a]\n\tfxtract" HOST_X87_END "fstpt %[a]\n\tfstpt %[e]" \
+               : [a] "+m"(x), [e] "=m"(e), [status] "=m"(status)                             \
+               : [guest] "m"(masked), [host] "m"(kHostControl)                               \
                : "st", "st(1)", "memory")
 
 std::uint16_t all_masked(std::uint16_t control) {
@@ -86,12 +93,24 @@ Outcome binary(Binary op, const X87Register& a, const X87Register& b, std::uint1
   const Extended y = to_host(b);
   std::uint16_t status = 0;
   switch (op) {
-    case Binary::add: HOST_X87_BINARY("fadd %%st(1), %%st"); break;
-    case Binary::mul: HOST_X87_BINARY("fmul %%st(1), %%st"); break;
-    case Binary::sub: HOST_X87_BINARY("fsub %%st(1), %%st"); break;
-    case Binary::subr: HOST_X87_BINARY("fsubr %%st(1), %%st"); break;
-    case Binary::div: HOST_X87_BINARY("fdiv %%st(1), %%st"); break;
-    case Binary::divr: HOST_X87_BINARY("fdivr %%st(1), %%st"); break;
+    case Binary::add:
+      HOST_X87_BINARY("fadd %%st(1), %%st");
+      break;
+    case Binary::mul:
+      HOST_X87_BINARY("fmul %%st(1), %%st");
+      break;
+    case Binary::sub:
+      HOST_X87_BINARY("fsub %%st(1), %%st");
+      break;
+    case Binary::subr:
+      HOST_X87_BINARY("fsubr %%st(1), %%st");
+      break;
+    case Binary::div:
+      HOST_X87_BINARY("fdiv %%st(1), %%st");
+      break;
+    case Binary::divr:
+      HOST_X87_BINARY("fdivr %%st(1), %%st");
+      break;
   }
   return {from_host(x), keep(status, kArithmeticBits)};
 }
@@ -101,12 +120,18 @@ Outcome binary(Binary op, const X87Register& a, Source source, std::uint64_t bit
   Extended x = to_host(a);
   std::uint16_t status = 0;
   switch (op) {
-    case Binary::add: HOST_X87_BY_SOURCE("add") break;
-    case Binary::mul: HOST_X87_BY_SOURCE("mul") break;
-    case Binary::sub: HOST_X87_BY_SOURCE("sub") break;
-    case Binary::subr: HOST_X87_BY_SOURCE("subr") break;
-    case Binary::div: HOST_X87_BY_SOURCE("div") break;
-    case Binary::divr: HOST_X87_BY_SOURCE("divr") break;
+    case Binary::add:
+      HOST_X87_BY_SOURCE("add") break;
+    case Binary::mul:
+      HOST_X87_BY_SOURCE("mul") break;
+    case Binary::sub:
+      HOST_X87_BY_SOURCE("sub") break;
+    case Binary::subr:
+      HOST_X87_BY_SOURCE("subr") break;
+    case Binary::div:
+      HOST_X87_BY_SOURCE("div") break;
+    case Binary::divr:
+      HOST_X87_BY_SOURCE("divr") break;
   }
   return {from_host(x), keep(status, kArithmeticBits)};
 }
@@ -116,11 +141,21 @@ Outcome load(Source source, std::uint64_t bits, std::uint16_t control) {
   Extended x{};
   std::uint16_t status = 0;
   switch (source) {
-    case Source::float32: HOST_X87_LOAD("flds %[m]"); break;
-    case Source::float64: HOST_X87_LOAD("fldl %[m]"); break;
-    case Source::int16: HOST_X87_LOAD("filds %[m]"); break;
-    case Source::int32: HOST_X87_LOAD("fildl %[m]"); break;
-    case Source::int64: HOST_X87_LOAD("fildll %[m]"); break;
+    case Source::float32:
+      HOST_X87_LOAD("flds %[m]");
+      break;
+    case Source::float64:
+      HOST_X87_LOAD("fldl %[m]");
+      break;
+    case Source::int16:
+      HOST_X87_LOAD("filds %[m]");
+      break;
+    case Source::int32:
+      HOST_X87_LOAD("fildl %[m]");
+      break;
+    case Source::int64:
+      HOST_X87_LOAD("fildll %[m]");
+      break;
   }
   return {from_host(x), keep(status, kSwExceptions)};
 }
@@ -128,9 +163,9 @@ Outcome load(Source source, std::uint64_t bits, std::uint16_t control) {
 X87Register load_bcd(const X87Register& value) {
   std::uint64_t magnitude = 0;
   for (int digit = 17; digit >= 0; --digit) {
-    const unsigned nibble =
-        digit >= 16 ? (value.sign_exponent >> (4 * (digit - 16))) & 0xfU
-                    : static_cast<unsigned>(value.significand >> (4 * digit)) & 0xfU;
+    const unsigned nibble = digit >= 16
+                                ? (value.sign_exponent >> (4 * (digit - 16))) & 0xfU
+                                : static_cast<unsigned>(value.significand >> (4 * digit)) & 0xfU;
     magnitude = magnitude * 10 + nibble;
   }
   const std::uint16_t sign = value.sign_exponent & kSignBit;
@@ -146,12 +181,24 @@ Stored store(Destination destination, const X87Register& a, std::uint16_t contro
   Extended packed{};
   std::uint16_t status = 0;
   switch (destination) {
-    case Destination::float32: HOST_X87_STORE("fsts %[m]"); break;
-    case Destination::float64: HOST_X87_STORE("fstl %[m]"); break;
-    case Destination::int16: HOST_X87_STORE_POP("fistps %[m]", bits); break;
-    case Destination::int32: HOST_X87_STORE_POP("fistpl %[m]", bits); break;
-    case Destination::int64: HOST_X87_STORE_POP("fistpll %[m]", bits); break;
-    case Destination::bcd: HOST_X87_STORE_POP("fbstp %[m]", packed); break;
+    case Destination::float32:
+      HOST_X87_STORE("fsts %[m]");
+      break;
+    case Destination::float64:
+      HOST_X87_STORE("fstl %[m]");
+      break;
+    case Destination::int16:
+      HOST_X87_STORE_POP("fistps %[m]", bits);
+      break;
+    case Destination::int32:
+      HOST_X87_STORE_POP("fistpl %[m]", bits);
+      break;
+    case Destination::int64:
+      HOST_X87_STORE_POP("fistpll %[m]", bits);
+      break;
+    case Destination::bcd:
+      HOST_X87_STORE_POP("fbstp %[m]", packed);
+      break;
   }
   return {bits, from_host(packed), keep(status, kArithmeticBits)};
 }
@@ -180,12 +227,23 @@ std::uint16_t compare(const X87Register& a, Source source, std::uint64_t bits,
 std::uint16_t examine(const X87Register& a) {
   unsigned conditions = negative(a) ? kSwC1 : 0U;
   switch (classify(a)) {
-    case Class::unsupported: break;
-    case Class::nan: conditions |= kSwC0; break;
-    case Class::normal: conditions |= kSwC2; break;
-    case Class::infinity: conditions |= kSwC2 | kSwC0; break;
-    case Class::zero: conditions |= kSwC3; break;
-    case Class::denormal: conditions |= kSwC3 | kSwC2; break;
+    case Class::unsupported:
+      break;
+    case Class::nan:
+      conditions |= kSwC0;
+      break;
+    case Class::normal:
+      conditions |= kSwC2;
+      break;
+    case Class::infinity:
+      conditions |= kSwC2 | kSwC0;
+      break;
+    case Class::zero:
+      conditions |= kSwC3;
+      break;
+    case Class::denormal:
+      conditions |= kSwC3 | kSwC2;
+      break;
   }
   return static_cast<std::uint16_t>(conditions);
 }

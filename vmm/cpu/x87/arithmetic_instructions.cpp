@@ -90,8 +90,8 @@ void fprem(Cpu& cpu, const Instruction& i) {
     return;
   }
   const Outcome out = remainder(Kind, get(s, 0), get(s, 1), s.control);
-  const bool quotient = classify(out.value) != Class::nan &&
-                        (out.status & ~s.control & kPreComputation) == 0;
+  const bool quotient =
+      classify(out.value) != Class::nan && (out.status & ~s.control & kPreComputation) == 0;
   complete(s, 0, out, quotient ? kSwConditions : kSwC1 | kSwC2);
 }
 
@@ -123,15 +123,16 @@ void add_operation(std::vector<Row>& rows, const Names& names) {
   using u32 = std::uint32_t;
   using u64 = std::uint64_t;
   constexpr int kReg = static_cast<int>(Op);
-  rows.insert(rows.end(), {
-      memory_row(names.plain, 0xd8, kReg, &with_memory<Op, u32, Source::float32>),
-      memory_row(names.integer, 0xda, kReg, &with_memory<Op, u32, Source::int32>),
-      memory_row(names.plain, 0xdc, kReg, &with_memory<Op, u64, Source::float64>),
-      memory_row(names.integer, 0xde, kReg, &with_memory<Op, u16, Source::int16>),
-      register_row(names.plain, 0xd8, kReg, &with_register<Op, false, false>),
-      register_row(names.plain, 0xdc, kReg, &with_register<Op, true, false>),
-      register_row(names.pop, 0xde, kReg, &with_register<Op, true, true>),
-  });
+  rows.insert(rows.end(),
+              {
+                  memory_row(names.plain, 0xd8, kReg, &with_memory<Op, u32, Source::float32>),
+                  memory_row(names.integer, 0xda, kReg, &with_memory<Op, u32, Source::int32>),
+                  memory_row(names.plain, 0xdc, kReg, &with_memory<Op, u64, Source::float64>),
+                  memory_row(names.integer, 0xde, kReg, &with_memory<Op, u16, Source::int16>),
+                  register_row(names.plain, 0xd8, kReg, &with_register<Op, false, false>),
+                  register_row(names.plain, 0xdc, kReg, &with_register<Op, true, false>),
+                  register_row(names.pop, 0xde, kReg, &with_register<Op, true, true>),
+              });
 }
 
 }  // namespace
@@ -147,15 +148,15 @@ std::span<const Row> arithmetic_rows() {
     add_operation<Binary::div>(all, {"fdiv", "fdivrp", "fidiv"});
     add_operation<Binary::divr>(all, {"fdivr", "fdivp", "fidivr"});
     all.insert(all.end(), {
-        register_row("fchs", 0xd9, 4, &unary<&change_sign>, 0),
-        register_row("fabs", 0xd9, 4, &unary<&absolute>, 1),
-        register_row("fxtract", 0xd9, 6, &fxtract, 4),
-        register_row("fprem1", 0xd9, 6, &fprem<Remainder::nearest>, 5),
-        register_row("fprem", 0xd9, 7, &fprem<Remainder::truncating>, 0),
-        register_row("fsqrt", 0xd9, 7, &unary<&square_root>, 2),
-        register_row("frndint", 0xd9, 7, &unary<&round_to_integer>, 4),
-        register_row("fscale", 0xd9, 7, &fscale, 5),
-    });
+                              register_row("fchs", 0xd9, 4, &unary<&change_sign>, 0),
+                              register_row("fabs", 0xd9, 4, &unary<&absolute>, 1),
+                              register_row("fxtract", 0xd9, 6, &fxtract, 4),
+                              register_row("fprem1", 0xd9, 6, &fprem<Remainder::nearest>, 5),
+                              register_row("fprem", 0xd9, 7, &fprem<Remainder::truncating>, 0),
+                              register_row("fsqrt", 0xd9, 7, &unary<&square_root>, 2),
+                              register_row("frndint", 0xd9, 7, &unary<&round_to_integer>, 4),
+                              register_row("fscale", 0xd9, 7, &fscale, 5),
+                          });
     return all;
   }();
   return rows;

@@ -71,8 +71,7 @@ std::uint16_t quotient_conditions(std::uint64_t quotient) {
                                     ((quotient & 1) != 0 ? kSwC1 : 0U));
 }
 
-Outcome reduce(Remainder kind, const X87Register& a, const X87Register& b,
-               std::uint16_t control) {
+Outcome reduce(Remainder kind, const X87Register& a, const X87Register& b, std::uint16_t control) {
   const Magnitude x = magnitude_of(a);
   const Magnitude y = magnitude_of(b);
   const int difference = x.exponent - y.exponent;
@@ -110,7 +109,8 @@ Outcome reduce(Remainder kind, const X87Register& a, const X87Register& b,
     }
   }
   // The rest is at most |b| / 2 or below |b|: it fits in 64 bits again.
-  Outcome out = pack(static_cast<std::uint64_t>(rest), unit, rest == 0 ? negative(a) : sign, control);
+  Outcome out =
+      pack(static_cast<std::uint64_t>(rest), unit, rest == 0 ? negative(a) : sign, control);
   out.status |= quotient_conditions(quotient);
   return out;
 }

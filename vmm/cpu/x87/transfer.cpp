@@ -52,13 +52,20 @@ X87Register constant(Constant which, std::uint16_t control) {
   const bool up = mode == Rounding::up;
   const bool down = mode == Rounding::down || mode == Rounding::toward_zero;
   switch (which) {
-    case Constant::one: return {0x8000000000000000, 0x3fff};
-    case Constant::l2t: return {0xd49a784bcd1b8afe + (up ? 1 : 0), 0x4000};
-    case Constant::l2e: return {0xb8aa3b295c17f0bc - (down ? 1 : 0), 0x3fff};
-    case Constant::pi: return {0xc90fdaa22168c235 - (down ? 1 : 0), 0x4000};
-    case Constant::lg2: return {0x9a209a84fbcff799 - (down ? 1 : 0), 0x3ffd};
-    case Constant::ln2: return {0xb17217f7d1cf79ac - (down ? 1 : 0), 0x3ffe};
-    case Constant::zero: break;
+    case Constant::one:
+      return {0x8000000000000000, 0x3fff};
+    case Constant::l2t:
+      return {0xd49a784bcd1b8afe + (up ? 1 : 0), 0x4000};
+    case Constant::l2e:
+      return {0xb8aa3b295c17f0bc - (down ? 1 : 0), 0x3fff};
+    case Constant::pi:
+      return {0xc90fdaa22168c235 - (down ? 1 : 0), 0x4000};
+    case Constant::lg2:
+      return {0x9a209a84fbcff799 - (down ? 1 : 0), 0x3ffd};
+    case Constant::ln2:
+      return {0xb17217f7d1cf79ac - (down ? 1 : 0), 0x3ffe};
+    case Constant::zero:
+      break;
   }
   return {0, 0};
 }
@@ -73,15 +80,20 @@ void load_constant(Cpu& cpu, const Instruction& i) {
 /// What is stored for an empty register, or nothing if that is unmasked.
 Stored indefinite(Destination destination) {
   switch (destination) {
-    case Destination::float32: return {0xffc00000, {}, 0};
-    case Destination::float64: return {0xfff8000000000000, {}, 0};
-    case Destination::bcd: return {0, {0xc000000000000000, 0xffff}, 0};
-    default: break;
+    case Destination::float32:
+      return {0xffc00000, {}, 0};
+    case Destination::float64:
+      return {0xfff8000000000000, {}, 0};
+    case Destination::bcd:
+      return {0, {0xc000000000000000, 0xffff}, 0};
+    default:
+      break;
   }
   return {destination == Destination::int16   ? 0x8000U
           : destination == Destination::int32 ? 0x80000000U
                                               : 1ULL << 63,
-          {}, 0};
+          {},
+          0};
 }
 
 /// The exceptions and the bytes of a store, before anything changes.
