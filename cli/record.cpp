@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "cli/exit_status.h"
 #include "cli/host.h"
 #include "cli/live_input.h"
+#include "recorder/chunk.h"
 #include "recorder/file.h"
 #include "recorder/run_recorder.h"
 #include "recorder/start_condition.h"
@@ -61,6 +63,22 @@ Bytes read_whole(const std::string& path) {
     throw Error(ErrorCode::bad_input, path + ": changed while it was read");
   }
   return bytes;
+}
+
+/// A recording may be replaced by a new one; any other file is somebody's work.
+void refuse_to_replace_foreign_file(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error) || !std::filesystem::is_regular_file(path, error)) return;
+  const PosixInputFile existing(path);
+  if (existing.size() == 0) return;
+  Bytes header(std::min<std::uint64_t>(existing.size(), kFileHeaderSize));
+  existing.read(0, header);
+  try {
+    (void)decode_file_header(header, path);
+  } catch (const Error&) {
+    throw Error(ErrorCode::usage, path + ": exists and is not a recording; choose another name, or "
+                                         "--force to replace it");
+  }
 }
 
 void parse_flat(const std::string& text, StartCondition& start, Images& images) {
@@ -194,8 +212,8 @@ int record(const RecordOptions& options) {
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
-  auto file = std::make_unique<PosixOutputFile>(
-      options.output, options.force ? ExistingFile::replace : ExistingFile::refuse);
+  if (!options.force) refuse_to_replace_foreign_file(options.output);
+  auto file = std::make_unique<PosixOutputFile>(options.output, ExistingFile::replace);
   RecordingWriter writer(std::move(file), FileId::random(), start.to_json(), writer_options);
   for (const auto& [role, path] : images.paths) {
     if (options.reference_images) {
@@ -267,7 +285,7 @@ void add_record(CLI::App& app, Action& action) {
   auto options = std::make_shared<RecordOptions>();
   CLI::App* command = app.add_subcommand("record", "Run a guest and record it");
   command->add_option("-o,--output", options->output, "The recording to write")->required();
-  command->add_flag("-f,--force", options->force, "Replace the recording if it exists");
+  command->add_flag("-f,--force", options->force, "Replace the output file even if it is not a recording");
   command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note");
   command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel");
   command->add_option("--append", options->append, "Kernel command line");

@@ -1,10 +1,9 @@
-# The recording is open at its end: the machine is off, and its kernel was the last to run.
-info symbol $pc
-print $position
+# The recording is open at its end: the kernel is switching the machine off.
 
 # Go back to where the gateway found the damage.
 break audit_failed
 reverse-continue
+set $failed = $position
 backtrace
 print *channel
 print *channel->readings@24
@@ -26,12 +25,13 @@ delete
 watch -l channel->readings
 reverse-continue
 backtrace
-print $position
 
-# The machine stands before the store, a minute of its time before the check that failed.
+# The machine stands right before the store. How many instructions before the check that failed?
+print $failed - $position
 print length
 print channels[5].readings
 list
+
 # See it happen.
 stepi
 print channels[5].readings

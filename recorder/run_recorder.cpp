@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "recorder/page_table.h"
+
 namespace chronovisor {
 namespace {
 
@@ -15,66 +17,143 @@ RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource&
                          MachineObserver* output, std::function<std::uint64_t()> clock_ns,
                          const RecorderOptions& options)
     : machine_(machine),
-      writer_(writer),
+      writer_(&writer),
       live_(live),
       output_(output),
       clock_ns_(std::move(clock_ns)),
       options_(options) {
   machine_.set_input(this);
   machine_.set_observer(this);
+  machine_.set_cancel(&pause_);
+}
+
+RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
+                         MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+                         const RecorderOptions& options)
+    : RunRecorder(machine, flight.writer(), live, output, std::move(clock_ns), options) {
+  flight_ = &flight;
 }
 
 RunRecorder::~RunRecorder() {
   machine_.set_input(nullptr);
   machine_.set_observer(nullptr);
+  machine_.set_cancel(nullptr);
+}
+
+TapeCounter RunRecorder::counter() const {
+  return {machine_.position(), machine_.now().ns, clock_ns_()};
+}
+
+bool RunRecorder::cancelled() const { return options_.cancel != nullptr && options_.cancel->load(); }
+
+/// Runs up to `target` at most, and on to the next arrival when a full segment
+/// interrupts the run within a position.
+MachineStop RunRecorder::run_to(Position target) {
+  pause_ = cancelled();
+  MachineStop stop = machine_.run({target, 0});
+  if (stop != MachineStop::interrupted || cancelled()) return stop;
+  pause_ = false;
+  if (machine_.at_arrival()) return MachineStop::reached;
+  // The segment is noticed again at the next position; it waits till then.
+  FlightRecorder* const flight = std::exchange(flight_, nullptr);
+  stop = machine_.run({{machine_.position().steps + 1}, 0});
+  flight_ = flight;
+  return stop;
+}
+
+void RunRecorder::arrived(Position here) {
+  writer_->advance_to(here);
+  writer_->tick(clock_ns_());
+}
+
+bool RunRecorder::within_budget(std::uint64_t began_ns) const {
+  if (options_.checkpoint_budget_percent <= 0) return true;
+  const auto passed_ns = static_cast<double>(clock_ns_() - began_ns);
+  return static_cast<double>(costs_.checkpoint_ns) <=
+         passed_ns * options_.checkpoint_budget_percent / 100;
 }
 
 RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>& progress) {
+  const std::uint64_t began_ns = clock_ns_();
   checkpoint();
-  Position next_checkpoint{machine_.position().steps + options_.checkpoint_every_steps};
+  // The first checkpoint is the guest as loaded; it has no choice and no weight.
+  costs_ = {};
+  const std::uint64_t spacing = options_.checkpoint_every_steps;
+  Position next_checkpoint{machine_.position().steps + spacing};
   RunOutcome outcome;
   while (true) {
     const Position slice{machine_.position().steps + kTickSteps};
-    outcome.stop = machine_.run({std::min({slice, next_checkpoint, limit}), 0});
+    outcome.stop = run_to(std::min({slice, next_checkpoint, limit}));
     const Position here = machine_.position();
-    writer_.advance_to(here);
-    writer_.tick(clock_ns_());
+    arrived(here);
     progress(here);
     if (outcome.stop != MachineStop::reached || here >= limit) break;
-    if (here >= next_checkpoint) {
-      checkpoint();
-      next_checkpoint.steps += options_.checkpoint_every_steps;
-    }
+    const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
+    if (full || (here >= next_checkpoint && within_budget(began_ns))) checkpoint();
+    while (next_checkpoint <= here) next_checkpoint.steps += spacing;
   }
   outcome.ending = machine_.ending();
   outcome.position = machine_.position();
+  bookmark_ending(outcome);
   // A guest that ended in the middle of a position (a triple fault, a wait that
   // nothing can end) is not in the state at that position; it gets no checkpoint.
   if (machine_.at_arrival()) checkpoint();
   outcome.digest = machine_.digest();
+  costs_.run_ns = clock_ns_() - began_ns;
   return outcome;
 }
 
+void RunRecorder::bookmark_ending(const RunOutcome& outcome) {
+  const EndReason reason = outcome.ending.reason;
+  if (reason != EndReason::triple_fault && reason != EndReason::debug_exit) return;
+  writer_->bookmark({outcome.position, std::string(end_reason_name(reason))});
+}
+
 void RunRecorder::checkpoint() {
-  const std::vector<std::uint32_t> pages = machine_.close_epoch();
-  last_digest_ = machine_.digest();
+  const std::uint64_t began_ns = clock_ns_();
   const Position here = machine_.position();
-  writer_.digest({here, last_digest_});
-  if (!options_.checkpoints) return;
+  if (flight_ != nullptr && flight_->is_due(counter())) {
+    writer_ = &flight_->begin_segment(counter());
+    write_checkpoint(here);
+    flight_->commit_segment();
+  } else {
+    write_checkpoint(here);
+  }
+  costs_.checkpoint_ns += clock_ns_() - began_ns;
+}
+
+void RunRecorder::write_checkpoint(Position here) {
+  const std::vector<std::uint32_t> changed = machine_.close_epoch();
+  last_digest_ = machine_.digest();
+  writer_->digest({here, last_digest_});
+  const std::size_t count = writer_->checkpoint_count();
+  // A recording that does not begin at power-on begins at a checkpoint.
+  if (!options_.checkpoints && (count > 0 || writer_->start() == Position{})) return;
   CheckpointRecord record;
   record.position = here;
   record.idle_ns = machine_.idle_ns();
   record.digest = last_digest_;
-  const std::size_t count = writer_.checkpoint_count();
-  if (count > 0) record.parent = static_cast<std::uint32_t>(count - 1);
   record.sections = machine_.save_sections();
-  for (const std::uint32_t page : pages) record.pages.push_back({page, machine_.page_hash(page)});
-  writer_.checkpoint(record, [&](const PageRecord& page, PageBytes out) {
+  if (count > 0) {
+    record.parent = static_cast<std::uint32_t>(count - 1);
+    for (const std::uint32_t page : changed) {
+      record.pages.push_back({page, machine_.page_hash(page)});
+    }
+  } else {
+    for (std::uint64_t page = 0; page < machine_.ram().page_count(); ++page) {
+      if (machine_.page_hash(page) == zero_page_hash()) continue;
+      record.pages.push_back({page, machine_.page_hash(page)});
+    }
+  }
+  writer_->checkpoint(record, [&](const PageRecord& page, PageBytes out) {
     std::memcpy(out.data(), machine_.ram().host(page.page * kPageSize), kPageSize);
   });
 }
 
-Position RunRecorder::next_look(Position now) { return live_.next_look(now); }
+Position RunRecorder::next_look(Position now) {
+  if (cancelled() || (flight_ != nullptr && flight_->is_due(counter()))) pause_ = true;
+  return live_.next_look(now);
+}
 
 std::optional<Input> RunRecorder::take(InputStamp here, InputRoom room) {
   std::optional<Input> input = live_.take(here, room);
@@ -83,28 +162,38 @@ std::optional<Input> RunRecorder::take(InputStamp here, InputRoom room) {
 }
 
 IdleOutcome RunRecorder::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
-  writer_.tick(clock_ns_());
+  // A guest that mostly sleeps takes long for a slice of steps.
+  arrived(here.position);
   const IdleOutcome outcome = live_.idle(here, deadline_idle_ns);
   if (outcome.kind == IdleOutcome::Kind::early) {
     log(here, {InputKind::wakeup, 0, wakeup_payload(outcome.idle_ns)});
   }
-  writer_.tick(clock_ns_());
+  writer_->tick(clock_ns_());
   return outcome;
 }
 
 void RunRecorder::log(InputStamp here, const Input& input) {
-  writer_.input({here.position, here.idle_ns, input.kind, input.device, input.payload});
+  writer_->input({here.position, here.idle_ns, input.kind, input.device, input.payload});
+}
+
+void RunRecorder::console(Position position, ConsoleChannel channel, std::uint8_t byte) {
+  writer_->console({position, machine_.idle_ns(), channel, ByteView(&byte, 1)});
+  ConsoleWatch& watch = watches_[static_cast<std::size_t>(channel)];
+  if (const auto message = watch.add(position, byte)) {
+    if (const auto bookmark = crashes_.next(*message, watch.line_start())) {
+      writer_->bookmark(*bookmark);
+    }
+  }
+  writer_->before_output();
 }
 
 void RunRecorder::serial_output(Position position, std::uint8_t byte) {
-  writer_.console({position, machine_.idle_ns(), ConsoleChannel::serial0, ByteView(&byte, 1)});
-  writer_.before_output();
+  console(position, ConsoleChannel::serial0, byte);
   if (output_ != nullptr) output_->serial_output(position, byte);
 }
 
 void RunRecorder::debug_output(Position position, std::uint8_t byte) {
-  writer_.console({position, machine_.idle_ns(), ConsoleChannel::debug_port, ByteView(&byte, 1)});
-  writer_.before_output();
+  console(position, ConsoleChannel::debug_port, byte);
   if (output_ != nullptr) output_->debug_output(position, byte);
 }
 

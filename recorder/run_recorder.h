@@ -1,11 +1,16 @@
 // Owns the recording of a live run: logs every input where the machine takes
-// it, keeps console output, and takes checkpoints with digests at intervals.
-// Knows no terminal. One thread, the machine's.
+// it, keeps console output, takes checkpoints with digests at intervals, and
+// leaves bookmarks where the guest crashes. Knows no terminal. One thread, the
+// machine's.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 
+#include "recorder/console_watch.h"
+#include "recorder/flight_recorder.h"
 #include "recorder/recording_writer.h"
 #include "vmm/machine/machine.h"
 
@@ -14,6 +19,11 @@ namespace chronovisor {
 struct RecorderOptions {
   std::uint64_t checkpoint_every_steps = 1ULL << 26;
   bool checkpoints = true;  ///< false: digests only, at the same positions
+  /// The most of the run's time that checkpoints may take, in percent. One that
+  /// would come too early by this is left out, with its digest; 0 is no limit.
+  double checkpoint_budget_percent = 4;
+  /// Ends the run when it becomes true; may be null.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 /// How a run that is being recorded ended.
@@ -24,6 +34,12 @@ struct RunOutcome {
   Hash128 digest;
 };
 
+/// Where a run's host time went, in ns.
+struct RecorderCosts {
+  std::uint64_t run_ns = 0;         ///< the whole of run()
+  std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
+};
+
 class RunRecorder final : private InputSource, private MachineObserver {
  public:
   /// @param live where inputs come from; @param output told of the console too, or null
@@ -31,15 +47,20 @@ class RunRecorder final : private InputSource, private MachineObserver {
   RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live,
               MachineObserver* output, std::function<std::uint64_t()> clock_ns,
               const RecorderOptions& options);
+  /// Records into the segments of `flight`, which decides when the next begins.
+  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
+              MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+              const RecorderOptions& options);
   ~RunRecorder() override;
   RunRecorder(const RunRecorder&) = delete;
   RunRecorder& operator=(const RunRecorder&) = delete;
 
-  /// Runs until the guest ends, `limit` is reached, or the machine's cancel
-  /// flag is set; the state there is recorded with its digest. `progress` is
-  /// called about once a slice. Throws Error{host} when the recording cannot be
-  /// written; the guest has not run on unrecorded.
+  /// Runs until the guest ends, `limit` is reached, or `cancel` is set; the
+  /// state there is recorded with its digest. `progress` is called about once a
+  /// slice. Throws Error{host} when the recording cannot be written; the guest
+  /// has not run on unrecorded.
   RunOutcome run(Position limit, const std::function<void(Position)>& progress);
+  [[nodiscard]] const RecorderCosts& costs() const { return costs_; }
 
  private:
   [[nodiscard]] Position next_look(Position now) override;
@@ -47,16 +68,30 @@ class RunRecorder final : private InputSource, private MachineObserver {
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
   void serial_output(Position position, std::uint8_t byte) override;
   void debug_output(Position position, std::uint8_t byte) override;
+  void console(Position position, ConsoleChannel channel, std::uint8_t byte);
+  void arrived(Position here);
   void checkpoint();
+  void write_checkpoint(Position here);
+  [[nodiscard]] bool within_budget(std::uint64_t began_ns) const;
+  [[nodiscard]] TapeCounter counter() const;
+  [[nodiscard]] bool cancelled() const;
+  MachineStop run_to(Position target);
+  void bookmark_ending(const RunOutcome& outcome);
   void log(InputStamp here, const Input& input);
 
   Machine& machine_;
-  RecordingWriter& writer_;
+  RecordingWriter* writer_;
+  FlightRecorder* flight_ = nullptr;
   InputSource& live_;
   MachineObserver* output_;
   std::function<std::uint64_t()> clock_ns_;
   RecorderOptions options_;
   Hash128 last_digest_;
+  /// The machine comes back soon: cancelled, or a segment is full.
+  std::atomic<bool> pause_{false};
+  std::array<ConsoleWatch, 2> watches_;
+  CrashBookmarks crashes_;
+  RecorderCosts costs_;
 };
 
 }  // namespace chronovisor

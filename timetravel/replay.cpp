@@ -1,10 +1,9 @@
 #include "timetravel/replay.h"
 
 #include <algorithm>
-#include <map>
+#include <utility>
 
 #include "base/error.h"
-#include "recorder/replay_input.h"
 #include "recorder/start_condition.h"
 #include "timetravel/restore.h"
 
@@ -13,56 +12,100 @@ namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
 
+std::unique_ptr<Machine> machine_at_checkpoint(const RecordingReader& reader,
+                                               std::size_t checkpoint) {
+  auto machine = std::make_unique<Machine>(start_of(reader).machine);
+  restore_checkpoint(*machine, reader, checkpoint);
+  return machine;
+}
+
 std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
-                                          const std::optional<Position>& from,
-                                          ReplayInput& input) {
-  const StartCondition start = start_of(reader);
-  std::unique_ptr<Machine> machine;
-  if (!from) {
-    if (reader.start() != Position{0}) {
-      machine = std::make_unique<Machine>(start.machine);
-      restore_checkpoint(*machine, reader, 0);
-    } else {
-      machine = make_machine(start, images_of(reader));
-    }
-  } else {
+                                          const std::optional<Position>& from) {
+  if (from) {
     const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*from);
     if (!checkpoint) {
       throw Error(ErrorCode::bad_input, reader.name() + ": no checkpoint at or before position " +
                                             grouped(from->steps));
     }
-    machine = std::make_unique<Machine>(start.machine);
-    restore_checkpoint(*machine, reader, *checkpoint);
+    return machine_at_checkpoint(reader, *checkpoint);
   }
-  input.rewind_to(machine->position());
-  machine->set_input(&input);
-  return machine;
+  if (reader.start() == Position{0}) return make_machine(start_of(reader), images_of(reader));
+  if (reader.checkpoints().empty()) {
+    throw Error(ErrorCode::bad_input,
+                reader.name() + ": the recording starts at position " +
+                    grouped(reader.start().steps) + ", but has no checkpoint there");
+  }
+  return machine_at_checkpoint(reader, 0);
 }
 
 }  // namespace
 
+std::map<Position, Hash128> recorded_digests(const RecordingReader& reader) {
+  std::map<Position, Hash128> digests;
+  for (const DigestRecord& record : reader.digests()) digests[record.position] = record.digest;
+  for (const CheckpointInfo& info : reader.checkpoints()) digests[info.position] = info.digest;
+  return digests;
+}
+
+ReplayRun::ReplayRun(const RecordingReader& reader, std::optional<Position> from,
+                     std::optional<Tamper> tamper)
+    : input_(reader), machine_(machine_at_start(reader, from)), tamper_(std::move(tamper)) {
+  input_.rewind_to(machine_->position());
+  machine_->set_input(&input_);
+  tamper_here();
+}
+
+void ReplayRun::tamper_here() {
+  if (!tamper_ || tamper_->at != machine_->position()) return;
+  tamper_->change(*machine_);
+  tamper_.reset();
+}
+
+ReplayRun::Arrival ReplayRun::run_to(Position target) {
+  if (tamper_ && tamper_->at > position() && tamper_->at <= target) {
+    const Arrival arrival = run_machine(tamper_->at);
+    if (arrival != Arrival::arrived) return arrival;
+    tamper_here();
+  }
+  return run_machine(target);
+}
+
+ReplayRun::Arrival ReplayRun::run_machine(Position target) {
+  try {
+    switch (machine_->run({target, 0})) {
+      case MachineStop::reached: return Arrival::arrived;
+      case MachineStop::interrupted: return Arrival::interrupted;
+      default: break;
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::divergence) throw;
+    trouble_ = error.what();
+    return Arrival::off_track;
+  }
+  trouble_ = "the guest ended at position " + grouped(position().steps) + " (" +
+             std::string(end_reason_name(machine_->ending().reason)) + ")";
+  return Arrival::ended;
+}
+
 ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
                                const std::function<void(Position)>& progress) {
-  ReplayInput input(reader);
-  const std::unique_ptr<Machine> machine = machine_at_start(reader, options.from, input);
-  machine->set_observer(options.observer);
-  machine->set_cancel(options.cancel);
+  ReplayRun run(reader, options.from, options.tamper);
+  Machine& machine = run.machine();
+  machine.set_observer(options.observer);
+  machine.set_cancel(options.cancel);
   std::map<Position, Hash128> digests;
-  if (options.verify) {
-    for (const DigestRecord& record : reader.digests()) digests[record.position] = record.digest;
-    for (const CheckpointInfo& info : reader.checkpoints()) digests[info.position] = info.digest;
-  }
+  if (options.verify) digests = recorded_digests(reader);
   const Position end = std::min(options.to, reader.usable_to());
   ReplayOutcome outcome;
   while (true) {
-    const Position here = machine->position();
+    const Position here = run.position();
     if (const auto recorded = digests.find(here); recorded != digests.end()) {
-      const Hash128 digest = machine->digest();
+      const Hash128 digest = machine.digest();
       if (digest != recorded->second) {
-        throw Error(ErrorCode::divergence,
-                    reader.name() + ": the replay differs from the recording at position " +
-                        grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
-                        recorded->second.hex());
+        throw DivergenceError(reader.name() + ": the replay differs from the recording at position " +
+                                  grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
+                                  recorded->second.hex(),
+                              here, options.from);
       }
       ++outcome.digests_checked;
     }
@@ -71,19 +114,20 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
     Position next = std::min(end, Position{here.steps + kSliceSteps});
     const auto digest = digests.upper_bound(here);
     if (digest != digests.end()) next = std::min(next, digest->first);
-    const MachineStop stop = machine->run({next, 0});
-    if (stop == MachineStop::interrupted) break;
-    if (stop != MachineStop::reached) {
-      throw Error(ErrorCode::divergence,
-                  reader.name() + ": the replay ended at position " +
-                      grouped(machine->position().steps) + " (" +
-                      std::string(end_reason_name(machine->ending().reason)) +
-                      "), the recording goes on to " + grouped(end.steps));
+    const ReplayRun::Arrival arrival = run.run_to(next);
+    if (arrival == ReplayRun::Arrival::interrupted) {
+      outcome.interrupted = true;
+      break;
+    }
+    if (arrival != ReplayRun::Arrival::arrived) {
+      throw DivergenceError(reader.name() + ": the replay differs from the recording, which goes on to position " +
+                                grouped(end.steps) + ": " + run.trouble(),
+                            next, options.from);
     }
   }
-  outcome.position = machine->position();
-  outcome.digest = machine->digest();
-  machine->set_observer(nullptr);
+  outcome.position = machine.position();
+  outcome.digest = machine.digest();
+  machine.set_observer(nullptr);
   return outcome;
 }
 

@@ -1,15 +1,27 @@
 // Owns the straight replay of a recording, from its start or a checkpoint, with
-// every recorded digest compared. Knows no terminal. One thread.
+// every recorded digest compared. Knows no terminal. A ReplayRun belongs to one
+// thread; several may read one recording.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
+#include <string>
 
 #include "recorder/recording_reader.h"
+#include "recorder/replay_input.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
+
+/// For tests: a change made to the machine on arrival at a position, behind
+/// the replay's back.
+struct Tamper {
+  Position at;
+  std::function<void(Machine&)> change;
+};
 
 struct ReplayOptions {
   /// Begin at the last checkpoint at or before this position; nothing: boot
@@ -19,15 +31,69 @@ struct ReplayOptions {
   bool verify = true;
   MachineObserver* observer = nullptr;
   const std::atomic<bool>* cancel = nullptr;
+  std::optional<Tamper> tamper;
 };
 
 struct ReplayOutcome {
   Position position;
   Hash128 digest;
   std::uint64_t digests_checked = 0;
+  bool interrupted = false;  ///< cancelled before its end
 };
 
-/// Throws Error{divergence} at the first digest that differs, Error{bad_input}
+/// A replay that differs from its recording: where it was noticed, and how the
+/// replay had begun, so that it can be explained. See explain_divergence().
+class DivergenceError : public Error {
+ public:
+  DivergenceError(const std::string& message, Position position, std::optional<Position> from)
+      : Error(ErrorCode::divergence, message), position_(position), from_(from) {}
+  [[nodiscard]] Position position() const { return position_; }
+  [[nodiscard]] const std::optional<Position>& from() const { return from_; }
+
+ private:
+  Position position_;
+  std::optional<Position> from_;
+};
+
+/// Every digest of a recording by position, those of checkpoints included.
+/// Throws Error{bad_input}.
+[[nodiscard]] std::map<Position, Hash128> recorded_digests(const RecordingReader& reader);
+
+/// A machine fed with the inputs of a recording.
+class ReplayRun {
+ public:
+  enum class Arrival {
+    arrived,
+    ended,        ///< the guest ended before
+    off_track,    ///< a recorded input could not be delivered where it was taken
+    interrupted,  ///< cancelled
+  };
+
+  /// Puts a machine at the start, or at the last checkpoint at or before
+  /// `from`. The reader must outlive this. Throws Error{bad_input}.
+  ReplayRun(const RecordingReader& reader, std::optional<Position> from,
+            std::optional<Tamper> tamper = std::nullopt);
+  ReplayRun(const ReplayRun&) = delete;
+  ReplayRun& operator=(const ReplayRun&) = delete;
+
+  /// Runs on to the arrival at `target`.
+  Arrival run_to(Position target);
+  [[nodiscard]] Machine& machine() { return *machine_; }
+  [[nodiscard]] Position position() const { return machine_->position(); }
+  /// Why the run did not arrive, for people.
+  [[nodiscard]] const std::string& trouble() const { return trouble_; }
+
+ private:
+  Arrival run_machine(Position target);
+  void tamper_here();
+
+  ReplayInput input_;
+  std::unique_ptr<Machine> machine_;
+  std::optional<Tamper> tamper_;
+  std::string trouble_;
+};
+
+/// Throws DivergenceError at the first digest that differs, Error{bad_input}
 /// when the recording cannot be used.
 ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
                                const std::function<void(Position)>& progress);

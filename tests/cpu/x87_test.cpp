@@ -188,8 +188,8 @@ class Comparison {
     s.gpr[kRbx] = kMemory;
     cpu().flags.set(static_cast<std::uint32_t>(values.bits()) & kArithmeticFlags);
     s.x87 = X87State{};
-    static constexpr std::array<std::uint16_t, 3> kPrecisions{0, 2, 3};
-    unsigned control = 0x7f | (kPrecisions[values.bits() % 3] << 8) |
+    static constexpr std::array<std::uint16_t, 4> kPrecisions{0, 1, 2, 3};
+    unsigned control = 0x7f | (kPrecisions[values.bits() % 4] << 8) |
                        static_cast<unsigned>((values.bits() & 3) << 10);
     if (unmask) control &= ~(static_cast<unsigned>(values.bits()) & 0x3fU);
     s.x87.control = static_cast<std::uint16_t>(control);

@@ -125,6 +125,7 @@ void Cpu::reset() {
   rip() = 0xfff0;
   cpl_ = 0;
   steps_ = 0;
+  inside_repeat_ = false;
   state_restored();
 }
 
@@ -157,12 +158,12 @@ void Cpu::visit_state(StateVisitor& visitor) {
   visitor.field("nmi_pending", state.nmi_pending);
   visitor.field("pending_debug", state.pending_debug);
   visitor.field("random_counter", state.random_counter);
+  visitor.field("inside_repeat", inside_repeat_);  // for observers, who may start from here
 }
 
 void Cpu::state_restored() {
   state.gpr[kGprZero] = 0;
   deliveries_ = 0;
-  inside_repeat_ = false;
   flush_tlb();
   mode_changed();
 }

@@ -34,6 +34,7 @@ class DebugHooks {
   std::vector<Watchpoint> watchpoints;
   /// A breakpoint where the observer resumed is not reported again there.
   std::uint64_t resumed_at_position = kNever;
+  std::uint32_t resumed_at_deliveries = 0;
   std::uint64_t resumed_at_address = 0;
   std::vector<WatchHit> hits;            ///< of the step that has just retired
 

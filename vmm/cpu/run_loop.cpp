@@ -211,7 +211,8 @@ bool Cpu::deliver_at_boundary() {
 /// @return whether run() must stop (`stop` says why) or a #DB was delivered
 bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
   const auto resumed_here = [&] {
-    return hooks_->resumed_at_position == steps_ && hooks_->resumed_at_address == linear_rip;
+    return hooks_->resumed_at_position == steps_ && hooks_->resumed_at_deliveries == deliveries_ &&
+           hooks_->resumed_at_address == linear_rip;
   };
   // A REP instruction that goes on with its next iteration is not arrived at again.
   if (hooks_ != nullptr && !inside_repeat_ && hooks_->breakpoints.contains(linear_rip) &&

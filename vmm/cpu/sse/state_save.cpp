@@ -91,9 +91,7 @@ X87State get_x87(const Image& image, unsigned operand_size) {
     x87.last_dp = get<u64>(image, 16);
   } else {
     x87.last_ip = get<u32>(image, 8);
-    x87.last_cs = get<u16>(image, 12);
     x87.last_dp = get<u32>(image, 16);
-    x87.last_ds = get<u16>(image, 20);
   }
   const unsigned top = (x87.status >> 11) & 7U;
   const unsigned valid = get<u8>(image, 4);

@@ -35,8 +35,8 @@ constexpr unsigned kLeaf1EcxOsxsave = 27;
 constexpr std::uint32_t kLeaf1Edx =
     bits({0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26});
 constexpr unsigned kLeaf1EdxApic = 9;
-// FSGSBASE TSC_ADJUST SMEP INVPCID RDSEED SMAP
-constexpr std::uint32_t kLeaf7Ebx = bits({0, 1, 7, 10, 18, 20});
+// FSGSBASE TSC_ADJUST SMEP INVPCID FCS/FDS-deprecated RDSEED SMAP
+constexpr std::uint32_t kLeaf7Ebx = bits({0, 1, 7, 10, 13, 18, 20});
 constexpr std::uint32_t kLeaf7Ecx = bits({2});      // UMIP
 constexpr std::uint32_t kLeaf6Eax = bits({2});      // ARAT
 constexpr std::uint32_t kExtended1Ecx = bits({0});  // LAHF in 64-bit mode

@@ -82,6 +82,13 @@ constexpr unsigned kArithmeticBits = kSwExceptions | kSwC1;
 std::uint16_t all_masked(std::uint16_t control) {
   return static_cast<std::uint16_t>(control | kCwMasks);
 }
+/// The reserved precision control 1 means full precision on Intel processors;
+/// the host is told so in clear words.
+std::uint16_t settled(std::uint16_t control) {
+  constexpr unsigned kReserved = 1U << 8;
+  return (control & kCwPrecision) == kReserved ? static_cast<std::uint16_t>(control | kCwPrecision)
+                                               : control;
+}
 std::uint16_t keep(unsigned status, unsigned bits) {
   return static_cast<std::uint16_t>(status & bits);
 }
@@ -89,6 +96,7 @@ std::uint16_t keep(unsigned status, unsigned bits) {
 }  // namespace
 
 Outcome binary(Binary op, const X87Register& a, const X87Register& b, std::uint16_t control) {
+  control = settled(control);
   Extended x = to_host(a);
   const Extended y = to_host(b);
   std::uint16_t status = 0;
@@ -117,6 +125,7 @@ Outcome binary(Binary op, const X87Register& a, const X87Register& b, std::uint1
 
 Outcome binary(Binary op, const X87Register& a, Source source, std::uint64_t bits,
                std::uint16_t control) {
+  control = settled(control);
   Extended x = to_host(a);
   std::uint16_t status = 0;
   switch (op) {
@@ -249,6 +258,7 @@ std::uint16_t examine(const X87Register& a) {
 }
 
 Outcome square_root(const X87Register& a, std::uint16_t control) {
+  control = settled(control);
   Extended x = to_host(a);
   const std::uint64_t bits = 0;
   std::uint16_t status = 0;
@@ -265,6 +275,7 @@ Outcome round_to_integer(const X87Register& a, std::uint16_t control) {
 }
 
 Outcome scale(const X87Register& a, const X87Register& b, std::uint16_t control) {
+  control = settled(control);
   Extended x = to_host(a);
   const Extended y = to_host(b);
   std::uint16_t status = 0;

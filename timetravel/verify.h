@@ -1,0 +1,46 @@
+// Owns the check of a recording's determinism: every recorded digest, and that
+// each checkpoint describes the very state a replay arrives at. Intervals can
+// be checked in parallel. Knows no terminal. Call from one thread; it starts
+// its own.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+
+#include "recorder/recording_reader.h"
+#include "timetravel/replay.h"
+
+namespace chronovisor {
+
+struct VerifyOptions {
+  /// Begin at the last checkpoint at or before this position; nothing: boot
+  /// from the images.
+  std::optional<Position> from;
+  Position to{kNever};
+  /// 1: one replay from beginning to end. More: stretches between checkpoints
+  /// are replayed side by side, each restored from the checkpoint it begins at;
+  /// the first one boots.
+  unsigned jobs = 1;
+  const std::atomic<bool>* cancel = nullptr;
+  std::optional<Tamper> tamper;
+};
+
+struct VerifyOutcome {
+  Position from;
+  Position to;
+  Hash128 digest;  ///< of the state at `to`
+  std::uint64_t digests_checked = 0;
+  std::uint64_t checkpoints_checked = 0;  ///< whole checkpoints compared with the replay
+  std::uint64_t stretches = 0;
+  bool interrupted = false;               ///< then everything up to `to` is sound
+};
+
+/// Throws DivergenceError at the earliest difference, Error{bad_input} when
+/// the recording cannot be used. `progress` is told how many steps of how many
+/// are done, from the calling thread.
+[[nodiscard]] VerifyOutcome verify_recording(
+    const RecordingReader& reader, const VerifyOptions& options,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& progress);
+
+}  // namespace chronovisor
