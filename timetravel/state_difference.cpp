@@ -71,24 +71,31 @@ void LiveState::read_page(std::uint64_t page, PageBytes out) {
 }
 
 RecordedState::RecordedState(const RecordingReader& reader, std::size_t checkpoint)
-    : reader_(reader),
-      checkpoint_(checkpoint),
-      pages_(start_of(reader).machine.memory_bytes / kPageSize, Machine::zero_page_hash()) {
-  std::vector<std::size_t> chain;
-  for (std::optional<std::size_t> at = checkpoint; at;) {
-    chain.push_back(*at);
-    const auto& parent = reader.checkpoints()[*at].parent;
-    at = parent ? std::optional<std::size_t>(*parent) : std::nullopt;
+    : reader_(reader), checkpoint_(reader.checkpoints().size()) {
+  move_to(checkpoint);
+}
+
+void RecordedState::move_to(std::size_t checkpoint) {
+  if (checkpoint == checkpoint_) return;
+  const auto parent_of = [&](std::size_t child) { return reader_.checkpoints()[child].parent; };
+  if (const auto parent = parent_of(checkpoint); !parent || *parent != checkpoint_) {
+    pages_.assign(start_of(reader_).machine.memory_bytes / kPageSize, Machine::zero_page_hash());
+    std::vector<std::size_t> chain;
+    for (auto at = parent; at; at = parent_of(*at)) chain.push_back(*at);
+    for (auto at = chain.rbegin(); at != chain.rend(); ++at) apply_delta(*at);
   }
-  for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
-    for (const PageRecord& page : reader.page_delta(*at)) {
-      if (page.page >= pages_.size()) {
-        throw Error(ErrorCode::bad_input, reader.name() + ": a checkpoint has page " +
-                                              std::to_string(page.page) +
-                                              ", outside the machine's memory");
-      }
-      pages_[page.page] = page.content;
+  apply_delta(checkpoint);
+  checkpoint_ = checkpoint;
+}
+
+void RecordedState::apply_delta(std::size_t checkpoint) {
+  for (const PageRecord& page : reader_.page_delta(checkpoint)) {
+    if (page.page >= pages_.size()) {
+      throw Error(ErrorCode::bad_input, reader_.name() + ": a checkpoint has page " +
+                                            std::to_string(page.page) +
+                                            ", outside the machine's memory");
     }
+    pages_[page.page] = page.content;
   }
 }
 

@@ -48,8 +48,12 @@ class RecordedState final : public StateView {
   [[nodiscard]] std::uint64_t page_count() override { return pages_.size(); }
   [[nodiscard]] Hash128 page_hash(std::uint64_t page) override { return pages_[page]; }
   void read_page(std::uint64_t page, PageBytes out) override;
+  /// Another checkpoint; cheap when it is a child of the present one.
+  void move_to(std::size_t checkpoint);
 
  private:
+  void apply_delta(std::size_t checkpoint);
+
   const RecordingReader& reader_;
   std::size_t checkpoint_;
   std::vector<Hash128> pages_;

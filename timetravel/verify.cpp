@@ -134,7 +134,12 @@ class StretchCheck {
     const std::optional<std::size_t> checkpoint = reader_.checkpoint_before(here);
     if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return;
     if (!digests_.contains(here)) return;
-    RecordedState recorded(reader_, *checkpoint);
+    if (recorded_) {
+      recorded_->move_to(*checkpoint);
+    } else {
+      recorded_.emplace(reader_, *checkpoint);
+    }
+    RecordedState& recorded = *recorded_;
     LiveState live(run_.machine());
     for (const PageRecord& page : reader_.page_delta(*checkpoint)) {
       std::array<std::uint8_t, kPageSize> content{};
@@ -162,6 +167,7 @@ class StretchCheck {
   const std::atomic<bool>& stop_;
   std::atomic<std::uint64_t>& done_;
   ReplayRun run_;
+  std::optional<RecordedState> recorded_;  ///< the latest checkpoint passed
 };
 
 /// Gives stretches to threads, the earliest first.

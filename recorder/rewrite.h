@@ -1,0 +1,62 @@
+// Owns making a recording out of one or several others: a part of it, smaller,
+// or consecutive segments joined. Inputs, digests, checkpoints, console output
+// and bookmarks keep their positions; nothing is replayed. Knows no machine.
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "recorder/file.h"
+#include "recorder/recording_reader.h"
+#include "recorder/recording_writer.h"
+
+namespace chronovisor {
+
+struct RewriteOptions {
+  /// The result starts at the last checkpoint at or before this; nothing: where
+  /// the first source starts.
+  std::optional<Position> from;
+  /// The result ends here, or where the sources do.
+  Position to{kNever};
+  /// Every how many checkpoints one is kept; 0: only one to start from.
+  std::uint64_t keep_every = 1;
+  /// The summary of the result; nothing: that of the last source, if the result
+  /// reaches its end.
+  std::optional<std::string> summary_json;
+  /// How the result is written; `start` is set by the rewriting.
+  WriterOptions writer;
+};
+
+struct RewriteResult {
+  Position start;
+  Position end;
+  std::uint64_t bytes = 0;
+  std::size_t checkpoints = 0;
+  std::size_t images = 0;
+  std::size_t images_dropped = 0;  ///< not needed: the result starts at a checkpoint
+};
+
+/// Writes what `sources`, in order, hold to `file`. Each source must begin
+/// where the one before it ends or earlier, and be of the same guest. Throws
+/// Error{bad_input} when they do not fit together or are damaged, Error{usage}
+/// when nothing lies between `from` and `to`, Error{host}.
+RewriteResult rewrite_recording(std::span<const RecordingReader* const> sources,
+                                std::unique_ptr<OutputFile> file, const RewriteOptions& options);
+
+/// The position of the last checkpoint whose virtual time is at most
+/// `virtual_ns`; the recording's start when there is none.
+[[nodiscard]] Position position_at_virtual_time(const RecordingReader& reader,
+                                                std::uint64_t virtual_ns);
+
+/// Adds a bookmark to the finished recording at `path`, in place: the footer is
+/// cut off, the bookmark appended, and a footer written that knows of it. A kill
+/// in between leaves a recording whose index is rebuilt when it is opened.
+/// Throws Error{bad_input} when the recording is damaged, unfinished or does not
+/// cover the position, Error{host}.
+void append_bookmark(const std::string& path, const Bookmark& bookmark);
+
+}  // namespace chronovisor
