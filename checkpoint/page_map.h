@@ -1,44 +1,68 @@
 // Owns a guest memory's content by hash, page for page, in a form that many
 // checkpoints can share: copies are cheap, and two maps that come from one
-// another are compared by looking only where they differ. Knows no bytes.
-// Values; a map is used by one thread at a time, copies of it by any.
+// another are compared by looking only where they differ. A page may carry its
+// bytes along; where it does not, they are elsewhere (in the recording).
+// A map is used by one thread at a time, copies of it by any.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "base/hash.h"
+#include "checkpoint/page_pool.h"
 
 namespace chronovisor {
 
+/// Counts bytes that several maps and checkpoints use together.
+using MemoryAccount = std::shared_ptr<std::atomic<std::uint64_t>>;
+
 class PageMap {
  public:
-  /// All pages have content `fill`.
-  PageMap(std::uint64_t page_count, const Hash128& fill);
+  using Bytes = std::shared_ptr<const PageContent>;
+  struct Page {
+    Hash128 content;
+    Bytes bytes;  ///< null: not kept with the map
+  };
+
+  /// All pages have content `fill`. @param account charged for what this map
+  /// and copies of it add; null: nobody
+  PageMap(std::uint64_t page_count, const Hash128& fill, MemoryAccount account = nullptr);
 
   [[nodiscard]] std::uint64_t page_count() const { return page_count_; }
-  [[nodiscard]] const Hash128& at(std::uint64_t page) const {
-    return (*leaves_[page / kLeafPages])[page % kLeafPages];
+  [[nodiscard]] const Hash128& content(std::uint64_t page) const {
+    return leaves_[page / kLeafPages]->content[page % kLeafPages];
   }
-  void set(std::uint64_t page, const Hash128& content);
+  [[nodiscard]] Bytes bytes(std::uint64_t page) const;
+  void set(std::uint64_t page, const Hash128& content, const Bytes& bytes = nullptr);
+  /// Takes over the pages of `other`; changes go on this map's own account.
+  void become(const PageMap& other);
 
-  /// Calls `visit(page, content here, content there)` for each page that
-  /// differs, ascending. Leaves that the maps share are skipped whole.
-  void for_each_difference(
-      const PageMap& there,
-      const std::function<void(std::uint64_t, const Hash128&, const Hash128&)>& visit) const;
-
-  /// Bytes held by leaves that no other map shares.
-  [[nodiscard]] std::uint64_t own_bytes() const;
+  /// Calls `visit(page)` for each page whose content differs, ascending.
+  /// Leaves that the maps share are skipped whole.
+  void for_each_difference(const PageMap& there,
+                           const std::function<void(std::uint64_t)>& visit) const;
 
  private:
   static constexpr std::uint64_t kLeafPages = 256;
-  using Leaf = std::array<Hash128, kLeafPages>;
+  struct Leaf {
+    Leaf(const Hash128& fill, MemoryAccount to);
+    Leaf(const Leaf& other, MemoryAccount to);
+    ~Leaf();
+    Leaf(const Leaf&) = delete;
+    Leaf& operator=(const Leaf&) = delete;
+
+    std::array<Hash128, kLeafPages> content;
+    std::unique_ptr<std::array<Bytes, kLeafPages>> bytes;  ///< null: none is kept
+    MemoryAccount account;
+  };
+
   std::uint64_t page_count_;
   std::vector<std::shared_ptr<Leaf>> leaves_;
+  MemoryAccount account_;
 };
 
 }  // namespace chronovisor

@@ -5,35 +5,46 @@
 #include "base/error.h"
 
 namespace chronovisor {
+namespace {
 
-void PagePool::add(const Hash128& content, ByteView bytes) {
-  CHECK_THAT(bytes.size() == kPageSize, "a page of another size");
-  const std::lock_guard lock(mutex_);
-  Entry& entry = pages_[content];
-  if (entry.references++ == 0) {
-    entry.bytes = std::make_unique<std::array<std::uint8_t, kPageSize>>();
-    std::memcpy(entry.bytes->data(), bytes.data(), kPageSize);
+/// A table entry, a control block and the allocator's share, beside the page.
+constexpr std::uint64_t kOverheadBytes = 160;
+
+}  // namespace
+
+PagePool::PagePool() : shared_(std::make_shared<Shared>()) {}
+
+void PagePool::Release::operator()(const PageContent* page) const {
+  {
+    const std::lock_guard lock(shared->mutex);
+    const auto found = shared->pages.find(content);
+    // Someone may have stored the same content anew since the last holder left.
+    if (found != shared->pages.end() && found->second.expired()) shared->pages.erase(found);
   }
+  shared->held.fetch_sub(1, std::memory_order_relaxed);
+  delete page;
 }
 
-void PagePool::release(const Hash128& content) {
-  const std::lock_guard lock(mutex_);
-  const auto found = pages_.find(content);
-  CHECK_THAT(found != pages_.end(), "released a page that is not in the pool");
-  if (--found->second.references == 0) pages_.erase(found);
-}
-
-bool PagePool::read(const Hash128& content, std::span<std::uint8_t, kPageSize> out) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = pages_.find(content);
-  if (found == pages_.end()) return false;
-  std::memcpy(out.data(), found->second.bytes->data(), kPageSize);
-  return true;
+std::shared_ptr<const PageContent> PagePool::keep(const Hash128& content, ByteView bytes) {
+  CHECK_THAT(bytes.size() == kPageSize, "a page of another size");
+  {
+    const std::lock_guard lock(shared_->mutex);
+    const auto found = shared_->pages.find(content);
+    if (found != shared_->pages.end()) {
+      if (auto page = found->second.lock()) return page;
+    }
+  }
+  auto fresh = std::make_unique<PageContent>();
+  std::memcpy(fresh->data(), bytes.data(), kPageSize);
+  shared_->held.fetch_add(1, std::memory_order_relaxed);
+  const std::shared_ptr<const PageContent> page(fresh.release(), Release{shared_, content});
+  const std::lock_guard lock(shared_->mutex);
+  shared_->pages[content] = page;
+  return page;
 }
 
 std::uint64_t PagePool::bytes() const {
-  const std::lock_guard lock(mutex_);
-  return pages_.size() * (kPageSize + 64);
+  return shared_->held.load(std::memory_order_relaxed) * (kPageSize + kOverheadBytes);
 }
 
 }  // namespace chronovisor

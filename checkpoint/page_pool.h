@@ -1,13 +1,13 @@
-// Owns page contents by hash, each stored once however many checkpoints name
-// it, and counts who does. Knows nothing of where a page belongs. Locked
-// inside; any thread.
+// Owns page contents by hash: each content is kept once while anyone holds it,
+// and freed with its last holder. Knows nothing of where a page belongs. Locked
+// inside; any thread. Pages may outlive the pool object.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <unordered_map>
 
 #include "base/bytes.h"
@@ -16,28 +16,34 @@
 
 namespace chronovisor {
 
+/// The bytes of one page, immutable.
+using PageContent = std::array<std::uint8_t, kPageSize>;
+
 class PagePool {
  public:
-  /// Adds a reference to `content`, storing `bytes` if it is new.
-  void add(const Hash128& content, ByteView bytes);
-  /// Drops a reference; the last one frees the page.
-  void release(const Hash128& content);
-  /// Copies the page out.
-  /// @return false when it is not here
-  [[nodiscard]] bool read(const Hash128& content, std::span<std::uint8_t, kPageSize> out) const;
+  PagePool();
+  /// The page whose hash is `content`; stores `bytes` when it is new.
+  [[nodiscard]] std::shared_ptr<const PageContent> keep(const Hash128& content, ByteView bytes);
+  /// Bytes taken by the pages that are held, with what holding them costs.
   [[nodiscard]] std::uint64_t bytes() const;
 
  private:
   struct HashOfHash {
     std::size_t operator()(const Hash128& hash) const { return hash.low; }
   };
-  struct Entry {
-    std::unique_ptr<std::array<std::uint8_t, kPageSize>> bytes;
-    std::uint64_t references = 0;
+  struct Shared {
+    std::mutex mutex;
+    // Looked up only, never iterated.
+    std::unordered_map<Hash128, std::weak_ptr<const PageContent>, HashOfHash> pages;
+    std::atomic<std::uint64_t> held{0};
   };
-  mutable std::mutex mutex_;
-  // Looked up only, never iterated.
-  std::unordered_map<Hash128, Entry, HashOfHash> pages_;
+  /// Frees a page and forgets it.
+  struct Release {
+    std::shared_ptr<Shared> shared;
+    Hash128 content;
+    void operator()(const PageContent* page) const;
+  };
+  std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace chronovisor

@@ -17,7 +17,16 @@ using Action = std::function<int()>;
 void add_record(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
+void add_diff(CLI::App& app, Action& action);
 void add_debug(CLI::App& app, Action& action);
 void add_info(CLI::App& app, Action& action);
+void add_symbols(CLI::App& app, Action& action);
+void add_linux(CLI::App& app, Action& action);
+void add_pack(CLI::App& app, Action& action);
+void add_trim(CLI::App& app, Action& action);
+void add_bookmark(CLI::App& app, Action& action);
+void add_export(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
+void add_compare(CLI::App& app, Action& action);
 
 }  // namespace chronovisor::cli

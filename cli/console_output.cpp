@@ -32,7 +32,8 @@ void ConsoleOutput::flush() {
 void ConsoleOutput::write(std::uint8_t byte) {
   if (file_ == nullptr) return;
   std::fputc(byte, file_);
-  if (byte == '\n') std::fflush(file_);
+  // Somebody may be looking: a prompt and what is typed behind it end in no newline.
+  if (byte == '\n' || !owned_) std::fflush(file_);
 }
 
 void ConsoleOutput::serial_output(Position /*position*/, std::uint8_t byte) { write(byte); }

@@ -2,19 +2,26 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/host.h"
+#include "cli/symbols.h"
 #include "cli/timeline_target.h"
 #include "gdbstub/server.h"
+#include "recorder/start_condition.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -26,43 +33,125 @@ struct DebugOptions {
   std::string at = "start";
   std::string cache = "1G";
   std::string symbols;
-  bool gdb = false;
+  std::string architecture = "auto";
+  std::string gdb;  ///< the debugger to start; empty: none
   bool keep = false;
   bool allow_remote = false;
   bool no_verify = false;
 };
 
-Moment moment_of(const std::string& text, const Timeline& timeline) {
-  if (text == "start") return {timeline.start(), 0};
-  if (text == "end") return {timeline.end(), 0};
-  for (const Bookmark& bookmark : timeline.reader().bookmarks()) {
-    if (bookmark.name == text) return {bookmark.position, 0};
-  }
-  const Position position{parse_number(text, "--at")};
-  if (position < timeline.start() || position > timeline.end()) {
-    throw Error(ErrorCode::usage, "--at: position " + grouped(position.steps) +
-                                      " is outside the recording, which covers " +
-                                      grouped(timeline.start().steps) + " to " +
-                                      grouped(timeline.end().steps));
-  }
-  return {position, 0};
+/// Whether `path` is a 32-bit ELF file.
+bool is_elf32(const std::string& path) {
+  constexpr std::array<char, 5> kElf32{0x7f, 'E', 'L', 'F', 1};
+  std::array<char, kElf32.size()> start{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(start.data(), start.size()) && start == kElf32;
 }
 
-/// Starts gdb in the foreground, connected to `address`.
-pid_t start_gdb(const DebugOptions& options, const std::string& address) {
+/// A folder for the files that a debugger started here loads.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "chronovisor-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      throw Error(ErrorCode::host, pattern + ": " + std::strerror(errno));
+    }
+    path_ = pattern;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;  // nothing can be done about it any more
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// The commands for gdb, beside the program or in the tree it was built in;
+/// empty when they are not to be found.
+std::string gdb_commands() {
+  std::error_code failed;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);
+  for (std::filesystem::path folder = program.parent_path(); !failed; folder = folder.parent_path()) {
+    for (const char* place : {"share/chronovisor/gdb/chronovisor.py", "scripts/gdb/chronovisor.py"}) {
+      if (std::filesystem::exists(folder / place, failed)) return (folder / place).string();
+    }
+    if (folder == folder.parent_path()) break;
+  }
+  return {};
+}
+
+/// The guest's own symbols, if it carries any: those of a Linux kernel from its
+/// memory, or the ELF file that was booted. Leaves the timeline anywhere.
+std::string guest_symbols(Timeline& timeline, const ScratchFolder& scratch) {
+  const RecordingReader& reader = timeline.reader();
+  if (!reader.checkpoints().empty()) timeline.seek({reader.checkpoints().back().position, 0});
+  const StartCondition start = start_of(reader);
+  if (start.kind == BootKind::linux_kernel) {
+    try {
+      const std::string file = scratch.file("kernel.elf");
+      write_linux_symbols(timeline, file);
+      return file;
+    } catch (const Error& error) {
+      std::fprintf(stderr, "chronovisor: no kernel symbols: %s\n", error.what());
+    }
+  }
+  if (start.kind == BootKind::multiboot) {
+    const std::string file = scratch.file("guest.elf");
+    const Bytes image = images_of(reader)(kKernelRole);
+    std::ofstream out(file, std::ios::binary);
+    out.write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
+    out.close();
+    // A 32-bit file around 64-bit code would only mislead.
+    if (out && !(is_elf32(file) && timeline.machine().cpu().long_mode_active())) return file;
+  }
+  return {};
+}
+
+RegisterLayout layout_of(const DebugOptions& options, const std::string& symbols) {
+  if (options.architecture == "i386") return RegisterLayout::i386;
+  if (options.architecture == "x86-64") return RegisterLayout::x86_64;
+  // gdb refuses a 64-bit target once it has 32-bit symbols.
+  return is_elf32(symbols) ? RegisterLayout::i386 : RegisterLayout::x86_64;
+}
+
+/// Starts the debugger in the foreground, connected to `address`.
+pid_t start_debugger(const std::string& debugger, const std::string& symbols, RegisterLayout layout,
+                     const gdb::ListenAddress& listening) {
+  const bool local = listening.kind == gdb::ListenAddress::Kind::unix_socket;
+  const std::string address =
+      local ? listening.path : listening.address + ":" + std::to_string(listening.port);
+  std::vector<std::string> arguments;
+  if (debugger.find("lldb") != std::string::npos) {
+    arguments = {debugger};
+    if (!symbols.empty()) arguments.push_back(symbols);
+    const std::string url = local ? "unix-connect://" + listening.path : "connect://" + address;
+    arguments.insert(arguments.end(), {"-o", "process connect --plugin gdb-remote " + url});
+  } else {
+    arguments = {debugger, "-q"};
+    if (!symbols.empty()) arguments.push_back(symbols);
+    const bool wide = layout == RegisterLayout::x86_64;
+    for (const std::string& command :
+         {std::string("set pagination off"),
+          std::string("set architecture ") + (wide ? "i386:x86-64" : "i386"),
+          "target remote " + address}) {
+      arguments.insert(arguments.end(), {"-ex", command});
+    }
+    const std::string commands = gdb_commands();
+    if (!commands.empty()) arguments.insert(arguments.end(), {"-x", commands});
+  }
   const pid_t child = fork();
   if (child < 0) throw Error(ErrorCode::host, std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
-    const std::string target = "target remote " + address;
-    std::vector<const char*> arguments{"gdb", "-q"};
-    if (!options.symbols.empty()) arguments.push_back(options.symbols.c_str());
-    for (const char* command : {"set pagination off", target.c_str()}) {
-      arguments.push_back("-ex");
-      arguments.push_back(command);
-    }
-    arguments.push_back(nullptr);
-    execvp("gdb", const_cast<char* const*>(arguments.data()));
-    std::fprintf(stderr, "chronovisor: gdb cannot be started: %s\n", std::strerror(errno));
+    std::signal(SIGINT, SIG_DFL);
+    std::vector<char*> raw;
+    for (std::string& argument : arguments) raw.push_back(argument.data());
+    raw.push_back(nullptr);
+    execvp(raw[0], raw.data());
+    std::fprintf(stderr, "chronovisor: %s cannot be started: %s\n", raw[0], std::strerror(errno));
     _exit(127);
   }
   return child;
@@ -76,9 +165,10 @@ int debug(const DebugOptions& options) {
   TimelineOptions timeline_options;
   timeline_options.cache_bytes = parse_size(options.cache, "--cache");
   timeline_options.verify = !options.no_verify;
+  const bool starts = !options.gdb.empty();
   std::string listen = options.listen;
   if (listen.empty()) {
-    listen = options.gdb ? "unix:/tmp/chronovisor-" + std::to_string(getpid()) + ".sock"
+    listen = starts ? "unix:/tmp/chronovisor-" + std::to_string(getpid()) + ".sock"
                          : "tcp:127.0.0.1:1234";
   }
   gdb::ServerOptions server_options;
@@ -86,17 +176,21 @@ int debug(const DebugOptions& options) {
   server_options.allow_remote = options.allow_remote;
   server_options.once = !options.keep;
   server_options.stop_signals = {SIGTERM, SIGHUP};
-  if (!options.gdb) server_options.stop_signals.push_back(SIGINT);
+  if (!starts) server_options.stop_signals.push_back(SIGINT);
   server_options.log = [](std::string_view line) {
     std::fprintf(stderr, "chronovisor: %.*s\n", static_cast<int>(line.size()), line.data());
   };
 
   Timeline timeline(reader, timeline_options);
+  std::optional<ScratchFolder> scratch;
+  std::string symbols = options.symbols;
+  if (starts && symbols.empty()) symbols = guest_symbols(timeline, scratch.emplace());
   timeline.seek(moment_of(options.at, timeline));
-  TimelineTarget target(timeline);
+  const RegisterLayout layout = layout_of(options, symbols);
+  TimelineTarget target(timeline, layout);
   gdb::Server server(target, server_options);
   const gdb::ListenAddress listening = server.listening();
-  if (!options.gdb) {
+  if (!starts) {
     if (listening.kind != gdb::ListenAddress::Kind::stdio) {
       std::fprintf(stderr, "chronovisor: %s at position %s of %s; in gdb: target remote %s\n",
                    options.file.c_str(), grouped(timeline.now().position.steps).c_str(),
@@ -108,11 +202,8 @@ int debug(const DebugOptions& options) {
     server.run();
     return kDone;
   }
-  const std::string address = listening.kind == gdb::ListenAddress::Kind::unix_socket
-                                  ? listening.path
-                                  : listening.address + ":" + std::to_string(listening.port);
-  std::signal(SIGINT, SIG_IGN);  // Ctrl-C is gdb's
-  const pid_t child = start_gdb(options, address);
+  std::signal(SIGINT, SIG_IGN);  // Ctrl-C is the debugger's
+  const pid_t child = start_debugger(options.gdb, symbols, layout, listening);
   std::thread waiter([&] {
     int status = 0;
     waitpid(child, &status, 0);
@@ -133,8 +224,13 @@ void add_debug(CLI::App& app, Action& action) {
                       "unix:PATH, tcp:ADDRESS:PORT or stdio (tcp:127.0.0.1:1234)");
   command->add_option("--at", options->at, "Where to begin: a position, start, end or a bookmark");
   command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)");
-  command->add_option("--symbols", options->symbols, "ELF file for --gdb to load");
-  command->add_flag("--gdb", options->gdb, "Start gdb, connected");
+  command->add_option("--symbols", options->symbols, "ELF file for --gdb to load (the guest's own)");
+  command
+      ->add_option("--architecture", options->architecture,
+                   "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")
+      ->check(CLI::IsMember({"auto", "x86-64", "i386"}));
+  command->add_flag("--gdb{gdb}", options->gdb,
+                    "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
   command->add_flag("--keep", options->keep, "Wait for another client when one leaves");
   command->add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");

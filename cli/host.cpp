@@ -65,7 +65,7 @@ std::string host_description() {
   return text;
 }
 
-const std::atomic<bool>& stop_signal() { return stop_asked; }
+std::atomic<bool>& stop_signal() { return stop_asked; }
 
 void watch_stop_signals() {
   struct sigaction action{};
@@ -79,7 +79,6 @@ RawTerminal::RawTerminal(int fd) : fd_(fd) {
   if (isatty(fd) == 0 || tcgetattr(fd, &settings) != 0) return;
   saved_ = settings;
   cfmakeraw(&settings);
-  settings.c_oflag |= OPOST | ONLCR;
   tcsetattr(fd, TCSANOW, &settings);
 }
 

@@ -24,7 +24,7 @@ namespace chronovisor::cli {
 [[nodiscard]] std::string host_description();
 
 /// Set by SIGINT, SIGTERM and SIGHUP once watched.
-[[nodiscard]] const std::atomic<bool>& stop_signal();
+[[nodiscard]] std::atomic<bool>& stop_signal();
 void watch_stop_signals();
 
 /// Puts a terminal into raw mode for as long as it lives.

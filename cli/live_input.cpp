@@ -37,14 +37,15 @@ LiveInput::~LiveInput() {
   if (fd_ >= 0) fcntl(fd_, F_SETFL, saved_flags_);
 }
 
+/// What the guest could take now; bytes it has no room for wait.
 bool LiveInput::anything_to_deliver() const {
-  return !pending_.empty() || (closed_ && !closed_delivered_);
+  return (!pending_.empty() && room_) || (pending_.empty() && closed_ && !closed_delivered_);
 }
 
 Position LiveInput::next_look(Position now) {
   Position next{kNever};
   if (!closed_) next = std::max(next_poll_, Position{now.steps + 1});
-  if (anything_to_deliver()) next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
+  if (!pending_.empty() || (closed_ && !closed_delivered_)) next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
   return next;
 }
 
@@ -93,7 +94,9 @@ std::optional<Input> LiveInput::take(InputStamp here, InputRoom room) {
     next_poll_ = {here.position.steps + kPollSteps};
   }
   if (!pending_.empty()) {
-    if (!room.serial || here.position < next_byte_) return std::nullopt;
+    room_ = room.serial;
+    if (!room_) next_byte_ = {here.position.steps + kCharacterNs};
+    if (!room_ || here.position < next_byte_) return std::nullopt;
     const std::uint8_t byte = pending_.front();
     pending_.pop_front();
     next_byte_ = {here.position.steps + kCharacterNs};

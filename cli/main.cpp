@@ -20,8 +20,17 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_record(app, action);
   chronovisor::cli::add_replay(app, action);
   chronovisor::cli::add_verify(app, action);
+  chronovisor::cli::add_diff(app, action);
   chronovisor::cli::add_debug(app, action);
   chronovisor::cli::add_info(app, action);
+  chronovisor::cli::add_symbols(app, action);
+  chronovisor::cli::add_linux(app, action);
+  chronovisor::cli::add_pack(app, action);
+  chronovisor::cli::add_trim(app, action);
+  chronovisor::cli::add_bookmark(app, action);
+  chronovisor::cli::add_export(app, action);
+  chronovisor::cli::add_doctor(app, action);
+  chronovisor::cli::add_compare(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -14,8 +14,10 @@
 #include "cli/exit_status.h"
 #include "cli/host.h"
 #include "cli/live_input.h"
+#include "cli/output_path.h"
 #include "recorder/chunk.h"
 #include "recorder/file.h"
+#include "recorder/flight_recorder.h"
 #include "recorder/run_recorder.h"
 #include "recorder/start_condition.h"
 
@@ -36,6 +38,8 @@ struct RecordOptions {
   std::string serial = "stdio";
   std::string limit;
   std::string checkpoint_every;
+  double checkpoint_budget = 4;
+  std::string keep;
   std::string sync = "none";
   std::string rtc;
   std::string seed;
@@ -63,22 +67,6 @@ Bytes read_whole(const std::string& path) {
     throw Error(ErrorCode::bad_input, path + ": changed while it was read");
   }
   return bytes;
-}
-
-/// A recording may be replaced by a new one; any other file is somebody's work.
-void refuse_to_replace_foreign_file(const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error) || !std::filesystem::is_regular_file(path, error)) return;
-  const PosixInputFile existing(path);
-  if (existing.size() == 0) return;
-  Bytes header(std::min<std::uint64_t>(existing.size(), kFileHeaderSize));
-  existing.read(0, header);
-  try {
-    (void)decode_file_header(header, path);
-  } catch (const Error&) {
-    throw Error(ErrorCode::usage, path + ": exists and is not a recording; choose another name, or "
-                                         "--force to replace it");
-  }
 }
 
 void parse_flat(const std::string& text, StartCondition& start, Images& images) {
@@ -155,6 +143,97 @@ SyncPolicy sync_of(const std::string& text) {
   throw Error(ErrorCode::usage, "--sync: \"" + text + "\" is none of none, interval and output");
 }
 
+/// "60s", "500ms", "10min" or "1h" of virtual time; with "-wall", of the
+/// clock's; "500M" and the like, bytes.
+KeepPolicy parse_keep(const std::string& text) {
+  std::string number = text;
+  KeepPolicy keep;
+  if (number.ends_with("-wall")) {
+    keep.unit = KeepPolicy::Unit::wall_time;
+    number.resize(number.size() - 5);
+  }
+  static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
+      {"ms", 1'000'000}, {"min", 60'000'000'000}, {"s", 1'000'000'000}, {"h", 3'600'000'000'000}};
+  for (const auto& [unit, ns] : kUnits) {
+    if (!number.ends_with(unit)) continue;
+    number.resize(number.size() - unit.size());
+    const std::uint64_t value = parse_number(number, "--keep");
+    if (value == 0 || value > 1'000'000'000'000 / (ns / 1'000'000)) {
+      throw Error(ErrorCode::usage, "--keep: \"" + text + "\" is out of range");
+    }
+    keep.amount = value * ns;
+    return keep;
+  }
+  if (keep.unit == KeepPolicy::Unit::wall_time) {
+    throw Error(ErrorCode::usage, "--keep: \"" + text + "\" has no unit of time (ms, s, min, h)");
+  }
+  keep.unit = KeepPolicy::Unit::bytes;
+  keep.amount = parse_size(number, "--keep");
+  if (keep.amount < (1ULL << 20)) {
+    throw Error(ErrorCode::usage, "--keep: \"" + text + "\" is less than 1M; for time, give a unit: 60s");
+  }
+  return keep;
+}
+
+/// The file being written: whole, or as a flight recording.
+class Tape {
+ public:
+  Tape(const RecordOptions& options, const StartCondition& start, const Images& images,
+       const WriterOptions& writer_options) {
+    const auto embed = [&](RecordingWriter& writer) {
+      for (const auto& [role, path] : images.paths) {
+        if (options.reference_images) {
+          writer.reference_image(role, path, PosixInputFile(path));
+        } else {
+          writer.embed_image(role, path, PosixInputFile(path));
+        }
+      }
+    };
+    if (!options.keep.empty()) {
+      const KeepPolicy keep = parse_keep(options.keep);
+      flight_.emplace(options.output, start.to_json(), writer_options, keep,
+                      TapeCounter{{}, 0, monotonic_ns()}, embed);
+      return;
+    }
+    whole_.emplace(std::make_unique<PosixOutputFile>(options.output, ExistingFile::replace), FileId::random(),
+                   start.to_json(), writer_options);
+    embed(*whole_);
+  }
+
+  void start(std::optional<RunRecorder>& recorder, Machine& machine, InputSource& live,
+             MachineObserver* console, const RecorderOptions& options) {
+    if (flight_) {
+      recorder.emplace(machine, *flight_, live, console, monotonic_ns, options);
+    } else {
+      recorder.emplace(machine, *whole_, live, console, monotonic_ns, options);
+    }
+  }
+  [[nodiscard]] std::uint64_t disk_bytes() { return flight_ ? flight_->disk_bytes() : whole_->file_bytes(); }
+  /// Ends the recording and adds to `report` what the file holds.
+  void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
+    const std::string summary = report.dump();
+    if (flight_) {
+      flight_->finish(summary, {machine.position(), machine.now().ns, monotonic_ns()});
+      const RecordingReader reader(path);
+      std::uint64_t inputs = 0;
+      for (const InputRange& range : reader.input_ranges()) inputs += range.events;
+      report["start"] = reader.start().steps;
+      report["checkpoints"] = reader.checkpoints().size();
+      report["input_events"] = inputs;
+      report["bytes"] = reader.file_bytes();
+      return;
+    }
+    whole_->finish(summary);
+    report["checkpoints"] = whole_->checkpoint_count();
+    report["input_events"] = whole_->input_count();
+    report["bytes"] = whole_->file_bytes();
+  }
+
+ private:
+  std::optional<FlightRecorder> flight_;
+  std::optional<RecordingWriter> whole_;
+};
+
 std::string exit_reason(const RunOutcome& outcome, Position limit) {
   if (outcome.ending.reason != EndReason::none) {
     return std::string(end_reason_name(outcome.ending.reason));
@@ -204,6 +283,7 @@ int record(const RecordOptions& options) {
   writer_options.sync = sync_of(options.sync);
   RecorderOptions recorder_options;
   recorder_options.checkpoints = !options.no_checkpoints;
+  recorder_options.checkpoint_budget_percent = options.checkpoint_budget;
   if (!options.checkpoint_every.empty()) {
     recorder_options.checkpoint_every_steps =
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
@@ -213,18 +293,14 @@ int record(const RecordOptions& options) {
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   if (!options.force) refuse_to_replace_foreign_file(options.output);
-  auto file = std::make_unique<PosixOutputFile>(options.output, ExistingFile::replace);
-  RecordingWriter writer(std::move(file), FileId::random(), start.to_json(), writer_options);
-  for (const auto& [role, path] : images.paths) {
-    if (options.reference_images) {
-      writer.reference_image(role, path, PosixInputFile(path));
-    } else {
-      writer.embed_image(role, path, PosixInputFile(path));
-    }
+  if (!options.force && !options.keep.empty()) {
+    refuse_to_replace_foreign_file(options.output + FlightRecorder::kOlderSuffix);
+    refuse_to_replace_foreign_file(options.output + FlightRecorder::kNewSuffix);
   }
+  Tape tape(options, start, images, writer_options);
 
   watch_stop_signals();
-  std::atomic<bool> stop{false};
+  std::atomic<bool>& stop = stop_signal();
   std::optional<RawTerminal> raw;
   if (terminal) {
     std::fprintf(stderr, "chronovisor: recording to %s; Ctrl-A x ends, Ctrl-A h helps\n",
@@ -233,27 +309,27 @@ int record(const RecordOptions& options) {
   }
   LiveInput live(options.serial == "stdio" ? STDIN_FILENO : -1, terminal,
                  idle_name == "wait" ? IdlePolicy::wait : IdlePolicy::warp, stop);
-  machine->set_cancel(&stop);
+  recorder_options.cancel = &stop;
   const std::uint64_t began = monotonic_ns();
   RunOutcome outcome;
+  RecorderCosts costs;
   {
-    RunRecorder recorder(*machine, writer, live, &console, monotonic_ns, recorder_options);
+    std::optional<RunRecorder> recorder;
+    tape.start(recorder, *machine, live, &console, recorder_options);
     Progress progress(!console.on_standard_stream() || (!options.json && isatty(STDOUT_FILENO) == 0));
-    outcome = recorder.run(limit, [&](Position here) {
-      if (stop_signal()) stop = true;
+    outcome = recorder->run(limit, [&](Position here) {
       const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
       progress.show("recording: " + grouped(here.steps) + " steps, " +
                     std::to_string(static_cast<int>(static_cast<double>(here.steps) / 1e6 / std::max(seconds, 0.001))) +
-                    " million a second, " + size_text(writer.file_bytes()));
+                    " million a second, " + size_text(tape.disk_bytes()));
     });
+    costs = recorder->costs();
   }
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
   raw.reset();
   nlohmann::ordered_json summary = summary_of(outcome, limit, seconds, *machine);
-  writer.finish(summary.dump());
-  summary["checkpoints"] = writer.checkpoint_count();
-  summary["input_events"] = writer.input_count();
-  summary["bytes"] = writer.file_bytes();
+  summary["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
+  tape.finish(options.output, *machine, summary);
   summary["file"] = options.output;
   console.flush();
 
@@ -271,7 +347,7 @@ int record(const RecordOptions& options) {
                  outcome.ending.reason == EndReason::debug_exit
                      ? (" with code " + std::to_string(outcome.ending.code)).c_str()
                      : "",
-                 size_text(writer.file_bytes()).c_str(), outcome.digest.hex().c_str());
+                 size_text(summary["bytes"].get<std::uint64_t>()).c_str(), outcome.digest.hex().c_str());
   }
   const bool failed =
       outcome.ending.reason == EndReason::triple_fault ||
@@ -301,6 +377,11 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--limit", options->limit, "Stop at this position");
   command->add_option("--checkpoint-every", options->checkpoint_every,
                       "Steps between checkpoints (67108864)");
+  command->add_option("--checkpoint-budget", options->checkpoint_budget,
+                      "Percent of the run's time that checkpoints may take (4; 0: no limit)")
+      ->check(CLI::Range(0.0, 100.0));
+  command->add_option("--keep", options->keep,
+                      "Flight recorder: keep only the last 60s (virtual time), 60s-wall, or 500M");
   command->add_flag("--no-checkpoints", options->no_checkpoints, "Digests only");
   command->add_flag("--reference-images", options->reference_images,
                     "Refer to kernel and images by path and hash instead of embedding them");

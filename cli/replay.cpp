@@ -1,20 +1,21 @@
-// replay and verify: run a recording again from its start and compare every
-// digest on the way.
+// replay: run a recording again and show its console, comparing every digest
+// on the way.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/console_output.h"
+#include "cli/divergence_report.h"
 #include "cli/exit_status.h"
 #include "cli/host.h"
+#include "cli/long_run.h"
 #include "recorder/recording_reader.h"
+#include "timetravel/divergence.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor::cli {
@@ -26,15 +27,7 @@ struct ReplayCommandOptions {
   std::string from = "start";
   std::string serial = "stdio";
   bool no_verify = false;
-  bool bytes_only = false;
-  bool json = false;
 };
-
-void warn_of_damage(const RecordingReader& reader) {
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
-}
 
 ReplayOptions replay_options(const ReplayCommandOptions& options) {
   ReplayOptions replay;
@@ -44,87 +37,43 @@ ReplayOptions replay_options(const ReplayCommandOptions& options) {
   return replay;
 }
 
-std::string progress_text(const char* what, Position here, Position end) {
-  const std::uint64_t percent = end.steps == 0 ? 100 : here.steps * 100 / end.steps;
-  return std::string(what) + ": " + std::to_string(percent) + "%, position " + grouped(here.steps);
+void explain(const RecordingReader& reader, const ReplayOptions& run, const DivergenceError& error) {
+  std::fprintf(stderr, "chronovisor: %s\n", error.what());
+  const Divergence divergence = explain_with_progress(reader, run, error, run.cancel);
+  std::fputs(divergence_text(divergence, {}).c_str(), stderr);
 }
 
 int replay(const ReplayCommandOptions& options) {
   const RecordingReader reader(options.file);
-  warn_of_damage(reader);
+  for (const Damage& damage : reader.damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+  ReplayOptions run = replay_options(options);
   ConsoleOutput console(options.serial, stdout);
   watch_stop_signals();
-  ReplayOptions run = replay_options(options);
   run.observer = &console;
   run.cancel = &stop_signal();
   const std::uint64_t began = monotonic_ns();
+  const Position end = std::min(run.to, reader.usable_to());
   ReplayOutcome outcome;
-  {
+  try {
     Progress progress(!console.on_standard_stream() || isatty(STDOUT_FILENO) == 0);
     outcome = replay_recording(reader, run, [&](Position here) {
-      progress.show(progress_text("replaying", here, std::min(run.to, reader.usable_to())));
+      progress.show(progress_text("replaying", here.steps, end.steps));
     });
+  } catch (const DivergenceError& error) {
+    console.flush();
+    explain(reader, run, error);
+    return static_cast<int>(ErrorCode::divergence);
   }
   console.flush();
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
-  std::fprintf(stderr, "chronovisor: replayed to position %s in %.1f s, %llu digests equal\n",
+  std::fprintf(stderr, "chronovisor: %s to position %s in %.1f s, %s\n",
+               outcome.interrupted ? "interrupted; replayed" : "replayed",
                grouped(outcome.position.steps).c_str(), seconds,
-               static_cast<unsigned long long>(outcome.digests_checked));
-  return kDone;
-}
-
-int verify(const ReplayCommandOptions& options) {
-  const RecordingReader reader(options.file);
-  watch_stop_signals();
-  const std::vector<Damage> damage = reader.verify_bytes();
-  nlohmann::ordered_json json;
-  json["file"] = options.file;
-  json["bytes"] = reader.file_bytes();
-  json["damage"] = nlohmann::ordered_json::array();
-  for (const Damage& d : damage) json["damage"].push_back(d.message);
-  const auto report = [&](const char* result) {
-    json["result"] = result;
-    if (options.json) std::printf("%s\n", json.dump(2).c_str());
-  };
-  if (!damage.empty()) {
-    report("damaged");
-    if (!options.json) {
-      for (const Damage& d : damage) std::fprintf(stderr, "chronovisor: %s\n", d.message.c_str());
-    }
-    return static_cast<int>(ErrorCode::bad_input);
-  }
-  if (options.bytes_only) {
-    report("bytes sound");
-    return kDone;
-  }
-  ReplayOptions run = replay_options(options);
-  run.cancel = &stop_signal();
-  const std::uint64_t began = monotonic_ns();
-  try {
-    ReplayOutcome outcome;
-    {
-      Progress progress(true);
-      outcome = replay_recording(reader, run, [&](Position here) {
-        progress.show(progress_text("verifying", here, std::min(run.to, reader.usable_to())));
-      });
-    }
-    json["position"] = outcome.position.steps;
-    json["digests_checked"] = outcome.digests_checked;
-    json["digest"] = outcome.digest.hex();
-    json["seconds"] = static_cast<double>(monotonic_ns() - began) / 1e9;
-    report("identical");
-    if (!options.json) {
-      std::printf("%s: %s bytes sound; %llu digests equal up to position %s\n", options.file.c_str(),
-                  grouped(reader.file_bytes()).c_str(),
-                  static_cast<unsigned long long>(outcome.digests_checked),
-                  grouped(outcome.position.steps).c_str());
-    }
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::divergence) throw;
-    json["divergence"] = error.what();
-    report("diverged");
-    throw;
-  }
+               options.no_verify
+                   ? "no digests compared"
+                   : (grouped(outcome.digests_checked) + " digests equal").c_str());
   return kDone;
 }
 
@@ -139,18 +88,6 @@ void add_replay(CLI::App& app, Action& action) {
   command->add_option("--serial", options->serial, "stdio, none or file:PATH");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
   command->callback([options, &action] { action = [options] { return replay(*options); }; });
-}
-
-void add_verify(CLI::App& app, Action& action) {
-  auto options = std::make_shared<ReplayCommandOptions>();
-  CLI::App* command =
-      app.add_subcommand("verify", "Check every byte, then replay and compare every digest");
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--to", options->to, "Stop at this position");
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position");
-  command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return verify(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,91 +1,138 @@
 #include "cli/timeline_target.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cstdio>
-#include <sstream>
+#include <array>
+#include <utility>
 
 #include "base/error.h"
-#include "cli/host.h"
 #include "cli/register_access.h"
 #include "gdbstub/x86_registers.h"
 
 namespace chronovisor::cli {
 namespace {
 
+using gdb::X86Register;
+
 bool is_execution(gdb::BreakpointKind kind) {
   return kind == gdb::BreakpointKind::software || kind == gdb::BreakpointKind::hardware;
 }
 
-std::uint64_t linear_pc(Machine& machine) {
-  Cpu& cpu = machine.cpu();
-  return cpu.long64() ? cpu.rip()
-                      : static_cast<std::uint32_t>(cpu.rip() + cpu.state.segment[kCs].base);
+/// The number by which cli/register_access.h knows a register of the layout.
+std::size_t register_number(RegisterLayout layout, std::size_t index) {
+  return layout == RegisterLayout::x86_64 ? index
+                                          : static_cast<std::size_t>(gdb::i386_register(index));
+}
+
+bool is_program_counter(std::size_t number) {
+  return number == static_cast<std::size_t>(X86Register::rip);
+}
+
+/// What the shown program counter is more than RIP.
+std::uint64_t pc_offset(Machine& machine, bool linear) {
+  return linear && !machine.cpu().long64() ? machine.cpu().state.segment[kCs].base : 0;
+}
+
+bool read_shown_register(Machine& machine, RegisterLayout layout, bool linear, std::size_t index,
+                         std::span<std::uint8_t> out) {
+  const std::size_t number = register_number(layout, index);
+  if (!is_program_counter(number)) return cli::read_register(machine, number, out);
+  const std::uint64_t pc = linear && !machine.cpu().long64() ? linear_pc(machine) : machine.cpu().rip();
+  for (std::size_t n = 0; n < out.size(); ++n) {
+    out[n] = n < 8 ? static_cast<std::uint8_t>(pc >> (8 * n)) : std::uint8_t{0};
+  }
+  return true;
+}
+
+std::uint64_t little_endian(ByteView value) {
+  std::uint64_t out = 0;
+  for (std::size_t n = std::min<std::size_t>(value.size(), 8); n-- > 0;) out = out << 8 | value[n];
+  return out;
 }
 
 /// Conditions see the machine through this.
 class MachineReader final : public gdb::RegisterMemoryReader {
  public:
-  explicit MachineReader(Machine& machine) : machine_(machine) {}
+  MachineReader(Machine& machine, RegisterLayout layout, bool linear)
+      : machine_(machine), layout_(layout), linear_(linear) {}
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override {
-    return cli::read_register(machine_, index, out);
+    return read_shown_register(machine_, layout_, linear_, index, out);
   }
   std::size_t read_memory(std::uint64_t address, std::span<std::uint8_t> out) const override {
-    std::size_t done = 0;
-    while (done < out.size()) {
-      const auto physical = machine_.cpu().translate_for_debugger(address + done);
-      if (!physical) break;
-      const std::size_t chunk = std::min<std::size_t>(
-          out.size() - done, kPageSize - ((address + done) & ~kPageMask));
-      const std::size_t got = machine_.ram().read(*physical, out.subspan(done, chunk));
-      done += got;
-      if (got < chunk) break;
-    }
-    return done;
+    return read_linear_memory(machine_, address, out);
   }
 
  private:
   Machine& machine_;
+  RegisterLayout layout_;
+  bool linear_;
 };
-
-std::string mode_name(const Cpu& cpu) {
-  switch (cpu.mode()) {
-    case CpuMode::real: return "real mode";
-    case CpuMode::virtual8086: return "virtual-8086";
-    case CpuMode::protected_mode: return cpu.code_width() == 4 ? "32-bit" : "16-bit protected";
-    case CpuMode::compatibility: return cpu.code_width() == 4 ? "32-bit compatibility" : "16-bit compatibility";
-    case CpuMode::long64: return "64-bit";
-  }
-  return "";
-}
 
 }  // namespace
 
-TimelineTarget::TimelineTarget(Timeline& timeline) : timeline_(timeline) {}
+TimelineTarget::TimelineTarget(Timeline& timeline, RegisterLayout layout)
+    : timeline_(timeline), layout_(layout), monitor_(timeline, settings_), stepping_(timeline) {}
 
 const gdb::TargetDescription& TimelineTarget::description() const {
-  return gdb::x86_target_description();
+  return layout_ == RegisterLayout::i386 ? gdb::i386_target_description()
+                                         : gdb::x86_target_description();
 }
 
 bool TimelineTarget::read_register(std::size_t index, std::span<std::uint8_t> out) const {
-  return cli::read_register(timeline_.machine(), index, out);
+  return read_shown_register(timeline_.machine(), layout_, settings_.linear_pc, index, out);
 }
 
 std::size_t TimelineTarget::read_memory(std::uint64_t address,
                                         std::span<std::uint8_t> out) const {
-  if (physical_memory_) return timeline_.machine().ram().read({address}, out);
-  return MachineReader(timeline_.machine()).read_memory(address, out);
+  if (settings_.physical_memory) return timeline_.machine().ram().read({address}, out);
+  return read_linear_memory(timeline_.machine(), address, out);
+}
+
+/// gdb takes a breakpoint for an int3 of the guest's own when memory there held
+/// 0xcc at the moment it was set, and from then on goes past it by writing the
+/// program counter. Where memory holds another byte now, that write would skip
+/// into the middle of an instruction, on a branch nobody asked for.
+void TimelineTarget::refuse_skip_of_breakpoint(std::uint64_t new_pc) const {
+  constexpr std::uint8_t kInt3 = 0xcc;
+  Machine& machine = timeline_.machine();
+  const std::uint64_t pc = linear_pc(machine);
+  const bool at_breakpoint = last_stop_.kind == gdb::StopKind::breakpoint && last_stop_.address == pc;
+  if (!at_breakpoint || new_pc != pc + 1) return;
+  std::array<std::uint8_t, 1> byte{};
+  if (read_linear_memory(machine, pc, byte) == 1 && byte[0] == kInt3) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("the breakpoint at {0:#x} was set while memory there held 0xcc, so gdb "
+                          "believes it part of the program and would step over one byte; delete "
+                          "it, and set it again here",
+                          pc));
 }
 
 void TimelineTarget::write_register(std::size_t index, ByteView value) {
   // Clients write back what they read; that changes nothing and needs no branch.
   std::array<std::uint8_t, 16> present{};
-  const std::span<std::uint8_t> there = std::span(present).first(std::min<std::size_t>(value.size(), 16));
-  if (cli::read_register(timeline_.machine(), index, there) &&
+  const std::span<std::uint8_t> there =
+      std::span(present).first(std::min<std::size_t>(value.size(), 16));
+  if (read_register(index, there) &&
       std::equal(there.begin(), there.end(), value.begin(), value.end())) {
     return;
   }
+  Machine& machine = timeline_.machine();
+  const std::size_t number = register_number(layout_, index);
+  if (!is_program_counter(number)) {
+    timeline_.note_change();
+    cli::write_register(machine, number, value);
+    return;
+  }
+  const std::uint64_t shown = little_endian(value);
+  const std::uint64_t base = pc_offset(machine, true);
+  refuse_skip_of_breakpoint(settings_.linear_pc ? shown : shown + base);
+  std::uint64_t rip = shown - pc_offset(machine, settings_.linear_pc);
+  if (!machine.cpu().long64()) rip = static_cast<std::uint32_t>(rip);
+  Bytes bytes;
+  for (unsigned n = 0; n < 8; ++n) bytes.push_back(static_cast<std::uint8_t>(rip >> (8 * n)));
   timeline_.note_change();
-  cli::write_register(timeline_.machine(), index, value);
+  cli::write_register(machine, number, bytes);
 }
 
 std::size_t TimelineTarget::write_memory(std::uint64_t address, ByteView data) {
@@ -93,7 +140,7 @@ std::size_t TimelineTarget::write_memory(std::uint64_t address, ByteView data) {
   std::size_t done = 0;
   while (done < data.size()) {
     const std::uint64_t at = address + done;
-    const auto physical = physical_memory_ ? std::optional<GuestPhysical>(GuestPhysical{at})
+    const auto physical = settings_.physical_memory ? std::optional<GuestPhysical>(GuestPhysical{at})
                                            : machine.cpu().translate_for_debugger(at);
     if (!physical || !machine.ram().offset_of(*physical)) break;
     const std::size_t chunk =
@@ -121,7 +168,10 @@ StopSet TimelineTarget::stops() const {
   for (const gdb::Breakpoint& b : breakpoints_) {
     std::function<bool(Machine&)> condition;
     if (b.condition) {
-      condition = [test = b.condition](Machine& machine) { return test(MachineReader(machine)); };
+      condition = [test = b.condition, layout = layout_,
+                   linear = settings_.linear_pc](Machine& machine) {
+        return test(MachineReader(machine, layout, linear));
+      };
     }
     if (is_execution(b.kind)) {
       set.breakpoints.push_back({b.address, condition});
@@ -139,7 +189,8 @@ bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
   const std::uint64_t pc = linear_pc(timeline_.machine());
   for (const gdb::Breakpoint& b : breakpoints_) {
     if (!is_execution(b.kind) || b.address != pc) continue;
-    if (b.condition && !b.condition(MachineReader(timeline_.machine()))) continue;
+    const MachineReader reader(timeline_.machine(), layout_, settings_.linear_pc);
+    if (b.condition && !b.condition(reader)) continue;
     address = pc;
     return true;
   }
@@ -178,32 +229,46 @@ gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
 
 gdb::StopReason TimelineTarget::range_step(const gdb::ResumeRequest& request,
                                            const gdb::CancelFlag& cancel) {
+  const StopSet inside_handlers = stops();
   while (true) {
-    const TravelResult result = timeline_.step_forward();
+    const TravelResult result =
+        stepping_.forward(inside_handlers, settings_.skip_interrupts, &cancel);
     if (result.stop != TravelStop::arrived) return reason_of(result);
-    const std::uint64_t pc = timeline_.machine().cpu().rip();
     std::uint64_t address = 0;
     if (breakpoint_here(address)) return reason_of({TravelStop::breakpoint, address, {}, false});
+    Machine& machine = timeline_.machine();
+    const std::uint64_t pc = settings_.linear_pc ? linear_pc(machine) : machine.cpu().rip();
     if (pc < request.range_start || pc >= request.range_end) return reason_of(result);
     if (cancel) return reason_of({TravelStop::interrupted, 0, {}, false});
   }
 }
 
+gdb::StopReason TimelineTarget::travel_to_destination(const gdb::CancelFlag& cancel) {
+  const Moment target = *std::exchange(settings_.destination, std::nullopt);
+  const Moment origin = timeline_.now();
+  if (timeline_.seek(target, &cancel) == TravelStop::interrupted) {
+    timeline_.seek(origin);
+    return reason_of({TravelStop::interrupted, 0, {}, false});
+  }
+  gdb::StopReason reason;
+  reason.kind = gdb::StopKind::arrived;
+  return reason;
+}
+
 gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
                                     const gdb::CancelFlag& cancel) {
-  if (destination_) {
-    const Moment target = *std::exchange(destination_, std::nullopt);
-    const Moment origin = timeline_.now();
-    if (timeline_.seek(target, &cancel) == TravelStop::interrupted) {
-      timeline_.seek(origin);
-      return reason_of({TravelStop::interrupted, 0, {}, false});
-    }
-    gdb::StopReason reason;
-    reason.kind = gdb::StopKind::arrived;
-    return reason;
+  last_stop_ = resume(request, cancel);
+  return last_stop_;
+}
+
+gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request,
+                                       const gdb::CancelFlag& cancel) {
+  if (settings_.destination && request.kind != gdb::ResumeKind::restart) {
+    return travel_to_destination(cancel);
   }
   switch (request.kind) {
-    case gdb::ResumeKind::step: return reason_of(timeline_.step_forward());
+    case gdb::ResumeKind::step:
+      return reason_of(stepping_.forward(stops(), settings_.skip_interrupts, &cancel));
     case gdb::ResumeKind::range_step: return range_step(request, cancel);
     case gdb::ResumeKind::forward: {
       std::uint64_t address = 0;
@@ -212,10 +277,12 @@ gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
       }
       return reason_of(timeline_.run_forward(stops(), &cancel));
     }
-    case gdb::ResumeKind::reverse_step: return reason_of(timeline_.step_backward(&cancel));
+    case gdb::ResumeKind::reverse_step:
+      return reason_of(stepping_.backward(stops(), settings_.skip_interrupts, &cancel));
     case gdb::ResumeKind::reverse_continue:
       return reason_of(timeline_.run_backward(stops(), &cancel));
     case gdb::ResumeKind::restart: {
+      settings_.destination.reset();
       timeline_.seek({timeline_.start(), 0}, &cancel);
       gdb::StopReason reason;
       reason.kind = gdb::StopKind::step_done;
@@ -225,85 +292,9 @@ gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
   return {};
 }
 
-Moment TimelineTarget::parse_moment(const std::string& text) const {
-  if (text == "start") return {timeline_.start(), 0};
-  if (text == "end") return {timeline_.end(), 0};
-  for (const Bookmark& bookmark : timeline_.reader().bookmarks()) {
-    if (bookmark.name == text) return {bookmark.position, 0};
-  }
-  const Position here = timeline_.now().position;
-  if (text.starts_with("+")) return {{here.steps + parse_number(text.substr(1), "seek")}, 0};
-  if (text.starts_with("-")) {
-    const std::uint64_t back = parse_number(text.substr(1), "seek");
-    return {{here.steps > back ? here.steps - back : 0}, 0};
-  }
-  return {{parse_number(text, "seek")}, 0};
-}
-
-void TimelineTarget::monitor_when(const Output& output) const {
-  Machine& machine = timeline_.machine();
-  std::ostringstream text;
-  const Moment now = timeline_.now();
-  text << "position " << now.position.steps;
-  if (now.deliveries != 0) text << " (after " << now.deliveries << " deliveries)";
-  text << " of " << timeline_.end().steps << "; virtual time " << machine.now().ns << " ns; "
-       << mode_name(machine.cpu()) << ", CPL " << machine.cpu().cpl();
-  if (machine.cpu().state.halted) text << ", halted";
-  if (timeline_.on_branch()) text << "; on a branch (monitor discard goes back)";
-  text << "\n";
-  output(text.str());
-}
-
-void TimelineTarget::monitor_translate(const std::string& argument, const Output& output) const {
-  const std::uint64_t address = parse_number(argument, "translate");
-  const auto physical = timeline_.machine().cpu().translate_for_debugger(address);
-  char text[96];
-  if (physical) {
-    std::snprintf(text, sizeof(text), "linear 0x%llx is physical 0x%llx\n",
-                  static_cast<unsigned long long>(address),
-                  static_cast<unsigned long long>(physical->value));
-  } else {
-    std::snprintf(text, sizeof(text), "linear 0x%llx is not mapped\n",
-                  static_cast<unsigned long long>(address));
-  }
-  output(text);
-}
-
-void TimelineTarget::monitor(std::string_view command, const Output& output,
-                             const gdb::CancelFlag& /*cancel*/) {
-  std::istringstream words{std::string(command)};
-  std::string verb;
-  std::string argument;
-  words >> verb >> argument;
-  if (verb == "when" || verb.empty()) {
-    monitor_when(output);
-  } else if (verb == "seek") {
-    if (argument.empty()) throw Error(ErrorCode::usage, "seek POSITION|+N|-N|start|end|BOOKMARK");
-    destination_ = parse_moment(argument);
-    output("position " + std::to_string(destination_->position.steps) +
-           " is next: continue, or reverse-continue, goes there\n");
-  } else if (verb == "phys") {
-    if (argument != "on" && argument != "off") throw Error(ErrorCode::usage, "phys on|off");
-    physical_memory_ = argument == "on";
-    output(physical_memory_ ? "memory addresses are physical\n" : "memory addresses are linear\n");
-  } else if (verb == "translate") {
-    if (argument.empty()) throw Error(ErrorCode::usage, "translate ADDRESS");
-    monitor_translate(argument, output);
-  } else if (verb == "discard") {
-    if (!timeline_.on_branch()) throw Error(ErrorCode::usage, "there is no branch to discard");
-    timeline_.discard_branch();
-    output("back on the timeline; use flushregs to refresh gdb's view\n");
-  } else if (verb == "help") {
-    output(
-        "when                 where we are\n"
-        "seek POSITION        arms a destination; the next continue goes there\n"
-        "                     also +N, -N, start, end, or a bookmark\n"
-        "discard              leaves a branch for the timeline\n"
-        "phys on|off          memory commands use physical addresses\n"
-        "translate ADDRESS    linear to physical\n");
-  } else {
-    throw Error(ErrorCode::usage, "unknown monitor command \"" + verb + "\"; monitor help lists them");
-  }
+void TimelineTarget::monitor(std::string_view command, const MonitorCommands::Output& output,
+                             const gdb::CancelFlag& cancel) {
+  monitor_.run(command, output, cancel);
 }
 
 std::string TimelineTarget::thread_description() const {

@@ -1,22 +1,24 @@
 // Owns the meeting of the debugger's contract and the timeline: registers,
-// memory, breakpoints and travel, and the monitor commands. The threads that
-// gdb::DebugTarget names.
+// memory, breakpoints and travel. The threads that gdb::DebugTarget names.
 #pragma once
 
 #include <functional>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/interrupt_stepping.h"
+#include "cli/monitor.h"
 #include "gdbstub/target.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
 
+/// How registers are shown for a whole session; see gdbstub/x86_registers.h.
+enum class RegisterLayout : std::uint8_t { x86_64, i386 };
+
 class TimelineTarget final : public gdb::DebugTarget {
  public:
-  explicit TimelineTarget(Timeline& timeline);
+  TimelineTarget(Timeline& timeline, RegisterLayout layout);
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;
@@ -36,21 +38,23 @@ class TimelineTarget final : public gdb::DebugTarget {
   [[nodiscard]] std::string thread_description() const override;
 
  private:
-  using Output = std::function<void(std::string_view)>;
-
   [[nodiscard]] StopSet stops() const;
   [[nodiscard]] gdb::StopReason reason_of(const TravelResult& result) const;
+  [[nodiscard]] gdb::StopReason travel_to_destination(const gdb::CancelFlag& cancel);
+  [[nodiscard]] gdb::StopReason resume(const gdb::ResumeRequest& request,
+                                       const gdb::CancelFlag& cancel);
   [[nodiscard]] gdb::StopReason range_step(const gdb::ResumeRequest& request,
                                            const gdb::CancelFlag& cancel);
   [[nodiscard]] bool breakpoint_here(std::uint64_t& address) const;
-  [[nodiscard]] Moment parse_moment(const std::string& text) const;
-  void monitor_when(const Output& output) const;
-  void monitor_translate(const std::string& argument, const Output& output) const;
+  void refuse_skip_of_breakpoint(std::uint64_t new_pc) const;
 
   Timeline& timeline_;
+  RegisterLayout layout_;
+  DebugSettings settings_;
+  MonitorCommands monitor_;
+  InterruptStepping stepping_;
   std::vector<gdb::Breakpoint> breakpoints_;
-  std::optional<Moment> destination_;  ///< where the next resume goes instead
-  bool physical_memory_ = false;
+  gdb::StopReason last_stop_;
 };
 
 }  // namespace chronovisor::cli

@@ -114,13 +114,17 @@ Answer Session::handle_oversized() {
 Answer Session::error(std::string_view text) const {
   if (error_strings_) return Answer::of(join({"E01;", hex_text(text)}));
   if (!error_messages_) return Answer::of("E01");
-  // gdb shows this as it stands and does not undo escapes in it.
-  std::string shown = "E.";
+  return Answer::of(join({"E.", plain_text(text)}));
+}
+
+std::string Session::plain_text(std::string_view text) {
+  // gdb shows an error's text as it stands and does not undo escapes in it.
+  std::string shown;
   for (const char c : text) {
     const bool plain = c >= 0x20 && c < 0x7f && c != '#' && c != '$' && c != '}' && c != '*';
     shown.push_back(plain ? c : ' ');
   }
-  return Answer::of(std::move(shown));
+  return shown;
 }
 
 std::string Session::thread_id() const { return multiprocess_ ? "p1.1" : "1"; }

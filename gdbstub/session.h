@@ -139,6 +139,8 @@ class Session {
   Answer threads_info(PacketReader& packet);
 
   Answer error(std::string_view text) const;
+  Answer register_refused(std::string_view text) const;
+  [[nodiscard]] static std::string plain_text(std::string_view text);
   [[nodiscard]] std::string thread_id() const;
   /// Reads a thread-id and says whether it names our one thread (0 and -1 do).
   [[nodiscard]] bool names_our_thread(PacketReader& packet) const;

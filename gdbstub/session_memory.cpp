@@ -125,8 +125,12 @@ Answer Session::write_registers(PacketReader& packet) {
     values.push_back(unknown ? std::nullopt : decode_hex(field));
     if (!unknown && !values.back()) packet.fail("expected hexadecimal digits");
   }
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (values[i]) store_register(i, *values[i]);
+  try {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (values[i]) store_register(i, *values[i]);
+    }
+  } catch (const Error& failure) {
+    return register_refused(failure.what());
   }
   return Answer::of("OK");
 }
@@ -147,8 +151,19 @@ Answer Session::write_register(PacketReader& packet) {
   const std::optional<Bytes> value = decode_hex(packet.characters(2 * register_bytes(row)));
   if (!value) packet.fail("expected hexadecimal digits");
   skip_thread_suffix(packet);
-  store_register(number, *value);
+  try {
+    store_register(number, *value);
+  } catch (const Error& failure) {
+    return register_refused(failure.what());
+  }
   return Answer::of("OK");
+}
+
+// gdb shows the whole reply to a register write, and has always taken "E." for
+// an error there, whether or not it offered error-message.
+Answer Session::register_refused(std::string_view text) const {
+  if (error_strings_) return error(text);
+  return Answer::of(join({"E.", plain_text(text)}));
 }
 
 Answer Session::read_memory(PacketReader& packet) {

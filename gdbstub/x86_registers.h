@@ -1,6 +1,7 @@
-// Owns the list of x86-64 registers as debuggers know them: names, sizes,
-// order and types. The layout is the 64-bit one in every CPU mode, because gdb
-// cannot change a layout within a session. Knows no CPU and holds no values.
+// Owns the lists of x86 registers as debuggers know them: names, sizes, order
+// and types. There is a 64-bit layout, good for every CPU mode, and a 32-bit
+// one for guests with 32-bit symbols; one holds for a whole session, because
+// gdb cannot change a layout within one. Knows no CPU and holds no values.
 // Constant tables; any thread.
 #pragma once
 
@@ -124,5 +125,10 @@ enum class X86Register : std::size_t {
 
 /// The name space, sizes, types and program counter of all of the above.
 const TargetDescription& x86_target_description();
+
+/// The same registers as a 32-bit debugger knows them, fewer and narrower.
+const TargetDescription& i386_target_description();
+/// What register `index` of the 32-bit layout shows; `count` when there is none.
+X86Register i386_register(std::size_t index);
 
 }  // namespace chronovisor::gdb

@@ -46,6 +46,18 @@ PosixOutputFile::PosixOutputFile(const std::string& path, ExistingFile existing)
   if (descriptor_ < 0) throw file_error(ErrorCode::host, path, "create", errno);
 }
 
+PosixOutputFile::PosixOutputFile(const std::string& path, std::uint64_t size_bytes)
+    : path_(path), directory_synced_(true) {
+  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw file_error(ErrorCode::host, path, "open for writing", errno);
+  try {
+    truncate(size_bytes);
+  } catch (const Error&) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
 PosixOutputFile::~PosixOutputFile() { ::close(descriptor_); }
 
 std::size_t PosixOutputFile::write_some(ByteView data) {

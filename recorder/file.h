@@ -50,6 +50,8 @@ class PosixOutputFile final : public OutputFile {
   /// Creates `path`. Throws Error{host}, also when the file exists and
   /// `existing` is refuse.
   PosixOutputFile(const std::string& path, ExistingFile existing);
+  /// Opens the file at `path` and cuts it to `size_bytes`. Throws Error{host}.
+  PosixOutputFile(const std::string& path, std::uint64_t size_bytes);
   ~PosixOutputFile() override;
   PosixOutputFile(const PosixOutputFile&) = delete;
   PosixOutputFile& operator=(const PosixOutputFile&) = delete;

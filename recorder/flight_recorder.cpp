@@ -1,7 +1,6 @@
 #include "recorder/flight_recorder.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,13 +26,6 @@ void rename_file(const std::string& from, const std::string& to) {
   }
 }
 
-void require_absent(const std::string& path) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return;
-  throw Error(ErrorCode::host, path + ": a flight recording was left there; look at it, or replace "
-                                      "it with --force");
-}
-
 /// How long a segment must be beyond its first checkpoint before the next
 /// begins, so that a limit too small for the guest does not make a checkpoint of
 /// every moment.
@@ -41,7 +33,7 @@ constexpr std::uint64_t kLeastSteps = 1'000'000;
 
 }  // namespace
 
-FlightRecorder::FlightRecorder(std::string path, ExistingFile existing, std::string metadata_json,
+FlightRecorder::FlightRecorder(std::string path, std::string metadata_json,
                                const WriterOptions& options, const KeepPolicy& keep,
                                const TapeCounter& start,
                                const std::function<void(RecordingWriter&)>& begin)
@@ -50,16 +42,12 @@ FlightRecorder::FlightRecorder(std::string path, ExistingFile existing, std::str
       options_(options),
       keep_(keep),
       segment_start_(start) {
-  for (const std::string& left : {older_path(), new_path()}) {
-    if (existing == ExistingFile::replace) {
-      remove_file(left);
-    } else {
-      require_absent(left);
-    }
-  }
+  remove_file(older_path());
+  remove_file(new_path());
   options_.start = start.position;
-  writer_ = std::make_unique<RecordingWriter>(std::make_unique<PosixOutputFile>(path_, existing),
-                                              FileId::random(), metadata_json_, options_);
+  writer_ = std::make_unique<RecordingWriter>(
+      std::make_unique<PosixOutputFile>(path_, ExistingFile::replace), FileId::random(),
+      metadata_json_, options_);
   begin(*writer_);
   segment_first_bytes_ = writer_->file_bytes();
 }
@@ -138,7 +126,8 @@ void FlightRecorder::join(std::string_view summary_json, const TapeCounter& here
   if (keep_.unit == KeepPolicy::Unit::virtual_time) {
     // Of the older segment only what is needed; wall time is not in the file.
     const std::uint64_t from_ns = here.virtual_ns - std::min(here.virtual_ns, keep_.amount);
-    options.from = position_at_virtual_time(older, from_ns);
+    options.from = std::max(position_at_virtual_time(older, from_ns),
+                            position_at_virtual_time(newer, from_ns));
   }
   rewrite_recording(both, std::make_unique<PosixOutputFile>(new_path(), ExistingFile::replace),
                     options);

@@ -36,11 +36,14 @@ struct KeepPolicy {
 
 class FlightRecorder {
  public:
-  /// Begins writing at `path`. `begin` is called with the first segment's
-  /// writer, to embed images; later segments start at checkpoints and need none.
-  /// Throws Error{host}, also when a file is there and `existing` is refuse.
-  FlightRecorder(std::string path, ExistingFile existing, std::string metadata_json,
-                 const WriterOptions& options, const KeepPolicy& keep, const TapeCounter& start,
+  /// What follows the recording's path in the names of the other segments.
+  static constexpr const char* kOlderSuffix = ".older";
+  static constexpr const char* kNewSuffix = ".new";
+
+  /// Begins writing at `path`, replacing what an earlier run left there.
+  /// `begin` is called with the first segment's writer, to embed images; later
+  /// segments start at checkpoints and need none. Throws Error{host}.
+  FlightRecorder(std::string path, std::string metadata_json, const WriterOptions& options, const KeepPolicy& keep, const TapeCounter& start,
                  const std::function<void(RecordingWriter&)>& begin);
   ~FlightRecorder();
   FlightRecorder(const FlightRecorder&) = delete;
@@ -66,8 +69,8 @@ class FlightRecorder {
   [[nodiscard]] std::uint64_t segments() const { return segments_; }
 
  private:
-  [[nodiscard]] std::string older_path() const { return path_ + ".older"; }
-  [[nodiscard]] std::string new_path() const { return path_ + ".new"; }
+  [[nodiscard]] std::string older_path() const { return path_ + kOlderSuffix; }
+  [[nodiscard]] std::string new_path() const { return path_ + kNewSuffix; }
   void join(std::string_view summary_json, const TapeCounter& here);
 
   std::string path_;

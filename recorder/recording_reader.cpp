@@ -315,6 +315,24 @@ std::shared_ptr<const Bytes> RecordingReader::batch_data(std::size_t batch) cons
   return data;
 }
 
+std::uint32_t RecordingReader::ordinal_of(const Hash128& content) const {
+  std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
+  while (!ordinal && cache_->directories < index_.checkpoints.size()) {
+    load_directories(cache_->directories + 1);
+    ordinal = cache_->pages.find(content);
+  }
+  if (!ordinal) {
+    throw Error{ErrorCode::bad_input,
+                name() + ": no page with content " + content.hex() + " is in the recording"};
+  }
+  return *ordinal;
+}
+
+std::uint64_t RecordingReader::page_place(const Hash128& content) const {
+  const std::lock_guard lock(cache_->mutex);
+  return ordinal_of(content);
+}
+
 void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
   if (content == zero_page_hash()) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
@@ -325,17 +343,9 @@ void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
   std::uint64_t sequence = 0;
   {
     const std::lock_guard lock(cache_->mutex);
-    std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
-    while (!ordinal && cache_->directories < index_.checkpoints.size()) {
-      load_directories(cache_->directories + 1);
-      ordinal = cache_->pages.find(content);
-    }
-    if (!ordinal) {
-      throw Error{ErrorCode::bad_input,
-                  name() + ": no page with content " + content.hex() + " is in the recording"};
-    }
-    batch = cache_->batch_of(*ordinal);
-    offset = (*ordinal - cache_->batches[batch].first) * kPageSize;
+    const std::uint32_t ordinal = ordinal_of(content);
+    batch = cache_->batch_of(ordinal);
+    offset = (ordinal - cache_->batches[batch].first) * kPageSize;
     sequence = cache_->batches[batch].sequence;
   }
   const std::shared_ptr<const Bytes> data = batch_data(batch);

@@ -91,6 +91,9 @@ class RecordingReader {
   /// The page with this content, checked against it. Throws Error{bad_input}
   /// when the recording does not hold it.
   void read_page(const Hash128& content, PageBytes out) const;
+  /// Where the page lies among all pages stored: reading many pages in this
+  /// order decompresses each batch once. Throws like read_page.
+  [[nodiscard]] std::uint64_t page_place(const Hash128& content) const;
 
   [[nodiscard]] std::vector<DigestRecord> digests() const;
   [[nodiscard]] const std::vector<IntervalInfo>& intervals() const { return index_.intervals; }
@@ -117,6 +120,8 @@ class RecordingReader {
   /// Loads page directories of checkpoints before `end`; needs the cache lock.
   void load_directories(std::size_t end) const;
   [[nodiscard]] std::shared_ptr<const Bytes> batch_data(std::size_t batch) const;
+  /// The page's number; needs the cache lock.
+  [[nodiscard]] std::uint32_t ordinal_of(const Hash128& content) const;
 
   std::shared_ptr<const InputFile> file_;
   FileHeader header_;

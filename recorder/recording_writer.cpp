@@ -38,6 +38,16 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
   });
 }
 
+RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
+                                 RecordingIndex index)
+    : file_(std::move(file)), id_(id), index_(std::move(index)), offset_(file_->size()) {
+  if (!index_.inputs.empty()) {
+    options_.start = index_.start();
+    arrived_ = index_.inputs.back().complete_to;
+  }
+  inputs_.begin(arrived_);
+}
+
 /// Runs what may fail in the host; a failure kills the writer.
 template <class Action>
 void RecordingWriter::guarded(Action&& action) {
@@ -145,6 +155,11 @@ void RecordingWriter::reference_image(const std::string& role, const std::string
   });
 }
 
+void RecordingWriter::reference_image(const ImageInfo& image) {
+  CHECK_THAT(image.storage == ImageStorage::referenced, "a referenced image");
+  guarded([&] { append_image(image); });
+}
+
 std::size_t RecordingWriter::held_bytes() const {
   return inputs_.size_bytes() + digests_.size_bytes() + console_.size_bytes();
 }
@@ -233,7 +248,8 @@ Bytes RecordingWriter::append_new_pages(const CheckpointRecord& record,
   ByteWriter directory;
   PageBatch batch;
   Bytes data;
-  data.reserve(kPagesPerBatch * kPageSize);
+  const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch);
+  data.reserve(most * kPageSize);
   const auto store = [&] {
     if (batch.pages.empty()) return;
     batch.sequence = append_chunk(ChunkType::page_batch, data, options_.page_level);
@@ -249,7 +265,7 @@ Bytes RecordingWriter::append_new_pages(const CheckpointRecord& record,
     CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
     pages_.add(page.content);
     batch.pages.push_back(page.content);
-    if (batch.pages.size() == kPagesPerBatch) store();
+    if (batch.pages.size() == most) store();
   }
   store();
   return directory.take();
@@ -330,10 +346,12 @@ void RecordingWriter::flush_and_sync() {
   });
 }
 
-void RecordingWriter::finish(std::string_view summary_json) {
+void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
   guarded([&] {
     flush_held();
-    index_.summary = append_chunk(ChunkType::summary, as_bytes(summary_json), options_.level);
+    if (summary_json) {
+      index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);
+    }
     const Bytes footer = index_.encode();
     const Trailer trailer{offset_, index_.chunks.size()};
     append_stream(ChunkType::footer, footer);

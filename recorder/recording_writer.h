@@ -40,6 +40,7 @@ struct WriterOptions {
   std::size_t hold_bytes = 1u << 20;    ///< the most bytes held back
   int page_level = 1;                   ///< zstd level of pages; 0 stores as is
   int level = 3;                        ///< zstd level of everything else
+  std::uint32_t pages_per_batch = kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
   Position start;                       ///< where a trimmed recording starts
 };
 
@@ -49,6 +50,9 @@ class RecordingWriter {
   /// `metadata_json` is UTF-8 text, kept as it is. Throws Error{host}.
   RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
                   std::string_view metadata_json, const WriterOptions& options = {});
+  /// Goes on with a finished recording whose footer has been cut off: `index` is
+  /// what it knew. Small records can be added; no inputs, pages or checkpoints.
+  RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id, RecordingIndex index);
 
   /// Embeds `content` under `role`; equal contents are stored once. Throws
   /// Error{host}, or Error{bad_input} when the content cannot be read or
@@ -56,6 +60,8 @@ class RecordingWriter {
   void embed_image(const std::string& role, const std::string& path, const InputFile& content);
   /// Notes an image by hash only; replay needs the file at `path`.
   void reference_image(const std::string& role, const std::string& path, const InputFile& content);
+  /// Notes a referenced image as another recording does.
+  void reference_image(const ImageInfo& image);
 
   /// Logs an input. Position and idle time never go back.
   void input(const InputEvent& event);
@@ -84,9 +90,12 @@ class RecordingWriter {
   void flush();
   /// flush, then forces the file to the medium whatever the policy.
   void flush_and_sync();
-  /// Ends the recording: summary, footer and trailer. No call may follow.
-  void finish(std::string_view summary_json);
+  /// Ends the recording: summary (or none, as of a part of a run), footer and
+  /// trailer. No call may follow.
+  void finish(std::optional<std::string_view> summary_json);
 
+  /// Where the recording starts.
+  [[nodiscard]] Position start() const { return options_.start; }
   /// Bytes in the file, and bytes held back.
   [[nodiscard]] std::uint64_t file_bytes() const { return offset_; }
   [[nodiscard]] std::size_t held_bytes() const;

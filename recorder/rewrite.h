@@ -48,7 +48,7 @@ RewriteResult rewrite_recording(std::span<const RecordingReader* const> sources,
                                 std::unique_ptr<OutputFile> file, const RewriteOptions& options);
 
 /// The position of the last checkpoint whose virtual time is at most
-/// `virtual_ns`; the recording's start when there is none.
+/// `virtual_ns`; position 0 when there is none.
 [[nodiscard]] Position position_at_virtual_time(const RecordingReader& reader,
                                                 std::uint64_t virtual_ns);
 

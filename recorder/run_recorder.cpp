@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "recorder/page_table.h"
 
@@ -38,6 +39,7 @@ RunRecorder::~RunRecorder() {
   machine_.set_input(nullptr);
   machine_.set_observer(nullptr);
   machine_.set_cancel(nullptr);
+  machine_.set_access_observer(nullptr);
 }
 
 TapeCounter RunRecorder::counter() const {
@@ -97,7 +99,11 @@ RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>&
   bookmark_ending(outcome);
   // A guest that ended in the middle of a position (a triple fault, a wait that
   // nothing can end) is not in the state at that position; it gets no checkpoint.
-  if (machine_.at_arrival()) checkpoint();
+  if (machine_.at_arrival()) {
+    checkpoint();
+  } else {
+    close_interval(outcome.position);
+  }
   outcome.digest = machine_.digest();
   costs_.run_ns = clock_ns_() - began_ns;
   return outcome;
@@ -112,6 +118,7 @@ void RunRecorder::bookmark_ending(const RunOutcome& outcome) {
 void RunRecorder::checkpoint() {
   const std::uint64_t began_ns = clock_ns_();
   const Position here = machine_.position();
+  close_interval(here);
   if (flight_ != nullptr && flight_->is_due(counter())) {
     writer_ = &flight_->begin_segment(counter());
     write_checkpoint(here);
@@ -120,6 +127,16 @@ void RunRecorder::checkpoint() {
     write_checkpoint(here);
   }
   costs_.checkpoint_ns += clock_ns_() - began_ns;
+}
+
+/// Stores what was touched since the interval began, and begins the next.
+void RunRecorder::close_interval(Position here) {
+  if (!options_.index || !options_.checkpoints) return;
+  if (interval_from_ && *interval_from_ < here) {
+    writer_->interval_index(*interval_from_, here, accesses_.take().encode());
+  }
+  interval_from_ = here;
+  machine_.set_access_observer(&accesses_);
 }
 
 void RunRecorder::write_checkpoint(Position here) {

@@ -8,9 +8,11 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "recorder/console_watch.h"
 #include "recorder/flight_recorder.h"
+#include "recorder/interval_index.h"
 #include "recorder/recording_writer.h"
 #include "vmm/machine/machine.h"
 
@@ -22,6 +24,8 @@ struct RecorderOptions {
   /// The most of the run's time that checkpoints may take, in percent. One that
   /// would come too early by this is left out, with its digest; 0 is no limit.
   double checkpoint_budget_percent = 4;
+  /// Gather the interval index, an interval from checkpoint to checkpoint.
+  bool index = true;
   /// Ends the run when it becomes true; may be null.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -71,6 +75,7 @@ class RunRecorder final : private InputSource, private MachineObserver {
   void console(Position position, ConsoleChannel channel, std::uint8_t byte);
   void arrived(Position here);
   void checkpoint();
+  void close_interval(Position here);
   void write_checkpoint(Position here);
   [[nodiscard]] bool within_budget(std::uint64_t began_ns) const;
   [[nodiscard]] TapeCounter counter() const;
@@ -87,6 +92,8 @@ class RunRecorder final : private InputSource, private MachineObserver {
   std::function<std::uint64_t()> clock_ns_;
   RecorderOptions options_;
   Hash128 last_digest_;
+  AccessGatherer accesses_;
+  std::optional<Position> interval_from_;
   /// The machine comes back soon: cancelled, or a segment is full.
   std::atomic<bool> pause_{false};
   std::array<ConsoleWatch, 2> watches_;

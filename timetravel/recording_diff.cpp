@@ -20,7 +20,8 @@ std::map<std::string, std::string> facts_of(const RecordingReader& reader) {
     json["boot"].erase("initrd");
   }
   std::map<std::string, std::string> facts;
-  for (const auto& [path, value] : json.flatten().items()) {
+  const nlohmann::json flat = json.flatten();
+  for (const auto& [path, value] : flat.items()) {
     std::string name = path.substr(1);
     std::replace(name.begin(), name.end(), '/', '.');
     facts[name] = value.is_string() ? value.get<std::string>() : value.dump();

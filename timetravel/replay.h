@@ -26,12 +26,12 @@ struct Tamper {
 struct ReplayOptions {
   /// Begin at the last checkpoint at or before this position; nothing: boot
   /// from the images, without using any checkpoint.
-  std::optional<Position> from;
+  std::optional<Position> from{};
   Position to{kNever};
   bool verify = true;
   MachineObserver* observer = nullptr;
   const std::atomic<bool>* cancel = nullptr;
-  std::optional<Tamper> tamper;
+  std::optional<Tamper> tamper{};
 };
 
 struct ReplayOutcome {

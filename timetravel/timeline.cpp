@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -11,45 +12,37 @@ namespace {
 
 /// Distances before a destination at which checkpoints are left on the way, so
 /// that going back from it is a short run, and from there again.
-constexpr std::array<std::uint64_t, 5> kLadderSteps{1ULL << 27, 1ULL << 23, 1ULL << 19, 1ULL << 15,
-                                                    1ULL << 11};
-/// Checkpoints in memory, whatever their size.
-constexpr std::size_t kMostSnapshots = 4096;
+constexpr std::array<std::uint64_t, 5> kRungSteps{1ULL << 26, 1ULL << 22, 1ULL << 18, 1ULL << 14,
+                                                  1ULL << 10};
+/// Where the recording has no checkpoints, some are left at this spacing.
+constexpr std::uint64_t kSparseSteps = 1ULL << 26;
 /// A branch looks for a cancel this often.
 constexpr std::uint64_t kBranchSliceSteps = 1'000'000;
+/// Going ahead by checkpoint pays from here on.
+constexpr std::uint64_t kWorthJumpingSteps = 8'000'000;
 
-std::uint64_t linear_rip(Machine& machine) {
-  Cpu& cpu = machine.cpu();
-  return cpu.long64() ? cpu.rip()
-                      : static_cast<std::uint32_t>(cpu.rip() + cpu.state.segment[kCs].base);
-}
+unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 }  // namespace
 
-/// Something a search found: the moment to stop at, and why.
-struct Timeline::Hit {
-  Moment moment;
-  TravelResult result;
-};
-
 Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options)
-    : reader_(reader),
-      options_(options),
-      input_(reader),
-      start_(reader.start()),
-      end_(reader.usable_to()),
-      current_(1, Machine::zero_page_hash()) {
+    : reader_(reader), options_(options), start_(reader.start()), end_(reader.usable_to()) {
   const StartCondition condition = start_of(reader);
   for (const DigestRecord& record : reader.digests()) digests_[record.position] = record.digest;
   for (const CheckpointInfo& info : reader.checkpoints()) digests_[info.position] = info.digest;
   const bool checkpointed =
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
-  machine_ = checkpointed ? std::make_unique<Machine>(condition.machine)
-                          : make_machine(condition, images_of(reader));
-  current_ = PageMap(machine_->ram().page_count(), Machine::zero_page_hash());
-  machine_->set_input(&input_);
+  auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
+                              : make_machine(condition, images_of(reader));
+  store_ = std::make_unique<CheckpointStore>(reader, machine->ram().page_count(),
+                                             options.cache_bytes);
+  traveller_ = std::make_unique<Traveller>(std::move(machine), *store_);
+  if (options.use_index) filter_ = std::make_unique<IntervalFilter>(reader);
+  search_ = std::make_unique<SegmentSearch>(
+      *store_, options.jobs != 0 ? options.jobs : cores(),
+      [shape = condition.machine] { return std::make_unique<Machine>(shape); });
   if (checkpointed) {
-    restore_recorded(0);
+    go_to_base(start_);
   } else {
     take_snapshot();
     verify_here();
@@ -58,169 +51,45 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
 
 Timeline::~Timeline() = default;
 
-// ---- memory and checkpoints --------------------------------------------------------
-
-void Timeline::load_checkpoint_maps(std::size_t upto) {
-  while (recorded_maps_.size() <= upto) {
-    const std::size_t n = recorded_maps_.size();
-    const CheckpointInfo& info = reader_.checkpoints()[n];
-    PageMap map = info.parent ? recorded_maps_.at(*info.parent)
-                              : PageMap(machine_->ram().page_count(), Machine::zero_page_hash());
-    for (const PageRecord& page : reader_.page_delta(n)) {
-      if (page.page >= map.page_count()) {
-        throw Error(ErrorCode::bad_input, reader_.name() + ": the checkpoint at position " +
-                                              grouped(info.position.steps) + " has page " +
-                                              std::to_string(page.page) +
-                                              ", outside the machine's memory");
-      }
-      map.set(page.page, page.content);
-    }
-    recorded_maps_.push_back(std::move(map));
-  }
-}
-
-void Timeline::read_content(const Hash128& content, std::span<std::uint8_t, kPageSize> out) const {
-  if (content == Machine::zero_page_hash()) {
-    std::fill(out.begin(), out.end(), std::uint8_t{0});
-  } else if (!pool_.read(content, out)) {
-    reader_.read_page(content, out);
-  }
-}
-
-void Timeline::sync_current_map() {
-  for (const std::uint32_t page : machine_->close_epoch()) {
-    current_.set(page, machine_->page_hash(page));
-  }
-}
-
-void Timeline::apply_pages(const PageMap& target) {
-  sync_current_map();
-  std::array<std::uint8_t, kPageSize> bytes{};
-  current_.for_each_difference(
-      target, [&](std::uint64_t page, const Hash128& /*here*/, const Hash128& there) {
-        read_content(there, bytes);
-        machine_->replace_page(page, bytes, there);
-      });
-  current_ = target;
-}
-
-void Timeline::restore_recorded(std::size_t checkpoint) {
-  load_checkpoint_maps(checkpoint);
-  apply_pages(recorded_maps_[checkpoint]);
-  machine_->load_sections(reader_.load_sections(checkpoint));
-  input_.rewind_to(machine_->position());
-}
-
-void Timeline::restore_snapshot(Position position) {
-  const Snapshot& snapshot = snapshots_.at(position);
-  apply_pages(snapshot.pages);
-  machine_->load_sections(snapshot.sections);
-  input_.rewind_to(position);
-}
-
-void Timeline::take_snapshot() {
-  const Position here = machine_->position();
-  CHECK_THAT(!branched_ && machine_->moment().deliveries == 0, "a checkpoint off the timeline");
-  if (snapshots_.contains(here)) return;
-  sync_current_map();
-  Snapshot snapshot{machine_->save_sections(), current_, {}};
-  const auto add = [&](std::uint64_t page, const Hash128& content) {
-    if (content == Machine::zero_page_hash()) return;
-    pool_.add(content, {machine_->ram().host(page * kPageSize), kPageSize});
-    snapshot.pooled.push_back(content);
-  };
-  const std::optional<std::size_t> recorded = reader_.checkpoint_before(here);
-  if (recorded) load_checkpoint_maps(*recorded);
-  const PageMap zero(current_.page_count(), Machine::zero_page_hash());
-  const PageMap& base = recorded ? recorded_maps_[*recorded] : zero;
-  base.for_each_difference(
-      current_, [&](std::uint64_t page, const Hash128& /*there*/, const Hash128& content) {
-        add(page, content);
-      });
-  snapshots_.emplace(here, std::move(snapshot));
-  keep_within_budget();
-}
-
-void Timeline::drop_snapshot(std::map<Position, Snapshot>::iterator snapshot) {
-  for (const Hash128& content : snapshot->second.pooled) pool_.release(content);
-  snapshots_.erase(snapshot);
-}
-
-std::uint64_t Timeline::cache_bytes_used() const {
-  std::uint64_t bytes = pool_.bytes();
-  for (const auto& [position, snapshot] : snapshots_) {
-    bytes += snapshot.pages.own_bytes() + snapshot.pooled.size() * sizeof(Hash128) + 16384;
-  }
-  return bytes;
-}
-
-/// Thins out: the checkpoint whose loss makes the least difference, relative to
-/// how far it is from here, goes first. A start that is not in the recording stays.
-void Timeline::keep_within_budget() {
-  const Position here = machine_->position();
-  while (snapshots_.size() > 2 &&
-         (snapshots_.size() > kMostSnapshots || cache_bytes_used() > options_.cache_bytes)) {
-    auto victim = snapshots_.end();
-    double least = 0;
-    for (auto it = std::next(snapshots_.begin()); it != snapshots_.end(); ++it) {
-      if (it->first == here) continue;
-      const std::uint64_t before = std::prev(it)->first.steps;
-      const std::uint64_t after = std::next(it) == snapshots_.end() ? end_.steps : std::next(it)->first.steps;
-      const std::uint64_t away = it->first < here ? here.steps - it->first.steps : it->first.steps - here.steps;
-      const double worth = static_cast<double>(after - before + 1) / static_cast<double>(away + 1);
-      if (victim == snapshots_.end() || worth < least) {
-        victim = it;
-        least = worth;
-      }
-    }
-    if (victim == snapshots_.end()) return;
-    drop_snapshot(victim);
-  }
-}
-
 // ---- going to a moment -----------------------------------------------------------------
 
-std::optional<Position> Timeline::latest_base(Position at_most) const {
-  std::optional<Position> best;
-  if (const auto recorded = reader_.checkpoint_before(at_most)) {
-    best = reader_.checkpoints()[*recorded].position;
-  }
-  auto snapshot = snapshots_.upper_bound(at_most);
-  if (snapshot != snapshots_.begin()) {
-    --snapshot;
-    if (!best || snapshot->first > *best) best = snapshot->first;
-  }
-  return best;
+void Timeline::take_snapshot() {
+  const Position here = now().position;
+  CHECK_THAT(!branched_, "a checkpoint off the timeline");
+  if (store_->has_snapshot(here)) return;
+  store_->add(here, traveller_->take_snapshot(store_->pool()));
 }
 
 void Timeline::go_to_base(Position target) {
-  const std::optional<Position> base = latest_base(target);
+  const std::optional<Base> base = store_->latest(target);
   CHECK_THAT(base.has_value(), "no checkpoint at the start of the recording");
-  machine_->set_input(&input_);
+  traveller_->restore(*base);
   branched_ = false;
-  if (snapshots_.contains(*base)) {
-    restore_snapshot(*base);
-  } else {
-    restore_recorded(*reader_.checkpoint_before(*base));
-  }
 }
 
-std::vector<Position> Timeline::ladder(Position target) const {
+std::vector<Position> Timeline::rungs_to(Position target) const {
   std::vector<Position> rungs;
-  const Position here = machine_->position();
-  for (const std::uint64_t distance : kLadderSteps) {
-    if (target.steps - here.steps > 2 * distance) rungs.push_back({target.steps - distance});
+  const std::uint64_t here = now().position.steps;
+  for (const std::uint64_t distance : kRungSteps) {
+    if (target.steps - here > 2 * distance) rungs.push_back({target.steps - distance});
   }
+  const std::uint64_t near = rungs.empty() ? target.steps : rungs.front().steps;
+  for (std::uint64_t at = (here / kSparseSteps + 1) * kSparseSteps; at < near; at += kSparseSteps) {
+    const auto recorded = reader_.checkpoint_before({at});
+    const bool covered =
+        recorded && at - reader_.checkpoints()[*recorded].position.steps < kSparseSteps;
+    if (!covered) rungs.push_back({at});
+  }
+  std::sort(rungs.begin(), rungs.end());
   return rungs;
 }
 
 void Timeline::verify_here() {
-  if (!options_.verify || branched_ || machine_->moment().deliveries != 0) return;
-  const Position here = machine_->position();
+  if (!options_.verify || branched_ || !machine().at_arrival()) return;
+  const Position here = now().position;
   const auto recorded = digests_.find(here);
   if (recorded == digests_.end()) return;
-  sync_current_map();
-  const Hash128 digest = machine_->digest();
+  const Hash128 digest = machine().digest();
   if (digest != recorded->second) {
     throw Error(ErrorCode::divergence,
                 reader_.name() + ": the replay differs from the recording at position " +
@@ -230,37 +99,33 @@ void Timeline::verify_here() {
 }
 
 /// Runs on to `target`, leaving checkpoints before it on the way.
-TravelStop Timeline::run_to(Moment target, const std::atomic<bool>* cancel) {
-  const std::vector<Position> rungs = ladder(target.position);
+TravelStop Timeline::run_towards(Moment target, const std::atomic<bool>* cancel) {
+  const std::vector<Position> rungs = rungs_to(target.position);
   auto rung = rungs.begin();
-  machine_->set_cancel(cancel);
-  while (machine_->moment() < target) {
+  while (now() < target) {
     Moment next = target;
-    const Position here = machine_->position();
     if (rung != rungs.end() && *rung < next.position) next = {*rung, 0};
     if (options_.verify) {
-      const auto digest = digests_.upper_bound(here);
+      const auto digest = digests_.upper_bound(now().position);
       if (digest != digests_.end() && digest->first < next.position) next = {digest->first, 0};
     }
-    const MachineStop stop = machine_->run(next);
-    if (stop == MachineStop::interrupted) {
-      machine_->set_cancel(nullptr);
-      return TravelStop::interrupted;
-    }
+    machine().set_cancel(cancel);
+    const MachineStop stop = machine().run(next);
+    machine().set_cancel(nullptr);
+    if (stop == MachineStop::interrupted) return TravelStop::interrupted;
     if (stop != MachineStop::reached) {
       throw Error(ErrorCode::divergence,
                   reader_.name() + ": the replay ended at position " +
-                      grouped(machine_->position().steps) + " (" +
-                      std::string(end_reason_name(machine_->ending().reason)) +
+                      grouped(now().position.steps) + " (" +
+                      std::string(end_reason_name(machine().ending().reason)) +
                       "), the recording goes on to " + grouped(end_.steps));
     }
     verify_here();
-    if (rung != rungs.end() && machine_->position() >= *rung) {
-      if (machine_->position() == *rung && machine_->moment().deliveries == 0) take_snapshot();
+    while (rung != rungs.end() && now().position >= *rung) {
+      if (now().position == *rung && machine().at_arrival()) take_snapshot();
       ++rung;
     }
   }
-  machine_->set_cancel(nullptr);
   return TravelStop::arrived;
 }
 
@@ -268,10 +133,15 @@ TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
   if (target.position < start_) target = {start_, 0};
   if (target.position > end_) target = {end_, 0};
   const Moment here = now();
-  const std::optional<Position> base = latest_base(target.position);
-  const bool stay = !branched_ && here <= target && base && *base <= here.position;
+  bool stay = false;
+  // A machine that was stopped at `here` on its way may have done things there
+  // that are not done on arrival.
+  if (!branched_ && (here < target || (here == target && (machine().at_arrival() || here.deliveries != 0)))) {
+    const std::optional<Base> base = store_->latest(target.position);
+    stay = base && base->position <= here.position;
+  }
   if (!stay) go_to_base(target.position);
-  return run_to(target, cancel);
+  return run_towards(target, cancel);
 }
 
 // ---- steps -----------------------------------------------------------------------------
@@ -280,9 +150,9 @@ TravelResult Timeline::step_forward() {
   const Position next{now().position.steps + 1};
   if (!branched_) {
     if (next > end_) return {TravelStop::history_end, 0, {}, false};
-    return {run_to({next, 0}, nullptr), 0, {}, false};
+    return {run_towards({next, 0}, nullptr), 0, {}, false};
   }
-  const MachineStop stop = machine_->run({next, 0});
+  const MachineStop stop = machine().run({next, 0});
   return {stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
 }
 
@@ -298,143 +168,134 @@ TravelResult Timeline::step_backward(const std::atomic<bool>* cancel) {
     --target.position.steps;
   }
   const TravelStop stop = seek(target, cancel);
-  if (stop == TravelStop::interrupted) seek(here);
+  if (stop == TravelStop::interrupted) return cancelled_at(here);
   return {stop, 0, {}, false};
+}
+
+TravelResult Timeline::cancelled_at(Moment origin) {
+  seek(origin);
+  return {TravelStop::interrupted, 0, {}, false};
 }
 
 // ---- searches ----------------------------------------------------------------------------
 
-void Timeline::arm(const StopSet& stops) {
-  hooks_ = DebugHooks{};
-  for (const TravelBreakpoint& b : stops.breakpoints) hooks_.breakpoints.insert(b.address);
-  for (const TravelWatchpoint& w : stops.watchpoints) hooks_.watchpoints.push_back(w.watch);
-  machine_->set_debug_hooks(&hooks_);
-}
-
-void Timeline::disarm() {
-  machine_->set_debug_hooks(nullptr);
-  machine_->set_cancel(nullptr);
-}
-
-/// Whether the machine's stop counts, conditions considered. If not, arms the
-/// hooks to go on from here.
-bool Timeline::accept_stop(MachineStop stop, const StopSet& stops, TravelResult& result) {
-  if (stop == MachineStop::breakpoint) {
-    const std::uint64_t address = linear_rip(*machine_);
-    hooks_.resumed_at_position = machine_->position().steps;
-    hooks_.resumed_at_address = address;
-    for (const TravelBreakpoint& b : stops.breakpoints) {
-      if (b.address == address && (!b.condition || b.condition(*machine_))) {
-        result = {TravelStop::breakpoint, address, {}, false};
-        return true;
-      }
+TravelResult Timeline::run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
+                                  Position limit) {
+  traveller_->arm(stops);
+  traveller_->resume_here();
+  machine().set_cancel(cancel);
+  TravelResult result;
+  while (true) {
+    if (now().position >= limit) break;
+    traveller_->forget_hits();
+    const MachineStop stop =
+        machine().run({std::min(limit, Position{now().position.steps + kBranchSliceSteps}), 0});
+    if (stop == MachineStop::interrupted) result.stop = TravelStop::interrupted;
+    if (stop == MachineStop::ended || stop == MachineStop::idle_stopped) {
+      result.stop = TravelStop::branch_ended;
     }
-    return false;
-  }
-  const std::vector<WatchHit> hits = std::exchange(hooks_.hits, {});
-  for (const WatchHit& hit : hits) {
-    for (const TravelWatchpoint& w : stops.watchpoints) {
-      if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
-        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write};
-        return true;
-      }
+    if (stop == MachineStop::breakpoint || stop == MachineStop::watchpoint) {
+      if (traveller_->accept_stop(stop, stops, result)) break;
+    } else if (stop != MachineStop::reached) {
+      break;
     }
   }
-  return false;
+  traveller_->disarm();
+  return result;
+}
+
+/// Runs on, armed, to `to`. Nothing: no stop on the way.
+std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops,
+                                                   const std::atomic<bool>* cancel, Position to) {
+  TravelResult result;
+  while (now().position < to) {
+    Position next = to;
+    if (options_.verify) {
+      const auto digest = digests_.upper_bound(now().position);
+      if (digest != digests_.end()) next = std::min(next, digest->first);
+    }
+    traveller_->forget_hits();
+    machine().set_cancel(cancel);
+    const std::uint64_t before = now().position.steps;
+    const MachineStop stop = machine().run({next, 0});
+    machine().set_cancel(nullptr);
+    steps_searched_ += now().position.steps - before;
+    if (stop == MachineStop::breakpoint || stop == MachineStop::watchpoint) {
+      if (traveller_->accept_stop(stop, stops, result)) return result;
+    } else if (stop == MachineStop::reached) {
+      verify_here();
+    } else if (stop == MachineStop::interrupted) {
+      return TravelResult{TravelStop::interrupted, 0, {}, false};
+    } else {
+      return TravelResult{TravelStop::history_end, 0, {}, false};
+    }
+  }
+  return std::nullopt;
 }
 
 TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>* cancel,
                                    Position limit) {
-  arm(stops);
-  hooks_.resumed_at_position = machine_->position().steps;
-  hooks_.resumed_at_address = linear_rip(*machine_);
-  machine_->set_cancel(cancel);
-  TravelResult result;
-  const Position last = branched_ ? limit : std::min(limit, end_);
-  while (true) {
-    if (machine_->position() >= last) {
-      result.stop = last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end;
-      break;
+  if (branched_) return run_branch(stops, cancel, limit);
+  const Position last = std::min(limit, end_);
+  traveller_->arm(stops);
+  traveller_->resume_here();
+  IntervalFilter::Question question(filter_.get(), stops);
+  std::optional<TravelResult> result;
+  while (!result && now().position < last) {
+    // By checkpoint past what cannot stop.
+    const Position here = now().position;
+    Position ahead = here;
+    Position piece = last;
+    while (ahead < last) {
+      const auto& checkpoints = reader_.checkpoints();
+      const auto next = std::partition_point(
+          checkpoints.begin(), checkpoints.end(),
+          [&](const CheckpointInfo& info) { return info.position <= ahead; });
+      piece = next == checkpoints.end() ? last : std::min(last, next->position);
+      if (question.may_stop(ahead, piece)) break;
+      ahead = piece;
+      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) break;
     }
-    Position next = last;
-    if (branched_) next = std::min(last, Position{machine_->position().steps + kBranchSliceSteps});
-    if (!branched_ && options_.verify) {
-      const auto digest = digests_.upper_bound(machine_->position());
-      if (digest != digests_.end()) next = std::min(next, digest->first);
+    const std::optional<Base> base = store_->latest(ahead);
+    if (base && base->position.steps > here.steps + kWorthJumpingSteps) {
+      traveller_->restore(*base);
     }
-    hooks_.hits.clear();
-    const MachineStop stop = machine_->run({next, 0});
-    if (stop == MachineStop::interrupted) {
-      result.stop = TravelStop::interrupted;
-      break;
-    }
-    if (stop == MachineStop::breakpoint || stop == MachineStop::watchpoint) {
-      if (accept_stop(stop, stops, result)) break;
-    } else if (stop == MachineStop::reached) {
-      verify_here();
-    } else if (branched_) {
-      result.stop = TravelStop::branch_ended;
-      break;
-    } else {
-      result.stop = TravelStop::history_end;
-      break;
-    }
+    result = run_recorded(stops, cancel, std::min(last, std::max(piece, ahead)));
   }
-  disarm();
-  return result;
+  traveller_->disarm();
+  if (result) return *result;
+  return {last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end, 0, {}, false};
 }
 
-/// Runs the segment from the checkpoint at `from` up to `to` and keeps the last
-/// stop strictly before `to`.
-std::optional<Timeline::Hit> Timeline::last_hit_before(Position from, Moment to,
-                                                       const StopSet& stops,
-                                                       const std::atomic<bool>* cancel,
-                                                       bool& cancelled) {
-  go_to_base(from);
-  arm(stops);
-  machine_->set_cancel(cancel);
-  std::optional<Hit> last;
-  while (machine_->moment() < to) {
-    hooks_.hits.clear();
-    const MachineStop stop = machine_->run(to);
-    if (stop == MachineStop::reached || stop == MachineStop::ended) break;
-    if (stop == MachineStop::interrupted) {
-      cancelled = true;
-      break;
+/// The stretches that may hold a stop before `to`, the latest first.
+std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) {
+  IntervalFilter::Question question(filter_.get(), stops);
+  std::vector<Segment> segments;
+  while (to > Moment{start_, 0}) {
+    const Position before = to.deliveries > 0 ? to.position : Position{to.position.steps - 1};
+    const std::optional<Base> base = store_->latest(before);
+    CHECK_THAT(base.has_value(), "no checkpoint at the start of the recording");
+    // What the index covers ends on arrival; a moment after deliveries lies beyond.
+    const Position upto{to.position.steps + (to.deliveries > 0 ? 1 : 0)};
+    if (question.may_stop(base->position, upto)) {
+      segments.push_back({*base, to});
+      if (!base->snapshot) (void)store_->recorded_map(*base->recorded);
     }
-    const Moment moment =
-        stop == MachineStop::watchpoint ? machine_->moment_before() : machine_->moment();
-    TravelResult result;
-    if (accept_stop(stop, stops, result) && moment < to) last = Hit{moment, result};
+    to = {base->position, 0};
   }
-  disarm();
-  return last;
+  return segments;
 }
 
 TravelResult Timeline::run_backward(const StopSet& stops, const std::atomic<bool>* cancel) {
   if (branched_) discard_branch();
   const Moment origin = now();
-  Moment to = origin;
-  bool cancelled = false;
-  while (to > Moment{start_, 0}) {
-    // The segment that ends at `to` starts at the latest checkpoint before it.
-    const Position before = to.deliveries > 0 ? to.position : Position{to.position.steps - 1};
-    const std::optional<Position> base = latest_base(before);
-    CHECK_THAT(base.has_value(), "no checkpoint at the start of the recording");
-    const std::optional<Hit> hit = last_hit_before(*base, to, stops, cancel, cancelled);
-    if (cancelled) break;
-    if (hit) {
-      if (seek(hit->moment, cancel) == TravelStop::interrupted) {
-        cancelled = true;
-        break;
-      }
-      return hit->result;
-    }
-    to = {*base, 0};
-  }
-  if (cancelled) {
-    seek(origin);
-    return {TravelStop::interrupted, 0, {}, false};
+  const SegmentSearch::Outcome found =
+      search_->run(*traveller_, segments_before(origin, stops), stops, Traveller::Which::last, cancel);
+  steps_searched_ += found.steps;
+  if (found.cancelled) return cancelled_at(origin);
+  if (found.hit) {
+    if (seek(found.hit->moment, cancel) == TravelStop::interrupted) return cancelled_at(origin);
+    return found.hit->result;
   }
   seek({start_, 0});
   return {TravelStop::history_begin, 0, {}, false};
@@ -446,7 +307,7 @@ void Timeline::note_change() {
   if (branched_) return;
   branched_ = true;
   branch_from_ = now();
-  machine_->set_input(&branch_input_);
+  traveller_->use_recorded_input(false);
 }
 
 void Timeline::discard_branch() {

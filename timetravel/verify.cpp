@@ -184,6 +184,7 @@ class Crew {
 
   void run(unsigned jobs, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
     const std::uint64_t total = stretches_.back().end.steps - stretches_.front().begin.steps;
+    if (options_.cancel != nullptr && *options_.cancel) stop_from(0);
     std::vector<std::jthread> threads;
     working_ = static_cast<unsigned>(std::min<std::size_t>(jobs, stretches_.size()));
     for (unsigned n = working_; n > 0; --n) threads.emplace_back([this] { work(); });

@@ -16,14 +16,14 @@ namespace chronovisor {
 struct VerifyOptions {
   /// Begin at the last checkpoint at or before this position; nothing: boot
   /// from the images.
-  std::optional<Position> from;
+  std::optional<Position> from{};
   Position to{kNever};
   /// 1: one replay from beginning to end. More: stretches between checkpoints
   /// are replayed side by side, each restored from the checkpoint it begins at;
   /// the first one boots.
   unsigned jobs = 1;
   const std::atomic<bool>* cancel = nullptr;
-  std::optional<Tamper> tamper;
+  std::optional<Tamper> tamper{};
 };
 
 struct VerifyOutcome {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /// Copies `from` into `to`, which has room for `size` characters, and ends it with a NUL.
-static void copy_text(char *to, const char *from, size_t size) {
+static void copy_text(char* to, const char* from, size_t size) {
   size_t length = 0;
   while (length < size && from[length] != '\0') {
     to[length] = from[length];
@@ -13,12 +13,12 @@ static void copy_text(char *to, const char *from, size_t size) {
   to[length] = '\0';
 }
 
-static void set_label(struct channel *channel, const char *label) {
+static void set_label(struct channel* channel, const char* label) {
   copy_text(channel->label, label, sizeof channel->label);
 }
 
-unsigned configure(const char *path, struct channel *channels) {
-  FILE *file = fopen(path, "r");
+unsigned configure(const char* path, struct channel* channels) {
+  FILE* file = fopen(path, "r");
   if (file == NULL) return 0;
   char line[128];
   unsigned count = 0;

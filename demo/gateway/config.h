@@ -4,4 +4,4 @@
 #include "channel.h"
 
 /// Opens the channels that the file names. Returns how many; 0 when it cannot be read.
-unsigned configure(const char *path, struct channel *channels);
+unsigned configure(const char* path, struct channel* channels);

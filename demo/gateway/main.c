@@ -15,7 +15,7 @@ enum { kTicks = 3000, kTickNs = 20 * 1000 * 1000, kOversampling = 64 };
 static struct channel channels[kChannels];
 
 /// What the sensor says now: the mean of many noisy conversions.
-static int32_t sensor_read(const struct channel *channel, unsigned tick) {
+static int32_t sensor_read(const struct channel* channel, unsigned tick) {
   uint32_t noise = (channel->number + 1) * 2654435761u ^ tick * 40503u;
   int64_t sum = 0;
   for (int i = 0; i < kOversampling; i++) {
@@ -43,7 +43,7 @@ static void power_off(void) {
   reboot(RB_POWER_OFF);
 }
 
-__attribute__((noinline)) static void audit_failed(const struct channel *channel, unsigned slot) {
+__attribute__((noinline)) static void audit_failed(const struct channel* channel, unsigned slot) {
   printf("gateway: channel %u (%.*s): reading %u is %d, which its sensor cannot have said\n",
          channel->number, kLabelSize, channel->label, slot, channel->readings[slot]);
   power_off();

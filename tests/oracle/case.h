@@ -10,14 +10,14 @@
 namespace chronovisor::oracle {
 
 // Everything lies below 2 GiB, so that 32-bit addresses and displacements reach it.
-inline constexpr std::uint64_t kWindow = 0x20001000;          ///< two pages, read and write
-inline constexpr std::uint64_t kWindowBytes = 0x2000;         ///< the page below is not mapped
+inline constexpr std::uint64_t kWindow = 0x20001000;   ///< two pages, read and write
+inline constexpr std::uint64_t kWindowBytes = 0x2000;  ///< the page below is not mapped
 inline constexpr std::uint64_t kReadOnly = kWindow + kWindowBytes;  ///< one page, read only
-inline constexpr std::uint64_t kReadOnlyBytes = 0x1000;       ///< the page above is not mapped
-inline constexpr std::uint64_t kCode = 0x20010000;            ///< two pages, read and execute
+inline constexpr std::uint64_t kReadOnlyBytes = 0x1000;  ///< the page above is not mapped
+inline constexpr std::uint64_t kCode = 0x20010000;       ///< two pages, read and execute
 inline constexpr std::uint64_t kCodeBytes = 0x2000;
-inline constexpr std::uint64_t kGsBase = 0x12340000;          ///< nothing is mapped there
-inline constexpr std::size_t kPoolBytes = 0x10000;            ///< of random bytes for the window
+inline constexpr std::uint64_t kGsBase = 0x12340000;  ///< nothing is mapped there
+inline constexpr std::size_t kPoolBytes = 0x10000;    ///< of random bytes for the window
 
 /// Bytes behind the instruction are INT3.
 inline constexpr std::size_t kCodePatch = 32;
@@ -63,7 +63,7 @@ struct Case {
   std::uint32_t rflags = 0;
   std::uint32_t pool_offset = 0;  ///< the window's contents
   std::uint16_t row = 0;
-  bool compatibility = false;     ///< 32-bit code segment, flat data segments
+  bool compatibility = false;  ///< 32-bit code segment, flat data segments
   End end = End::step;
   std::uint8_t length = 0;
   std::uint8_t patch_count = 0;

@@ -20,6 +20,7 @@ namespace chronovisor::oracle {
 struct HostTraits {
   bool compatibility_mode = false;
   bool intel = false;
+  bool wide_addresses = false;  ///< 57-bit linear addresses, which the guest does not have
   std::uint64_t fs_base = 0;
   std::uint32_t mxcsr_mask = 0xffff;
 };

@@ -29,10 +29,9 @@ constexpr std::uint16_t kDataAttributes = 0xc0f3;
 
 /// Vectors that push an error code.
 bool has_error_code(std::uint32_t vector) {
-  constexpr std::uint32_t kWith = 1U << kDoubleFault | 1U << kInvalidTss |
-                                  1U << kSegmentNotPresent | 1U << kStackFault |
-                                  1U << kGeneralProtection | 1U << kPageFault |
-                                  1U << kAlignmentCheck;
+  constexpr std::uint32_t kWith =
+      1U << kDoubleFault | 1U << kInvalidTss | 1U << kSegmentNotPresent | 1U << kStackFault |
+      1U << kGeneralProtection | 1U << kPageFault | 1U << kAlignmentCheck;
   return ((kWith >> vector) & 1U) != 0;
 }
 
@@ -123,9 +122,8 @@ void EngineRunner::load_state(const Case& c) {
   CpuState& s = cpu_.state;
   for (std::size_t n = 0; n < c.gpr.size(); ++n) s.gpr[n] = c.gpr[n];
   cpu_.rip() = c.rip;
-  s.segment[kCs] = c.compatibility
-                       ? SegmentRegister{kUserCode32, kCode32Attributes, 0xffffffff, 0}
-                       : SegmentRegister{kUserCode64, kCode64Attributes, 0xffffffff, 0};
+  s.segment[kCs] = c.compatibility ? SegmentRegister{kUserCode32, kCode32Attributes, 0xffffffff, 0}
+                                   : SegmentRegister{kUserCode64, kCode64Attributes, 0xffffffff, 0};
   for (const unsigned n : {kSs, kDs, kEs}) {
     s.segment[n] = {kUserData, kDataAttributes, 0xffffffff, 0};
   }

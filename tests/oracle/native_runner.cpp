@@ -81,8 +81,8 @@ void begin_case(ucontext_t& context, const Case& c) {
   gregset_t& r = context.uc_mcontext.gregs;
   for (std::size_t n = 0; n < kSlots.size(); ++n) r[kSlots[n]] = static_cast<greg_t>(c.gpr[n]);
   r[REG_RIP] = static_cast<greg_t>(c.rip);
-  r[REG_EFL] = static_cast<greg_t>(c.rflags | kInterruptFlag | 2 |
-                                   (c.end == End::step ? kTrapFlag : 0));
+  r[REG_EFL] =
+      static_cast<greg_t>(c.rflags | kInterruptFlag | 2 | (c.end == End::step ? kTrapFlag : 0));
   const std::uint64_t selectors = (c.compatibility ? kCode32 : kCode64);
   const std::uint64_t ss = kFlatData;
   r[REG_CSGSFS] = static_cast<greg_t>(selectors | (ss << 48));
@@ -104,20 +104,19 @@ void end_case(const ucontext_t& context, const Case& c, Outcome& out) {
     out.vector = kNoFault;
     out.rip -= 1;
   }
-  std::memcpy(&out.fp, context.uc_mcontext.fpregs, sizeof out.fp);
+  std::memcpy(static_cast<void*>(&out.fp), context.uc_mcontext.fpregs, sizeof out.fp);
   std::memcpy(out.window.data(), at(kWindow), kWindowBytes);
   out.done = true;
 }
 
 extern "C" void chronovisor_oracle_signal_entry(int number, siginfo_t* info, void* context);
-extern "C" __attribute__((used)) void chronovisor_oracle_signal(int /*number*/,
-                                                               siginfo_t* /*info*/,
-                                                               void* raw_context) {
+extern "C" __attribute__((used)) void chronovisor_oracle_signal(int /*number*/, siginfo_t* /*info*/,
+                                                                void* raw_context) {
   ucontext_t& context = *static_cast<ucontext_t*>(raw_context);
   std::uint64_t& current = *g_child.current;
   if (!g_child.running) {
     std::memcpy(&g_child.main_registers, &context.uc_mcontext.gregs, sizeof(gregset_t));
-    std::memcpy(&g_child.main_fp, context.uc_mcontext.fpregs, sizeof(FpImage));
+    std::memcpy(static_cast<void*>(&g_child.main_fp), context.uc_mcontext.fpregs, sizeof(FpImage));
     g_child.running = true;
   } else {
     end_case(context, (*g_child.cases)[current], (*g_child.outcomes)[current]);
@@ -138,8 +137,8 @@ asm(".text\n"
     "pushfq\n\tandl $0xfffbffff, (%rsp)\n\tpopfq\n\tjmp chronovisor_oracle_signal\n");
 
 void map_fixed(std::uint64_t address, std::uint64_t size, int protection) {
-  void* got = mmap(at(address), size, protection,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void* got =
+      mmap(at(address), size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (got != at(address)) {
     throw Error{ErrorCode::host, "instruction oracle: the addresses it needs are taken"};
   }
@@ -149,8 +148,8 @@ void map_fixed(std::uint64_t address, std::uint64_t size, int protection) {
 
 NativeRunner::NativeRunner(std::span<const std::uint8_t> pool) : pool_(pool) {
   map_memory();
-  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw Error{ErrorCode::host, "instruction oracle: no shared memory"};
   shared_ = ::new (memory) Shared;
   syscall(SYS_arch_prctl, ARCH_GET_FS, &fs_base_);
@@ -212,7 +211,8 @@ void NativeRunner::child_main() {
   g_child.pool = pool_.data();
   constexpr std::size_t kStackBytes = 256 * 1024;
   stack_t stack{};
-  stack.ss_sp = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  stack.ss_sp =
+      mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   stack.ss_size = kStackBytes;
   sigaltstack(&stack, nullptr);
   struct sigaction action {};

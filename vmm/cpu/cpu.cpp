@@ -179,6 +179,11 @@ void Cpu::set_debug_hooks(DebugHooks* hooks) {
   flush_tlb();
 }
 
+void Cpu::set_access_observer(AccessObserver* observer) {
+  observer_ = observer;
+  flush_tlb();
+}
+
 void Cpu::segment_changed(unsigned index) {
   const SegmentRegister& s = state.segment[index];
   segment_base_[index] = mode_ == CpuMode::long64 && index < kFs ? 0 : s.base;

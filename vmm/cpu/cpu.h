@@ -31,6 +31,7 @@
 
 namespace chronovisor {
 
+class AccessObserver;
 class BlockCache;
 struct Block;
 class DebugHooks;
@@ -97,12 +98,28 @@ class Cpu final : public PageUseListener {
   void state_restored();
   /// The RAM bytes of a page were replaced from outside (restore).
   void page_replaced(std::uint64_t page);
+  /// Another engine executed one step and left its results in `state`, `flags`
+  /// and RAM; `inside_repeat`: a REP instruction goes on at the same RIP.
+  void step_retired_elsewhere(bool inside_repeat) {
+    moment_before_ = {{steps_}, deliveries_};
+    ++steps_;
+    deliveries_ = 0;
+    inside_repeat_ = inside_repeat;
+  }
+  /// The latest run() touched a device, or took an interrupt.
+  [[nodiscard]] bool recheck_requested() const { return recheck_; }
+  /// Someone outside watches instructions or accesses.
+  [[nodiscard]] bool observed() const { return hooks_ != nullptr || observer_ != nullptr; }
   /// Starts a dirty-tracking epoch: drops the write tags.
   void drop_write_tags();
   void set_debug_hooks(DebugHooks* hooks);
+  /// From here on `observer` is told of first touches; setting it again begins
+  /// anew. Null: nobody. The observer must outlive this or be replaced.
+  void set_access_observer(AccessObserver* observer);
   /// INTR: some controller has a vector to deliver. Derived from the devices,
   /// so not part of the CPU's state.
   void set_interrupt_request(bool level) { interrupt_request_ = level; }
+  [[nodiscard]] bool interrupt_requested() const { return interrupt_request_; }
   void request_nmi() { state.nmi_pending = true; leave_block(); }
   [[nodiscard]] const CpuCounters& counters() const { return counters_; }
 
@@ -405,6 +422,7 @@ class Cpu final : public PageUseListener {
   Ram& ram_;
   CpuEnvironment& environment_;
   DebugHooks* hooks_ = nullptr;
+  AccessObserver* observer_ = nullptr;
 
   // Derived from state; rebuilt by mode_changed().
   CpuMode mode_ = CpuMode::real;

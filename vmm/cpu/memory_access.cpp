@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "vmm/cpu/access_observer.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/cpu/decode/block_cache.h"
@@ -59,6 +60,7 @@ bool Cpu::page_watched(std::uint64_t linear_page) const {
 }
 
 void Cpu::note_data_access(std::uint64_t address, unsigned size, Access access) {
+  if (observer_ != nullptr) observer_->accessed(address, size, access == Access::write);
   if (hooks_ != nullptr && hooks_->accessed(address, size, access == Access::write)) {
     watchpoint_hit_ = true;
     leave_block();
@@ -94,6 +96,7 @@ void Cpu::fill_tlb(std::uint64_t address, TlbContext context, const Translation&
   }
   tlb.used = true;
   entry.read_tag = linear_page;
+  if (observer_ != nullptr) observer_->reads_page(linear_page);
   const std::uint64_t page = *offset / kPageSize;
   if (access != Access::write) return;
   const PageMark& mark = page_marks_[page];
@@ -101,6 +104,7 @@ void Cpu::fill_tlb(std::uint64_t address, TlbContext context, const Translation&
       mark.upper_table == tlb_epoch_) {
     return;
   }
+  if (observer_ != nullptr && !observer_->writes_page(linear_page)) return;
   ram_.mark_dirty(page);
   page_marks_[page].write_tagged = tlb_epoch_;
   entry.write_tag = linear_page;
@@ -187,7 +191,8 @@ void Cpu::read_slow(std::uint64_t address, void* out, unsigned size, unsigned se
   const TlbContext context = access_context(system);
   if (!long64() && !long_mode_active()) address = static_cast<std::uint32_t>(address);
   const bool alignment = !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
-  if (alignment) check_alignment(address, size);
+  // A non-canonical address comes before a misaligned one.
+  if (alignment && (!long_mode_active() || canonical(address))) check_alignment(address, size);
   auto* bytes = static_cast<std::uint8_t*>(out);
   const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
   if (first != size && long_mode_active() && !canonical(address + first)) {
@@ -217,7 +222,8 @@ void Cpu::write_slow(std::uint64_t address, const void* data, unsigned size, uns
   const TlbContext context = access_context(system);
   if (!long64() && !long_mode_active()) address = static_cast<std::uint32_t>(address);
   const bool alignment = !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
-  if (alignment) check_alignment(address, size);
+  // A non-canonical address comes before a misaligned one.
+  if (alignment && (!long_mode_active() || canonical(address))) check_alignment(address, size);
   const auto* bytes = static_cast<const std::uint8_t*>(data);
   const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
   if (first != size && long_mode_active() && !canonical(address + first)) {
@@ -242,6 +248,10 @@ void Cpu::probe(unsigned segment, std::uint64_t offset, unsigned size, Access ac
   const std::uint64_t address = access == Access::write ? linear<Access::write>(segment, offset, size)
                                                         : linear<Access::read>(segment, offset, size);
   const TlbContext context = access_context(false);
+  const bool alignment = tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
+  if (alignment && std::has_single_bit(size) && (!long_mode_active() || canonical(address))) {
+    check_alignment(address, size);
+  }
   for (std::uint64_t at = address & kPageMask; at - (address & kPageMask) <= (address + size - 1 - (address & kPageMask));
        at += kPageSize) {
     const std::uint64_t here = std::max(at, address);

@@ -6,6 +6,7 @@
 // of the running block to right after the present instruction.
 #include <algorithm>
 
+#include "vmm/cpu/access_observer.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/cpu/decode/block_cache.h"
@@ -31,7 +32,10 @@ const Block& Cpu::find_block() {
       return *jump.block;
     }
   }
+  // An instruction whose fetch faults was still arrived at.
+  if (observer_ != nullptr) observer_->executes(linear_rip, 1);
   const Block& block = find_block_slow(linear_rip);
+  if (observer_ != nullptr) observer_->executes(linear_rip, block.length_bytes);
   if (block.mode_key == (mode_key_ & 7)) {
     jump.linear_rip = linear_rip;
     jump.tag = (jump_generation_ << 4) | mode_key_;

@@ -52,6 +52,7 @@ void Uart16550::reset() {
   fcr_ = 0;
   lcr_ = 0;
   mcr_ = 0;
+  mcr_written_ = false;
   msr_ = kMsrLinePresent;
   scratch_ = 0;
   last_received_ = 0;
@@ -68,6 +69,7 @@ void Uart16550::visit_state(StateVisitor& visitor) {
   visitor.field("fcr", fcr_);
   visitor.field("lcr", lcr_);
   visitor.field("mcr", mcr_);
+  visitor.field("mcr_written", mcr_written_);
   visitor.field("msr", msr_);
   visitor.field("scratch", scratch_);
   visitor.field("lsr_errors", lsr_errors_);
@@ -269,6 +271,7 @@ void Uart16550::write_fifo_control(std::uint8_t value) {
 
 void Uart16550::write_modem_control(std::uint8_t value) {
   mcr_ = value & 0x1f;
+  mcr_written_ = true;
   std::uint8_t status = kMsrLinePresent;
   if (loopback()) {  // CTS = RTS, DSR = DTR, RI = OUT1, DCD = OUT2
     status = static_cast<std::uint8_t>(((mcr_ & 2) << 3) | ((mcr_ & 1) << 5) | ((mcr_ & 4) << 4) |

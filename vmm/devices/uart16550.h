@@ -32,6 +32,9 @@ class Uart16550 final : public Device, public BytePortDevice {
   /// A break condition arrives on the line.
   void receive_break();
   [[nodiscard]] bool can_receive() const;
+  /// RTS is asserted: the guest asks for input. A guest that never touched the
+  /// modem control register knows no handshake and is always ready.
+  [[nodiscard]] bool ready_to_receive() const { return (mcr_ & 2) != 0 || !mcr_written_; }
 
   [[nodiscard]] std::string_view name() const override { return name_; }
   void visit_state(StateVisitor& visitor) override;
@@ -75,6 +78,7 @@ class Uart16550 final : public Device, public BytePortDevice {
   std::uint8_t fcr_ = 0;
   std::uint8_t lcr_ = 0;
   std::uint8_t mcr_ = 0;
+  bool mcr_written_ = false;  ///< since reset
   std::uint8_t msr_ = 0;
   std::uint8_t scratch_ = 0;
   std::uint8_t lsr_errors_ = 0;  ///< OE, PE, FE, BI until LSR is read

@@ -94,6 +94,9 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
 void Machine::set_observer(MachineObserver* observer) { board_->set_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
 void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }
+void Machine::set_access_observer(AccessObserver* observer) {
+  cpu_->set_access_observer(observer);
+}
 
 Position Machine::position() const { return cpu_->position(); }
 Moment Machine::moment() const { return {cpu_->position(), cpu_->deliveries()}; }
@@ -153,7 +156,7 @@ void Machine::deliver(const Input& input) {
 
 void Machine::deliver_inputs() {
   while (true) {
-    const InputRoom room{board_->uart().can_receive()};
+    const InputRoom room{board_->uart().can_receive() && board_->uart().ready_to_receive()};
     const std::optional<Input> input = input_->take({position(), idle_ns_}, room);
     if (!input) return;
     deliver(*input);
@@ -192,6 +195,15 @@ bool Machine::idle(MachineStop& stop) {
   return false;
 }
 
+void Machine::set_engine(std::unique_ptr<CpuEngine> engine) {
+  if (engine_ != nullptr) engine_->collect_dirty_pages();
+  engine_ = std::move(engine);
+}
+
+CpuStop Machine::run_cpu(Position until, std::uint32_t deliveries) {
+  return engine_ == nullptr ? cpu_->run(until, deliveries) : engine_->run(until, deliveries);
+}
+
 MachineStop Machine::run(Moment until) {
   while (true) {
     if (moment() >= until) return MachineStop::reached;
@@ -203,11 +215,13 @@ MachineStop Machine::run(Moment until) {
     const Position here = position();
     Position target{here.steps + kSliceSteps};
     target = std::min({target, position_of_deadline(next_deadline_ns()), input_->next_look(here)});
+    target = std::max(target, Position{here.steps + 1});
     CpuStop stop = CpuStop::budget;
-    if (target >= until.position) {
-      stop = cpu_->run(until.position, until.deliveries);
+    if (here < until.position) {
+      // What is due on arrival there comes before anything is delivered there.
+      stop = run_cpu(std::min(target, until.position), 0);
     } else {
-      stop = cpu_->run(std::max(target, Position{here.steps + 1}));
+      stop = run_cpu(until.position, until.deliveries);
     }
     if (position() != here) idle_hops_ = 0;
     switch (stop) {
@@ -270,9 +284,11 @@ void Machine::load_sections(const std::vector<Section>& sections) {
   idle_hops_ = 0;
   cpu_->state_restored();
   board_->state_restored();
+  if (engine_ != nullptr) engine_->state_replaced();
 }
 
 void Machine::hash_dirty_pages() {
+  if (engine_ != nullptr) engine_->collect_dirty_pages();
   for (const std::uint32_t page : ram_.dirty_pages()) {
     page_hashes_[page] = hash128({ram_.host(page * kPageSize), kPageSize});
     changed_pages_.push_back(page);

@@ -20,6 +20,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/engine.h"
 #include "vmm/machine/input.h"
 
 namespace chronovisor {
@@ -88,8 +89,13 @@ class Machine {
   /// The input source must outlive the machine or be replaced; default: none.
   void set_input(InputSource* source);
   void set_debug_hooks(DebugHooks* hooks);
+  /// See Cpu::set_access_observer.
+  void set_access_observer(AccessObserver* observer);
   /// Looked at often; when it is true run() returns `interrupted`.
   void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
+  /// Lets `engine` execute instead of the Cpu alone; null: the Cpu alone.
+  void set_engine(std::unique_ptr<CpuEngine> engine);
+  [[nodiscard]] CpuEngine* engine() { return engine_.get(); }
 
   /// Runs until `until` at the latest, exactly.
   MachineStop run(Moment until);
@@ -132,6 +138,7 @@ class Machine {
   class Board;
 
   void copy_boot_state(const BootCpuState& boot);
+  CpuStop run_cpu(Position until, std::uint32_t deliveries);
   void advance_devices();
   void deliver_inputs();
   void deliver(const Input& input);
@@ -146,6 +153,7 @@ class Machine {
   Ram ram_;
   std::unique_ptr<Board> board_;
   std::unique_ptr<Cpu> cpu_;
+  std::unique_ptr<CpuEngine> engine_;  ///< null: the soft processor by itself
   InputSource* input_;
   NoInput no_input_;
   const std::atomic<bool>* cancel_ = nullptr;

@@ -279,6 +279,9 @@ void decode_bytes(const DecodeMode& mode, Reader& reader, Instruction& out) {
   out.segment = prefixes.segment == kNoSegmentOverride ? std::uint8_t{kDs} : prefixes.segment;
   if (entry.rows.empty()) return;
   if (entry.has_modrm) out.modrm = reader.byte();
+  // MOV to and from control and debug registers always names registers,
+  // whatever ModRM.mod says. Source: SDM vol. 2B, "MOV".
+  if (map == OpcodeMap::map_0f && (out.opcode & 0xfc) == 0x20) out.modrm |= 0xc0;
   const std::uint16_t r = choose_row(entry, mode, prefixes, out.modrm);
   if (r == kNoRow) return;
   const Row& row = instruction_table()[r];

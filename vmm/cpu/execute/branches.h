@@ -48,12 +48,14 @@ struct JmpIndirect {
   }
 };
 
-/// The run loop puts RIP back if the push faults.
+/// As on processors, a bad stack comes before a bad target, and the return
+/// address is already written when the target raises #GP.
 template <class T>
 inline void call(Cpu& cpu, T target) {
-  const T return_address = static_cast<T>(cpu.rip());
+  const u64 rsp = Cpu::cut(cpu.gpr(kRsp) - sizeof(T), cpu.stack_width());
+  cpu.store<T>(kSs, rsp, static_cast<T>(cpu.rip()));
   jump<T>(cpu, target);
-  cpu.push<T>(return_address);
+  cpu.set_stack_pointer(rsp);
 }
 struct CallRelative {
   template <class T>
@@ -128,11 +130,11 @@ struct Bound {
   static void run(Cpu& cpu, const Instruction& i) {
     using Signed = std::make_signed_t<T>;
     const u64 offset = cpu.effective_address(i);
-    const auto lower = static_cast<Signed>(cpu.load<T>(i.segment, offset));
-    const auto upper =
-        static_cast<Signed>(cpu.load<T>(i.segment, Cpu::cut(offset + sizeof(T), i.address_size)));
     const auto index = static_cast<Signed>(cpu.reg<T>(i.reg));
-    if (index < lower || index > upper) cpu.raise(kBoundRange);
+    // The upper bound is not read when the lower one is enough.
+    if (index < static_cast<Signed>(cpu.load<T>(i.segment, offset))) cpu.raise(kBoundRange);
+    const u64 second = Cpu::cut(offset + sizeof(T), i.address_size);
+    if (index > static_cast<Signed>(cpu.load<T>(i.segment, second))) cpu.raise(kBoundRange);
   }
 };
 

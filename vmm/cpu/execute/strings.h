@@ -137,8 +137,9 @@ template <class T, class A>
 struct Cmps {
   using Address = A;
   static bool one(Cpu& cpu, const Instruction& i) {
-    const T a = cpu.load<T>(i.segment, cpu.reg<A>(kRsi));
+    // If both fault, processors report the one at ES:DI.
     const T b = cpu.load<T>(kEs, cpu.reg<A>(kRdi));
+    const T a = cpu.load<T>(i.segment, cpu.reg<A>(kRsi));
     advance<T, A>(cpu, kRsi, 1);
     advance<T, A>(cpu, kRdi, 1);
     cpu.flags.set_sub<T>(a, b, static_cast<T>(a - b));

@@ -90,6 +90,25 @@ Fields read_fields(Cpu& cpu, const Instruction& i, const Layout& layout) {
   return fields;
 }
 
+// The registers of an image go in pieces of 2 bytes: in an image #AC asks for
+// the alignment of the environment's fields only.
+X87Register read_register(Cpu& cpu, const Instruction& i, unsigned offset) {
+  std::array<std::uint16_t, kValueBytes / 2> pieces{};
+  for (unsigned k = 0; k < pieces.size(); ++k) {
+    pieces[k] = cpu.load<std::uint16_t>(i.segment, part(cpu, i, offset + 2 * k));
+  }
+  X87Register value{0, pieces[4]};
+  for (unsigned k = 0; k < 4; ++k) value.significand |= std::uint64_t{pieces[k]} << (16 * k);
+  return value;
+}
+void write_register(Cpu& cpu, const Instruction& i, const X87Register& value, unsigned offset) {
+  for (unsigned k = 0; k < 4; ++k) {
+    cpu.store<std::uint16_t>(i.segment, part(cpu, i, offset + 2 * k),
+                             static_cast<std::uint16_t>(value.significand >> (16 * k)));
+  }
+  cpu.store<std::uint16_t>(i.segment, part(cpu, i, offset + 8), value.sign_exponent);
+}
+
 /// What is empty stays so; what the other registers hold decides their tag.
 void settle_tags(X87State& s) { s.tag = visible_tags(s); }
 
@@ -103,13 +122,15 @@ X87Register load_extended(Cpu& cpu, const Instruction& i, unsigned offset) {
 }
 
 void store_extended(Cpu& cpu, const Instruction& i, const X87Register& value, unsigned offset) {
-  cpu.probe(i.segment, part(cpu, i, offset), kValueBytes, Access::write);
+  cpu.probe(i.segment, part(cpu, i, offset), 8, Access::write);
+  cpu.probe(i.segment, part(cpu, i, offset + 8), 2, Access::write);
   cpu.store<std::uint64_t>(i.segment, part(cpu, i, offset), value.significand);
   cpu.store<std::uint16_t>(i.segment, part(cpu, i, offset + 8), value.sign_exponent);
 }
 
 void store_environment(Cpu& cpu, const Instruction& i) {
   const Layout layout = layout_of(cpu, i);
+  cpu.probe(i.segment, cpu.effective_address(i), layout.field_bytes, Access::write);
   cpu.probe(i.segment, cpu.effective_address(i), layout.environment_bytes(), Access::write);
   write_fields(cpu, i, layout);
 }
@@ -123,11 +144,12 @@ void load_environment(Cpu& cpu, const Instruction& i) {
 void store_all(Cpu& cpu, const Instruction& i) {
   const Layout layout = layout_of(cpu, i);
   const unsigned environment = layout.environment_bytes();
+  cpu.probe(i.segment, cpu.effective_address(i), layout.field_bytes, Access::write);
   cpu.probe(i.segment, cpu.effective_address(i), environment + kRegisterCount * kValueBytes,
             Access::write);
   write_fields(cpu, i, layout);
   for (unsigned k = 0; k < kRegisterCount; ++k) {
-    store_extended(cpu, i, get(cpu.state.x87, k), environment + k * kValueBytes);
+    write_register(cpu, i, get(cpu.state.x87, k), environment + k * kValueBytes);
   }
 }
 
@@ -136,7 +158,7 @@ void load_all(Cpu& cpu, const Instruction& i) {
   const Fields fields = read_fields(cpu, i, layout);
   std::array<X87Register, kRegisterCount> values;
   for (unsigned k = 0; k < kRegisterCount; ++k) {
-    values[k] = load_extended(cpu, i, layout.environment_bytes() + k * kValueBytes);
+    values[k] = read_register(cpu, i, layout.environment_bytes() + k * kValueBytes);
   }
   X87State& s = cpu.state.x87;
   unpack(s, layout, fields);

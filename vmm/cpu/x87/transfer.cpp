@@ -127,12 +127,8 @@ void store_number(Cpu& cpu, const Instruction& i) {
   const auto control =
       static_cast<std::uint16_t>(Truncate ? s.control | kCwRounding : unsigned{s.control});
   const PendingStore pending = prepare(s, D, control);
-  // An unmasked exception does not excuse a bad address.
-  if (pending.writes) {
-    cpu.store_operand<T>(i, static_cast<T>(pending.stored.bits));
-  } else {
-    cpu.probe(i.segment, cpu.effective_address(i), sizeof(T), Access::write);
-  }
+  // After an unmasked exception memory is not even looked at.
+  if (pending.writes) cpu.store_operand<T>(i, static_cast<T>(pending.stored.bits));
   note_instruction(cpu, i);
   finish(s, pending, P == Pops::yes);
 }
@@ -140,22 +136,14 @@ void fstp_m80(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   const bool underflow = empty(s, 0);
   PendingStore pending{{}, underflow, !underflow || (s.control & kSwInvalid) != 0};
-  if (pending.writes) {
-    store_extended(cpu, i, underflow ? kIndefinite : get(s, 0));
-  } else {
-    cpu.probe(i.segment, cpu.effective_address(i), 10, Access::write);
-  }
+  if (pending.writes) store_extended(cpu, i, underflow ? kIndefinite : get(s, 0));
   note_instruction(cpu, i);
   finish(s, pending, true);
 }
 void fbstp(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   const PendingStore pending = prepare(s, Destination::bcd, s.control);
-  if (pending.writes) {
-    store_extended(cpu, i, pending.stored.packed);
-  } else {
-    cpu.probe(i.segment, cpu.effective_address(i), 10, Access::write);
-  }
+  if (pending.writes) store_extended(cpu, i, pending.stored.packed);
   note_instruction(cpu, i);
   finish(s, pending, true);
 }

@@ -1,0 +1,59 @@
+// Owns stepping as a person means it: one instruction of the code at hand, in
+// either direction, passing over the handlers of interrupts that were merely
+// delivered in between. Knows no debugger protocol. The thread that owns the
+// timeline.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "timetravel/timeline.h"
+
+namespace chronovisor::cli {
+
+/// A handler as the guest's interrupt table has it now.
+struct InterruptGate {
+  std::uint64_t address = 0;  ///< linear
+  std::uint8_t vector = 0;
+};
+
+/// The linear address of the instruction at CS:RIP.
+[[nodiscard]] std::uint64_t linear_pc(Machine& machine);
+
+/// Every gate that can be read; empty when the table is not mapped.
+[[nodiscard]] std::vector<InterruptGate> interrupt_gates(Machine& machine);
+
+class InterruptStepping {
+ public:
+  explicit InterruptStepping(Timeline& timeline) : timeline_(timeline) {}
+
+  /// One step on. With `skip`, an interrupt delivered before the instruction
+  /// (and a page fault taken from user mode) is passed over: on to where its
+  /// handler returns. A stop of `user` inside the handler ends the step there.
+  /// A handler that does not return to the place it interrupted within some
+  /// two billion steps is entered instead. An exception is a step: to the
+  /// first instruction of its handler.
+  TravelResult forward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
+  /// Undoes what forward() does.
+  TravelResult backward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
+
+ private:
+  struct Context;
+  struct Entry;
+
+  [[nodiscard]] static Context context_of(Machine& machine);
+  [[nodiscard]] static std::optional<Context> interrupted_context(Machine& machine,
+                                                                  bool error_code);
+  TravelResult one_delivery_or_step();
+  std::optional<TravelResult> run_to_return(const Context& context, const StopSet& user,
+                                            Moment entry, const std::atomic<bool>* cancel);
+  std::optional<Entry> find_entry(const Context& context, bool user_mode, const StopSet& user,
+                                  Position before, const std::atomic<bool>* cancel);
+  void back_to_latest_delivery(Position at);
+
+  Timeline& timeline_;
+};
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,159 @@
+// Monitor commands that show memory as the CPU sees it.
+#include <capstone/capstone.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/error.h"
+#include "cli/host.h"
+#include "cli/interrupt_stepping.h"
+#include "cli/monitor.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::size_t kLongestInstruction = 15;
+constexpr std::uint64_t kMostInstructions = 10'000;
+constexpr std::uint64_t kAddressBits = 0x000ffffffffff000ULL;
+constexpr std::uint64_t kPresent = 1;
+constexpr std::uint64_t kLargePage = 1ULL << 7;
+
+struct Level {
+  std::string_view name;
+  unsigned shift = 0;
+  unsigned index_bits = 0;
+  bool can_be_page = false;
+};
+
+std::string entry_flags(std::uint64_t entry, bool wide) {
+  static constexpr std::array<std::pair<unsigned, const char*>, 9> kFlags{{{0, "present"},
+                                                                          {1, "writable"},
+                                                                          {2, "user"},
+                                                                          {3, "write-through"},
+                                                                          {4, "uncached"},
+                                                                          {5, "accessed"},
+                                                                          {6, "dirty"},
+                                                                          {7, "large"},
+                                                                          {8, "global"}}};
+  std::string out;
+  for (const auto& [bit, name] : kFlags) {
+    if ((entry >> bit & 1) != 0) out += fmt::format(" {}", name);
+  }
+  if (wide && (entry >> 63) != 0) out += " no-execute";
+  return out;
+}
+
+/// The levels that the CPU's paging mode walks, topmost first.
+std::vector<Level> levels_of(const Cpu& cpu) {
+  if (cpu.long_mode_active()) {
+    return {{"PML4", 39, 9, false}, {"PDPT", 30, 9, true}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
+  }
+  if ((cpu.state.cr4 & kCr4Pae) != 0) return {{"PDPT", 30, 2, false}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
+  return {{"PD", 22, 10, (cpu.state.cr4 & kCr4Pse) != 0}, {"PT", 12, 10, false}};
+}
+
+class Disassembler {
+ public:
+  explicit Disassembler(const Cpu& cpu) {
+    const cs_mode mode = cpu.long64() ? CS_MODE_64 : cpu.code_width() == 4 ? CS_MODE_32 : CS_MODE_16;
+    if (cs_open(CS_ARCH_X86, mode, &handle_) != CS_ERR_OK) {
+      throw Error(ErrorCode::host, "disassemble: capstone cannot be used");
+    }
+    cs_option(handle_, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+  }
+  ~Disassembler() { cs_close(&handle_); }
+  Disassembler(const Disassembler&) = delete;
+  Disassembler& operator=(const Disassembler&) = delete;
+
+  /// One instruction as text and its length; length 0 when there is none.
+  std::pair<std::string, std::size_t> one(ByteView bytes, std::uint64_t address) const {
+    cs_insn* found = nullptr;
+    if (cs_disasm(handle_, bytes.data(), bytes.size(), address, 1, &found) == 0) return {"", 0};
+    std::pair<std::string, std::size_t> out{
+        fmt::format("{:<7} {}", found->mnemonic, found->op_str), found->size};
+    cs_free(found, 1);
+    return out;
+  }
+
+ private:
+  csh handle_ = 0;
+};
+
+}  // namespace
+
+void MonitorCommands::translate(const Words& arguments, const Output& output,
+                                const gdb::CancelFlag&) {
+  if (arguments.size() != 1) throw Error(ErrorCode::usage, "translate ADDRESS");
+  const std::uint64_t address = parse_number(arguments[0], "translate");
+  const auto physical = timeline_.machine().cpu().translate_for_debugger(address);
+  output(physical ? fmt::format("linear {:#x} is physical {:#x}\n", address, physical->value)
+                  : fmt::format("linear {:#x} is not mapped\n", address));
+}
+
+void MonitorCommands::walk(const Words& arguments, const Output& output, const gdb::CancelFlag&) {
+  if (arguments.size() != 1) throw Error(ErrorCode::usage, "walk ADDRESS");
+  const std::uint64_t address = parse_number(arguments[0], "walk");
+  Machine& machine = timeline_.machine();
+  const Cpu& cpu = machine.cpu();
+  if ((cpu.state.cr0 & kCr0Pg) == 0) {
+    output(fmt::format("paging is off: linear {0:#x} is physical {0:#x}\n", address));
+    return;
+  }
+  const bool wide = cpu.long_mode_active() || (cpu.state.cr4 & kCr4Pae) != 0;
+  const std::size_t entry_size = wide ? 8 : 4;
+  std::uint64_t table = cpu.state.cr3 & (wide ? kAddressBits : 0xfffff000ULL);
+  // With PAE the topmost table is 32 bytes long and aligned to that.
+  if (wide && !cpu.long_mode_active()) table = cpu.state.cr3 & 0xffffffe0ULL;
+  output(fmt::format("CR3  {:#018x}\n", cpu.state.cr3));
+  for (const Level& level : levels_of(cpu)) {
+    const std::uint64_t index = address >> level.shift & ((1ULL << level.index_bits) - 1);
+    const std::uint64_t place = table + index * entry_size;
+    std::array<std::uint8_t, 8> raw{};
+    if (machine.ram().read({place}, std::span(raw).first(entry_size)) < entry_size) {
+      output(fmt::format("{:<4} entry {:3} at physical {:#x}: outside memory\n", level.name, index, place));
+      return;
+    }
+    std::uint64_t entry = 0;
+    std::memcpy(&entry, raw.data(), sizeof(entry));
+    output(fmt::format("{:<4} entry {:3} at physical {:#x}: {:#018x}{}\n", level.name, index, place,
+                       entry, entry_flags(entry, wide)));
+    if ((entry & kPresent) == 0) {
+      output(fmt::format("linear {:#x} is not mapped\n", address));
+      return;
+    }
+    table = entry & (wide ? kAddressBits : 0xfffff000ULL);
+    if (level.can_be_page && (entry & kLargePage) != 0) break;
+  }
+  const gdb::CancelFlag never{false};
+  translate(arguments, output, never);
+}
+
+void MonitorCommands::disassemble(const Words& arguments, const Output& output,
+                                  const gdb::CancelFlag& cancel) {
+  if (arguments.size() > 2) throw Error(ErrorCode::usage, "disassemble [ADDRESS [COUNT]]");
+  Machine& machine = timeline_.machine();
+  const std::uint64_t here = linear_pc(machine);
+  std::uint64_t address = arguments.empty() ? here : parse_number(arguments[0], "disassemble");
+  std::uint64_t count = arguments.size() > 1 ? parse_number(arguments[1], "disassemble") : 10;
+  count = std::min(count, kMostInstructions);
+  const Disassembler disassembler(machine.cpu());
+  for (; count > 0 && !cancel; --count) {
+    std::array<std::uint8_t, kLongestInstruction> bytes{};
+    const std::size_t got = read_linear_memory(machine, address, bytes);
+    if (got == 0) {
+      output(fmt::format("   {:#x}: not mapped\n", address));
+      return;
+    }
+    auto [text, length] = disassembler.one(ByteView(bytes).first(got), address);
+    if (length == 0) {
+      text = fmt::format(".byte   {:#04x}", bytes[0]);
+      length = 1;
+    }
+    output(fmt::format("{} {:#x}: {}\n", address == here ? "=>" : "  ", address, text));
+    address += length;
+  }
+}
+
+}  // namespace chronovisor::cli

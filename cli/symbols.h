@@ -1,0 +1,20 @@
+// Owns the making of a symbol file for the guest kernel of a recording. The
+// thread that owns the timeline.
+#pragma once
+
+#include <string>
+
+#include "timetravel/timeline.h"
+
+namespace chronovisor::cli {
+
+/// What `--at` takes: a position, start, end or a bookmark. Throws Error{usage}.
+[[nodiscard]] Moment moment_of(const std::string& text, const Timeline& timeline);
+
+/// Writes an ELF file with the symbols of the Linux kernel, and of its modules,
+/// that runs where `timeline` stands. Throws Error{bad_input} when there is no
+/// such kernel, Error{host} when the file cannot be written.
+/// @return how many symbols
+std::size_t write_linux_symbols(Timeline& timeline, const std::string& path);
+
+}  // namespace chronovisor::cli

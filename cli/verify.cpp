@@ -1,0 +1,153 @@
+// verify: check every byte of a recording, then replay it, on several cores if
+// asked to, and compare every digest and every checkpoint.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/divergence_report.h"
+#include "cli/exit_status.h"
+#include "cli/host.h"
+#include "cli/long_run.h"
+#include "recorder/recording_reader.h"
+#include "timetravel/divergence.h"
+#include "timetravel/verify.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::uint64_t kMostJobs = 256;
+
+struct VerifyCommandOptions {
+  std::string file;
+  std::string to;
+  std::string from = "start";
+  std::string jobs = "1";
+  bool bytes_only = false;
+  bool json = false;
+};
+
+VerifyOptions verify_options(const VerifyCommandOptions& options) {
+  VerifyOptions verify;
+  if (!options.to.empty()) verify.to = {parse_number(options.to, "--to")};
+  if (options.from != "start") verify.from = Position{parse_number(options.from, "--from")};
+  const std::uint64_t jobs = parse_number(options.jobs, "--jobs");
+  if (jobs == 0 || jobs > kMostJobs) {
+    throw Error(ErrorCode::usage, "--jobs: " + options.jobs + " is not from 1 to 256");
+  }
+  if (verify.from && *verify.from > verify.to) {
+    throw Error(ErrorCode::usage, "--from is past --to");
+  }
+  verify.jobs = static_cast<unsigned>(jobs);
+  verify.cancel = &stop_signal();
+  return verify;
+}
+
+/// The report as it grows; printed once, when the outcome is known.
+class Report {
+ public:
+  explicit Report(const VerifyCommandOptions& options) : as_json_(options.json) {
+    json_["file"] = options.file;
+  }
+  [[nodiscard]] nlohmann::ordered_json& json() { return json_; }
+  /// Prints the object (with --json) or `text`, on stdout.
+  void finish(const char* result, const std::string& text) {
+    json_["result"] = result;
+    if (as_json_) {
+      std::printf("%s\n",
+                  json_.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    } else {
+      std::fputs(text.c_str(), stdout);
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  bool as_json_;
+  nlohmann::ordered_json json_;
+};
+
+int report_damage(const std::vector<Damage>& damage, Report& report) {
+  report.finish("damaged", "");
+  for (const Damage& d : damage) std::fprintf(stderr, "chronovisor: %s\n", d.message.c_str());
+  return static_cast<int>(ErrorCode::bad_input);
+}
+
+int report_divergence(const RecordingReader& reader, const DivergenceError& error, Report& report) {
+  std::fprintf(stderr, "chronovisor: %s\n", error.what());
+  report.json()["message"] = error.what();
+  try {
+    const Divergence divergence = explain_with_progress(reader, {}, error, &stop_signal());
+    report.json()["divergence"] = nlohmann::ordered_json::parse(divergence_json(divergence, {}));
+    report.finish("diverged", divergence_text(divergence, {}));
+  } catch (const Error& unexplained) {
+    // That it diverged is the finding; a failed explanation must not hide it.
+    report.json()["unexplained"] = unexplained.what();
+    report.finish("diverged", std::string("  not explained: ") + unexplained.what() + "\n");
+  }
+  return static_cast<int>(ErrorCode::divergence);
+}
+
+int verify(const VerifyCommandOptions& options) {
+  const VerifyOptions run = verify_options(options);
+  Report report(options);
+  const RecordingReader reader(options.file);
+  watch_stop_signals();
+  const std::vector<Damage> damage = reader.verify_bytes();
+  report.json()["bytes"] = reader.file_bytes();
+  report.json()["damage"] = nlohmann::ordered_json::array();
+  for (const Damage& d : damage) report.json()["damage"].push_back(d.message);
+  if (!damage.empty()) return report_damage(damage, report);
+  const std::string sound = options.file + ": " + grouped(reader.file_bytes()) + " bytes sound";
+  if (options.bytes_only) {
+    report.finish("bytes sound", sound + "\n");
+    return kDone;
+  }
+  const std::uint64_t began = monotonic_ns();
+  VerifyOutcome outcome;
+  try {
+    Progress progress(true);
+    outcome = verify_recording(reader, run, [&](std::uint64_t done, std::uint64_t total) {
+      progress.show(progress_text("verifying", done, total));
+    });
+  } catch (const DivergenceError& error) {
+    return report_divergence(reader, error, report);
+  }
+  report.json()["from"] = outcome.from.steps;
+  report.json()["position"] = outcome.to.steps;
+  report.json()["digests_checked"] = outcome.digests_checked;
+  report.json()["checkpoints_checked"] = outcome.checkpoints_checked;
+  report.json()["stretches"] = outcome.stretches;
+  report.json()["seconds"] = static_cast<double>(monotonic_ns() - began) / 1e9;
+  const std::string checked = sound + "; " + grouped(outcome.digests_checked) +
+                              " digests and " + grouped(outcome.checkpoints_checked) +
+                              " checkpoints equal from position " + grouped(outcome.from.steps) +
+                              " to " + grouped(outcome.to.steps) + "\n";
+  if (outcome.interrupted) {
+    report.finish("interrupted", checked);
+    throw Error(ErrorCode::host, "interrupted before everything was verified");
+  }
+  report.json()["digest"] = outcome.digest.hex();
+  report.finish("identical", checked);
+  return kDone;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Action& action) {
+  auto options = std::make_shared<VerifyCommandOptions>();
+  CLI::App* command =
+      app.add_subcommand("verify", "Check every byte, then replay and compare every digest");
+  command->add_option("file", options->file, "The recording")->required();
+  command->add_option("--to", options->to, "Stop at this position");
+  command->add_option("--from", options->from, "Start at the checkpoint at or before this position");
+  command->add_option("-j,--jobs", options->jobs,
+                      "Check stretches between checkpoints side by side on this many cores (1)");
+  command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
+  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return verify(*options); }; });
+}
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,131 @@
+// Owns what is known of an interval of a run without running it: which code
+// may have executed and which data may have been touched, by linear address.
+// It errs on one side only: what it rules out did not happen. Says how it is
+// packed, and gathers it from a running machine. Values and one observer; each
+// belongs to one thread.
+//
+//   interval index := u8 version 1, u8 flags (bit 0 all code, bit 1 all data),
+//     varint count, count * varint code line - (line before + 1),
+//     varint count, count * { varint page - (page before + 1),
+//                             u8 kind (bit 0 read, 1 all written, 2 lines),
+//                             with bit 2: u64 written lines }
+//   A code line is 16 bytes; a written line 64; the first of each list counts
+//   from 0.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/units.h"
+#include "vmm/cpu/access_observer.h"
+
+namespace chronovisor {
+
+struct TouchedPage {
+  std::uint64_t page = 0;   ///< linear address / 4096
+  bool read = false;        ///< anywhere in it
+  bool written = false;     ///< anywhere in it
+  std::uint64_t lines = 0;  ///< 64-byte lines written, bit 0 the lowest
+  bool operator==(const TouchedPage&) const = default;
+};
+
+struct IntervalAccesses {
+  static constexpr std::uint64_t kCodeLineBytes = 16;
+  static constexpr std::uint64_t kDataLineBytes = 64;
+
+  bool all_code = false;                 ///< too much to list
+  bool all_data = false;
+  std::vector<std::uint64_t> code_lines; ///< ascending: address / 16
+  std::vector<TouchedPage> pages;        ///< ascending
+
+  [[nodiscard]] bool may_execute(std::uint64_t address) const;
+  /// Whether any byte of the `length` bytes at `address` may have been read or
+  /// written, as asked.
+  [[nodiscard]] bool may_access(std::uint64_t address, std::uint64_t length, bool read,
+                                bool write) const;
+
+  [[nodiscard]] Bytes encode() const;
+  /// Throws Error{bad_input}, beginning with `what`.
+  [[nodiscard]] static IntervalAccesses decode(ByteView data, std::string_view what);
+};
+
+/// Numbers in an open hash table, each with something beside it.
+template <class Value>
+class NumberTable {
+ public:
+  /// What belongs to `number`, made when new.
+  Value& operator[](std::uint64_t number) {
+    if (entries_.size() * 2 >= slots_.size()) grow();
+    std::uint32_t& slot = slots_[slot_of(number)];
+    if (slot == 0) {
+      entries_.push_back({number, {}});
+      slot = static_cast<std::uint32_t>(entries_.size());
+    }
+    return entries_[slot - 1].value;
+  }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  void clear() {
+    entries_.clear();
+    slots_.assign(slots_.size(), 0);
+  }
+  struct Entry {
+    std::uint64_t number;
+    Value value;
+  };
+  /// In order of arrival.
+  [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  [[nodiscard]] std::size_t slot_of(std::uint64_t number) const {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t slot = static_cast<std::size_t>((number * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
+    while (slots_[slot] != 0 && entries_[slots_[slot] - 1].number != number) slot = (slot + 1) & mask;
+    return slot;
+  }
+  void grow() {
+    slots_.assign(slots_.empty() ? 1024 : slots_.size() * 2, 0);
+    for (std::size_t n = 0; n < entries_.size(); ++n) {
+      slots_[slot_of(entries_[n].number)] = static_cast<std::uint32_t>(n + 1);
+    }
+  }
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> slots_;  ///< index + 1 of an entry, or 0
+};
+
+/// Watches a machine for one interval after the other.
+class AccessGatherer final : public AccessObserver {
+ public:
+  AccessGatherer();
+  /// What was touched since the last take(). The machine's observer must be
+  /// set again before it runs on, so that every first touch is told anew.
+  [[nodiscard]] IntervalAccesses take();
+
+  void executes(std::uint64_t address, std::uint64_t size) override;
+  void accessed(std::uint64_t address, std::uint64_t size, bool write) override;
+  void reads_page(std::uint64_t linear_page) override;
+  bool writes_page(std::uint64_t linear_page) override;
+
+ private:
+  struct PageTouch {
+    std::uint64_t lines = 0;
+    std::uint32_t slow_writes = 0;
+    bool read = false;
+    bool written = false;
+  };
+  struct Run {
+    std::uint64_t address = 0;
+    std::uint64_t size = 0;
+  };
+  PageTouch* page_of(std::uint64_t page);
+
+  bool all_code_ = false;
+  bool all_data_ = false;
+  struct Nothing {};
+  NumberTable<Nothing> code_lines_;
+  NumberTable<PageTouch> pages_;
+  std::vector<Run> recent_;  ///< by address: what was noted last; saves the table
+};
+
+}  // namespace chronovisor

@@ -1,0 +1,235 @@
+"""Chronovisor's commands for gdb: `source scripts/gdb/chronovisor.py` while
+connected to `chronovisor debug`, which loads this itself with --gdb.
+
+Everything is under one prefix; `help chronovisor` lists it. What the commands
+do happens in the server (`monitor help`); here expressions are evaluated, and a
+command that travels also arrives.
+"""
+import gdb
+
+
+def monitor(command):
+    """Runs a monitor command; what it prints, and why it failed, is shown by gdb."""
+    if gdb.selected_inferior().pid == 0:
+        raise gdb.GdbError("Not connected; use target remote first.")
+    try:
+        gdb.execute("monitor " + command)
+    except gdb.error as error:
+        raise gdb.GdbError("chronovisor " + command.split()[0] + " failed.") from error
+
+
+def captured(command):
+    """The output of a monitor command that cannot fail, or nothing."""
+    try:
+        return gdb.execute("monitor " + command, to_string=True)
+    except gdb.error:
+        return ""
+
+
+def arrive():
+    """Carries out the travel that a monitor command has armed. gdb does not
+    step off a breakpoint before going backward, so this resumes just once,
+    and the stop refreshes every view."""
+    gdb.execute("reverse-continue")
+
+
+def place(text):
+    """(address, bytes) of an expression: an object in memory, or an address."""
+    value = gdb.parse_and_eval(text)
+    if value.address is not None:
+        return int(value.address), value.type.sizeof
+    kind = value.type.strip_typedefs()
+    if kind.code == gdb.TYPE_CODE_PTR and kind.target().sizeof > 0:
+        return int(value), kind.target().sizeof
+    return int(value), 8
+
+
+def split_count(argument, usage):
+    """EXPRESSION [-- COUNT]; the rest of the line belongs to the expression."""
+    expression, _, count = argument.partition("--")
+    if not expression.strip():
+        raise gdb.GdbError("Usage: " + usage)
+    return expression.strip(), count.strip() or "10"
+
+
+class Chronovisor(gdb.Command):
+    """Travel through a recording and ask it questions."""
+
+    def __init__(self):
+        super().__init__("chronovisor", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE, True)
+
+
+class Plain(gdb.Command):
+    """A command that the server carries out as it stands."""
+
+    def __init__(self, name, documentation, kind=gdb.COMMAND_STATUS):
+        self.__doc__ = documentation
+        self.verb = name
+        super().__init__("chronovisor " + name, kind, gdb.COMPLETE_NONE)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        monitor((self.verb + " " + argument).strip())
+
+
+class Seek(gdb.Command):
+    """Go to another position: chronovisor seek POSITION|+N|-N|start|end|BOOKMARK
+
+Positions count the instructions since power-on; $position is the present one.
+An expression that begins with $ or a parenthesis is evaluated."""
+
+    def __init__(self):
+        super().__init__("chronovisor seek", gdb.COMMAND_RUNNING)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        target = argument.strip()
+        if not target:
+            raise gdb.GdbError("Usage: chronovisor seek POSITION|+N|-N|start|end|BOOKMARK")
+        sign = target[0] if target[0] in "+-" else ""
+        if target[len(sign):len(sign) + 1] in ("$", "("):
+            target = sign + str(int(gdb.parse_and_eval(target[len(sign):])))
+        monitor("seek " + target.replace(" ", ""))
+        arrive()
+
+    def complete(self, _text, word):
+        names = [line.split()[-1] for line in captured("bookmark").splitlines() if line[:1] == " "]
+        return [name for name in ["start", "end", *names] if name.startswith(word or "")]
+
+
+class LastWrite(gdb.Command):
+    """Go back to the latest write of an object: chronovisor last-write EXPRESSION
+
+The machine then stands on the instruction that stores, before the store. The
+expression is an object in memory, or a pointer or address of one."""
+
+    def __init__(self):
+        super().__init__("chronovisor last-write", gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        if not argument:
+            raise gdb.GdbError("Usage: chronovisor last-write EXPRESSION")
+        address, size = place(argument)
+        monitor(f"last-write {address:#x} {size}")
+        arrive()
+
+
+class History(gdb.Command):
+    """List the latest writes of an object: chronovisor history EXPRESSION [-- COUNT]
+
+Shows position, program counter, and the value before and after, latest first.
+Does not move."""
+
+    def __init__(self):
+        super().__init__("chronovisor history", gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        expression, count = split_count(argument, "chronovisor history EXPRESSION [-- COUNT]")
+        address, size = place(expression)
+        monitor(f"history {address:#x} {size} {count}")
+
+
+class AtAddress(gdb.Command):
+    """A server command whose argument is an address expression."""
+
+    def __init__(self, name, documentation):
+        self.__doc__ = documentation
+        self.verb = name
+        super().__init__("chronovisor " + name, gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        if not argument:
+            raise gdb.GdbError(f"Usage: chronovisor {self.verb} EXPRESSION")
+        monitor(f"{self.verb} {int(gdb.parse_and_eval(argument)) & (1 << 64) - 1:#x}")
+
+
+class Discard(gdb.Command):
+    """Leave a branch: back to the timeline, where the branch began."""
+
+    def __init__(self):
+        super().__init__("chronovisor discard", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE)
+
+    def invoke(self, _argument, _from_tty):
+        self.dont_repeat()
+        monitor("discard")
+        arrive()
+
+
+class Timeline(gdb.Command):
+    """Draw the recording as a strip, with the present position."""
+
+    def __init__(self):
+        super().__init__("chronovisor timeline", gdb.COMMAND_STATUS, gdb.COMPLETE_NONE)
+
+    def invoke(self, _argument, _from_tty):
+        self.dont_repeat()
+        width = gdb.parameter("width") or 80
+        monitor(f"timeline {min(max(width - 20, 16), 200)}")
+
+
+class Prefix(gdb.Command):
+    """Settings of Chronovisor."""
+
+    def __init__(self, verb):
+        super().__init__(verb + " chronovisor", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE, True)
+
+
+class Switch(gdb.Parameter):
+    """A setting that the server keeps."""
+
+    def __init__(self, name, verb, value, documentation):
+        self.set_doc = "Set whether " + documentation
+        self.show_doc = "Show whether " + documentation
+        self.name, self.verb = name, verb
+        super().__init__("chronovisor " + name, gdb.COMMAND_RUNNING, gdb.PARAM_BOOLEAN)
+        self.value = value
+
+    def get_set_string(self):
+        monitor(f"{self.verb} {'on' if self.value else 'off'}")
+        return ""
+
+    def get_show_string(self, value):
+        return f"chronovisor {self.name} is {value}."
+
+
+class PositionFunction(gdb.Function):
+    """The present position: $chronovisor_position()"""
+
+    def __init__(self):
+        super().__init__("chronovisor_position")
+
+    def invoke(self):
+        return int(gdb.parse_and_eval("$position"))
+
+
+def install():
+    Chronovisor()
+    for name, documentation in (
+            ("when", "Show where the machine is: position, virtual time, CPU mode."),
+            ("info", "Show what was recorded."),
+            ("events", "List inputs, interrupts and exceptions near here: chronovisor events [STEPS]"),
+            ("bookmark", "Name this position for seek: chronovisor bookmark [NAME]; without NAME, list."),
+            ("linux-log", "Show the guest kernel's log as of now."),
+            ("linux-tasks", "List the guest's processes as of now."),
+            ("linux-modules", "List the guest kernel's modules as of now.")):
+        Plain(name, documentation)
+    Plain("branch", "Leave the timeline here: the machine goes on without recorded input.\n"
+                    "Writing a register or memory does so, too. chronovisor discard goes back.",
+          gdb.COMMAND_RUNNING)
+    Plain("disassemble", "Disassemble by the CPU's present mode: chronovisor disassemble [ADDRESS [COUNT]]",
+          gdb.COMMAND_DATA)
+    AtAddress("translate", "Translate a linear address: chronovisor translate EXPRESSION")
+    AtAddress("walk", "Show the page-table entries for a linear address: chronovisor walk EXPRESSION")
+    for command in (Seek, LastWrite, History, Discard, Timeline, PositionFunction):
+        command()
+    for verb in ("set", "show"):
+        Prefix(verb)
+    Switch("skip-interrupts", "skip-interrupts", True, "stepping passes over handlers merely delivered.")
+    Switch("linear-pc", "linear-pc", True, "the program counter includes the base of CS.")
+    Switch("physical-memory", "phys", False, "memory commands use physical addresses.")
+
+
+install()

@@ -1,0 +1,145 @@
+#include "timetravel/traveller.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/error.h"
+
+namespace chronovisor {
+
+std::uint64_t linear_instruction_address(Machine& machine) {
+  Cpu& cpu = machine.cpu();
+  return cpu.long64() ? cpu.rip()
+                      : static_cast<std::uint32_t>(cpu.rip() + cpu.state.segment[kCs].base);
+}
+
+Traveller::Traveller(std::unique_ptr<Machine> machine, const CheckpointStore& store)
+    : machine_(std::move(machine)),
+      store_(store),
+      input_(store.reader()),
+      current_(machine_->ram().page_count(), Machine::zero_page_hash(), store.account()) {
+  machine_->set_input(&input_);
+}
+
+void Traveller::sync_map() {
+  for (const std::uint32_t page : machine_->close_epoch()) {
+    const Hash128& content = machine_->page_hash(page);
+    if (current_.content(page) == content) continue;
+    current_.set(page, content);
+    unsaved_.push_back(page);
+  }
+}
+
+void Traveller::restore(const Base& base) {
+  sync_map();
+  const PageMap& target = store_.map_of(base);
+  std::array<std::uint8_t, kPageSize> bytes{};
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> elsewhere;  // place in the file, page
+  current_.for_each_difference(target, [&](std::uint64_t page) {
+    if (target.bytes(page) || target.content(page) == Machine::zero_page_hash()) {
+      store_.read_page(target, page, bytes);
+      machine_->replace_page(page, bytes, target.content(page));
+    } else {
+      elsewhere.emplace_back(store_.reader().page_place(target.content(page)),
+                             static_cast<std::uint32_t>(page));
+    }
+  });
+  std::sort(elsewhere.begin(), elsewhere.end());  // each batch is decompressed once
+  for (const auto& [place, page] : elsewhere) {
+    store_.read_page(target, page, bytes);
+    machine_->replace_page(page, bytes, target.content(page));
+  }
+  current_.become(target);
+  unsaved_.clear();
+  machine_->load_sections(store_.sections_of(base));
+  machine_->set_input(&input_);
+  input_.rewind_to(machine_->position());
+}
+
+Snapshot Traveller::take_snapshot(PagePool& pool) {
+  CHECK_THAT(machine_->at_arrival(), "a checkpoint in the middle of a position");
+  sync_map();
+  for (const std::uint32_t page : std::exchange(unsaved_, {})) {
+    const Hash128 content = current_.content(page);
+    if (content == Machine::zero_page_hash() || current_.bytes(page)) continue;
+    current_.set(page, content,
+                 pool.keep(content, {machine_->ram().host(page * kPageSize), kPageSize}));
+  }
+  return {machine_->save_sections(), current_};
+}
+
+void Traveller::use_recorded_input(bool recorded) {
+  machine_->set_input(recorded ? static_cast<InputSource*>(&input_) : &no_input_);
+}
+
+void Traveller::arm(const StopSet& stops) {
+  hooks_ = DebugHooks{};
+  for (const TravelBreakpoint& b : stops.breakpoints) hooks_.breakpoints.insert(b.address);
+  for (const TravelWatchpoint& w : stops.watchpoints) {
+    if (std::find(hooks_.watchpoints.begin(), hooks_.watchpoints.end(), w.watch) ==
+        hooks_.watchpoints.end()) {
+      hooks_.watchpoints.push_back(w.watch);
+    }
+  }
+  machine_->set_debug_hooks(&hooks_);
+}
+
+void Traveller::disarm() {
+  machine_->set_debug_hooks(nullptr);
+  machine_->set_cancel(nullptr);
+}
+
+void Traveller::resume_here() {
+  const Moment here = machine_->moment();
+  hooks_.resumed_at_position = here.position.steps;
+  hooks_.resumed_at_deliveries = here.deliveries;
+  hooks_.resumed_at_address = linear_instruction_address(*machine_);
+}
+
+bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult& result) {
+  if (stop == MachineStop::breakpoint) {
+    const std::uint64_t address = linear_instruction_address(*machine_);
+    resume_here();
+    for (const TravelBreakpoint& b : stops.breakpoints) {
+      if (b.address == address && (!b.condition || b.condition(*machine_))) {
+        result = {TravelStop::breakpoint, address, {}, false};
+        return true;
+      }
+    }
+    return false;
+  }
+  for (const WatchHit& hit : std::exchange(hooks_.hits, {})) {
+    for (const TravelWatchpoint& w : stops.watchpoints) {
+      if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
+        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write};
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+Traveller::Found Traveller::search(const Base& base, Moment to, const StopSet& stops, Which which,
+                                   const std::atomic<bool>* cancel) {
+  restore(base);
+  arm(stops);
+  machine_->set_cancel(cancel);
+  Found found;
+  while (machine_->moment() < to) {
+    hooks_.hits.clear();
+    const MachineStop stop = machine_->run(to);
+    if (stop == MachineStop::interrupted) found.cancelled = true;
+    if (stop != MachineStop::breakpoint && stop != MachineStop::watchpoint) break;
+    const Moment moment =
+        stop == MachineStop::watchpoint ? machine_->moment_before() : machine_->moment();
+    TravelResult result;
+    if (!accept_stop(stop, stops, result) || moment >= to) continue;
+    found.hit = TravelHit{moment, result};
+    if (which == Which::first) break;
+  }
+  disarm();
+  return found;
+}
+
+}  // namespace chronovisor

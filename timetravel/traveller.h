@@ -1,0 +1,72 @@
+// Owns one machine that replays a recording and can be put at any checkpoint
+// of it, touching only the pages that differ; and the watching for stops while
+// it runs. Several travellers share one CheckpointStore. One thread each.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "checkpoint/page_map.h"
+#include "recorder/replay_input.h"
+#include "timetravel/checkpoint_store.h"
+#include "timetravel/stop_set.h"
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+class Traveller {
+ public:
+  /// Takes over a machine that is as constructed, or booted. The store must
+  /// outlive this.
+  Traveller(std::unique_ptr<Machine> machine, const CheckpointStore& store);
+  Traveller(const Traveller&) = delete;
+  Traveller& operator=(const Traveller&) = delete;
+
+  [[nodiscard]] Machine& machine() { return *machine_; }
+  [[nodiscard]] const Machine& machine() const { return *machine_; }
+  void restore(const Base& base);
+  /// The machine's state on arrival here, with bytes kept in `pool` where the
+  /// recording does not have them.
+  [[nodiscard]] Snapshot take_snapshot(PagePool& pool);
+  /// Input comes from the recording; or, off the timeline, from nowhere.
+  void use_recorded_input(bool recorded);
+
+  /// Sets the stops to watch for; disarm() ends it.
+  void arm(const StopSet& stops);
+  void disarm();
+  /// A breakpoint right here is not to be reported.
+  void resume_here();
+  /// Forgets accesses that were caught before.
+  void forget_hits() { hooks_.hits.clear(); }
+  /// Whether the machine's stop counts, conditions considered. If not, running
+  /// on goes past it.
+  [[nodiscard]] bool accept_stop(MachineStop stop, const StopSet& stops, TravelResult& result);
+
+  enum class Which : std::uint8_t { first, last };
+  struct Found {
+    std::optional<TravelHit> hit;
+    bool cancelled = false;
+  };
+  /// Runs from `base` to `to` and reports the first or last stop on the way,
+  /// strictly before `to`.
+  [[nodiscard]] Found search(const Base& base, Moment to, const StopSet& stops, Which which,
+                             const std::atomic<bool>* cancel);
+
+ private:
+  void sync_map();
+
+  std::unique_ptr<Machine> machine_;
+  const CheckpointStore& store_;
+  ReplayInput input_;
+  NoInput no_input_;
+  DebugHooks hooks_;
+  PageMap current_;                       ///< contents of the machine's pages
+  std::vector<std::uint32_t> unsaved_;    ///< pages of it whose bytes may be nowhere else
+};
+
+/// RIP with the code segment's base.
+[[nodiscard]] std::uint64_t linear_instruction_address(Machine& machine);
+
+}  // namespace chronovisor

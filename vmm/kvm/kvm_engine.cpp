@@ -1,0 +1,119 @@
+#include "vmm/kvm/kvm_engine.h"
+
+#include <array>
+
+#include "base/error.h"
+#include "vmm/cpu/decode/decoder.h"
+
+namespace chronovisor::kvm {
+namespace {
+
+const Capabilities& require_engine(const Capabilities& capabilities) {
+  if (!capabilities.engine_possible()) {
+    const Availability state = availability();
+    std::string message = "--engine kvm: " + (state.usable ? capabilities.why_not() : state.problem);
+    if (!state.remedy.empty()) message += "; " + state.remedy;
+    throw Error(ErrorCode::host, message + "; chronovisor doctor says more; --engine soft works everywhere");
+  }
+  return capabilities;
+}
+
+}  // namespace
+
+KvmEngine::KvmEngine(Cpu& cpu, Ram& ram, const Capabilities& capabilities)
+    : cpu_(cpu),
+      ram_(ram),
+      capabilities_(require_engine(capabilities)),
+      policy_(capabilities),
+      stepper_(cpu, ram, capabilities) {}
+
+/// Nothing is due here that only the soft processor knows how to do.
+bool KvmEngine::host_may_step() {
+  const CpuState& state = cpu_.state;
+  if (state.shutdown || state.halted || state.pending_debug != 0 || state.nmi_pending ||
+      state.shadow != kNoShadow || cpu_.interrupt_requested() || cpu_.observed()) {
+    return false;
+  }
+  if ((state.dr7 & 0xff) != 0 || cpu_.flags.test(kTf | kRf)) return false;
+  if (cpu_.cpl() == 3 && !capabilities_.step_ring3) return false;
+  return true;
+}
+
+/// Decodes the instruction at RIP, without a trace in the guest.
+bool KvmEngine::fetch(Instruction& instruction) {
+  const bool wide = cpu_.long64();
+  if (!wide && cpu_.rip() > cpu_.state.segment[kCs].limit) return false;
+  const std::uint64_t linear = wide ? cpu_.rip() : static_cast<std::uint32_t>(cpu_.rip() + cpu_.state.segment[kCs].base);
+  const DecodeMode mode{wide, cpu_.protected_mode() && !cpu_.virtual8086(),
+                        static_cast<std::uint8_t>(cpu_.code_width())};
+  std::size_t have = 0;
+  while (have < kLongestInstruction) {
+    const std::uint64_t at = linear + have;
+    const auto physical = cpu_.translate_for_debugger(wide ? at : static_cast<std::uint32_t>(at));
+    if (!physical) return false;
+    const std::size_t in_page = kPageSize - (at & ~kPageMask);
+    const std::size_t wanted = std::min<std::size_t>(in_page, kLongestInstruction - have);
+    if (ram_.read(*physical, std::span(bytes_).subspan(have, wanted)) != wanted) return false;
+    have += wanted;
+    bytes_fetched_ = have;
+    instruction.start_offset = 0;
+    if (decode(mode, ByteView(bytes_).first(have), instruction) == DecodeStatus::ok) return true;
+  }
+  return false;
+}
+
+/// One delivery or one step by the soft processor.
+CpuStop KvmEngine::soft_event() {
+  stepper_.collect_dirty_pages();
+  last_on_host_ = false;
+  return cpu_.run(cpu_.position(), cpu_.deliveries() + 1);
+}
+
+CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
+  while (true) {
+    if (cpu_.state.shutdown) return CpuStop::shutdown;
+    const auto arrived = [&] {
+      const Position here = cpu_.position();
+      return here >= until && (here > until || cpu_.deliveries() >= deliveries);
+    };
+    if (arrived()) return CpuStop::budget;
+    Instruction instruction;
+    if (host_may_step() && fetch(instruction)) {
+      const StepRule rule = policy_.rule(instruction, ByteView(bytes_).first(bytes_fetched_));
+      if (rule != StepRule::soft) {
+        const StepOutcome outcome = stepper_.step(instruction);
+        if (outcome == StepOutcome::retired || outcome == StepOutcome::unfinished) {
+          if (rule == StepRule::host_clears_af) {
+            cpu_.flags.set_arithmetic(cpu_.flags.arithmetic() & ~kAf);
+          }
+          cpu_.step_retired_elsewhere(outcome == StepOutcome::unfinished);
+          last_on_host_ = true;
+          ++counters_.host_steps;
+          continue;
+        }
+        if (outcome == StepOutcome::unsupported) {
+          policy_.learn_unsupported(instruction);
+          ++counters_.unsupported;
+        } else {
+          ++counters_.given_back;
+        }
+      }
+    }
+    ++counters_.soft_steps;
+    const CpuStop stop = soft_event();
+    if (stop != CpuStop::budget) return stop;
+    if (cpu_.recheck_requested() && !arrived()) return CpuStop::recheck;
+  }
+}
+
+void select_engine(Machine& machine, const std::string& name) {
+  if (name == "soft") {
+    machine.set_engine(nullptr);
+  } else if (name == "kvm") {
+    machine.set_engine(std::make_unique<KvmEngine>(machine.cpu(), machine.ram(), self_test()));
+  } else {
+    throw Error(ErrorCode::usage, "--engine " + name + ": soft or kvm");
+  }
+}
+
+}  // namespace chronovisor::kvm
