@@ -87,20 +87,22 @@ void print_text(const RecordingDifference& difference, const DiffOptions& option
     }
   }
   if (!difference.input) {
-    std::printf("inputs: %s, all equal up to position %s\n", grouped(difference.equal_inputs).c_str(),
+    std::printf("inputs: %s, all equal up to position %s\n",
+                grouped(difference.equal_inputs).c_str(),
                 grouped(difference.compared_to.steps).c_str());
   } else {
-    std::printf("inputs: %s equal, then they differ at position %s:\n  left:  %s\n  right: %s\n",
-                grouped(difference.equal_inputs).c_str(),
-                grouped(difference.input->position.steps).c_str(),
-                input_text(difference.input->left).c_str(), input_text(difference.input->right).c_str());
+    std::printf(
+        "inputs: %s equal, then they differ at position %s:\n  left:  %s\n  right: %s\n",
+        grouped(difference.equal_inputs).c_str(), grouped(difference.input->position.steps).c_str(),
+        input_text(difference.input->left).c_str(), input_text(difference.input->right).c_str());
   }
   if (difference.recorded_digest) {
     std::printf("recorded digests: %s equal, different at position %s\n",
                 grouped(difference.equal_digests).c_str(),
                 grouped(difference.recorded_digest->steps).c_str());
   } else {
-    std::printf("recorded digests: %s in common, all equal\n", grouped(difference.equal_digests).c_str());
+    std::printf("recorded digests: %s in common, all equal\n",
+                grouped(difference.equal_digests).c_str());
   }
   if (difference.state) {
     std::printf("states differ:\n%s", divergence_text(*difference.state, kNames).c_str());

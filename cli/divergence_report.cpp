@@ -83,9 +83,10 @@ void add_pages(const StateDifference& difference, const SideNames& names, std::s
     out += "      " + padded(names.right, width) + "  " + hex_bytes(page.right) + "\n";
   }
   if (difference.differing_pages > std::min(difference.pages.size(), kMostPagesInText)) {
-    out += "    and " +
-           grouped(difference.differing_pages - std::min(difference.pages.size(), kMostPagesInText)) +
-           " more\n";
+    out +=
+        "    and " +
+        grouped(difference.differing_pages - std::min(difference.pages.size(), kMostPagesInText)) +
+        " more\n";
   }
 }
 
@@ -98,14 +99,18 @@ std::string divergence_text(const Divergence& divergence, const SideNames& names
   } else if (divergence.exact) {
     out += "  first differing step: " + grouped(divergence.last_equal.steps) + " -> " +
            grouped(divergence.first_different.steps) + "\n";
-    if (divergence.code) out += "  the step, with what was due before it: " + code_text(*divergence.code) + "\n";
+    if (divergence.code)
+      out += "  the step, with what was due before it: " + code_text(*divergence.code) + "\n";
   } else if (divergence.last_equal == divergence.first_different) {
-    out += "  different from the start, at position " + grouped(divergence.first_different.steps) + "\n";
-    if (divergence.code) out += "  the " + names.left + " stands at " + code_text(*divergence.code) + "\n";
+    out += "  different from the start, at position " + grouped(divergence.first_different.steps) +
+           "\n";
+    if (divergence.code)
+      out += "  the " + names.left + " stands at " + code_text(*divergence.code) + "\n";
   } else {
-    out += "  first differing interval: positions " + grouped(divergence.last_equal.steps) + " to " +
-           grouped(divergence.first_different.steps) + "\n";
-    if (divergence.code) out += "  the " + names.left + " stands at " + code_text(*divergence.code) + "\n";
+    out += "  first differing interval: positions " + grouped(divergence.last_equal.steps) +
+           " to " + grouped(divergence.first_different.steps) + "\n";
+    if (divergence.code)
+      out += "  the " + names.left + " stands at " + code_text(*divergence.code) + "\n";
   }
   if (divergence.state_compared) {
     out += "  states at position " + grouped(divergence.compared_at.steps) + ":\n";

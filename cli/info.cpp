@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -29,26 +30,119 @@ std::string console_tail(const RecordingReader& reader) {
   return text;
 }
 
-nlohmann::ordered_json describe(const RecordingReader& reader) {
+/// Text out of a file, as a terminal can take it.
+std::string plain(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    result += byte < 0x20 || byte == 0x7f ? '?' : c;
+  }
+  return result;
+}
+
+std::uint64_t virtual_ns(Position position, std::uint64_t idle_ns, const StartCondition& start) {
+  return position.steps * start.machine.ns_per_step + idle_ns;
+}
+
+/// The latest idle time known: a lower bound of the one at the end.
+std::uint64_t last_idle_ns(const RecordingReader& reader) {
+  std::uint64_t idle_ns = 0;
+  if (!reader.checkpoints().empty()) idle_ns = reader.checkpoints().back().idle_ns;
+  reader.for_each_console([&](const ConsoleView& view) { idle_ns = std::max(idle_ns, view.idle_ns); });
+  return idle_ns;
+}
+
+nlohmann::ordered_json guest_of(const StartCondition& start) {
   nlohmann::ordered_json json;
-  json["file"] = reader.name();
-  json["bytes"] = reader.file_bytes();
-  json["format_version"] = reader.format_version();
-  json["metadata"] = nlohmann::ordered_json::parse(reader.metadata_json());
-  json["start"] = reader.start().steps;
-  json["end"] = reader.usable_to().steps;
-  const auto summary = reader.summary_json();
-  json["finished"] = summary.has_value();
-  if (summary) json["summary"] = nlohmann::ordered_json::parse(*summary);
-  json["checkpoints"] = reader.checkpoints().size();
-  if (!reader.checkpoints().empty()) json["idle_ns"] = reader.checkpoints().back().idle_ns;
+  json["kernel"] = start.kernel_name;
+  json["initrd"] = start.initrd_name;
+  json["command_line"] = start.command_line;
+  json["modules"] = nlohmann::ordered_json::array();
+  for (const StartModule& module : start.modules) {
+    json["modules"].push_back({{"name", module.name}, {"arguments", module.arguments}});
+  }
+  return json;
+}
+
+nlohmann::ordered_json machine_of(const StartCondition& start) {
+  return {{"memory_bytes", start.machine.memory_bytes},
+          {"ns_per_step", start.machine.ns_per_step},
+          {"rtc_start", utc_text(start.machine.rtc_start_unix_seconds)},
+          {"entropy_seed", start.machine.entropy_seed}};
+}
+
+nlohmann::ordered_json inputs_of(const RecordingReader& reader) {
   std::map<std::string, std::uint64_t> kinds;
   for (std::size_t range = 0; range < reader.input_ranges().size(); ++range) {
     for (const InputEvent& event : reader.read_inputs(range).events) {
       ++kinds[input_kind_name(event.kind)];
     }
   }
-  json["inputs"] = kinds;
+  return kinds;
+}
+
+/// What a summary says, whatever it is: the file may be anybody's.
+nlohmann::ordered_json parsed(const std::string& text) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(text, nullptr, false);
+  return json.is_discarded() ? nlohmann::ordered_json(nullptr) : json;
+}
+
+nlohmann::ordered_json sections_of(const RecordingReader& reader) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const TypeSize& size : reader.sizes()) {
+    json.push_back({{"type", size.type},
+                    {"chunks", size.chunks},
+                    {"stored_bytes", size.stored_bytes},
+                    {"raw_bytes", size.raw_bytes}});
+  }
+  return json;
+}
+
+/// Bytes that neither images nor checkpoints, with the index of what happened
+/// between them, take: what the run itself costs.
+std::uint64_t log_bytes(const RecordingReader& reader) {
+  std::uint64_t bytes = reader.file_bytes();
+  for (const TypeSize& size : reader.sizes()) {
+    for (const char* type : {"image data", "image", "page batch", "page directory", "page map",
+                             "sections", "checkpoint", "interval index"}) {
+      if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
+    }
+  }
+  return bytes;
+}
+
+nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondition& start) {
+  nlohmann::ordered_json json;
+  json["file"] = reader.name();
+  json["bytes"] = reader.file_bytes();
+  json["log_bytes"] = log_bytes(reader);
+  json["format_version"] = reader.format_version();
+  json["engine"] = start.engine;
+  json["idle"] = start.idle;
+  json["host"] = start.host;
+  json["created_utc"] = start.created_utc;
+  json["machine"] = machine_of(start);
+  json["guest"] = guest_of(start);
+  json["metadata"] = parsed(reader.metadata_json());
+  json["start"] = reader.start().steps;
+  json["end"] = reader.usable_to().steps;
+  const std::uint64_t idle_ns = last_idle_ns(reader);
+  json["idle_ns"] = idle_ns;
+  json["virtual_seconds"] = static_cast<double>(virtual_ns(reader.usable_to(), idle_ns, start)) / 1e9;
+  const auto summary = reader.summary_json();
+  json["finished"] = summary.has_value();
+  if (summary) {
+    json["summary"] = parsed(*summary);
+    const nlohmann::ordered_json& facts = json["summary"];
+    if (facts.is_object() && facts.contains("seconds")) json["wall_seconds"] = facts["seconds"];
+  }
+  json["checkpoints"] = reader.checkpoints().size();
+  json["checkpoint_positions"] = nlohmann::ordered_json::array();
+  for (const CheckpointInfo& info : reader.checkpoints()) {
+    json["checkpoint_positions"].push_back(info.position.steps);
+  }
+  json["digests"] = reader.digests().size();
+  json["inputs"] = inputs_of(reader);
   json["images"] = nlohmann::ordered_json::array();
   for (const ImageInfo& image : reader.images()) {
     json["images"].push_back({{"role", image.role},
@@ -57,13 +151,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader) {
                               {"hash", image.hash.hex()},
                               {"embedded", image.storage == ImageStorage::embedded}});
   }
-  json["sections"] = nlohmann::ordered_json::array();
-  for (const TypeSize& size : reader.sizes()) {
-    json["sections"].push_back({{"type", size.type},
-                                {"chunks", size.chunks},
-                                {"stored_bytes", size.stored_bytes},
-                                {"raw_bytes", size.raw_bytes}});
-  }
+  json["sections"] = sections_of(reader);
   json["bookmarks"] = nlohmann::ordered_json::array();
   for (const Bookmark& bookmark : reader.bookmarks()) {
     json["bookmarks"].push_back({{"name", bookmark.name}, {"position", bookmark.position.steps}});
@@ -74,55 +162,92 @@ nlohmann::ordered_json describe(const RecordingReader& reader) {
   return json;
 }
 
-void print_text(const RecordingReader& reader, const nlohmann::ordered_json& json) {
-  const StartCondition start = start_of(reader);
-  std::printf("%s: %s, format %u%s\n", reader.name().c_str(), size_text(reader.file_bytes()).c_str(),
-              reader.format_version(),
-              json["finished"].get<bool>() ? "" : ", the recorder did not finish");
-  std::printf("  made       %s on %s\n", start.created_utc.c_str(), start.host.c_str());
-  std::printf("  engine     %s, idle %s, %s memory\n", start.engine.c_str(), start.idle.c_str(),
-              size_text(start.machine.memory_bytes).c_str());
-  std::printf("  guest      %s\n", start.kernel_name.c_str());
-  if (!start.command_line.empty()) std::printf("  append     %s\n", start.command_line.c_str());
-  std::printf("  positions  %s to %s\n", grouped(reader.start().steps).c_str(),
-              grouped(reader.usable_to().steps).c_str());
-  if (json.contains("summary")) {
-    const auto& summary = json["summary"];
-    std::printf("  ended      %s (code %u), %.1f s of work, %.1f s of virtual time\n",
-                summary["exit"]["reason"].get<std::string>().c_str(),
-                summary["exit"]["code"].get<unsigned>(), summary["seconds"].get<double>(),
-                summary["virtual_seconds"].get<double>());
+std::string ending_text(const nlohmann::ordered_json& json) {
+  if (!json["finished"].get<bool>()) return "not known: the recorder did not finish";
+  const nlohmann::ordered_json& summary = json["summary"];
+  if (!summary.is_object() || !summary.contains("exit") || !summary["exit"].is_object()) {
+    return "not said";
   }
-  std::printf("  checkpoints %zu\n", reader.checkpoints().size());
+  std::string text = summary["exit"].value("reason", "not said");
+  if (const unsigned code = summary["exit"].value("code", 0U); code != 0) {
+    text += " with code " + std::to_string(code);
+  }
+  return text;
+}
+
+void print_contents(const RecordingReader& reader, const nlohmann::ordered_json& json) {
+  if (reader.checkpoints().empty()) {
+    std::printf("  checkpoints none, %zu digests\n", json["digests"].get<std::size_t>());
+  } else {
+    std::printf("  checkpoints %zu, from position %s to %s; %zu digests\n",
+                reader.checkpoints().size(),
+                grouped(reader.checkpoints().front().position.steps).c_str(),
+                grouped(reader.checkpoints().back().position.steps).c_str(),
+                json["digests"].get<std::size_t>());
+  }
+  std::string inputs;
   for (const auto& [kind, count] : json["inputs"].items()) {
-    std::printf("  input      %s: %llu\n", kind.c_str(),
-                static_cast<unsigned long long>(count.get<std::uint64_t>()));
+    inputs += (inputs.empty() ? "" : ", ") + grouped(count.get<std::uint64_t>()) + " " + kind;
   }
-  for (const TypeSize& size : reader.sizes()) {
-    std::printf("  section    %-16s %12s in %llu chunks\n", size.type.c_str(),
-                size_text(size.stored_bytes).c_str(), static_cast<unsigned long long>(size.chunks));
+  std::printf("  inputs      %s\n", inputs.empty() ? "none" : inputs.c_str());
+  for (const ImageInfo& image : reader.images()) {
+    std::printf("  image       %s: %s, %s%s\n", plain(image.role).c_str(), plain(image.path).c_str(),
+                size_text(image.size_bytes).c_str(),
+                image.storage == ImageStorage::embedded ? "" : ", not embedded");
   }
   for (const Bookmark& bookmark : reader.bookmarks()) {
-    std::printf("  bookmark   %s at %s\n", bookmark.name.c_str(),
+    std::printf("  bookmark    %s at %s\n", plain(bookmark.name).c_str(),
                 grouped(bookmark.position.steps).c_str());
   }
-  for (const Damage& damage : reader.damage()) std::printf("  damage     %s\n", damage.message.c_str());
+  std::printf("  sizes       %-16s %12s\n", "log", size_text(log_bytes(reader)).c_str());
+  for (const TypeSize& size : reader.sizes()) {
+    std::printf("              %-16s %12s in %llu chunks, %s unpacked\n", size.type.c_str(),
+                size_text(size.stored_bytes).c_str(), static_cast<unsigned long long>(size.chunks),
+                size_text(size.raw_bytes).c_str());
+  }
+}
+
+void print_text(const RecordingReader& reader, const StartCondition& start,
+                const nlohmann::ordered_json& json) {
+  std::printf("%s: %s, format %u\n", reader.name().c_str(), size_text(reader.file_bytes()).c_str(),
+              reader.format_version());
+  std::printf("  made        %s on %s\n", plain(start.created_utc).c_str(), plain(start.host).c_str());
+  std::printf("  machine     engine %s, idle %s, %s memory, %llu ns a step, clock from %s\n",
+              plain(start.engine).c_str(), plain(start.idle).c_str(), size_text(start.machine.memory_bytes).c_str(),
+              static_cast<unsigned long long>(start.machine.ns_per_step),
+              utc_text(start.machine.rtc_start_unix_seconds).c_str());
+  std::printf("  guest       %s\n", plain(start.kernel_name).c_str());
+  if (!start.initrd_name.empty()) std::printf("  initrd      %s\n", plain(start.initrd_name).c_str());
+  for (const StartModule& module : start.modules) {
+    std::printf("  module      %s %s\n", plain(module.name).c_str(), plain(module.arguments).c_str());
+  }
+  if (!start.command_line.empty()) std::printf("  append      %s\n", plain(start.command_line).c_str());
+  std::printf("  positions   %s to %s\n", grouped(reader.start().steps).c_str(),
+              grouped(reader.usable_to().steps).c_str());
+  std::printf("  time        %.3f s virtual", json["virtual_seconds"].get<double>());
+  if (json.contains("wall_seconds") && json["wall_seconds"].is_number()) {
+    std::printf(", %.1f s on the host's clock", json["wall_seconds"].get<double>());
+  }
+  std::printf("\n  ended       %s\n", plain(ending_text(json)).c_str());
+  print_contents(reader, json);
+  for (const Damage& damage : reader.damage()) std::printf("  damage      %s\n", damage.message.c_str());
   const std::string tail = json["console_tail"].get<std::string>();
   if (!tail.empty()) std::printf("  console, at the end:\n%s\n", tail.c_str());
 }
 
 int info(const std::string& file, bool as_json) {
   const RecordingReader reader(file);
-  nlohmann::ordered_json json;
+  const StartCondition start = start_of(reader);
   try {
-    json = describe(reader);
+    const nlohmann::ordered_json json = describe(reader, start);
+    if (as_json) {
+      std::printf("%s\n",
+                  json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    } else {
+      print_text(reader, start, json);
+    }
   } catch (const nlohmann::json::exception& e) {
     throw Error(ErrorCode::bad_input, file + ": " + e.what());
-  }
-  if (as_json) {
-    std::printf("%s\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
-  } else {
-    print_text(reader, json);
   }
   return kDone;
 }

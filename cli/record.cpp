@@ -20,6 +20,7 @@
 #include "recorder/flight_recorder.h"
 #include "recorder/run_recorder.h"
 #include "recorder/start_condition.h"
+#include "vmm/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -88,9 +89,7 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   if (kinds != 1) {
     throw Error(ErrorCode::usage, "give one of --kernel, --multiboot and --flat");
   }
-  if (options.engine != "soft") {
-    throw Error(ErrorCode::usage, "--engine " + options.engine + ": only soft is there yet");
-  }
+  start.engine = options.engine;
   start.command_line = options.append;
   if (!options.kernel.empty()) {
     start.kind = BootKind::linux_kernel;
@@ -291,6 +290,7 @@ int record(const RecordOptions& options) {
 
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
+  kvm::select_engine(*machine, options.engine);
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   if (!options.force) refuse_to_replace_foreign_file(options.output);
   if (!options.force && !options.keep.empty()) {
@@ -370,7 +370,7 @@ void add_record(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--flat", options->flat, "BIN[@ADDRESS], entered in real mode (0x7c00)");
   command->add_option("--memory", options->memory, "Guest memory (256M)");
-  command->add_option("--engine", options->engine, "soft");
+  command->add_option("--engine", options->engine, "What executes: soft, or kvm by single steps (soft)");
   command->add_option("--idle", options->idle,
                       "warp: jump to the next timer; wait: follow the clock (default on a terminal)");
   command->add_option("--serial", options->serial, "stdio, none or file:PATH (output only)");

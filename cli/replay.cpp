@@ -17,6 +17,7 @@
 #include "recorder/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
+#include "vmm/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -25,6 +26,7 @@ struct ReplayCommandOptions {
   std::string file;
   std::string to;
   std::string from = "start";
+  std::string engine = "soft";
   std::string serial = "stdio";
   bool no_verify = false;
 };
@@ -33,11 +35,17 @@ ReplayOptions replay_options(const ReplayCommandOptions& options) {
   ReplayOptions replay;
   replay.verify = !options.no_verify;
   if (!options.to.empty()) replay.to = {parse_number(options.to, "--to")};
+  if (options.engine != "soft") {
+    replay.prepare = [engine = options.engine](Machine& machine) {
+      kvm::select_engine(machine, engine);
+    };
+  }
   if (options.from != "start") replay.from = Position{parse_number(options.from, "--from")};
   return replay;
 }
 
-void explain(const RecordingReader& reader, const ReplayOptions& run, const DivergenceError& error) {
+void explain(const RecordingReader& reader, const ReplayOptions& run,
+             const DivergenceError& error) {
   std::fprintf(stderr, "chronovisor: %s\n", error.what());
   const Divergence divergence = explain_with_progress(reader, run, error, run.cancel);
   std::fputs(divergence_text(divergence, {}).c_str(), stderr);
@@ -71,9 +79,8 @@ int replay(const ReplayCommandOptions& options) {
   std::fprintf(stderr, "chronovisor: %s to position %s in %.1f s, %s\n",
                outcome.interrupted ? "interrupted; replayed" : "replayed",
                grouped(outcome.position.steps).c_str(), seconds,
-               options.no_verify
-                   ? "no digests compared"
-                   : (grouped(outcome.digests_checked) + " digests equal").c_str());
+               options.no_verify ? "no digests compared"
+                                 : (grouped(outcome.digests_checked) + " digests equal").c_str());
   return kDone;
 }
 
@@ -84,7 +91,10 @@ void add_replay(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("replay", "Show a recording's console again, verified");
   command->add_option("file", options->file, "The recording")->required();
   command->add_option("--to", options->to, "Stop at this position");
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position");
+  command->add_option("--engine", options->engine,
+                      "What executes: soft, or kvm by single steps (soft)");
+  command->add_option("--from", options->from,
+                      "Start at the checkpoint at or before this position");
   command->add_option("--serial", options->serial, "stdio, none or file:PATH");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
   command->callback([options, &action] { action = [options] { return replay(*options); }; });

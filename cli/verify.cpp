@@ -56,8 +56,9 @@ class Report {
   void finish(const char* result, const std::string& text) {
     json_["result"] = result;
     if (as_json_) {
-      std::printf("%s\n",
-                  json_.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+      std::printf(
+          "%s\n",
+          json_.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     } else {
       std::fputs(text.c_str(), stdout);
     }
@@ -121,8 +122,8 @@ int verify(const VerifyCommandOptions& options) {
   report.json()["checkpoints_checked"] = outcome.checkpoints_checked;
   report.json()["stretches"] = outcome.stretches;
   report.json()["seconds"] = static_cast<double>(monotonic_ns() - began) / 1e9;
-  const std::string checked = sound + "; " + grouped(outcome.digests_checked) +
-                              " digests and " + grouped(outcome.checkpoints_checked) +
+  const std::string checked = sound + "; " + grouped(outcome.digests_checked) + " digests and " +
+                              grouped(outcome.checkpoints_checked) +
                               " checkpoints equal from position " + grouped(outcome.from.steps) +
                               " to " + grouped(outcome.to.steps) + "\n";
   if (outcome.interrupted) {
@@ -142,7 +143,8 @@ void add_verify(CLI::App& app, Action& action) {
       app.add_subcommand("verify", "Check every byte, then replay and compare every digest");
   command->add_option("file", options->file, "The recording")->required();
   command->add_option("--to", options->to, "Stop at this position");
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position");
+  command->add_option("--from", options->from,
+                      "Start at the checkpoint at or before this position");
   command->add_option("-j,--jobs", options->jobs,
                       "Check stretches between checkpoints side by side on this many cores (1)");
   command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");

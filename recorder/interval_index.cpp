@@ -27,8 +27,10 @@ std::uint64_t lines_between(std::uint64_t first, std::uint64_t last) {
 }  // namespace
 
 bool IntervalAccesses::may_execute(std::uint64_t address) const {
-  return all_code ||
-         std::binary_search(code_lines.begin(), code_lines.end(), address / kCodeLineBytes);
+  if (all_code) return true;
+  const auto run = std::partition_point(code.begin(), code.end(),
+                                        [&](const CodeRun& r) { return r.last < address; });
+  return run != code.end() && run->first <= address;
 }
 
 bool IntervalAccesses::may_access(std::uint64_t address, std::uint64_t length, bool read,
@@ -54,11 +56,12 @@ Bytes IntervalAccesses::encode() const {
   ByteWriter out;
   out.integer(kVersion);
   out.integer(static_cast<std::uint8_t>((all_code ? kAllCode : 0) | (all_data ? kAllData : 0)));
-  out.varint(code_lines.size());
+  out.varint(code.size());
   std::uint64_t next = 0;
-  for (const std::uint64_t line : code_lines) {
-    out.varint(line - next);
-    next = line + 1;
+  for (const CodeRun& run : code) {
+    out.varint(run.first - next);
+    out.varint(run.last - run.first);
+    next = run.last + 1;
   }
   out.varint(pages.size());
   next = 0;
@@ -92,10 +95,19 @@ IntervalAccesses IntervalAccesses::decode(ByteView data, std::string_view what) 
     next = number + 1;
     return number;
   };
-  const std::size_t lines = count_of();
-  accesses.code_lines.reserve(lines);
+  const std::size_t runs = count_of();
+  accesses.code.reserve(runs);
   std::uint64_t next = 0;
-  for (std::size_t n = 0; n < lines; ++n) accesses.code_lines.push_back(advance(next));
+  for (std::size_t n = 0; n < runs; ++n) {
+    CodeRun run;
+    run.first = advance(next);
+    const std::uint64_t more = in.varint();
+    if (more > kNever - run.first) in.fail("code that goes past the end");
+    run.last = run.first + more;
+    next = run.last + 1;  // 0 behind the last byte there is: nothing can follow
+    if (next == 0 && n + 1 < runs) in.fail("code that goes past the end");
+    accesses.code.push_back(run);
+  }
   const std::size_t pages = count_of();
   accesses.pages.reserve(pages);
   next = 0;
@@ -112,6 +124,32 @@ IntervalAccesses IntervalAccesses::decode(ByteView data, std::string_view what) 
   return accesses;
 }
 
+std::vector<CodeRun> AccessGatherer::runs_of(
+    const std::vector<NumberTable<std::uint64_t>::Entry>& entries) {
+  std::vector<CodeRun> all;
+  all.reserve(entries.size());
+  for (const auto& entry : entries) {
+    const std::uint64_t last = entry.number + (entry.value - 1);
+    if (last >= entry.number) {
+      all.push_back({entry.number, last});
+    } else {  // around the end of the address space
+      all.push_back({entry.number, kNever});
+      all.push_back({0, last});
+    }
+  }
+  std::sort(all.begin(), all.end(),
+            [](const CodeRun& a, const CodeRun& b) { return a.first < b.first; });
+  std::vector<CodeRun> merged;
+  for (const CodeRun& run : all) {
+    if (!merged.empty() && (merged.back().last == kNever || run.first <= merged.back().last + 1)) {
+      merged.back().last = std::max(merged.back().last, run.last);
+    } else {
+      merged.push_back(run);
+    }
+  }
+  return merged;
+}
+
 AccessGatherer::AccessGatherer() : recent_(kRecentRuns) {}
 
 void AccessGatherer::executes(std::uint64_t address, std::uint64_t size) {
@@ -119,14 +157,9 @@ void AccessGatherer::executes(std::uint64_t address, std::uint64_t size) {
   if (recent.address == address && recent.size >= size) return;
   recent = {address, size};
   if (all_code_) return;
-  const std::uint64_t first = address / IntervalAccesses::kCodeLineBytes;
-  const std::uint64_t last = (address + (size - 1)) / IntervalAccesses::kCodeLineBytes;
-  // A run around the end of the address space touches both ends.
-  for (std::uint64_t line = first;; line = (line + 1) & (kNever / IntervalAccesses::kCodeLineBytes)) {
-    (void)code_lines_[line];
-    if (line == last) break;
-  }
-  all_code_ = code_lines_.size() > kMostEntries;
+  std::uint64_t& length = code_[address];
+  length = std::max(length, size);
+  all_code_ = code_.size() > kMostEntries;
 }
 
 AccessGatherer::PageTouch* AccessGatherer::page_of(std::uint64_t page) {
@@ -172,11 +205,7 @@ IntervalAccesses AccessGatherer::take() {
   IntervalAccesses accesses;
   accesses.all_code = all_code_;
   accesses.all_data = all_data_;
-  if (!all_code_) {
-    accesses.code_lines.reserve(code_lines_.size());
-    for (const auto& entry : code_lines_.entries()) accesses.code_lines.push_back(entry.number);
-    std::sort(accesses.code_lines.begin(), accesses.code_lines.end());
-  }
+  if (!all_code_) accesses.code = runs_of(code_.entries());
   if (!all_data_) {
     accesses.pages.reserve(pages_.size());
     for (const auto& entry : pages_.entries()) {
@@ -187,7 +216,7 @@ IntervalAccesses AccessGatherer::take() {
               [](const TouchedPage& a, const TouchedPage& b) { return a.page < b.page; });
   }
   all_code_ = all_data_ = false;
-  code_lines_.clear();
+  code_.clear();
   pages_.clear();
   std::fill(recent_.begin(), recent_.end(), Run{});
   return accesses;

@@ -5,12 +5,12 @@
 // belongs to one thread.
 //
 //   interval index := u8 version 1, u8 flags (bit 0 all code, bit 1 all data),
-//     varint count, count * varint code line - (line before + 1),
+//     varint count, count * { varint first byte - byte after the run before,
+//                             varint length - 1 }: runs of code,
 //     varint count, count * { varint page - (page before + 1),
 //                             u8 kind (bit 0 read, 1 all written, 2 lines),
 //                             with bit 2: u64 written lines }
-//   A code line is 16 bytes; a written line 64; the first of each list counts
-//   from 0.
+//   A written line is 64 bytes; the first of each list counts from 0.
 #pragma once
 
 #include <array>
@@ -23,6 +23,13 @@
 
 namespace chronovisor {
 
+/// Bytes of instructions, of which none between `first` and `last` is left out.
+struct CodeRun {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  bool operator==(const CodeRun&) const = default;
+};
+
 struct TouchedPage {
   std::uint64_t page = 0;   ///< linear address / 4096
   bool read = false;        ///< anywhere in it
@@ -32,13 +39,12 @@ struct TouchedPage {
 };
 
 struct IntervalAccesses {
-  static constexpr std::uint64_t kCodeLineBytes = 16;
   static constexpr std::uint64_t kDataLineBytes = 64;
 
-  bool all_code = false;                 ///< too much to list
+  bool all_code = false;  ///< too much to list
   bool all_data = false;
-  std::vector<std::uint64_t> code_lines; ///< ascending: address / 16
-  std::vector<TouchedPage> pages;        ///< ascending
+  std::vector<CodeRun> code;       ///< ascending, not touching one another
+  std::vector<TouchedPage> pages;  ///< ascending
 
   [[nodiscard]] bool may_execute(std::uint64_t address) const;
   /// Whether any byte of the `length` bytes at `address` may have been read or
@@ -119,11 +125,12 @@ class AccessGatherer final : public AccessObserver {
     std::uint64_t size = 0;
   };
   PageTouch* page_of(std::uint64_t page);
+  [[nodiscard]] static std::vector<CodeRun> runs_of(
+      const std::vector<NumberTable<std::uint64_t>::Entry>& entries);
 
   bool all_code_ = false;
   bool all_data_ = false;
-  struct Nothing {};
-  NumberTable<Nothing> code_lines_;
+  NumberTable<std::uint64_t> code_;  ///< length of the run at an address
   NumberTable<PageTouch> pages_;
   std::vector<Run> recent_;  ///< by address: what was noted last; saves the table
 };

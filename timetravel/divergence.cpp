@@ -46,8 +46,8 @@ void compare_with_checkpoint(const RecordingReader& reader, const ReplaySide& si
   const bool arrived = arrives(run, divergence.first_different, control);
   divergence.code = code_point(run.machine());
   if (!arrived) {
-    divergence.explanation = "the replay does not get there: " + run.trouble() +
-                             "; nor does it when begun elsewhere";
+    divergence.explanation =
+        "the replay does not get there: " + run.trouble() + "; nor does it when begun elsewhere";
     return;
   }
   const std::optional<std::size_t> checkpoint =
@@ -65,7 +65,8 @@ void compare_with_checkpoint(const RecordingReader& reader, const ReplaySide& si
   divergence.compared_at = divergence.first_different;
   divergence.explanation =
       divergence.difference.empty()
-          ? "the recorded state equals the replayed one and only the recorded digest differs: it was "
+          ? "the recorded state equals the replayed one and only the recorded digest differs: it "
+            "was "
             "made by another version of the program, or wrongly"
           : "every way of replaying it here gives the same other state: the program that recorded "
             "it behaved differently somewhere in this interval";
@@ -95,12 +96,14 @@ Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions
       if (next != digests.end() && run.machine().digest() != next->second) continue;
     }
     const Position from = std::max(side.base(), way.base());
-    auto found = find_first_difference(side, way, std::min(from, at), at, SearchStride::even, control);
+    auto found =
+        find_first_difference(side, way, std::min(from, at), at, SearchStride::even, control);
     if (!found) {
       divergence.recurred = false;
-      divergence.explanation = "run again, the replay had the recorded state: the difference does not "
-                               "repeat, so look at the host's memory and at anything that is not "
-                               "deterministic in the program";
+      divergence.explanation =
+          "run again, the replay had the recorded state: the difference does not "
+          "repeat, so look at the host's memory and at anything that is not "
+          "deterministic in the program";
       return divergence;
     }
     divergence.exact = !found->from_the_start;
@@ -111,7 +114,8 @@ Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions
     divergence.state_compared = true;
     divergence.compared_at = found->first_different;
     divergence.explanation = "a replay from " + way_name(way) +
-                             " has the recorded state; this one, from " + way_name(side) + ", has not";
+                             " has the recorded state; this one, from " + way_name(side) +
+                             ", has not";
     if (!found->left_trouble.empty()) divergence.explanation += ": " + found->left_trouble;
     return divergence;
   }

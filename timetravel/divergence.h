@@ -14,16 +14,16 @@
 namespace chronovisor {
 
 struct Divergence {
-  Position noticed;             ///< where the recorded digest did not match
-  Position last_equal;          ///< the states are equal on arrival here
-  Position first_different;     ///< and differ on arrival here
-  bool exact = false;           ///< these two are one step apart
-  bool recurred = true;         ///< false: run again, the replay matched the recording
+  Position noticed;               ///< where the recorded digest did not match
+  Position last_equal;            ///< the states are equal on arrival here
+  Position first_different;       ///< and differ on arrival here
+  bool exact = false;             ///< these two are one step apart
+  bool recurred = true;           ///< false: run again, the replay matched the recording
   std::optional<CodePoint> code;  ///< exact: the step at last_equal; else where the replay stands
-  StateDifference difference;   ///< left: the replay, right: the recording
-  bool state_compared = false;  ///< `difference` is filled in
-  Position compared_at;         ///< where
-  std::string explanation;      ///< how this was found and what it means, for people
+  StateDifference difference;     ///< left: the replay, right: the recording
+  bool state_compared = false;    ///< `difference` is filled in
+  Position compared_at;           ///< where
+  std::string explanation;        ///< how this was found and what it means, for people
 };
 
 /// Explains why a replay made as `how` says (its `from` and `tamper`) does not

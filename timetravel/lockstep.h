@@ -44,10 +44,10 @@ struct SearchControl {
 
 /// Two replays stop being equal between two neighbouring positions.
 struct FirstDifference {
-  Position last_equal;       ///< equal on arrival here ...
-  Position first_different;  ///< ... and different on arrival here, one step on
+  Position last_equal;          ///< equal on arrival here ...
+  Position first_different;     ///< ... and different on arrival here, one step on
   bool from_the_start = false;  ///< different already where the search began
-  CodePoint step;            ///< what both executed at last_equal
+  CodePoint step;               ///< what both executed at last_equal
   StateDifference difference;
   std::string left_trouble;  ///< why this side could not arrive; empty: it did
   std::string right_trouble;

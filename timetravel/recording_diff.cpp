@@ -67,7 +67,8 @@ void compare_inputs(const RecordingReader& left, const RecordingReader& right, P
     if (a == nullptr || b == nullptr || !(*a == *b)) {
       InputDifference difference;
       difference.index = result.equal_inputs;
-      difference.position = std::min(a != nullptr ? a->position : end, b != nullptr ? b->position : end);
+      difference.position =
+          std::min(a != nullptr ? a->position : end, b != nullptr ? b->position : end);
       if (a != nullptr) difference.left = *a;
       if (b != nullptr) difference.right = *b;
       result.input = std::move(difference);
@@ -124,8 +125,8 @@ Divergence from_search(FirstDifference found) {
 
 /// The recorded states differ although both runs are the same when run again:
 /// the recordings were made by programs that behave differently.
-Divergence from_records(const RecordingReader& left, const RecordingReader& right, Position last_equal,
-                        Position differs) {
+Divergence from_records(const RecordingReader& left, const RecordingReader& right,
+                        Position last_equal, Position differs) {
   Divergence state;
   state.noticed = state.first_different = differs;
   state.last_equal = last_equal;
@@ -172,8 +173,9 @@ RecordingDifference compare_recordings(const RecordingReader& left, const Record
     if (reader.checkpoint_before(from)) replay.from = from;
     return replay;
   };
-  auto found = find_first_difference(side(left), side(right), from, to,
-                                     causes_known ? SearchStride::growing : SearchStride::even, control);
+  auto found =
+      find_first_difference(side(left), side(right), from, to,
+                            causes_known ? SearchStride::growing : SearchStride::even, control);
   if (found) {
     result.state = from_search(std::move(*found));
   } else if (result.recorded_digest) {

@@ -34,7 +34,7 @@ struct RecordingDifference {
   std::uint64_t equal_inputs = 0;
   Position left_end;
   Position right_end;
-  Position compared_to;     ///< both recordings reach up to here
+  Position compared_to;  ///< both recordings reach up to here
   /// The first position where both have a digest and these differ.
   std::optional<Position> recorded_digest;
   std::uint64_t equal_digests = 0;

@@ -24,16 +24,16 @@ std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
   if (from) {
     const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*from);
     if (!checkpoint) {
-      throw Error(ErrorCode::bad_input, reader.name() + ": no checkpoint at or before position " +
-                                            grouped(from->steps));
+      throw Error(ErrorCode::bad_input,
+                  reader.name() + ": no checkpoint at or before position " + grouped(from->steps));
     }
     return machine_at_checkpoint(reader, *checkpoint);
   }
   if (reader.start() == Position{0}) return make_machine(start_of(reader), images_of(reader));
   if (reader.checkpoints().empty()) {
-    throw Error(ErrorCode::bad_input,
-                reader.name() + ": the recording starts at position " +
-                    grouped(reader.start().steps) + ", but has no checkpoint there");
+    throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
+                                          grouped(reader.start().steps) +
+                                          ", but has no checkpoint there");
   }
   return machine_at_checkpoint(reader, 0);
 }
@@ -73,9 +73,12 @@ ReplayRun::Arrival ReplayRun::run_to(Position target) {
 ReplayRun::Arrival ReplayRun::run_machine(Position target) {
   try {
     switch (machine_->run({target, 0})) {
-      case MachineStop::reached: return Arrival::arrived;
-      case MachineStop::interrupted: return Arrival::interrupted;
-      default: break;
+      case MachineStop::reached:
+        return Arrival::arrived;
+      case MachineStop::interrupted:
+        return Arrival::interrupted;
+      default:
+        break;
     }
   } catch (const Error& error) {
     if (error.code() != ErrorCode::divergence) throw;
@@ -91,6 +94,7 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
                                const std::function<void(Position)>& progress) {
   ReplayRun run(reader, options.from, options.tamper);
   Machine& machine = run.machine();
+  if (options.prepare) options.prepare(machine);
   machine.set_observer(options.observer);
   machine.set_cancel(options.cancel);
   std::map<Position, Hash128> digests;
@@ -102,7 +106,8 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
     if (const auto recorded = digests.find(here); recorded != digests.end()) {
       const Hash128 digest = machine.digest();
       if (digest != recorded->second) {
-        throw DivergenceError(reader.name() + ": the replay differs from the recording at position " +
+        throw DivergenceError(reader.name() +
+                                  ": the replay differs from the recording at position " +
                                   grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
                                   recorded->second.hex(),
                               here, options.from);
@@ -120,9 +125,10 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
       break;
     }
     if (arrival != ReplayRun::Arrival::arrived) {
-      throw DivergenceError(reader.name() + ": the replay differs from the recording, which goes on to position " +
-                                grouped(end.steps) + ": " + run.trouble(),
-                            next, options.from);
+      throw DivergenceError(
+          reader.name() + ": the replay differs from the recording, which goes on to position " +
+              grouped(end.steps) + ": " + run.trouble(),
+          next, options.from);
     }
   }
   outcome.position = machine.position();

@@ -32,6 +32,8 @@ struct ReplayOptions {
   MachineObserver* observer = nullptr;
   const std::atomic<bool>* cancel = nullptr;
   std::optional<Tamper> tamper{};
+  /// Called with the machine before it runs: to give it another engine.
+  std::function<void(Machine&)> prepare{};
 };
 
 struct ReplayOutcome {

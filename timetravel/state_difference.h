@@ -62,22 +62,22 @@ class RecordedState final : public StateView {
 struct StateFieldDifference {
   std::string section;
   std::string field;
-  Bytes left;   ///< empty: this side has no such field
+  Bytes left;  ///< empty: this side has no such field
   Bytes right;
 };
 
 struct PageDifference {
-  GuestPhysical page;          ///< physical address of the page
-  std::uint32_t offset = 0;    ///< of the first differing byte in the page
+  GuestPhysical page;        ///< physical address of the page
+  std::uint32_t offset = 0;  ///< of the first differing byte in the page
   std::uint32_t differing_bytes = 0;
-  Bytes left;                  ///< the bytes from `offset`, at most 16
+  Bytes left;  ///< the bytes from `offset`, at most 16
   Bytes right;
 };
 
 struct StateDifference {
   std::vector<StateFieldDifference> fields;
-  std::vector<PageDifference> pages;      ///< the first ones, ascending
-  std::uint64_t differing_pages = 0;      ///< all of them
+  std::vector<PageDifference> pages;  ///< the first ones, ascending
+  std::uint64_t differing_pages = 0;  ///< all of them
   [[nodiscard]] bool empty() const { return fields.empty() && differing_pages == 0; }
 };
 

@@ -71,8 +71,8 @@ std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& op
 class StretchCheck {
  public:
   StretchCheck(const RecordingReader& reader, const std::map<Position, Hash128>& digests,
-               const Stretch& stretch, const VerifyOptions& options,
-               const std::atomic<bool>& stop, std::atomic<std::uint64_t>& done)
+               const Stretch& stretch, const VerifyOptions& options, const std::atomic<bool>& stop,
+               std::atomic<std::uint64_t>& done)
       : reader_(reader),
         digests_(digests),
         stretch_(stretch),
@@ -247,9 +247,8 @@ class Crew {
 
 }  // namespace
 
-VerifyOutcome verify_recording(
-    const RecordingReader& reader, const VerifyOptions& options,
-    const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+VerifyOutcome verify_recording(const RecordingReader& reader, const VerifyOptions& options,
+                               const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   const Position end = std::min(options.to, reader.usable_to());
   std::vector<Stretch> stretches = plan(reader, options, end);
   VerifyOutcome outcome;

@@ -33,7 +33,7 @@ struct VerifyOutcome {
   std::uint64_t digests_checked = 0;
   std::uint64_t checkpoints_checked = 0;  ///< whole checkpoints compared with the replay
   std::uint64_t stretches = 0;
-  bool interrupted = false;               ///< then everything up to `to` is sound
+  bool interrupted = false;  ///< then everything up to `to` is sound
 };
 
 /// Throws DivergenceError at the earliest difference, Error{bad_input} when

@@ -38,6 +38,15 @@ test.check(consoles[0].replace(b"\r\n", b"\n") in shown, "replay shows another c
 middle = reports[0]["instructions"] // 2
 part = test.run("replay", recordings[0], "--to", middle)
 test.check(len(part.stdout) < len(replayed.stdout), "replay --to the middle shows the whole console", part)
+# The determinism gate: from a checkpoint in the middle, and with checkpoints off.
+from_middle = test.json_of(test.run("verify", recordings[0], "--from", middle, "--json"))
+test.check(from_middle["digest"] == reports[0]["digest"], f"from the middle: {from_middle}")
+bare = test.path("bare.cvr")
+report = test.json_of(test.run("record", "-o", bare, *guest, "--serial", "none", "--no-checkpoints", "--json", given=b""))
+test.check(report["checkpoints"] == 0, f"--no-checkpoints took {report['checkpoints']}")
+test.check(report["digest"] == reports[0]["digest"], "without checkpoints the digest differs")
+test.run("verify", bare)
+
 information = test.json_of(test.run("info", recordings[0], "--json"))
 test.check(isinstance(information, dict) and information, "info --json is empty")
 print("verified, replayed")

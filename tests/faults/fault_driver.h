@@ -53,7 +53,8 @@ class Tally {
   }
   /// Prints the figures. @return the exit status of the driver
   int finish() {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
     std::printf("%s (%.1f s)\n", title_.c_str(), seconds);
     for (const auto& [what, number] : counts_) {
       std::printf("  %-52s %12llu\n", what.c_str(), static_cast<unsigned long long>(number));
@@ -137,9 +138,12 @@ inline ReplayVerdict judge_replay(const RecordingReader& reader, std::optional<P
 
 inline const char* verdict_name(ReplayVerdict verdict) {
   switch (verdict) {
-    case ReplayVerdict::right: return "replayed to the true state";
-    case ReplayVerdict::refused: return "replay refused with a reason";
-    case ReplayVerdict::wrong: return "replayed WRONGLY";
+    case ReplayVerdict::right:
+      return "replayed to the true state";
+    case ReplayVerdict::refused:
+      return "replay refused with a reason";
+    case ReplayVerdict::wrong:
+      return "replayed WRONGLY";
   }
   return "";
 }

@@ -50,7 +50,7 @@ std::vector<Expected> expectations(const RecordingReader& reader) {
 }  // namespace
 
 int main() {
-  Truth truth(record_tiny({.rounds = 270'000,
+  Truth truth(record_tiny({.rounds = 235'000,
                            .checkpoint_every_steps = 100'000,
                            .inputs = {{100'000, 'a'}, {500'000, 'b'}, {900'000, 'c'}}}));
   const Bytes& bytes = truth.bytes();
@@ -77,9 +77,9 @@ int main() {
     tally.count("opened");
     tally.expect(want.opens, place + " opens");
     tally.expect(!reader->damage().empty(), place + " passes for whole");
-    tally.expect(reader->usable_to() == want.usable_to, place + ": usable to " +
-                                                            grouped(reader->usable_to().steps) +
-                                                            ", expected " + grouped(want.usable_to.steps));
+    tally.expect(reader->usable_to() == want.usable_to,
+                 place + ": usable to " + grouped(reader->usable_to().steps) + ", expected " +
+                     grouped(want.usable_to.steps));
     tally.expect(reader->checkpoints().size() == want.checkpoints, place + ": checkpoints");
     if (!want.kernel) return;
     {

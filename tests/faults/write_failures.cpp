@@ -16,10 +16,14 @@ const TinyOptions kOptions{.rounds = 12'000,
 
 const char* kind_name(FileFault::Kind kind) {
   switch (kind) {
-    case FileFault::Kind::no_space: return "ENOSPC";
-    case FileFault::Kind::io_error: return "EIO";
-    case FileFault::Kind::short_write: return "short write";
-    case FileFault::Kind::short_then_full: return "short write, then ENOSPC";
+    case FileFault::Kind::no_space:
+      return "ENOSPC";
+    case FileFault::Kind::io_error:
+      return "EIO";
+    case FileFault::Kind::short_write:
+      return "short write";
+    case FileFault::Kind::short_then_full:
+      return "short write, then ENOSPC";
   }
   return "";
 }
@@ -42,7 +46,8 @@ std::uint64_t count_writes() {
   RecorderOptions options;
   options.checkpoint_every_steps = kOptions.checkpoint_every_steps;
   std::uint64_t clock = 0;
-  RunRecorder recorder(*machine, writer, input, nullptr, [&] { return clock += 60'000'000; }, options);
+  RunRecorder recorder(
+      *machine, writer, input, nullptr, [&] { return clock += 60'000'000; }, options);
   static_cast<void>(recorder.run({kNever}, [](Position) {}));
   writer.finish("{}");
   writes = counter.writes();
@@ -90,9 +95,10 @@ int main() {
                               (truncate_fails ? ", cutting fails too" : "");
     auto memory = std::make_unique<MemoryOutputFile>();
     const auto bytes = memory->bytes();
-    const TinyRun run = record_tiny_into(std::make_unique<FaultInjectingOutputFile>(
-                                             std::move(memory), fault, std::nullopt, truncate_fails),
-                                         kOptions);
+    const TinyRun run =
+        record_tiny_into(std::make_unique<FaultInjectingOutputFile>(std::move(memory), fault,
+                                                                    std::nullopt, truncate_fails),
+                         kOptions);
     tally.count(std::string("failures: ") + kind_name(fault.kind));
     if (fault.kind == FileFault::Kind::short_write) {
       tally.expect(run.error.empty(), place + ": " + run.error);

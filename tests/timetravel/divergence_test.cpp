@@ -114,8 +114,7 @@ TEST_CASE("the first differing step is right wherever the byte is changed") {
   const auto reader = open_bytes(record_tiny({.rounds = 3'000, .checkpoint_every_steps = 5'000}));
   for (const std::uint64_t at : {0ULL, 1ULL, 4'999ULL, 5'000ULL, 5'001ULL, 9'998ULL, 14'321ULL}) {
     CAPTURE(at);
-    const Divergence divergence =
-        explain(*reader, {.tamper = flip_byte(kTinyUnusedAddress, at)});
+    const Divergence divergence = explain(*reader, {.tamper = flip_byte(kTinyUnusedAddress, at)});
     CHECK(divergence.first_different == Position{at});
     CHECK(divergence.exact == (at != 0));
     CHECK(divergence.difference.differing_pages == 1);

@@ -16,8 +16,8 @@
 namespace chronovisor::testing {
 
 inline constexpr std::uint64_t kTinyCounterAddress = 0x1000;
-inline constexpr std::uint64_t kTinyLatestAddress = 0x1004;   ///< written each round
-inline constexpr std::uint64_t kTinyUnusedAddress = 0x5123;   ///< never touched by the guest
+inline constexpr std::uint64_t kTinyLatestAddress = 0x1004;  ///< written each round
+inline constexpr std::uint64_t kTinyUnusedAddress = 0x5123;  ///< never touched by the guest
 inline constexpr std::uint64_t kTinyFillAddress = 0x20000;
 
 /// The guest's code, for 0x7c00; it ends by debug-exit 0 after `rounds`.
@@ -26,12 +26,12 @@ inline Bytes tiny_guest(std::uint32_t rounds) {
   const auto add = [&](std::initializer_list<std::uint8_t> bytes) {
     code.bytes(ByteView(bytes.begin(), bytes.size()));
   };
-  add({0x31, 0xc0});                                // xor ax, ax
-  add({0x8e, 0xd8, 0x8e, 0xd0});                    // mov ds, ax; mov ss, ax
-  add({0xbc, 0x00, 0x70});                          // mov sp, 0x7000
-  add({0xb8, 0x00, 0x20, 0x8e, 0xc0});              // mov ax, 0x2000; mov es, ax
-  add({0x31, 0xff});                                // xor di, di
-  add({0x66, 0xb8, 1, 0, 0, 0});                    // mov eax, 1
+  add({0x31, 0xc0});                    // xor ax, ax
+  add({0x8e, 0xd8, 0x8e, 0xd0});        // mov ds, ax; mov ss, ax
+  add({0xbc, 0x00, 0x70});              // mov sp, 0x7000
+  add({0xb8, 0x00, 0x20, 0x8e, 0xc0});  // mov ax, 0x2000; mov es, ax
+  add({0x31, 0xff});                    // xor di, di
+  add({0x66, 0xb8, 1, 0, 0, 0});        // mov eax, 1
   const std::size_t loop = code.size();
   add({0x66, 0x69, 0xc0, 0x0d, 0x66, 0x19, 0x00});  // imul eax, eax, 1664525
   add({0x66, 0x05, 0x5f, 0xf3, 0x6e, 0x3c});        // add eax, 1013904223
@@ -79,7 +79,8 @@ class ScriptedInput final : public InputSource {
     return Input{InputKind::serial_byte, 0, {static_cast<std::uint8_t>(inputs_[next_++].second)}};
   }
   IdleOutcome idle(InputStamp /*here*/, std::uint64_t deadline) override {
-    return {deadline == kNever ? IdleOutcome::Kind::forever : IdleOutcome::Kind::deadline, deadline};
+    return {deadline == kNever ? IdleOutcome::Kind::forever : IdleOutcome::Kind::deadline,
+            deadline};
   }
 
  private:
@@ -99,8 +100,8 @@ inline StartCondition tiny_start(std::uint64_t entropy_seed = 0) {
 /// What is left when the file failed in the middle, or the run is over.
 struct TinyRun {
   RunOutcome outcome;
-  Position machine_position;      ///< where the guest stood in the end
-  std::string error;              ///< what the host's failure was called; empty: none
+  Position machine_position;  ///< where the guest stood in the end
+  std::string error;          ///< what the host's failure was called; empty: none
   ErrorCode error_code = ErrorCode::usage;
   Position position_after_retry;  ///< ... after asking the recorder to go on all the same
 };
@@ -111,7 +112,8 @@ inline TinyRun record_tiny_into(std::unique_ptr<OutputFile> file, const TinyOpti
   TinyRun run;
   const StartCondition start = tiny_start(options.entropy_seed);
   const Bytes code = tiny_guest(options.rounds);
-  const std::unique_ptr<Machine> machine = make_machine(start, [&](const std::string&) { return code; });
+  const std::unique_ptr<Machine> machine =
+      make_machine(start, [&](const std::string&) { return code; });
   FileId id;
   id.bytes.fill(id_seed);
   try {
@@ -122,8 +124,8 @@ inline TinyRun record_tiny_into(std::unique_ptr<OutputFile> file, const TinyOpti
     recorder_options.checkpoints = options.checkpoints;
     recorder_options.checkpoint_every_steps = options.checkpoint_every_steps;
     std::uint64_t clock = 0;
-    RunRecorder recorder(*machine, writer, input, nullptr, [&] { return clock += 60'000'000; },
-                         recorder_options);
+    RunRecorder recorder(
+        *machine, writer, input, nullptr, [&] { return clock += 60'000'000; }, recorder_options);
     try {
       run.outcome = recorder.run({options.limit}, [](Position) {});
       writer.finish("{}");
@@ -154,7 +156,8 @@ inline Bytes record_tiny(const TinyOptions& options, std::uint8_t id_seed = 3) {
   return *bytes;
 }
 
-inline std::unique_ptr<RecordingReader> open_bytes(Bytes bytes, const std::string& name = "tiny.cvr") {
+inline std::unique_ptr<RecordingReader> open_bytes(Bytes bytes,
+                                                   const std::string& name = "tiny.cvr") {
   return std::make_unique<RecordingReader>(
       std::make_shared<MemoryInputFile>(std::move(bytes), name));
 }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -20,6 +21,46 @@ constexpr const char* kPath = "/dev/kvm";
 /// room for a TSS and an identity page table of its own.
 constexpr std::uint64_t kTssAddress = 0xfffbd000;
 constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000;
+
+// The kernel's list structures end in flexible arrays that C++ lays out another
+// way than C, so their heads are written here, and with them the requests that
+// encode their size.
+struct ListHead {
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(ListHead) == 8);
+constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, ListHead);
+constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, ListHead);
+constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, ListHead);
+constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, ListHead);
+
+/// A list head with room for `room` entries behind it.
+template <class Entry>
+class List {
+ public:
+  explicit List(std::size_t room) : bytes_(sizeof(ListHead) + room * sizeof(Entry)) {
+    set_count(room);
+  }
+  explicit List(const std::vector<Entry>& entries) : List(entries.size()) {
+    std::memcpy(bytes_.data() + sizeof(ListHead), entries.data(), entries.size() * sizeof(Entry));
+  }
+  [[nodiscard]] void* data() { return bytes_.data(); }
+  void set_count(std::size_t count) {
+    const ListHead head{static_cast<std::uint32_t>(count), 0};
+    std::memcpy(bytes_.data(), &head, sizeof(head));
+  }
+  [[nodiscard]] std::vector<Entry> entries() const {
+    ListHead head;
+    std::memcpy(&head, bytes_.data(), sizeof(head));
+    std::vector<Entry> out(std::min<std::size_t>(head.count, (bytes_.size() - sizeof(head)) / sizeof(Entry)));
+    std::memcpy(out.data(), bytes_.data() + sizeof(head), out.size() * sizeof(Entry));
+    return out;
+  }
+
+ private:
+  std::vector<std::uint8_t> bytes_;
+};
 
 [[noreturn]] void fail(const char* what) {
   throw Error(ErrorCode::host, std::string("KVM: ") + what + ": " + std::strerror(errno));
@@ -96,12 +137,8 @@ int Device::capability(int number) const {
 
 std::vector<kvm_cpuid_entry2> Device::supported_cpuid() const {
   for (std::size_t room = 128; room <= 4096; room *= 2) {
-    std::vector<std::uint64_t> buffer((sizeof(kvm_cpuid2) + room * sizeof(kvm_cpuid_entry2)) / 8 + 1);
-    auto* list = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-    list->nent = static_cast<std::uint32_t>(room);
-    if (::ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, list) == 0) {
-      return {list->entries, list->entries + list->nent};
-    }
+    List<kvm_cpuid_entry2> list(room);
+    if (::ioctl(fd_.get(), kGetSupportedCpuid, list.data()) == 0) return list.entries();
     if (errno != E2BIG) fail("KVM_GET_SUPPORTED_CPUID");
   }
   throw Error(ErrorCode::host, "KVM: KVM_GET_SUPPORTED_CPUID: no end of entries");
@@ -156,11 +193,8 @@ void Vm::dirty_log(std::uint32_t slot, std::vector<std::uint64_t>& bitmap) {
 }
 
 void Vm::set_cpuid(const std::vector<kvm_cpuid_entry2>& entries) {
-  std::vector<std::uint64_t> buffer((sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2)) / 8 + 1);
-  auto* list = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-  list->nent = static_cast<std::uint32_t>(entries.size());
-  std::memcpy(list->entries, entries.data(), entries.size() * sizeof(kvm_cpuid_entry2));
-  set(vcpu_.get(), KVM_SET_CPUID2, *list, "KVM_SET_CPUID2");
+  List<kvm_cpuid_entry2> list(entries);
+  if (::ioctl(vcpu_.get(), kSetCpuid2, list.data()) != 0) fail("KVM_SET_CPUID2");
 }
 
 bool Vm::filter_all_msrs() {
@@ -215,22 +249,18 @@ void Vm::set_debug_registers(const kvm_debugregs& value) {
 }
 
 std::size_t Vm::set_msrs(const std::vector<kvm_msr_entry>& entries) {
-  std::vector<std::uint64_t> buffer((sizeof(kvm_msrs) + entries.size() * sizeof(kvm_msr_entry)) / 8 + 1);
-  auto* list = reinterpret_cast<kvm_msrs*>(buffer.data());
-  list->nmsrs = static_cast<std::uint32_t>(entries.size());
-  std::memcpy(list->entries, entries.data(), entries.size() * sizeof(kvm_msr_entry));
-  const int taken = ::ioctl(vcpu_.get(), KVM_SET_MSRS, list);
+  List<kvm_msr_entry> list(entries);
+  const int taken = ::ioctl(vcpu_.get(), kSetMsrs, list.data());
   if (taken < 0) fail("KVM_SET_MSRS");
   return static_cast<std::size_t>(taken);
 }
 
 std::optional<std::uint64_t> Vm::msr(std::uint32_t index) const {
-  std::array<std::uint64_t, (sizeof(kvm_msrs) + sizeof(kvm_msr_entry)) / 8> buffer{};
-  auto* list = reinterpret_cast<kvm_msrs*>(buffer.data());
-  list->nmsrs = 1;
-  list->entries[0].index = index;
-  if (::ioctl(vcpu_.get(), KVM_GET_MSRS, list) != 1) return std::nullopt;
-  return list->entries[0].data;
+  kvm_msr_entry wanted{};
+  wanted.index = index;
+  List<kvm_msr_entry> list(std::vector<kvm_msr_entry>{wanted});
+  if (::ioctl(vcpu_.get(), kGetMsrs, list.data()) != 1) return std::nullopt;
+  return list.entries().front().data;
 }
 
 void Vm::set_guest_debug(std::uint32_t control) {

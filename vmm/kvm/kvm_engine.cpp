@@ -36,6 +36,7 @@ bool KvmEngine::host_may_step() {
   }
   if ((state.dr7 & 0xff) != 0 || cpu_.flags.test(kTf | kRf)) return false;
   if (cpu_.cpl() == 3 && !capabilities_.step_ring3) return false;
+  if ((state.cr0 & kCr0Pg) != 0 && !cpu_.long_mode_active() && !capabilities_.paged32) return false;
   return true;
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint64_t kMemoryBytes = 2ULL << 20;
 constexpr std::uint64_t kGdt = 0x1000, kTss = 0x3000, kCode = 0x8000, kData = 0x9000, kStack = 0x7000;
-constexpr std::uint64_t kTables = 0x10000;
+constexpr std::uint64_t kTables = 0x10000, kIdt = 0x2000, kHandler = 0xb000;
 
 /// Guest memory of one trial.
 class TrialMemory {
@@ -185,6 +185,92 @@ bool recovers_from_faults(const Device& device) {
   return true;
 }
 
+/// UD2 with its gate not present must come to the handler of #NP.
+bool checks_gates(const Device& device) {
+  constexpr std::uint64_t kUndefined = 0xb000, kNotPresent = 0xb100;
+  Trial trial(device, {0x0f, 0x0b, 0x90});
+  const auto gate = [&](unsigned vector, std::uint64_t handler, std::uint64_t access) {
+    trial.memory().put(kIdt + vector * 16ULL, handler | (0x08ULL << 16) | (access << 40));
+    trial.memory().host()[handler] = 0xf4;
+  };
+  gate(6, kUndefined, 0x0e);
+  gate(11, kNotPresent, 0x8e);
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.idt.base = kIdt;
+  sregs.idt.limit = 0xfff;
+  if (!trial.vm().set_sregs(sregs)) return false;
+  trial.run();
+  return trial.vm().regs().rip == kNotPresent + 1;
+}
+
+/// Gives `trial` an IDT of 64-bit gates to HLTs, 0x100 bytes apart.
+bool set_gates(Trial& trial) {
+  for (unsigned vector = 0; vector < 32; ++vector) {
+    const std::uint64_t handler = kHandler + vector * 0x100ULL;
+    trial.memory().put(kIdt + vector * 16ULL, handler | (0x08ULL << 16) | (0x8eULL << 40));
+    trial.memory().host()[handler] = 0xf4;
+  }
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.idt.base = kIdt;
+  sregs.idt.limit = 0xfff;
+  sregs.efer |= 1;
+  return trial.vm().set_sregs(sregs);
+}
+
+/// IRET to a data segment: #GP with its selector.
+bool checks_iret(const Device& device) {
+  Trial trial(device, {0x48, 0xcf});
+  if (!set_gates(trial)) return false;
+  trial.memory().put(kStack, kCode);
+  trial.memory().put(kStack + 8, 0x10);
+  trial.memory().put(kStack + 16, 2);
+  trial.memory().put(kStack + 24, kStack);
+  trial.memory().put(kStack + 32, 0x10);
+  trial.run();
+  const kvm_regs regs = trial.vm().regs();
+  return regs.rip == kHandler + 13 * 0x100 + 1 && trial.memory().get(regs.rsp) == 0x10;
+}
+
+bool delivers_software_interrupts(const Device& device) {
+  Trial trial(device, {0xcd, 0x14});
+  if (!set_gates(trial)) return false;
+  trial.run();
+  const kvm_regs regs = trial.vm().regs();
+  return (regs.rip == kHandler + 0x14 * 0x100 || regs.rip == kHandler + 0x14 * 0x100 + 1) &&
+         trial.memory().get(regs.rsp) == kCode + 2;
+}
+
+bool steps_base_access(const Device& device) {
+  Trial trial(device, {0xf3, 0x48, 0x0f, 0xae, 0xc0, 0x90, 0x90});
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.cr4 |= 1U << 16;
+  return trial.vm().set_sregs(sregs) && trial.steps_to(kCode + 5) && trial.steps_to(kCode + 6);
+}
+
+/// SYSRET to compatibility mode takes ECX, not RCX.
+bool makes_fast_calls(const Device& device) {
+  Trial trial(device, {0x0f, 0x07});
+  if (!set_gates(trial)) return false;
+  kvm_regs regs = trial.vm().regs();
+  regs.rcx = 0x1234500000000ULL | (kCode + 0x10);
+  regs.r11 = 2;
+  trial.vm().set_regs(regs);
+  trial.run();
+  return trial.vm().regs().rip == kCode + 0x10;
+}
+
+/// One step of 32-bit code under a page directory of 4-MiB pages.
+bool runs_paged32(const Device& device) {
+  Trial trial(device, {0x90, 0x90});
+  trial.memory().put(kTables, 0x83);
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.cs.l = 0;
+  sregs.cs.db = 1;
+  sregs.efer = 0;
+  sregs.cr4 = 0x610;
+  return trial.vm().set_sregs(sregs) && trial.steps_to(kCode + 1);
+}
+
 bool hlt_exits(const Device& device) {
   Trial trial(device, {0xf4, 0x90});
   trial.run();
@@ -237,6 +323,12 @@ Capabilities self_test() {
     });
     result.keeps_granularity = tried([&] { return keeps_granularity(device); });
     result.faults_shut_down = tried([&] { return recovers_from_faults(device); });
+    result.checks_gates = tried([&] { return checks_gates(device); });
+    result.checks_iret = tried([&] { return checks_iret(device); });
+    result.software_interrupts = tried([&] { return delivers_software_interrupts(device); });
+    result.steps_base_access = tried([&] { return steps_base_access(device); });
+    result.fast_calls = tried([&] { return makes_fast_calls(device); });
+    result.paged32 = tried([&] { return runs_paged32(device); });
     result.msr_filter = tried([&] { return reaches_user_space_for_msrs(device); });
     result.dirty_log = tried([&] { return logs_writes(device); });
     result.synchronised_registers = Vm(device).synchronises_registers();

@@ -21,6 +21,12 @@ struct Capabilities {
   bool steps_mov_ss = false;       ///< the step after MOV SS is a step of its own
   bool keeps_granularity = false;  ///< segment registers keep G
   bool faults_shut_down = false;   ///< a fault without an IDT is an exit, with nothing lost
+  bool paged32 = false;            ///< 32-bit code with paging, but outside long mode, runs
+  bool checks_gates = false;       ///< exceptions honour the IDT's gates: presence, type, stack
+  bool checks_iret = false;        ///< IRET refuses a bad selector with its error code
+  bool software_interrupts = false;///< INT n in 64-bit code goes through its gate
+  bool steps_base_access = false;  ///< RDFSBASE and its kin in supervisor code are one step each
+  bool fast_calls = false;         ///< SYSCALL and SYSRET in supervisor code do what the manual says
   bool msr_filter = false;         ///< RDMSR and WRMSR reach user space
   bool dirty_log = false;          ///< writes are logged by page
   bool synchronised_registers = false;

@@ -173,6 +173,8 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
     if (n == kSs && (s.selector & 0xfffcU) == 0 && s.selector == state.segment[n].selector &&
         !state.segment[n].present()) {
       taken = state.segment[n];
+    } else if (n == kSs && long_active && (s.selector & 0xfffcU) == 0 && s.selector != state.segment[n].selector) {
+      taken = {s.selector, 0, 0, 0};  // KVM invents a data segment here, to hold CPL
     }
     take(state.segment[n], taken);
   }

@@ -122,11 +122,10 @@ struct Enter {
     const u64 rbp = cpu.gpr(kRbp);
     const auto below = [width](u64 from, u64 bytes) { return Cpu::cut(from - bytes, width); };
     const u64 final_rsp = below(rsp, pushes * sizeof(T) + i.immediate);
-    for (unsigned k = 1; k < level; ++k) {
-      cpu.probe(kSs, below(rbp, k * sizeof(T)), sizeof(T), Access::read);
-    }
-    for (unsigned k = 1; k <= pushes; ++k) {
-      cpu.probe(kSs, below(rsp, k * sizeof(T)), sizeof(T), Access::write);
+    cpu.probe(kSs, below(rsp, sizeof(T)), sizeof(T), Access::write);
+    for (unsigned k = 1; k < pushes; ++k) {
+      if (k < level) cpu.probe(kSs, below(rbp, k * sizeof(T)), sizeof(T), Access::read);
+      cpu.probe(kSs, below(rsp, (k + 1) * sizeof(T)), sizeof(T), Access::write);
     }
     cpu.probe(kSs, final_rsp, sizeof(T), Access::write);
 

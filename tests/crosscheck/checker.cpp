@@ -1,0 +1,267 @@
+#include "tests/crosscheck/checker.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "vmm/cpu/decode/decoder.h"
+#include "vmm/cpu/instruction_table.h"
+
+namespace chronovisor::crosscheck {
+namespace {
+
+constexpr unsigned kMostSteps = 40;
+constexpr std::uint64_t kUsedBytes = 0x60000;
+
+/// Time, entropy, ports, MSRs: no two processors agree, or KVM hides them.
+constexpr std::array<std::string_view, 26> kNotComparable{
+    "CPUID", "RDMSR", "WRMSR", "RDTSC", "RDTSCP", "RDPMC", "RDRAND", "RDSEED", "HLT",
+    "IN AL, imm8", "IN eAX, imm8", "OUT imm8, AL", "OUT imm8, eAX", "IN AL, DX", "IN eAX, DX",
+    "OUT DX, AL", "OUT DX, eAX", "INSB", "INSW/INSD", "OUTSB", "OUTSW/OUTSD", "SWAPGS",
+    "MOV r, DRn", "MOV DRn, r", "INVD", "WBINVD"};
+/// They show TF, which stepping sets, to the guest.
+constexpr std::array<std::string_view, 3> kShowTrapFlag{"pushf", "popf", "SYSCALL"};
+
+/// What some KVMs do in their own way; the self-test shows it.
+constexpr std::array<std::string_view, 4> kSoftwareInterrupts{"INT3", "INT imm8", "INTO", "INT1"};
+constexpr std::array<std::string_view, 4> kFastCalls{"SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT"};
+
+constexpr std::array<std::string_view, 4> kBaseAccess{"RDFSBASE", "RDGSBASE", "WRFSBASE", "WRGSBASE"};
+
+template <std::size_t N>
+bool listed(const std::array<std::string_view, N>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string hex(std::uint64_t value) {
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "%llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+
+}  // namespace
+
+Checker::Checker(const kvm::Capabilities& capabilities)
+    : capabilities_(capabilities),
+      left_ram_(World::kMemory),
+      right_ram_(World::kMemory),
+      left_(left_ram_, environment_),
+      right_(right_ram_, environment_),
+      stepper_(right_, right_ram_, capabilities, kvm::InterruptTable::guest) {}
+
+bool Checker::fetch(Instruction& instruction) {
+  const bool wide = left_.long64();
+  const std::uint64_t rip = left_.state.gpr[kGprRip];
+  if (!wide && rip > left_.state.segment[kCs].limit) return false;
+  const std::uint64_t linear = wide ? rip : static_cast<std::uint32_t>(rip + left_.state.segment[kCs].base);
+  bytes_.clear();
+  for (unsigned n = 0; n < kLongestInstruction; ++n) {
+    const auto physical = left_.translate_for_debugger(linear + n);
+    std::array<std::uint8_t, 1> byte{};
+    if (!physical || left_ram_.read(*physical, byte) != 1) break;
+    bytes_.push_back(byte[0]);
+  }
+  const DecodeMode mode{wide, left_.protected_mode() && !left_.virtual8086(),
+                        static_cast<std::uint8_t>(left_.code_width())};
+  instruction.start_offset = 0;
+  if (decode(mode, bytes_, instruction) != DecodeStatus::ok) return false;
+  bytes_.resize(instruction.length());
+  name_ = instruction.row == kNoRow ? "(undefined)" : std::string(instruction_table()[instruction.row].name);
+  return true;
+}
+
+bool Checker::comparable(const Instruction& instruction) const {
+  if (instruction.row == kNoRow) return true;
+  if (listed(kNotComparable, name_)) return false;
+  if (!capabilities_.hides_trap_flag && listed(kShowTrapFlag, name_)) return false;
+  if (!capabilities_.software_interrupts && listed(kSoftwareInterrupts, name_)) return false;
+  if (!capabilities_.fast_calls && listed(kFastCalls, name_)) return false;
+  if (!capabilities_.steps_base_access && listed(kBaseAccess, name_)) return false;
+  if (!capabilities_.checks_iret && name_ == "IRET") return false;
+  const std::size_t first_x87 = integer_rows().size() + control_rows().size() + system_rows().size();
+  return instruction.row < first_x87;
+}
+
+void Checker::compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields) {
+  std::vector<std::uint32_t> pages = left_ram_.dirty_pages();
+  for (const std::uint64_t page : stepper_.collect_dirty_pages()) pages.push_back(static_cast<std::uint32_t>(page));
+  std::sort(pages.begin(), pages.end());
+  pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+  for (const std::uint32_t page : pages) {
+    const std::uint64_t first = std::uint64_t{page} * kPageSize;
+    if (std::memcmp(left_ram_.host(first), right_ram_.host(first), kPageSize) == 0) continue;
+    for (std::uint64_t at = first; at < first + kPageSize; ++at) {
+      const std::uint8_t a = *left_ram_.host(at), b = *right_ram_.host(at);
+      if (a == b) continue;
+      // The frame of an exception shows the TF that stepping sets.
+      if (delivered && (a ^ b) == 1 && (b & 1) == 1) continue;
+      fields.push_back({"memory " + hex(at), hex(a), hex(b)});
+    }
+    std::memcpy(right_ram_.host(first), left_ram_.host(first), kPageSize);
+  }
+  left_ram_.new_epoch();
+  left_.drop_write_tags();
+  right_ram_.new_epoch();
+}
+
+/// The right processor takes over whatever the left one has.
+void Checker::follow_left() {
+  right_.state = left_.state;
+  right_.flags = left_.flags;
+  right_.state_restored();
+  right_.set_cpl(left_.cpl());
+}
+
+std::vector<kvm::FieldValue> Checker::differences(const Instruction& instruction, bool delivered) {
+  kvm_regs regs = stepper_.exit_regs();
+  const std::uint64_t count = instruction.repeat != 0 && (row_attributes(instruction) & kString) != 0
+                                  ? Cpu::cut(before_.gpr[kRcx], instruction.address_size)
+                                  : 0;
+  if (delivered) {
+    regs.rip -= 1;  // the HLT at the handler's start was executed
+    if (count != 0 && regs.rcx != before_.gpr[kRcx]) regs.rcx = before_.gpr[kRcx];
+  } else if (count != 0) {
+    const std::uint64_t left_over = count - 1;
+    regs.rcx = instruction.address_size == 2   ? (before_.gpr[kRcx] & ~0xffffULL) | left_over
+               : instruction.address_size == 4 ? static_cast<std::uint32_t>(left_over)
+                                               : left_over;
+    const bool looks = instruction.opcode == 0xa6 || instruction.opcode == 0xa7 || instruction.opcode >= 0xae;
+    const bool zero = (regs.rflags & kZf) != 0;
+    const bool finished = left_over == 0 || (looks && zero != (instruction.repeat == 0xf3));
+    regs.rip = finished ? before_.gpr[kGprRip] + instruction.length() : before_.gpr[kGprRip];
+  }
+  kvm::from_kvm_regs(right_, regs);
+  kvm::from_kvm_sregs(right_, stepper_.exit_sregs(), {capabilities_.keeps_granularity});
+  right_.state.idtr = {stepper_.exit_sregs().idt.base, static_cast<std::uint16_t>(stepper_.exit_sregs().idt.limit)};
+  std::vector<kvm::FieldValue> fields;
+  const std::uint32_t undefined =
+      delivered || instruction.row == kNoRow ? 0 : instruction_table()[instruction.row].undefined_flags;
+  const std::uint32_t ignored = undefined | kTf | kRf;
+  const bool same_flags = ((left_.flags.value() ^ right_.flags.value()) & ~ignored) == 0;
+  for (kvm::FieldValue& f : kvm::compare_processors(left_, right_)) {
+    if (f.name == "rflags" && same_flags) continue;
+    if (f.name == "shadow" || f.name == "dr6" || f.name == "dr7") continue;
+    if (!capabilities_.keeps_granularity && f.name.ends_with(".attributes")) {
+      const unsigned long a = std::stoul(f.left, nullptr, 16), b = std::stoul(f.right, nullptr, 16);
+      if (((a ^ b) & ~0x8000UL) == 0) continue;
+    }
+    fields.push_back(std::move(f));
+  }
+  return fields;
+}
+
+Checker::Verdict Checker::step(Tally& tally) {
+  Instruction& instruction = instruction_;
+  instruction = Instruction{};
+  const bool decoded = fetch(instruction);
+  if (!decoded) {
+    name_ = "(fetch)";
+    instruction = Instruction{};
+    instruction.row = kNoRow;
+  }
+  if (!comparable(instruction)) return Verdict::ends;
+  const bool repeat_of_none = instruction.repeat != 0 && (row_attributes(instruction) & kString) != 0 &&
+                              Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
+  if (repeat_of_none) return Verdict::ends;
+  before_ = left_.state;
+  flags_before_ = left_.flags.value();
+  cpl_before_ = left_.cpl();
+  (void)left_.run(left_.position(), left_.deliveries() + 1);
+  const bool delivered = left_.deliveries() != 0;
+  const kvm::StepOutcome outcome = stepper_.step(instruction);
+  const bool shutdown = stepper_.vm().shared().exit_reason == KVM_EXIT_SHUTDOWN;
+  // Nowhere else is a HLT executed: KVM gave up delivering something.
+  const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
+                     stepper_.exit_regs().rip == before_.gpr[kGprRip];
+  if (outcome == kvm::StepOutcome::unsupported || stuck || (outcome == kvm::StepOutcome::not_taken && !shutdown)) {
+    ++tally.unsupported;
+    return Verdict::ends;
+  }
+  ++tally.steps;
+  fields_.clear();
+  if (left_.state.shutdown || shutdown) {
+    ++tally.shutdowns;
+    if (left_.state.shutdown == shutdown) return Verdict::ends;
+    fields_.push_back({"shutdown", left_.state.shutdown ? "yes" : "no", shutdown ? "yes" : "no"});
+    return Verdict::disagrees;
+  }
+  if (delivered) ++tally.faults;
+  fields_ = differences(instruction, delivered);
+  compare_memory(delivered, fields_);
+  if (!fields_.empty()) return Verdict::disagrees;
+  follow_left();
+  const bool over = delivered || left_.flags.test(kTf | kVm | kRf) || left_.state.halted ||
+                    (left_.cpl() == 3 && !capabilities_.step_ring3);
+  return over ? Verdict::ends : Verdict::goes_on;
+}
+
+std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const {
+  std::string text = "  bytes";
+  for (const std::uint8_t byte : bytes_) text += " " + hex(byte);
+  text += " (" + name_ + "), cpl " + std::to_string(cpl_before_) + ", exit " + stepper_.last_exit();
+  text += left_.deliveries() != 0 ? ", soft delivered an exception\n" : "\n";
+  text += "  before: rip " + hex(before_.gpr[kGprRip]) + " flags " + hex(flags_before_) + " cr0 " + hex(before_.cr0) +
+          " cr4 " + hex(before_.cr4) + " efer " + hex(before_.msr.efer) + " cs " + hex(before_.segment[kCs].selector) +
+          " ss " + hex(before_.segment[kSs].selector) + "\n   ";
+  for (unsigned n = 0; n < 16; ++n) text += " " + hex(before_.gpr[n]);
+  text += "\n";
+  for (const kvm::FieldValue& f : fields) text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
+  return text;
+}
+
+std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) {
+  const WorldMode mode =
+      build_world(left_ram_, left_, seed,
+                  {capabilities_.step_ring3, capabilities_.steps_mov_ss, capabilities_.paged32, capabilities_.checks_gates});
+  for (std::uint64_t page = 0; page < kUsedBytes / kPageSize; ++page) left_.page_replaced(page);
+  left_.state_restored();
+  std::memcpy(right_ram_.host(0), left_ram_.host(0), kUsedBytes);
+  (void)stepper_.collect_dirty_pages();
+  left_ram_.new_epoch();
+  right_ram_.new_epoch();
+  left_.set_position({0});
+  follow_left();
+  stepper_.forget();
+  ++tally.cases;
+  for (unsigned n = 0; n < kMostSteps; ++n) {
+    const std::uint64_t before = tally.steps;
+    const Verdict verdict = step(tally);
+    tally.by_mode[mode_name(mode)] += tally.steps - before;
+    if (verdict == Verdict::ends) break;
+    if (verdict == Verdict::goes_on) continue;
+    const std::string cause = known_cause(name_, fields_, left_, instruction_);
+    if (!cause.empty()) {
+      ++tally.known;
+      ++tally.known_by_cause[cause];
+      break;
+    }
+    std::string kind;
+    for (const kvm::FieldValue& f : fields_) kind += f.name.substr(0, f.name.find(' ')) + " ";
+    return Disagreement{seed, n, mode, name_, kind, describe(fields_)};
+  }
+  return std::nullopt;
+}
+
+std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields, const Cpu& left,
+                        const Instruction& instruction) {
+  const bool delivered = left.deliveries() != 0;
+  const auto number = [](const std::string& text) { return std::stoull(text, nullptr, 16); };
+  const auto all = [&](auto&& test) { return std::all_of(fields.begin(), fields.end(), test); };
+  const auto accessed_bit = [&](const kvm::FieldValue& f) {
+    if (!f.name.starts_with("memory ")) return false;
+    const std::uint64_t at = number(f.name.substr(7));
+    const bool table = at >= World::kTables && at < kUsedBytes;
+    return table && ((number(f.left) ^ number(f.right)) & ~0x60ULL) == 0;
+  };
+  const auto memory = [](const kvm::FieldValue& f) { return f.name.starts_with("memory "); };
+  if (delivered && all(accessed_bit)) return "A and D bits of an instruction that faults";
+  if (!delivered && name == "MOV r/m, Sreg" && instruction.memory && instruction.operand_size == 8 && all(memory)) {
+    return "MOV m, Sreg with REX.W stores 8 bytes";
+  }
+  if (delivered && (name == "LTR" || name == "LLDT") && all([&](const kvm::FieldValue& f) { return memory(f) && number(f.right) == 0; })) {
+    return "LTR and LLDT of an LDT selector: #GP(0)";
+  }
+  return {};
+}
+
+}  // namespace chronovisor::crosscheck

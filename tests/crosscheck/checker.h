@@ -1,0 +1,74 @@
+// Owns one soft processor and one vCPU that execute the same generated guests
+// a step at a time, and the comparison of everything they leave behind. One
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/cpu/system_machine.h"
+#include "tests/crosscheck/world.h"
+#include "vmm/kvm/lock_step.h"
+#include "vmm/kvm/stepper.h"
+
+namespace chronovisor::crosscheck {
+
+struct Disagreement {
+  std::uint64_t seed = 0;
+  unsigned step = 0;
+  WorldMode mode = WorldMode::real;
+  std::string name;   ///< of the instruction's row
+  std::string kind;   ///< what differs, for grouping
+  std::string text;   ///< the whole story
+};
+
+struct Tally {
+  std::uint64_t cases = 0;
+  std::uint64_t steps = 0;        ///< compared, deliveries of exceptions included
+  std::uint64_t faults = 0;       ///< of them, exceptions delivered
+  std::uint64_t shutdowns = 0;    ///< of them, triple faults
+  std::uint64_t unsupported = 0;  ///< KVM could not emulate it: not compared
+  std::uint64_t known = 0;        ///< differences written down in docs/KVM.md
+  std::map<std::string, std::uint64_t> by_mode;
+  std::map<std::string, std::uint64_t> known_by_cause;
+};
+
+class Checker {
+ public:
+  explicit Checker(const kvm::Capabilities& capabilities);
+  /// Runs case `seed` to its end, or to the first disagreement.
+  std::optional<Disagreement> run_case(std::uint64_t seed, Tally& tally);
+
+ private:
+  enum class Verdict { goes_on, ends, disagrees };
+  Verdict step(Tally& tally);
+  [[nodiscard]] bool fetch(Instruction& instruction);
+  [[nodiscard]] bool comparable(const Instruction& instruction) const;
+  [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction, bool delivered);
+  void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
+  void follow_left();
+  [[nodiscard]] std::string describe(const std::vector<kvm::FieldValue>& fields) const;
+
+  kvm::Capabilities capabilities_;
+  test::SystemEnvironment environment_;
+  Ram left_ram_, right_ram_;
+  Cpu left_, right_;
+  kvm::Stepper stepper_;
+  CpuState before_;
+  std::uint32_t flags_before_ = 0;
+  unsigned cpl_before_ = 0;
+  std::vector<std::uint8_t> bytes_;
+  std::string name_;
+  std::vector<kvm::FieldValue> fields_;
+  Instruction instruction_;
+};
+
+/// Why a difference is not the soft processor's fault: a defect of this KVM
+/// that docs/KVM.md describes; empty when it is none of those.
+[[nodiscard]] std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields,
+                                      const Cpu& left, const Instruction& instruction);
+
+}  // namespace chronovisor::crosscheck

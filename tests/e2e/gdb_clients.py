@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""run, detach and attach in extended mode; gdb/MI as front ends drive it;
+debug --gdb with the guest's own symbols and commands."""
+import os
+import re
+import subprocess
+import time
+
+from gdb_session import GDB, GUESTS, Gdb, travel_guest
+from harness import Test
+
+test = Test(__doc__)
+recording, symbols = travel_guest(test, 64)
+gdb = Gdb(test, recording, symbols)
+
+
+def serve(*options):
+    socket = test.path("stub.socket")
+    if os.path.exists(socket):
+        os.unlink(socket)
+    server = subprocess.Popen([test.program, "debug", recording, "--listen", f"unix:{socket}", *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for _ in range(200):
+        if os.path.exists(socket):
+            return server, socket
+        time.sleep(0.05)
+    return test.fail("debug made no socket")
+
+
+server, socket = serve("--keep")
+gdb("run restarts", """
+    run("break factorial"); run("continue"); equal(value("n"), 5, "somewhere")
+    run("run"); equal((where()[0], value("n")), ("factorial", 5), "run begins again and comes here again")
+    first = value("$position")
+    run("continue"); run("run"); equal((value("n"), value("$position")), (5, first), "and again")
+    run("delete"); run("starti"); equal(value("$position"), 0, "starti stops at the beginning")
+    run("tbreak spin"); run("continue"); here = value("$position")
+    run("detach"); run("attach 1"); equal(value("$position"), here, "detach and attach find the machine where it was")
+    run("reverse-stepi"); check(value("$position") < here, "and time goes both ways")
+""", connect=f"target extended-remote {socket}")
+gdb("another client", """
+    check(value("$position") > 0, "the next client finds the machine where the last one left it")
+    run("reverse-continue"); equal(value("$position"), 0, "and goes on from there")
+""", connect=f"target remote {socket}")
+server.terminate()
+test.check(server.wait(timeout=10) == 0, f"the server ended with {server.returncode}")
+
+# gdb/MI, as VS Code's Native Debug, cpptools, CLion, Eclipse and Emacs speak it.
+server, socket = serve()
+mi = subprocess.Popen([GDB, "-nx", "-q", "--interpreter=mi2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+token = 0
+
+
+def say(command, stopped=False):
+    """The result of an MI command, and with `stopped` the stop that follows."""
+    global token
+    token += 1
+    mi.stdin.write(f"{token}{command}\n")
+    mi.stdin.flush()
+    result, lines = None, []
+    while True:
+        line = mi.stdout.readline()
+        test.check(line != "", f"gdb ended during {command}: {lines}")
+        lines.append(line)
+        if line.startswith(f"{token}^"):
+            result = line.strip()
+            test.check("^error" not in result, f"{command}: {result}")
+            if not stopped:
+                return result
+        if stopped and line.startswith("*stopped") and result is not None:
+            return line.strip()
+
+
+def line_of(marker):
+    with open(os.path.join(GUESTS, "travel.c"), encoding="utf-8") as file:
+        return next(str(n) for n, text in enumerate(file, 1) if f"/* {marker} */" in text)
+
+
+def at(stop, function, marker):
+    found = (re.search(r'func="([^"]*)"', stop), re.search(r'line="([^"]*)"', stop))
+    test.check(all(found) and (found[0][1], found[1][1]) == (function, line_of(marker)),
+               f"stopped at {stop}, not in {function} at {marker}")
+
+
+say("-gdb-set mi-async on")
+say("-gdb-set confirm off")
+say(f"-file-exec-and-symbols {symbols}")
+say(f"-target-select remote {socket}")
+features = say("-list-target-features")
+test.check('"reverse"' in features, "no reverse button: " + features)
+say("-break-insert -t c_main")
+at(say("-exec-continue", True), "c_main", "first")
+at(say("-exec-next", True), "c_main", "second")
+at(say("-exec-next", True), "c_main", "third")
+at(say("-exec-next --reverse", True), "c_main", "second")
+stop = say("-exec-step", True)
+test.check('func="add_up"' in stop, "step into add_up: " + stop)
+at(say("-exec-finish --reverse", True), "c_main", "second")
+stop = say("-exec-step --reverse", True)
+test.check('func="fill"' in stop, "reverse step into fill: " + stop)
+say("-exec-step-instruction --reverse", True)
+say("-exec-next-instruction --reverse", True)
+say(f"-break-insert travel.c:{line_of('spun')}")
+at(say("-exec-continue", True), "spin", "spun")
+say("-stack-list-frames")
+say("-stack-list-variables --simple-values")
+say("-break-insert -h fill")
+stop = say("-exec-continue --reverse", True)
+test.check('func="fill"' in stop and "breakpoint-hit" in stop, "reverse continue: " + stop)
+stop = say("-exec-continue --reverse", True)
+test.check("no-history" in stop, "the beginning is told: " + stop)
+say("-data-list-register-values x 16")
+say("-data-read-memory-bytes 0x100000 64")
+say("-thread-info")
+say("-gdb-exit")
+mi.wait(timeout=10)
+server.wait(timeout=10)
+print("gdb/MI passed")
+
+# --gdb: connected, with symbols and commands. gdb reads its commands from stdin.
+started = subprocess.run([test.program, "debug", recording, "--gdb", "--symbols", symbols],
+                         input=b"tbreak add_up\ncontinue\nchronovisor when\nreverse-finish\nquit\n",
+                         capture_output=True, timeout=60, check=False)
+text = started.stdout.decode(errors="replace")
+test.check(started.returncode == 0 and "add_up" in text and "position" in text, "debug --gdb", started)
+recording, symbols = travel_guest(test, 32)
+started = subprocess.run([test.program, "debug", recording, "--gdb"],
+                         input=b"tbreak factorial\ncontinue\nbacktrace\np $eip\nquit\n",
+                         capture_output=True, timeout=60, check=False)
+text = started.stdout.decode(errors="replace")
+test.check("factorial (n=5)" in text and "not compatible" not in text + started.stderr.decode(errors="replace"),
+           "debug --gdb with the 32-bit guest's own symbols", started)
+print("debug --gdb passed")

@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""A stock Linux kernel in gdb: symbols from its own memory, backtraces from its
+own unwind tables, its log, processes and modules; KASLR; a breakpoint set on
+memory that happens to hold 0xcc; Ctrl-C in a long reverse search."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+from gdb_session import GDB, Gdb
+from harness import ROOT, Test
+
+test = Test(__doc__, needs_kernel=True)
+recording, console = test.path("boot.cvr"), test.path("console.txt")
+command = test.linux()
+command[command.index("--append") + 1] = "console=ttyS0 panic=-1"  # with KASLR
+test.run("record", "-o", recording, *command, "--serial", f"file:{console}")
+kallsyms = test.run(test.kernel(), program=os.path.join(ROOT, "scripts/kallsyms")).stdout.decode()
+linked = {line.split()[2]: int(line.split()[0], 16) for line in kallsyms.splitlines()}
+
+# Symbols: every one of the image's, moved by one distance.
+symbols = test.path("guest.elf")
+test.run("symbols", recording, "-o", symbols)
+listed = subprocess.run(["nm", symbols], capture_output=True, check=True).stdout.decode()
+found = {line.split()[2]: int(line.split()[0], 16) for line in listed.splitlines()}
+slide = found["start_kernel"] - linked["start_kernel"]
+print(f"{len(found)} symbols, KASLR slide {slide:#x}")
+test.check(slide % 0x200000 == 0, f"a slide of {slide:#x}")
+missing = [name for name, address in linked.items() if address >= 0xffffffff80000000 and name not in found]
+test.check(not missing, f"symbols are missing: {missing[:10]}")
+for name in ("start_kernel", "do_sys_openat2", "__do_sys_reboot", "jiffies_64", "init_task", "vfs_read"):
+    test.check(found[name] == linked[name] + slide, f"{name} is at {found[name]:#x}")
+
+# The log, as the console had it; the processes.
+log = test.run("linux-log", recording, "--at", "end").stdout.decode()
+shown = [line.strip() for line in open(console, encoding="utf-8", errors="replace") if line.startswith("[")]
+lines = set(line.strip() for line in log.splitlines())
+test.check(len(shown) > 100, f"only {len(shown)} kernel lines on the console")
+absent = [line for line in shown if line not in lines]
+test.check(not absent, f"{len(absent)} console lines are not in linux-log: {absent[:5]}")
+test.check("Linux version" in log.splitlines()[0], "the log does not begin with the version: " + log[:200])
+tasks = json.loads(test.run("linux-tasks", recording, "--json").stdout)
+by_pid = {task["pid"]: task for task in tasks}
+test.check(by_pid[0]["name"].startswith("swapper") and by_pid[1]["parent"] == 0, f"first tasks: {tasks[:2]}")
+test.check(by_pid[2]["name"] == "kthreadd" and by_pid[2]["kernel_thread"] and not by_pid[1]["kernel_thread"], "kthreadd")
+test.check(sum(task["on_cpu"] for task in tasks) == 1, "one task is on the CPU")
+test.check(all(task["state"] in "RSDIZTX" for task in tasks), f"states: {[task['state'] for task in tasks]}")
+early = test.run("linux-tasks", recording, "--at", "start", expect=3)
+test.check(b"later position" in early.stderr, "no advice at the start", early)
+test.check(b"no modules" in test.run("linux-modules", recording).stdout, "modules out of nothing")
+
+gdb = Gdb(test, recording, symbols)
+gdb("backtraces", """
+    run("break do_sys_openat2"); run("reverse-continue")
+    equal(gdb.selected_frame().name(), "do_sys_openat2", "the breakpoint by name")
+    text = run("backtrace")
+    names = [name for name in ("do_sys_openat2", "do_syscall_64", "entry_SYSCALL_64") if name in text]
+    check(len(names) == 3, "the backtrace from a system call: " + text)
+    check(len(text.splitlines()) < 12 and "corrupt" not in text, "ends at the entry: " + text)
+    run("delete"); here = (pc(), value("$position"))
+    run("finish"); check(value("$position") > here[1], "finish by the kernel's unwind tables")
+    run("reverse-stepi"); run("reverse-finish"); equal(pc(), here[0], "and reverse-finish")
+    run("delete"); run("hbreak *update_process_times")
+    run("reverse-continue"); text = run("backtrace")
+    check("sysvec_apic_timer_interrupt" in text, "the backtrace through an interrupt: " + text)
+    tail = text.split("sysvec_apic_timer_interrupt")[-1].strip().splitlines()
+    check(len(tail) >= 2, "goes on to what was interrupted: " + text)
+    check("start_kernel" in run("info symbol start_kernel"), "info symbol")
+""", at="end")
+
+gdb("memory that holds 0xcc", """
+    byte = bytes(gdb.selected_inferior().read_memory(value("(long) &start_kernel"), 1))
+    check(byte == b"\\xcc", "freed init memory is not poisoned here: %r" % byte)
+    run("break *start_kernel"); run("reverse-continue")
+    start = value("(long) &start_kernel")
+    equal(pc(), start, "the breakpoint works")
+    text = fails("stepi")
+    check("delete" in text and "0xcc" in text, "the reason is told: " + text)
+    equal(pc(), start, "nothing has moved")
+    check("branch" not in run("monitor when"), "and no branch was started")
+    run("delete"); run("break *start_kernel"); run("stepi")
+    check(start < pc() < start + 16, "after setting it again stepping works")
+    run("reverse-stepi"); equal(pc(), start, "both ways")
+    check("branch" not in run("monitor when"), "still on the timeline")
+""", at="end")
+
+gdb("physical memory", """
+    text = run("monitor translate %#x" % value("(long) &linux_banner"))
+    physical = int(text.split()[-1], 16)
+    run("monitor phys on")
+    check(bytes(gdb.selected_inferior().read_memory(physical, 13)) == b"Linux version", "the banner by physical address")
+    run("monitor phys off")
+    check(bytes(gdb.selected_inferior().read_memory(value("(long) &linux_banner"), 13)) == b"Linux version", "and by linear")
+""", at="end")
+
+# Ctrl-C in a search that finds nothing, as a user at a terminal does it.
+script = test.path("interrupt.gdb")
+with open(script, "w", encoding="utf-8") as file:
+    file.write(f"""set pagination off
+set confirm off
+target remote | {test.program} debug {recording} --listen stdio --at end
+printf "before %lu\\n", $position
+watch *(char *) 0xffffffff{0xfffff000:x} if $rax == 0x123456789
+echo searching\\n
+reverse-continue
+printf "after %lu\\n", $position
+stepi
+printf "alive\\n"
+disconnect
+quit
+""")
+begun = time.monotonic()
+process = subprocess.Popen([GDB, "-nx", "-q", "-x", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, start_new_session=True)
+seen = b""
+while b"searching" not in seen:
+    seen += os.read(process.stdout.fileno(), 65536)
+time.sleep(1.0)
+process.send_signal(signal.SIGINT)
+sent = time.monotonic()
+output, _ = process.communicate(timeout=60)
+output = (seen + output).decode(errors="replace")
+took = time.monotonic() - sent
+numbers = dict(re.findall(r"(before|after) (\d+)", output))
+test.check("alive" in output, "gdb did not go on after Ctrl-C: " + output)
+test.check("SIGINT" in output or "history" in output, "no interrupt and no end: " + output)
+test.check("SIGINT" not in output or numbers["before"] == numbers["after"], f"interrupted, but elsewhere: {numbers}")
+test.check(took < 15, f"the answer to Ctrl-C took {took:.1f} s")
+print(f"Ctrl-C: {took:.2f} s; {'interrupted' if 'SIGINT' in output else 'finished first'}")
