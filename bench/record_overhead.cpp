@@ -85,8 +85,10 @@ int measure(const std::string& output, const std::string& kernel, const std::str
   json["equal"] = bare->position() == outcome.position && bare->digest() == outcome.digest;
   json["bare_seconds"] = static_cast<double>(bare_time.wall_ns) / 1e9;
   json["recorded_seconds"] = static_cast<double>(recorded_time.wall_ns) / 1e9;
-  json["ratio"] = static_cast<double>(recorded_time.wall_ns) / static_cast<double>(bare_time.wall_ns);
-  json["cpu_ratio"] = static_cast<double>(recorded_time.cpu_ns) / static_cast<double>(bare_time.cpu_ns);
+  json["ratio"] =
+      static_cast<double>(recorded_time.wall_ns) / static_cast<double>(bare_time.wall_ns);
+  json["cpu_ratio"] =
+      static_cast<double>(recorded_time.cpu_ns) / static_cast<double>(bare_time.cpu_ns);
   json["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
   json["checkpoints"] = writer.checkpoint_count();
   json["bytes"] = writer.file_bytes();

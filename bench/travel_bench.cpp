@@ -29,9 +29,9 @@ double milliseconds(Action&& action) {
 struct Options {
   std::string file;
   TimelineOptions travel;
-  std::uint64_t breakpoint = 0;    ///< hit once, early
-  std::uint64_t watch = 0;         ///< written once, long ago
-  std::uint64_t hot = 0;           ///< hit often
+  std::uint64_t breakpoint = 0;  ///< hit once, early
+  std::uint64_t watch = 0;       ///< written once, long ago
+  std::uint64_t hot = 0;         ///< hit often
   std::uint64_t watch_length = 4;
   int seeks = 200;
   int steps = 1000;
@@ -62,7 +62,8 @@ class Report {
   bool first_ = true;
 };
 
-void measure_search(Report& report, Timeline& timeline, const std::string& name, const StopSet& stops) {
+void measure_search(Report& report, Timeline& timeline, const std::string& name,
+                    const StopSet& stops) {
   timeline.seek({timeline.end(), 0});
   const std::uint64_t before = timeline.steps_searched();
   TravelResult result;
@@ -121,8 +122,9 @@ void measure(const Options& options) {
   if (options.hot != 0) {
     // Holds nowhere, so that the whole recording is searched.
     StopSet stops;
-    stops.breakpoints.push_back(
-        {options.hot, [](Machine& machine) { return machine.cpu().gpr(kRax) == 0x1234567887654321; }});
+    stops.breakpoints.push_back({options.hot, [](Machine& machine) {
+                                   return machine.cpu().gpr(kRax) == 0x1234567887654321;
+                                 }});
     measure_search(report, timeline, "reverse_condition", stops);
   }
   report.number("cache_bytes", static_cast<double>(timeline.cache_bytes_used()));
@@ -130,9 +132,10 @@ void measure(const Options& options) {
 }
 
 int usage() {
-  std::fprintf(stderr,
-               "usage: travel_bench FILE [--break ADDRESS] [--watch ADDRESS] [--hot ADDRESS]\n"
-               "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] [--no-verify]\n");
+  std::fprintf(
+      stderr,
+      "usage: travel_bench FILE [--break ADDRESS] [--watch ADDRESS] [--hot ADDRESS]\n"
+      "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] [--no-verify]\n");
   return 2;
 }
 
@@ -149,14 +152,22 @@ int run(int count, char** arguments) {
     } else {
       if (n + 1 >= count) return usage();
       const std::uint64_t value = std::strtoull(arguments[++n], nullptr, 0);
-      if (name == "--break") options.breakpoint = value;
-      else if (name == "--watch") options.watch = value;
-      else if (name == "--hot") options.hot = value;
-      else if (name == "--seeks") options.seeks = static_cast<int>(value);
-      else if (name == "--steps") options.steps = static_cast<int>(value);
-      else if (name == "--jobs") options.travel.jobs = static_cast<unsigned>(value);
-      else if (name == "--cache") options.travel.cache_bytes = value;
-      else return usage();
+      if (name == "--break")
+        options.breakpoint = value;
+      else if (name == "--watch")
+        options.watch = value;
+      else if (name == "--hot")
+        options.hot = value;
+      else if (name == "--seeks")
+        options.seeks = static_cast<int>(value);
+      else if (name == "--steps")
+        options.steps = static_cast<int>(value);
+      else if (name == "--jobs")
+        options.travel.jobs = static_cast<unsigned>(value);
+      else if (name == "--cache")
+        options.travel.cache_bytes = value;
+      else
+        return usage();
     }
   }
   if (options.file.empty()) return usage();

@@ -81,7 +81,10 @@ std::string gdb_commands() {
     }
     if (folder == folder.parent_path()) break;
   }
-  return {};
+  // A build outside the tree: this file says where the tree is.
+  const std::filesystem::path tree = std::filesystem::path(__FILE__).parent_path().parent_path();
+  const std::filesystem::path commands = tree / "scripts/gdb/chronovisor.py";
+  return std::filesystem::exists(commands, failed) ? commands.string() : std::string();
 }
 
 /// The guest's own symbols, if it carries any: those of a Linux kernel from its

@@ -77,17 +77,17 @@ void vmcore(const ExportOptions& options, const RecordingReader& reader) {
   if (options.output == "-") {
     throw Error(ErrorCode::usage, "--format vmcore writes a file; name it with -o");
   }
-  const Position position =
-      inside(recorded_place(options.at.empty() ? "end" : options.at, reader, "--at"), reader, "--at");
+  const Position position = inside(
+      recorded_place(options.at.empty() ? "end" : options.at, reader, "--at"), reader, "--at");
   Timeline timeline(reader, {});
   travel(timeline, position);
   PosixOutputFile file(options.output, ExistingFile::replace);
   const VmcoreFacts facts = export_vmcore(timeline.machine(), file);
-  std::fprintf(stderr, "chronovisor: %s: %s, the machine at position %s; %s\n",
-               options.output.c_str(), size_text(facts.bytes).c_str(),
-               grouped(position.steps).c_str(),
-               facts.vmcoreinfo.empty() ? "no VMCOREINFO was found in its memory"
-                                        : facts.vmcoreinfo.substr(0, facts.vmcoreinfo.find('\n')).c_str());
+  std::fprintf(
+      stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
+      size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),
+      facts.vmcoreinfo.empty() ? "no VMCOREINFO was found in its memory"
+                               : facts.vmcoreinfo.substr(0, facts.vmcoreinfo.find('\n')).c_str());
 }
 
 void trace(const ExportOptions& options, const RecordingReader& reader) {
@@ -131,9 +131,10 @@ void add_export(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("export", "Write a recording in the formats of other tools");
   command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--format", options->format,
-                      "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
-                      "gdb; trace: one instruction a line")
+  command
+      ->add_option("--format", options->format,
+                   "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
+                   "gdb; trace: one instruction a line")
       ->required()
       ->check(CLI::IsMember({"cast", "vmcore", "trace"}));
   command->add_option("-o,--output", options->output, "Where to (-: standard output)");

@@ -22,7 +22,8 @@ std::string console_tail(const RecordingReader& reader) {
   std::string text;
   reader.for_each_console([&](const ConsoleView& view) {
     for (const std::uint8_t byte : view.bytes) {
-      if (byte == '\n' || byte == '\t' || (byte >= 0x20 && byte < 0x7f)) text += static_cast<char>(byte);
+      if (byte == '\n' || byte == '\t' || (byte >= 0x20 && byte < 0x7f))
+        text += static_cast<char>(byte);
     }
     if (text.size() > 4 * kTailBytes) text.erase(0, text.size() - kTailBytes);
   });
@@ -48,7 +49,8 @@ std::uint64_t virtual_ns(Position position, std::uint64_t idle_ns, const StartCo
 std::uint64_t last_idle_ns(const RecordingReader& reader) {
   std::uint64_t idle_ns = 0;
   if (!reader.checkpoints().empty()) idle_ns = reader.checkpoints().back().idle_ns;
-  reader.for_each_console([&](const ConsoleView& view) { idle_ns = std::max(idle_ns, view.idle_ns); });
+  reader.for_each_console(
+      [&](const ConsoleView& view) { idle_ns = std::max(idle_ns, view.idle_ns); });
   return idle_ns;
 }
 
@@ -128,7 +130,8 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
   json["end"] = reader.usable_to().steps;
   const std::uint64_t idle_ns = last_idle_ns(reader);
   json["idle_ns"] = idle_ns;
-  json["virtual_seconds"] = static_cast<double>(virtual_ns(reader.usable_to(), idle_ns, start)) / 1e9;
+  json["virtual_seconds"] =
+      static_cast<double>(virtual_ns(reader.usable_to(), idle_ns, start)) / 1e9;
   const auto summary = reader.summary_json();
   json["finished"] = summary.has_value();
   if (summary) {
@@ -191,8 +194,8 @@ void print_contents(const RecordingReader& reader, const nlohmann::ordered_json&
   }
   std::printf("  inputs      %s\n", inputs.empty() ? "none" : inputs.c_str());
   for (const ImageInfo& image : reader.images()) {
-    std::printf("  image       %s: %s, %s%s\n", plain(image.role).c_str(), plain(image.path).c_str(),
-                size_text(image.size_bytes).c_str(),
+    std::printf("  image       %s: %s, %s%s\n", plain(image.role).c_str(),
+                plain(image.path).c_str(), size_text(image.size_bytes).c_str(),
                 image.storage == ImageStorage::embedded ? "" : ", not embedded");
   }
   for (const Bookmark& bookmark : reader.bookmarks()) {
@@ -211,17 +214,22 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
                 const nlohmann::ordered_json& json) {
   std::printf("%s: %s, format %u\n", reader.name().c_str(), size_text(reader.file_bytes()).c_str(),
               reader.format_version());
-  std::printf("  made        %s on %s\n", plain(start.created_utc).c_str(), plain(start.host).c_str());
+  std::printf("  made        %s on %s\n", plain(start.created_utc).c_str(),
+              plain(start.host).c_str());
   std::printf("  machine     engine %s, idle %s, %s memory, %llu ns a step, clock from %s\n",
-              plain(start.engine).c_str(), plain(start.idle).c_str(), size_text(start.machine.memory_bytes).c_str(),
+              plain(start.engine).c_str(), plain(start.idle).c_str(),
+              size_text(start.machine.memory_bytes).c_str(),
               static_cast<unsigned long long>(start.machine.ns_per_step),
               utc_text(start.machine.rtc_start_unix_seconds).c_str());
   std::printf("  guest       %s\n", plain(start.kernel_name).c_str());
-  if (!start.initrd_name.empty()) std::printf("  initrd      %s\n", plain(start.initrd_name).c_str());
+  if (!start.initrd_name.empty())
+    std::printf("  initrd      %s\n", plain(start.initrd_name).c_str());
   for (const StartModule& module : start.modules) {
-    std::printf("  module      %s %s\n", plain(module.name).c_str(), plain(module.arguments).c_str());
+    std::printf("  module      %s %s\n", plain(module.name).c_str(),
+                plain(module.arguments).c_str());
   }
-  if (!start.command_line.empty()) std::printf("  append      %s\n", plain(start.command_line).c_str());
+  if (!start.command_line.empty())
+    std::printf("  append      %s\n", plain(start.command_line).c_str());
   std::printf("  positions   %s to %s\n", grouped(reader.start().steps).c_str(),
               grouped(reader.usable_to().steps).c_str());
   std::printf("  time        %.3f s virtual", json["virtual_seconds"].get<double>());
@@ -230,7 +238,8 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
   }
   std::printf("\n  ended       %s\n", plain(ending_text(json)).c_str());
   print_contents(reader, json);
-  for (const Damage& damage : reader.damage()) std::printf("  damage      %s\n", damage.message.c_str());
+  for (const Damage& damage : reader.damage())
+    std::printf("  damage      %s\n", damage.message.c_str());
   const std::string tail = json["console_tail"].get<std::string>();
   if (!tail.empty()) std::printf("  console, at the end:\n%s\n", tail.c_str());
 }
@@ -241,8 +250,9 @@ int info(const std::string& file, bool as_json) {
   try {
     const nlohmann::ordered_json json = describe(reader, start);
     if (as_json) {
-      std::printf("%s\n",
-                  json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+      std::printf(
+          "%s\n",
+          json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     } else {
       print_text(reader, start, json);
     }

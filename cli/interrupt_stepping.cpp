@@ -228,6 +228,12 @@ TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
       return gate.address == pc && passed_over(machine, gate.vector, from_user);
     });
     if (!pass) return result;
+    // Where a run begins it does not stop, but here the user wants to.
+    for (const TravelBreakpoint& b : user.breakpoints) {
+      if (b.address == pc && (!b.condition || b.condition(machine))) {
+        return {TravelStop::breakpoint, pc, {}, false};
+      }
+    }
     if (const auto ended = run_to_return(context, user, entry, cancel)) return *ended;
     if (cancel != nullptr && *cancel) return {TravelStop::interrupted, 0, {}, false};
   }

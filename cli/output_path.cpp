@@ -11,7 +11,8 @@ namespace chronovisor::cli {
 
 void refuse_to_replace_foreign_file(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error) || !std::filesystem::is_regular_file(path, error)) return;
+  if (!std::filesystem::exists(path, error) || !std::filesystem::is_regular_file(path, error))
+    return;
   const PosixInputFile existing(path);
   if (existing.size() == 0) return;
   Bytes header(std::min<std::uint64_t>(existing.size(), kFileHeaderSize));
@@ -19,8 +20,9 @@ void refuse_to_replace_foreign_file(const std::string& path) {
   try {
     (void)decode_file_header(header, path);
   } catch (const Error&) {
-    throw Error(ErrorCode::usage, path + ": exists and is not a recording; choose another name, or "
-                                         "--force to replace it");
+    throw Error(ErrorCode::usage, path +
+                                      ": exists and is not a recording; choose another name, or "
+                                      "--force to replace it");
   }
 }
 

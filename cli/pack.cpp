@@ -37,7 +37,8 @@ void require_another_file(const PackOptions& options) {
   for (const std::string& input : options.inputs) {
     std::error_code error;
     if (std::filesystem::equivalent(input, options.output, error)) {
-      throw Error(ErrorCode::usage, options.output + ": is the recording itself; give another name");
+      throw Error(ErrorCode::usage,
+                  options.output + ": is the recording itself; give another name");
     }
   }
 }
@@ -74,9 +75,10 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
                  grouped(result.end.steps).c_str(), result.checkpoints,
                  size_text(result.bytes).c_str(), size_text(before).c_str());
   }
-  std::fprintf(stderr,
-               "chronovisor: warning: a recording holds the guest's memory and input, and with them "
-               "whatever secrets it had; packing and trimming do not remove them\n");
+  std::fprintf(
+      stderr,
+      "chronovisor: warning: a recording holds the guest's memory and input, and with them "
+      "whatever secrets it had; packing and trimming do not remove them\n");
 }
 
 int rewrite(const PackOptions& options) {
@@ -126,7 +128,8 @@ int rewrite(const PackOptions& options) {
 
 void add_common(CLI::App& command, PackOptions& options) {
   command.add_option("--level", options.level, "zstd level (12)")->check(CLI::Range(1, 19));
-  command.add_flag("-f,--force", options.force, "Replace OUT whatever it is; without this only a recording is replaced");
+  command.add_flag("-f,--force", options.force,
+                   "Replace OUT whatever it is; without this only a recording is replaced");
   command.add_flag("--json", options.json, "Report as one JSON object on stdout");
 }
 
@@ -183,7 +186,8 @@ void add_bookmark(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bookmark", "Name a position of a recording");
   command->add_option("file", options->file, "The recording")->required();
   command->add_option("name", options->name, "What to call it; debug --at takes it")->required();
-  command->add_option("position", options->position, "The position, or another bookmark")->required();
+  command->add_option("position", options->position, "The position, or another bookmark")
+      ->required();
   command->callback([options, &action] {
     action = [options] {
       if (options->name.empty() || options->name.size() > kMaxTextBytes ||

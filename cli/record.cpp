@@ -125,9 +125,10 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   }
   start.machine.memory_bytes = parse_size(options.memory, "--memory");
   start.machine.rtc_start_unix_seconds =
-      options.rtc.empty() ? 1'735'689'600 : static_cast<std::int64_t>(parse_number(options.rtc, "--rtc"));
+      options.rtc.empty() ? 1'735'689'600
+                          : static_cast<std::int64_t>(parse_number(options.rtc, "--rtc"));
   if (options.rtc == "now") start.machine.rtc_start_unix_seconds = unix_seconds();
-  start.machine.entropy_seed = options.seed.empty()     ? 0
+  start.machine.entropy_seed = options.seed.empty()       ? 0
                                : options.seed == "random" ? host_entropy()
                                                           : parse_number(options.seed, "--seed");
   start.host = host_description();
@@ -169,7 +170,8 @@ KeepPolicy parse_keep(const std::string& text) {
   keep.unit = KeepPolicy::Unit::bytes;
   keep.amount = parse_size(number, "--keep");
   if (keep.amount < (1ULL << 20)) {
-    throw Error(ErrorCode::usage, "--keep: \"" + text + "\" is less than 1M; for time, give a unit: 60s");
+    throw Error(ErrorCode::usage,
+                "--keep: \"" + text + "\" is less than 1M; for time, give a unit: 60s");
   }
   return keep;
 }
@@ -194,8 +196,8 @@ class Tape {
                       TapeCounter{{}, 0, monotonic_ns()}, embed);
       return;
     }
-    whole_.emplace(std::make_unique<PosixOutputFile>(options.output, ExistingFile::replace), FileId::random(),
-                   start.to_json(), writer_options);
+    whole_.emplace(std::make_unique<PosixOutputFile>(options.output, ExistingFile::replace),
+                   FileId::random(), start.to_json(), writer_options);
     embed(*whole_);
   }
 
@@ -207,7 +209,9 @@ class Tape {
       recorder.emplace(machine, *whole_, live, console, monotonic_ns, options);
     }
   }
-  [[nodiscard]] std::uint64_t disk_bytes() { return flight_ ? flight_->disk_bytes() : whole_->file_bytes(); }
+  [[nodiscard]] std::uint64_t disk_bytes() {
+    return flight_ ? flight_->disk_bytes() : whole_->file_bytes();
+  }
   /// Ends the recording and adds to `report` what the file holds.
   void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
     const std::string summary = report.dump();
@@ -316,11 +320,13 @@ int record(const RecordOptions& options) {
   {
     std::optional<RunRecorder> recorder;
     tape.start(recorder, *machine, live, &console, recorder_options);
-    Progress progress(!console.on_standard_stream() || (!options.json && isatty(STDOUT_FILENO) == 0));
+    Progress progress(!console.on_standard_stream() ||
+                      (!options.json && isatty(STDOUT_FILENO) == 0));
     outcome = recorder->run(limit, [&](Position here) {
       const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
       progress.show("recording: " + grouped(here.steps) + " steps, " +
-                    std::to_string(static_cast<int>(static_cast<double>(here.steps) / 1e6 / std::max(seconds, 0.001))) +
+                    std::to_string(static_cast<int>(static_cast<double>(here.steps) / 1e6 /
+                                                    std::max(seconds, 0.001))) +
                     " million a second, " + size_text(tape.disk_bytes()));
     });
     costs = recorder->costs();
@@ -338,20 +344,19 @@ int record(const RecordOptions& options) {
   if (options.json) {
     std::printf("%s\n", summary.dump(2).c_str());
   } else {
-    std::fprintf(stderr,
-                 "chronovisor: %s: %s steps in %.1f s (%.0f million a second), ended by %s%s; %s, "
-                 "digest %s\n",
-                 options.output.c_str(), grouped(outcome.position.steps).c_str(), seconds,
-                 static_cast<double>(outcome.position.steps) / std::max(seconds, 1e-9) / 1e6,
-                 reason.c_str(),
-                 outcome.ending.reason == EndReason::debug_exit
-                     ? (" with code " + std::to_string(outcome.ending.code)).c_str()
-                     : "",
-                 size_text(summary["bytes"].get<std::uint64_t>()).c_str(), outcome.digest.hex().c_str());
+    std::fprintf(
+        stderr,
+        "chronovisor: %s: %s steps in %.1f s (%.0f million a second), ended by %s%s; %s, "
+        "digest %s\n",
+        options.output.c_str(), grouped(outcome.position.steps).c_str(), seconds,
+        static_cast<double>(outcome.position.steps) / std::max(seconds, 1e-9) / 1e6, reason.c_str(),
+        outcome.ending.reason == EndReason::debug_exit
+            ? (" with code " + std::to_string(outcome.ending.code)).c_str()
+            : "",
+        size_text(summary["bytes"].get<std::uint64_t>()).c_str(), outcome.digest.hex().c_str());
   }
-  const bool failed =
-      outcome.ending.reason == EndReason::triple_fault ||
-      (outcome.ending.reason == EndReason::debug_exit && outcome.ending.code != 0);
+  const bool failed = outcome.ending.reason == EndReason::triple_fault ||
+                      (outcome.ending.reason == EndReason::debug_exit && outcome.ending.code != 0);
   return failed ? kGuestFailed : kDone;
 }
 
@@ -361,7 +366,8 @@ void add_record(CLI::App& app, Action& action) {
   auto options = std::make_shared<RecordOptions>();
   CLI::App* command = app.add_subcommand("record", "Run a guest and record it");
   command->add_option("-o,--output", options->output, "The recording to write")->required();
-  command->add_flag("-f,--force", options->force, "Replace the output file even if it is not a recording");
+  command->add_flag("-f,--force", options->force,
+                    "Replace the output file even if it is not a recording");
   command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note");
   command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel");
   command->add_option("--append", options->append, "Kernel command line");
@@ -370,15 +376,18 @@ void add_record(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--flat", options->flat, "BIN[@ADDRESS], entered in real mode (0x7c00)");
   command->add_option("--memory", options->memory, "Guest memory (256M)");
-  command->add_option("--engine", options->engine, "What executes: soft, or kvm by single steps (soft)");
-  command->add_option("--idle", options->idle,
-                      "warp: jump to the next timer; wait: follow the clock (default on a terminal)");
+  command->add_option("--engine", options->engine,
+                      "What executes: soft, or kvm by single steps (soft)");
+  command->add_option(
+      "--idle", options->idle,
+      "warp: jump to the next timer; wait: follow the clock (default on a terminal)");
   command->add_option("--serial", options->serial, "stdio, none or file:PATH (output only)");
   command->add_option("--limit", options->limit, "Stop at this position");
   command->add_option("--checkpoint-every", options->checkpoint_every,
                       "Steps between checkpoints (67108864)");
-  command->add_option("--checkpoint-budget", options->checkpoint_budget,
-                      "Percent of the run's time that checkpoints may take (4; 0: no limit)")
+  command
+      ->add_option("--checkpoint-budget", options->checkpoint_budget,
+                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")
       ->check(CLI::Range(0.0, 100.0));
   command->add_option("--keep", options->keep,
                       "Flight recorder: keep only the last 60s (virtual time), 60s-wall, or 500M");
@@ -388,7 +397,8 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--sync", options->sync,
                       "When data is forced to disk: none, interval, or output");
   command->add_option("--rtc", options->rtc, "Unix time the RTC starts from, or now (2025-01-01)");
-  command->add_option("--seed", options->seed, "Entropy the guest draws from: a number, or random (0)");
+  command->add_option("--seed", options->seed,
+                      "Entropy the guest draws from: a number, or random (0)");
   command->add_flag("--json", options->json, "Report the outcome as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return record(*options); }; });
 }

@@ -29,6 +29,13 @@ bool is_program_counter(std::size_t number) {
   return number == static_cast<std::size_t>(X86Register::rip);
 }
 
+/// Registers that show how far the run is.
+bool is_clock(std::size_t number) {
+  return number == static_cast<std::size_t>(X86Register::position) ||
+         number == static_cast<std::size_t>(X86Register::virtual_time_ns) ||
+         number == static_cast<std::size_t>(X86Register::tsc);
+}
+
 /// What the shown program counter is more than RIP.
 std::uint64_t pc_offset(Machine& machine, bool linear) {
   return linear && !machine.cpu().long64() ? machine.cpu().state.segment[kCs].base : 0;
@@ -119,6 +126,12 @@ void TimelineTarget::write_register(std::size_t index, ByteView value) {
   }
   Machine& machine = timeline_.machine();
   const std::size_t number = register_number(layout_, index);
+  if (is_clock(number)) {
+    // After a call in the guest gdb puts back every register, these too; on the
+    // branch where that happens, time has gone on.
+    if (timeline_.on_branch()) return;
+    throw Error(ErrorCode::usage, "time cannot be set like a register; use monitor seek");
+  }
   if (!is_program_counter(number)) {
     timeline_.note_change();
     cli::write_register(machine, number, value);

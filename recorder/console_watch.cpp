@@ -23,9 +23,12 @@ constexpr std::array<std::pair<std::string_view, CrashMessage>, 3> kMessages{{
 
 const char* crash_message_name(CrashMessage message) {
   switch (message) {
-    case CrashMessage::panic: return "panic";
-    case CrashMessage::oops: return "oops";
-    case CrashMessage::bug: return "bug";
+    case CrashMessage::panic:
+      return "panic";
+    case CrashMessage::oops:
+      return "oops";
+    case CrashMessage::bug:
+      return "bug";
   }
   return "crash";
 }

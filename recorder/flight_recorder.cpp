@@ -59,7 +59,8 @@ bool FlightRecorder::is_due(const TapeCounter& here) const {
   switch (keep_.unit) {
     case KeepPolicy::Unit::virtual_time:
       return here.virtual_ns - segment_start_.virtual_ns >= keep_.amount;
-    case KeepPolicy::Unit::wall_time: return here.wall_ns - segment_start_.wall_ns >= keep_.amount;
+    case KeepPolicy::Unit::wall_time:
+      return here.wall_ns - segment_start_.wall_ns >= keep_.amount;
     case KeepPolicy::Unit::bytes:
       return writer_->file_bytes() > segment_first_bytes_ &&
              writer_->file_bytes() + writer_->held_bytes() >= keep_.amount / 2;

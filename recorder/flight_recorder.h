@@ -43,7 +43,8 @@ class FlightRecorder {
   /// Begins writing at `path`, replacing what an earlier run left there.
   /// `begin` is called with the first segment's writer, to embed images; later
   /// segments start at checkpoints and need none. Throws Error{host}.
-  FlightRecorder(std::string path, std::string metadata_json, const WriterOptions& options, const KeepPolicy& keep, const TapeCounter& start,
+  FlightRecorder(std::string path, std::string metadata_json, const WriterOptions& options,
+                 const KeepPolicy& keep, const TapeCounter& start,
                  const std::function<void(RecordingWriter&)>& begin);
   ~FlightRecorder();
   FlightRecorder(const FlightRecorder&) = delete;

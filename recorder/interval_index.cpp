@@ -190,7 +190,8 @@ void AccessGatherer::accessed(std::uint64_t address, std::uint64_t size, bool wr
 }
 
 void AccessGatherer::reads_page(std::uint64_t linear_page) {
-  if (PageTouch* const touch = page_of(linear_page / kPageSize); touch != nullptr) touch->read = true;
+  if (PageTouch* const touch = page_of(linear_page / kPageSize); touch != nullptr)
+    touch->read = true;
 }
 
 bool AccessGatherer::writes_page(std::uint64_t linear_page) {

@@ -87,7 +87,8 @@ class NumberTable {
   [[nodiscard]] std::size_t slot_of(std::uint64_t number) const {
     const std::size_t mask = slots_.size() - 1;
     std::size_t slot = static_cast<std::size_t>((number * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
-    while (slots_[slot] != 0 && entries_[slots_[slot] - 1].number != number) slot = (slot + 1) & mask;
+    while (slots_[slot] != 0 && entries_[slots_[slot] - 1].number != number)
+      slot = (slot + 1) & mask;
     return slot;
   }
   void grow() {

@@ -113,7 +113,8 @@ class Rewriter {
     for (std::size_t i = 1; i < sources_.size(); ++i) {
       if (sources_[i]->metadata_json() != sources_[0]->metadata_json()) {
         throw Error(ErrorCode::bad_input, sources_[i]->name() + ": is not a part of the run in " +
-                                              sources_[0]->name() + " (another starting condition)");
+                                              sources_[0]->name() +
+                                              " (another starting condition)");
       }
       const Position gap = sources_[i - 1]->usable_to();
       if (sources_[i]->start() > gap || sources_[i]->start() < sources_[i - 1]->start()) {
@@ -191,9 +192,9 @@ class Rewriter {
     while (const InputEvent* event = inputs.peek()) {
       if (event->position >= before) return;
       if (event->idle_ns < idle_ns_ || event->position < last_input_) {
-        throw Error(ErrorCode::bad_input,
-                    sources_[0]->name() + ": inputs go back in time at position " +
-                        grouped(event->position.steps));
+        throw Error(ErrorCode::bad_input, sources_[0]->name() +
+                                              ": inputs go back in time at position " +
+                                              grouped(event->position.steps));
       }
       idle_ns_ = event->idle_ns;
       last_input_ = event->position;
@@ -310,8 +311,8 @@ void append_bookmark(const std::string& path, const Bookmark& bookmark) {
   }
   const ChunkEntry& last = reader.index().chunks.back();
   const std::uint64_t footer_offset = last.offset + kChunkHeaderSize + last.stored_length;
-  RecordingWriter writer(std::make_unique<PosixOutputFile>(path, footer_offset),
-                         reader.id(), reader.index());
+  RecordingWriter writer(std::make_unique<PosixOutputFile>(path, footer_offset), reader.id(),
+                         reader.index());
   writer.bookmark(bookmark);
   writer.finish(std::nullopt);
 }

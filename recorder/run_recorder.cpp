@@ -46,7 +46,9 @@ TapeCounter RunRecorder::counter() const {
   return {machine_.position(), machine_.now().ns, clock_ns_()};
 }
 
-bool RunRecorder::cancelled() const { return options_.cancel != nullptr && options_.cancel->load(); }
+bool RunRecorder::cancelled() const {
+  return options_.cancel != nullptr && options_.cancel->load();
+}
 
 /// Runs up to `target` at most, and on to the next arrival when a full segment
 /// interrupts the run within a position.

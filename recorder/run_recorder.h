@@ -48,13 +48,11 @@ class RunRecorder final : private InputSource, private MachineObserver {
  public:
   /// @param live where inputs come from; @param output told of the console too, or null
   /// @param clock_ns monotonic host time for the writer's hold limit
-  RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live,
-              MachineObserver* output, std::function<std::uint64_t()> clock_ns,
-              const RecorderOptions& options);
+  RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live, MachineObserver* output,
+              std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
   /// Records into the segments of `flight`, which decides when the next begins.
-  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
-              MachineObserver* output, std::function<std::uint64_t()> clock_ns,
-              const RecorderOptions& options);
+  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live, MachineObserver* output,
+              std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
   ~RunRecorder() override;
   RunRecorder(const RunRecorder&) = delete;
   RunRecorder& operator=(const RunRecorder&) = delete;

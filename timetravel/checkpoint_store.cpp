@@ -47,9 +47,9 @@ std::optional<Position> CheckpointStore::next_after(Position position) const {
   const auto snapshot = snapshots_.upper_bound(position);
   if (snapshot != snapshots_.end()) next = snapshot->first;
   const auto& checkpoints = reader_.checkpoints();
-  const auto after = std::partition_point(
-      checkpoints.begin(), checkpoints.end(),
-      [&](const CheckpointInfo& info) { return info.position <= position; });
+  const auto after =
+      std::partition_point(checkpoints.begin(), checkpoints.end(),
+                           [&](const CheckpointInfo& info) { return info.position <= position; });
   if (after != checkpoints.end() && (!next || after->position < *next)) next = after->position;
   return next;
 }
@@ -98,8 +98,7 @@ void CheckpointStore::add(Position position, Snapshot snapshot) {
     account->fetch_sub(bytes_of(*dead), std::memory_order_relaxed);
     delete dead;
   };
-  snapshots_[position] =
-      std::shared_ptr<const Snapshot>(new Snapshot(std::move(snapshot)), free);
+  snapshots_[position] = std::shared_ptr<const Snapshot>(new Snapshot(std::move(snapshot)), free);
   keep_within_budget(position);
 }
 
@@ -115,12 +114,12 @@ void CheckpointStore::keep_within_budget(Position here) {
       if (it->first == here || (it == snapshots_.begin() && it->first < first_recorded)) continue;
       const std::uint64_t before =
           it == snapshots_.begin() ? first_recorded.steps : std::prev(it)->first.steps;
-      const std::uint64_t after =
-          std::next(it) == snapshots_.end() ? it->first.steps + (1ULL << 26) : std::next(it)->first.steps;
+      const std::uint64_t after = std::next(it) == snapshots_.end() ? it->first.steps + (1ULL << 26)
+                                                                    : std::next(it)->first.steps;
       const std::uint64_t away =
           it->first < here ? here.steps - it->first.steps : it->first.steps - here.steps;
-      const double worth = static_cast<double>(after - std::min(before, after) + 1) /
-                           static_cast<double>(away + 1);
+      const double worth =
+          static_cast<double>(after - std::min(before, after) + 1) / static_cast<double>(away + 1);
       if (victim == snapshots_.end() || worth < least) {
         victim = it;
         least = worth;

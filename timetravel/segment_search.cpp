@@ -27,11 +27,11 @@ struct SegmentSearch::Task {
 
   std::mutex mutex;
   std::condition_variable changed;
-  std::size_t next = 0;                       ///< the first segment nobody has taken
-  std::size_t decided = kNone;                ///< the first segment known to have a stop
-  std::optional<TravelHit> hit;               ///< its stop
-  std::vector<std::size_t> working_on;        ///< by worker; kNone: nothing
-  std::vector<std::atomic<bool>> stop_worker; ///< by worker: its segment does not matter any more
+  std::size_t next = 0;                        ///< the first segment nobody has taken
+  std::size_t decided = kNone;                 ///< the first segment known to have a stop
+  std::optional<TravelHit> hit;                ///< its stop
+  std::vector<std::size_t> working_on;         ///< by worker; kNone: nothing
+  std::vector<std::atomic<bool>> stop_worker;  ///< by worker: its segment does not matter any more
   std::size_t running = 0;
   bool cancelled = false;
   std::uint64_t steps = 0;
@@ -39,8 +39,12 @@ struct SegmentSearch::Task {
 
   Task(const std::vector<Segment>& all, const StopSet& stop_set, Traveller::Which wanted,
        const std::atomic<bool>* cancel_flag, std::size_t workers)
-      : segments(all), stops(stop_set), which(wanted), cancel(cancel_flag),
-        working_on(workers, kNone), stop_worker(workers) {}
+      : segments(all),
+        stops(stop_set),
+        which(wanted),
+        cancel(cancel_flag),
+        working_on(workers, kNone),
+        stop_worker(workers) {}
 
   /// Needs the lock.
   void stop_those_after(std::size_t segment) {
@@ -63,14 +67,15 @@ SegmentSearch::~SegmentSearch() = default;
 void SegmentSearch::work(Task& task, Traveller& traveller, std::size_t worker) {
   std::unique_lock lock(task.mutex);
   try {
-    while (!task.cancelled && !task.failure && task.next < std::min(task.segments.size(), task.decided)) {
+    while (!task.cancelled && !task.failure &&
+           task.next < std::min(task.segments.size(), task.decided)) {
       const std::size_t mine = task.next++;
       task.working_on[worker] = mine;
       task.stop_worker[worker] = false;
       const Segment& segment = task.segments[mine];
       lock.unlock();
-      const Traveller::Found found =
-          traveller.search(segment.base, segment.to, task.stops, task.which, &task.stop_worker[worker]);
+      const Traveller::Found found = traveller.search(segment.base, segment.to, task.stops,
+                                                      task.which, &task.stop_worker[worker]);
       lock.lock();
       task.working_on[worker] = kNone;
       const std::uint64_t at = traveller.machine().position().steps;
@@ -113,7 +118,8 @@ SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segm
   }
   if (done == segments.size()) return outcome;
 
-  const std::vector<Segment> rest(segments.begin() + static_cast<std::ptrdiff_t>(done), segments.end());
+  const std::vector<Segment> rest(segments.begin() + static_cast<std::ptrdiff_t>(done),
+                                  segments.end());
   const std::size_t workers = std::min<std::size_t>(jobs_, rest.size());
   while (helpers_.size() + 1 < workers) {
     helpers_.push_back(std::make_unique<Traveller>(make_machine_(), store_));

@@ -28,20 +28,20 @@ struct StopSet {
 };
 
 enum class TravelStop : std::uint8_t {
-  arrived,        ///< where it was sent
+  arrived,  ///< where it was sent
   breakpoint,
   watchpoint,
   history_begin,
   history_end,
-  interrupted,    ///< cancelled; backward searches are back where they began
-  branch_ended,   ///< on a branch, the guest ended
+  interrupted,   ///< cancelled; backward searches are back where they began
+  branch_ended,  ///< on a branch, the guest ended
 };
 
 struct TravelResult {
   TravelStop stop = TravelStop::arrived;
   std::uint64_t address = 0;  ///< of the breakpoint, or the first watched byte touched
   Watchpoint watchpoint;
-  bool write = false;         ///< the watched access was a write
+  bool write = false;  ///< the watched access was a write
 };
 
 /// Something a search found: the moment to stop at, and why. For a watchpoint,

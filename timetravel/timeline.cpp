@@ -34,8 +34,8 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
                               : make_machine(condition, images_of(reader));
-  store_ = std::make_unique<CheckpointStore>(reader, machine->ram().page_count(),
-                                             options.cache_bytes);
+  store_ =
+      std::make_unique<CheckpointStore>(reader, machine->ram().page_count(), options.cache_bytes);
   traveller_ = std::make_unique<Traveller>(std::move(machine), *store_);
   if (options.use_index) filter_ = std::make_unique<IntervalFilter>(reader);
   search_ = std::make_unique<SegmentSearch>(
@@ -91,10 +91,10 @@ void Timeline::verify_here() {
   if (recorded == digests_.end()) return;
   const Hash128 digest = machine().digest();
   if (digest != recorded->second) {
-    throw Error(ErrorCode::divergence,
-                reader_.name() + ": the replay differs from the recording at position " +
-                    grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
-                    recorded->second.hex());
+    throw Error(ErrorCode::divergence, reader_.name() +
+                                           ": the replay differs from the recording at position " +
+                                           grouped(here.steps) + ": digest " + digest.hex() +
+                                           ", recorded " + recorded->second.hex());
   }
 }
 
@@ -136,7 +136,8 @@ TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
   bool stay = false;
   // A machine that was stopped at `here` on its way may have done things there
   // that are not done on arrival.
-  if (!branched_ && (here < target || (here == target && (machine().at_arrival() || here.deliveries != 0)))) {
+  if (!branched_ &&
+      (here < target || (here == target && (machine().at_arrival() || here.deliveries != 0)))) {
     const std::optional<Base> base = store_->latest(target.position);
     stay = base && base->position <= here.position;
   }
@@ -153,7 +154,8 @@ TravelResult Timeline::step_forward() {
     return {run_towards({next, 0}, nullptr), 0, {}, false};
   }
   const MachineStop stop = machine().run({next, 0});
-  return {stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
+  return {
+      stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
 }
 
 TravelResult Timeline::step_backward(const std::atomic<bool>* cancel) {
@@ -248,9 +250,9 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
     Position piece = last;
     while (ahead < last) {
       const auto& checkpoints = reader_.checkpoints();
-      const auto next = std::partition_point(
-          checkpoints.begin(), checkpoints.end(),
-          [&](const CheckpointInfo& info) { return info.position <= ahead; });
+      const auto next =
+          std::partition_point(checkpoints.begin(), checkpoints.end(),
+                               [&](const CheckpointInfo& info) { return info.position <= ahead; });
       piece = next == checkpoints.end() ? last : std::min(last, next->position);
       if (question.may_stop(ahead, piece)) break;
       ahead = piece;
@@ -264,7 +266,8 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
   }
   traveller_->disarm();
   if (result) return *result;
-  return {last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end, 0, {}, false};
+  return {
+      last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end, 0, {}, false};
 }
 
 /// The stretches that may hold a stop before `to`, the latest first.
@@ -289,8 +292,8 @@ std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) 
 TravelResult Timeline::run_backward(const StopSet& stops, const std::atomic<bool>* cancel) {
   if (branched_) discard_branch();
   const Moment origin = now();
-  const SegmentSearch::Outcome found =
-      search_->run(*traveller_, segments_before(origin, stops), stops, Traveller::Which::last, cancel);
+  const SegmentSearch::Outcome found = search_->run(*traveller_, segments_before(origin, stops),
+                                                    stops, Traveller::Which::last, cancel);
   steps_searched_ += found.steps;
   if (found.cancelled) return cancelled_at(origin);
   if (found.hit) {

@@ -62,8 +62,8 @@ class Traveller {
   ReplayInput input_;
   NoInput no_input_;
   DebugHooks hooks_;
-  PageMap current_;                       ///< contents of the machine's pages
-  std::vector<std::uint32_t> unsaved_;    ///< pages of it whose bytes may be nowhere else
+  PageMap current_;                     ///< contents of the machine's pages
+  std::vector<std::uint32_t> unsaved_;  ///< pages of it whose bytes may be nowhere else
 };
 
 /// RIP with the code segment's base.

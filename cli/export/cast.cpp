@@ -35,15 +35,13 @@ class CastWriter {
  public:
   CastWriter(const RecordingReader& reader, const TextSink& out)
       : out_(out), ns_per_step_(start_of(reader).machine.ns_per_step), marks_(reader.bookmarks()) {
-    std::stable_sort(marks_.begin(), marks_.end(), [](const Bookmark& a, const Bookmark& b) {
-      return a.position < b.position;
-    });
+    std::stable_sort(marks_.begin(), marks_.end(),
+                     [](const Bookmark& a, const Bookmark& b) { return a.position < b.position; });
   }
 
   void add(const ConsoleView& view) {
     const std::uint64_t now_ns = view.position.steps * ns_per_step_ + view.idle_ns;
-    if (!text_.empty() &&
-        (now_ns - last_ns_ > kTogetherNs || text_.size() >= kLongestEvent)) {
+    if (!text_.empty() && (now_ns - last_ns_ > kTogetherNs || text_.size() >= kLongestEvent)) {
       flush(false);
     }
     marks_up_to(view.position, now_ns);

@@ -59,7 +59,8 @@ void append(std::string& line, const std::string& name, std::uint64_t value) {
 void append_changes(const Snapshot& before, const Snapshot& after, std::string& line) {
   static constexpr std::array<const char*, 5> kControl{"cr0", "cr2", "cr3", "cr4", "efer"};
   for (std::size_t n = 0; n < after.general.size(); ++n) {
-    if (before.general[n] != after.general[n]) append(line, Snapshot::kGeneral[n], after.general[n]);
+    if (before.general[n] != after.general[n])
+      append(line, Snapshot::kGeneral[n], after.general[n]);
   }
   if (before.flags != after.flags) append(line, "rflags", after.flags);
   for (std::size_t n = 0; n < after.selector.size(); ++n) {

@@ -135,8 +135,10 @@ std::vector<CoreSegment> segments_of(Machine& machine, const std::string& info) 
   if (const auto image = map.widest(true)) {
     const auto& [distance, extent] = *image;
     const std::uint64_t physical = extent.first - distance;
-    const std::uint64_t bytes = std::min(extent.end - extent.first, ram.low_end() - std::min(ram.low_end(), physical));
-    if (bytes != 0 && physical >= Ram::kHoleEnd) segments.push_back({extent.first, physical, bytes});
+    const std::uint64_t bytes =
+        std::min(extent.end - extent.first, ram.low_end() - std::min(ram.low_end(), physical));
+    if (bytes != 0 && physical >= Ram::kHoleEnd)
+      segments.push_back({extent.first, physical, bytes});
   }
   const auto direct = map.widest(false);
   const std::uint64_t distance = direct ? direct->first : 0;
@@ -160,10 +162,11 @@ Bytes prstatus(const Cpu& cpu) {
   ByteWriter out;
   out.bytes(Bytes(112));
   const std::array<std::uint64_t, 27> registers{
-      s.gpr[kR15], s.gpr[kR14], s.gpr[kR13], s.gpr[kR12], s.gpr[kRbp], s.gpr[kRbx], s.gpr[kR11],
-      s.gpr[kR10], s.gpr[kR9], s.gpr[kR8], s.gpr[kRax], s.gpr[kRcx], s.gpr[kRdx], s.gpr[kRsi],
-      s.gpr[kRdi], kNever, s.gpr[kGprRip], selector(kCs), cpu.flags.value(), s.gpr[kRsp],
-      selector(kSs), s.segment[kFs].base, s.segment[kGs].base, selector(kDs), selector(kEs),
+      s.gpr[kR15],   s.gpr[kR14],         s.gpr[kR13],         s.gpr[kR12],       s.gpr[kRbp],
+      s.gpr[kRbx],   s.gpr[kR11],         s.gpr[kR10],         s.gpr[kR9],        s.gpr[kR8],
+      s.gpr[kRax],   s.gpr[kRcx],         s.gpr[kRdx],         s.gpr[kRsi],       s.gpr[kRdi],
+      kNever,        s.gpr[kGprRip],      selector(kCs),       cpu.flags.value(), s.gpr[kRsp],
+      selector(kSs), s.segment[kFs].base, s.segment[kGs].base, selector(kDs),     selector(kEs),
       selector(kFs), selector(kGs)};
   for (const std::uint64_t value : registers) out.integer(value);
   out.integer(std::uint64_t{0});

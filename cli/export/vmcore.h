@@ -15,7 +15,7 @@ namespace chronovisor::cli {
 
 /// A PT_LOAD: guest memory at two addresses.
 struct CoreSegment {
-  std::uint64_t linear = 0;    ///< 0 with physical != 0: no kernel address is known
+  std::uint64_t linear = 0;  ///< 0 with physical != 0: no kernel address is known
   std::uint64_t physical = 0;
   std::uint64_t bytes = 0;
 };

@@ -36,6 +36,12 @@ struct Tally {
   std::map<std::string, std::uint64_t> known_by_cause;
 };
 
+/// How this KVM delivers exceptions: see Capabilities::checks_gates.
+enum class Exceptions : std::uint8_t { as_documented, own_way };
+
+/// Whether SS's width is what the mode would have.
+enum class StackKind : std::uint8_t { usual, odd };
+
 class Checker {
  public:
   explicit Checker(const kvm::Capabilities& capabilities);
@@ -50,6 +56,8 @@ class Checker {
   [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction, bool delivered);
   void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
   void follow_left();
+  [[nodiscard]] bool at_handler() const;
+  [[nodiscard]] StackKind stack_kind() const;
   [[nodiscard]] std::string describe(const std::vector<kvm::FieldValue>& fields) const;
 
   kvm::Capabilities capabilities_;
@@ -69,6 +77,7 @@ class Checker {
 /// Why a difference is not the soft processor's fault: a defect of this KVM
 /// that docs/KVM.md describes; empty when it is none of those.
 [[nodiscard]] std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields,
-                                      const Cpu& left, const Instruction& instruction);
+                                      const Cpu& left, const Instruction& instruction,
+                                      Exceptions exceptions, StackKind stack);
 
 }  // namespace chronovisor::crosscheck

@@ -70,7 +70,8 @@ class Emitter {
         unsigned reg = random_.pick(kWithSs);
         if (reg == 2 && !options_.steps_mov_ss) reg = 3;
         byte(0x8e);
-        return either(reg);
+        // MOV CS is #UD; with a memory operand, some KVMs look at it first.
+        return reg == 1 ? registers(reg) : either(reg);
       }
       case 2:
         if (wide() || random_.chance(50)) return bytes({0x0f, random_.chance(50) ? 0xa1U : 0xa9U});

@@ -88,7 +88,7 @@ session("watchpoints", """
         run("reverse-continue")
         if value("$position") == 0: break
         sums.append(value("table.sum")); equal(where()[0], "add_up", "the storing function")
-    equal(sums, [91, 55, 30, 14, 5, 1, 0, 0, 0], "each store, nearest first, before it happened")
+    equal(sums, [91, 55, 30, 14, 5, 1, 0], "each store, nearest first, before it happened")
     run("delete")
     run("tbreak %d" % line_of("second")); run("continue"); run("delete")
     run("rwatch table.values[3]")

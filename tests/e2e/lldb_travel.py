@@ -64,28 +64,31 @@ def expect(done, text, pattern, what):
 
 
 done, said = session(
-    "forward and backward", "breakpoint set --name add_up", "process continue", "register read rip rsp rflags",
+    "forward and backward", "breakpoint set --name add_up", "process continue", "register read rip rsp eflags",
     "thread backtrace", "p *t", "memory read --size 4 --count 8 --format d &table",
     "breakpoint delete --force", f"breakpoint set --file travel.c --line {line_of('loop body')} --condition 'i == 5'",
-    "process continue --reverse", "p i", "thread step-inst", "register read xmm0", "p/x $cr0")
+    "process continue --reverse", "p i", "thread step-inst", "register read xmm0", "register read cr0")
 expect(done, said[1], r"add_up.*travel\.c", "a breakpoint by name")
 expect(done, said[2], r"rip = 0x0000000000[0-9a-f]+", "registers")
 expect(done, said[3], r"add_up.*\n.*c_main", "a backtrace")
 expect(done, said[4], r"values", "a structure")
-expect(done, said[5], r"0\s+1\s+4\s+9|16\s+25", "memory")
+expect(done, said[5], r": 9\n.*: 16\n.*: 25", "memory")
 expect(done, said[8], r"stop reason = breakpoint", "a breakpoint with a condition, backward")
-expect(done, said[9], r"= 5", "the condition held")
+expect(done, said[9], r"\b5\b", "the condition held")
 expect(done, said[11], r"xmm0", "vector registers")
 
 done, said = session(
     "watchpoints", f"breakpoint set --file travel.c --line {line_of('third')}", "process continue",
     "breakpoint delete --force", "watchpoint set variable table.sum", "process continue --reverse", "p table.sum",
-    "thread backtrace", "watchpoint delete --force", "process continue --reverse", "register read position",
-    "process plugin packet monitor when", "process plugin packet monitor seek 1000", "process continue",
+    "thread backtrace", "watchpoint delete --force",
+    # Through Python, because --batch takes stops without a reason of its own for crashes, and ends.
+    "script lldb.debugger.HandleCommand('process continue --reverse')", "register read position",
+    "process plugin packet monitor when", "process plugin packet monitor seek 1000",
+    "script lldb.debugger.HandleCommand('process continue')",
     "register read position")
 expect(done, said[1], r"stop reason = breakpoint", "there")
 expect(done, said[4], r"stop reason = watchpoint", "a watchpoint, backward")
-expect(done, said[5], r"= 91", "the last store is undone")
+expect(done, said[5], r"\b91\b", "the last store is undone")
 expect(done, said[6], r"add_up", "in the storing function")
 expect(done, said[8], r"history", "the beginning of history")
 expect(done, said[9], r"position = 0x?0+", "position 0")

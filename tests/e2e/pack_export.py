@@ -105,7 +105,7 @@ if shutil.which("gdb"):
 
 # the flight recorder: bounded, whole, and of use after a kill
 flight = test.path("flight.cvr")
-made = test.json_of(test.run("record", "-o", flight, *linux, *QUIET, "--keep", "600ms",
+made = test.json_of(test.run("record", "-o", flight, *linux, *QUIET, "--keep", "600ms", "--checkpoint-budget", "0",
                              "--checkpoint-every", "50000000", seconds=600))
 facts = info(flight)
 test.check(facts["end"] == end, f"the flight recording ends at {facts['end']}, not {end}")
@@ -116,7 +116,7 @@ result = verified(flight)
 test.check(result["digest"] == made["digest"], "the flight recording ends in another state")
 
 killed = test.path("killed.cvr")
-recorder = subprocess.Popen([test.program, "record", "-o", killed, *linux, "--serial", "none", "--keep", "400ms",
+recorder = subprocess.Popen([test.program, "record", "-o", killed, *linux, "--serial", "none", "--keep", "400ms", "--checkpoint-budget", "0",
                              "--checkpoint-every", "50000000"], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 until = time.monotonic() + 120

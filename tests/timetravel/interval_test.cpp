@@ -87,7 +87,8 @@ TEST_CASE("an interval index survives packing, and damage is refused") {
     }
     CHECK(back.pages == accesses.pages);
     for (int n = 0; n < 40; ++n) {
-      Bytes cut(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(random() % packed.size()));
+      Bytes cut(packed.begin(),
+                packed.begin() + static_cast<std::ptrdiff_t>(random() % packed.size()));
       CHECK_THROWS_AS((void)IntervalAccesses::decode(cut, "test"), Error);
       Bytes flipped = packed;
       flipped[random() % flipped.size()] ^= static_cast<std::uint8_t>(1 + random() % 255);
@@ -142,8 +143,8 @@ TEST_CASE("the index goes by linear address: another mapping of a page is anothe
   AliasedMachine m;
   // mov rbx, 1 GiB + 0x30000; mov [rbx], eax ; mov rcx, 2 GiB + 0x31000; add [rcx+64], eax; jmp $
   m.code(AliasedMachine::kCode,
-         {0x48, 0xbb, 0, 0, 3, 0x40, 0, 0, 0, 0, 0x89, 0x03, 0x48, 0xb9, 0, 0x10, 3, 0x80, 0, 0, 0, 0,
-          0x01, 0x41, 0x40, 0xeb, 0xfe});
+         {0x48, 0xbb, 0, 0,    3, 0x40, 0, 0, 0,    0,    0x89, 0x03, 0x48, 0xb9,
+          0,    0x10, 3, 0x80, 0, 0,    0, 0, 0x01, 0x41, 0x40, 0xeb, 0xfe});
   const IntervalAccesses index = m.run(20);
   const std::uint64_t first = AliasedMachine::kFirst, second = AliasedMachine::kSecond;
   CHECK(index.may_execute(first + AliasedMachine::kCode));
@@ -162,8 +163,9 @@ TEST_CASE("writes across pages, repeated writes and code changed through an alia
   // mov rbx, 1 GiB + 0x30ffe; mov ecx, 40; 1: mov [rbx], eax; dec ecx; jnz 1b
   // mov byte [2 GiB alias of the immediate below], 7; mov al, imm; jmp $
   m.code(AliasedMachine::kCode,
-         {0x48, 0xbb, 0xfe, 0x0f, 3, 0x40, 0, 0, 0, 0, 0xb9, 40, 0, 0, 0, 0x89, 0x03, 0xff, 0xc9,
-          0x75, 0xfa, 0x48, 0xba, 0x23, 0, 1, 0x80, 0, 0, 0, 0, 0xc6, 0x02, 7, 0xb0, 0x00, 0xeb, 0xfe});
+         {0x48, 0xbb, 0xfe, 0x0f, 3,    0x40, 0,    0,    0,    0,    0xb9, 40,  0,
+          0,    0,    0x89, 0x03, 0xff, 0xc9, 0x75, 0xfa, 0x48, 0xba, 0x23, 0,   1,
+          0x80, 0,    0,    0,    0,    0xc6, 0x02, 7,    0xb0, 0x00, 0xeb, 0xfe});
   const IntervalAccesses index = m.run(150);
   CHECK(index.may_access(AliasedMachine::kFirst + 0x30ffe, 2, false, true));
   CHECK(index.may_access(AliasedMachine::kFirst + 0x31000, 1, false, true));

@@ -74,7 +74,8 @@ std::unique_ptr<RecordingReader> record(const Guest& guest, std::uint64_t seed,
   ScriptedInput input(guest.inputs, seed);
   {
     std::uint64_t clock = 0;
-    RunRecorder recorder(*machine, writer, input, nullptr, [&] { return clock += 1000; }, options);
+    RunRecorder recorder(
+        *machine, writer, input, nullptr, [&] { return clock += 1000; }, options);
     const RunOutcome outcome = recorder.run({20'000'000}, [](Position) {});
     REQUIRE(outcome.stop == MachineStop::ended);
   }
@@ -181,8 +182,12 @@ class Walk {
  public:
   Walk(const Guest& guest, const RecordingReader& reader, const TimelineOptions& options,
        std::uint64_t seed)
-      : guest_(guest), reference_(reader), timeline_(reader, options), random_(seed),
-        deliveries_(reference_.deliveries()), budget_(options.cache_bytes) {}
+      : guest_(guest),
+        reference_(reader),
+        timeline_(reader, options),
+        random_(seed),
+        deliveries_(reference_.deliveries()),
+        budget_(options.cache_bytes) {}
 
   void go(int cases) {
     for (int n = 0; n < cases; ++n) {
@@ -194,15 +199,27 @@ class Walk {
       CAPTURE(choice);
       switch (choice) {
         case 0:
-        case 1: seek(); break;
-        case 2: step_back_in_a_row(); break;
-        case 3: step_forward(); break;
+        case 1:
+          seek();
+          break;
+        case 2:
+          step_back_in_a_row();
+          break;
+        case 3:
+          step_forward();
+          break;
         case 4:
-        case 5: run_forward(); break;
+        case 5:
+          run_forward();
+          break;
         case 6:
         case 7:
-        case 8: run_backward(); break;
-        case 9: random_() % 2 != 0 ? cancel() : branch(); break;
+        case 8:
+          run_backward();
+          break;
+        case 9:
+          random_() % 2 != 0 ? cancel() : branch();
+          break;
       }
     }
     CHECK(timeline_.cache_bytes_used() < budget_ + (8 << 20));
@@ -213,7 +230,8 @@ class Walk {
 
   void seek() {
     Moment target{{random_() % (end() + 1)}, 0};
-    if (!deliveries_.empty() && random_() % 4 == 0) target = deliveries_[random_() % deliveries_.size()];
+    if (!deliveries_.empty() && random_() % 4 == 0)
+      target = deliveries_[random_() % deliveries_.size()];
     if (random_() % 16 == 0) target = {{end()}, 0};
     if (random_() % 16 == 0) target = {timeline_.start(), 0};
     if (random_() % 8 == 0) target = std::min(timeline_.now(), Moment{timeline_.end(), 0});
@@ -237,8 +255,8 @@ class Walk {
         return;
       }
       REQUIRE(result.stop == TravelStop::arrived);
-      const Moment target = here.deliveries != 0 ? Moment{here.position, 0}
-                                                 : Moment{{here.position.steps - 1}, 0};
+      const Moment target =
+          here.deliveries != 0 ? Moment{here.position, 0} : Moment{{here.position.steps - 1}, 0};
       REQUIRE(timeline_.now() == target);
     }
     check_state(timeline_.now());
@@ -272,10 +290,11 @@ class Walk {
     const std::uint64_t watchpoints = random_() % 3;
     for (std::uint64_t n = 0; n < watchpoints && !guest_.data.empty(); ++n) {
       const std::uint64_t kind = random_() % 4;
-      set.watchpoints.push_back({Watchpoint{guest_.data[random_() % guest_.data.size()],
-                                            random_() % 5 == 0 ? 1 + random_() % 200 : 1 + random_() % 4,
-                                            kind != 0 && kind != 3, kind != 1},
-                                 condition()});
+      set.watchpoints.push_back(
+          {Watchpoint{guest_.data[random_() % guest_.data.size()],
+                      random_() % 5 == 0 ? 1 + random_() % 200 : 1 + random_() % 4,
+                      kind != 0 && kind != 3, kind != 1},
+           condition()});
     }
     return set;
   }
@@ -291,15 +310,16 @@ class Walk {
   void run_forward() {
     const StopSet set = stops();
     const Moment from = timeline_.now();
-    const Position limit = random_() % 4 == 0 ? Position{from.position.steps + random_() % 3000} : Position{kNever};
+    const Position limit =
+        random_() % 4 == 0 ? Position{from.position.steps + random_() % 3000} : Position{kNever};
     const Position last = std::min(limit, timeline_.end());
     const TravelResult result = timeline_.run_forward(set, nullptr, limit);
     for (const Reference::Event& event : reference_.events(set)) {
-      const bool later = event.result.stop == TravelStop::watchpoint ? event.before >= from : event.after > from;
+      const bool later =
+          event.result.stop == TravelStop::watchpoint ? event.before >= from : event.after > from;
       if (!later) continue;
-      const bool within = event.result.stop == TravelStop::watchpoint
-                              ? event.before.position < last
-                              : event.after.position < last;
+      const bool within = event.result.stop == TravelStop::watchpoint ? event.before.position < last
+                                                                      : event.after.position < last;
       if (!within) break;
       same(result, event.result);
       REQUIRE(timeline_.now() == event.after);
@@ -476,7 +496,8 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
   RecorderOptions options;
   options.checkpoint_every_steps = 10'000'000;
   {
-    RunRecorder recorder(*machine, writer, input, nullptr, [] { return std::uint64_t{0}; }, options);
+    RunRecorder recorder(
+        *machine, writer, input, nullptr, [] { return std::uint64_t{0}; }, options);
     (void)recorder.run({60'000'000}, [](Position) {});
   }
   writer.finish("{}");

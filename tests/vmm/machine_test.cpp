@@ -119,7 +119,8 @@ TEST_CASE("however a run is cut, the digests at every cut are equal") {
         const std::uint64_t here = fine->position().steps;
         const std::uint64_t step = random() % 3 == 0 ? 1 : 1 + random() % 700;
         Moment to{{std::min(cut, here + step)}, 0};
-        if (to.position.steps < cut && random() % 4 == 0) to.deliveries = 1 + static_cast<std::uint32_t>(random() % 2);
+        if (to.position.steps < cut && random() % 4 == 0)
+          to.deliveries = 1 + static_cast<std::uint32_t>(random() % 2);
         if (fine->run(to) != MachineStop::reached) break;
         if (random() % 5 == 0) (void)fine->digest();
         if (random() % 5 == 0) (void)fine->close_epoch();
@@ -329,7 +330,8 @@ TEST_CASE("a breakpoint stops before its instruction each time it is arrived at"
           if (retired) must.insert(here);
         }
         previous_rip = here.deliveries == 0 || retired ? rip : kNever;
-        if (walked->position() > here.position && walked->moment().deliveries != 0) previous_rip = kNever;
+        if (walked->position() > here.position && walked->moment().deliveries != 0)
+          previous_rip = kNever;
       }
       ScriptedInput again({500, 1500, 2500}, seed);
       const auto machine = boot_tiny(guest.image);
@@ -376,7 +378,8 @@ TEST_CASE("a breakpoint at a handler's entry is hit after the delivery, at the s
   CHECK(*machine->ram().host(test::kTimerCount) == 1);
 }
 
-TEST_CASE("a breakpoint on a REP instruction is hit once, also when the run is cut or restored inside") {
+TEST_CASE(
+    "a breakpoint on a REP instruction is hit once, also when the run is cut or restored inside") {
   test::Assembler a;
   a.bytes({0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0xfc, 0xb9});
   a.word(50);

@@ -41,10 +41,22 @@ class Assembler {
     fixups_.push_back({code_.size(), name, true});
     word(0);
   }
-  void call(const std::string& name) { bytes({0xe8}); distance(name); }
-  void jump(const std::string& name) { bytes({0xe9}); distance(name); }
-  void jump_if_not_zero(const std::string& name) { bytes({0x0f, 0x85}); distance(name); }
-  void mov_ax(unsigned value) { bytes({0xb8}); word(value); }
+  void call(const std::string& name) {
+    bytes({0xe8});
+    distance(name);
+  }
+  void jump(const std::string& name) {
+    bytes({0xe9});
+    distance(name);
+  }
+  void jump_if_not_zero(const std::string& name) {
+    bytes({0x0f, 0x85});
+    distance(name);
+  }
+  void mov_ax(unsigned value) {
+    bytes({0xb8});
+    word(value);
+  }
   void out_byte(unsigned port, unsigned value) { bytes({0xb0, value, 0xe6, port}); }
   /// MOV WORD [address], label
   void store_label(unsigned at, const std::string& name) {
@@ -58,7 +70,10 @@ class Assembler {
     word(at);
     word(value);
   }
-  void increment_word(unsigned at) { bytes({0xff, 0x06}); word(at); }
+  void increment_word(unsigned at) {
+    bytes({0xff, 0x06});
+    word(at);
+  }
 
   [[nodiscard]] Bytes finish() {
     for (const Fixup& fixup : fixups_) {
@@ -89,13 +104,13 @@ struct TinyGuest {
   std::map<std::string, std::uint16_t> labels;
 };
 
-inline constexpr std::uint16_t kVariables = 0x2000;    ///< 16 words
-inline constexpr std::uint16_t kCounter = 0x2040;      ///< loop count
+inline constexpr std::uint16_t kVariables = 0x2000;  ///< 16 words
+inline constexpr std::uint16_t kCounter = 0x2040;    ///< loop count
 inline constexpr std::uint16_t kTimerCount = 0x2042;
 inline constexpr std::uint16_t kSerialCount = 0x2044;
 inline constexpr std::uint16_t kFaultCount = 0x2046;
 inline constexpr std::uint16_t kSerialByte = 0x2048;
-inline constexpr std::uint16_t kBuffers = 0x2f80;      ///< across a page boundary
+inline constexpr std::uint16_t kBuffers = 0x2f80;  ///< across a page boundary
 
 /// Interrupt vectors, PIC, PIT and UART set up; interrupts on.
 inline void emit_prologue(Assembler& a, unsigned pit_divisor) {
@@ -109,10 +124,20 @@ inline void emit_prologue(Assembler& a, unsigned pit_divisor) {
   vector(0x20, "timer");
   vector(0x24, "serial");
   vector(0x30, "service");
-  for (const auto& [port, value] : std::initializer_list<std::pair<unsigned, unsigned>>{
-           {0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0xa0, 0x11}, {0xa1, 0x28},
-           {0xa1, 2}, {0xa1, 1}, {0x21, 0xee}, {0xa1, 0xff}, {0x43, 0x34},
-           {0x40, pit_divisor & 0xff}, {0x40, pit_divisor >> 8}}) {
+  for (const auto& [port, value] :
+       std::initializer_list<std::pair<unsigned, unsigned>>{{0x20, 0x11},
+                                                            {0x21, 0x20},
+                                                            {0x21, 4},
+                                                            {0x21, 1},
+                                                            {0xa0, 0x11},
+                                                            {0xa1, 0x28},
+                                                            {0xa1, 2},
+                                                            {0xa1, 1},
+                                                            {0x21, 0xee},
+                                                            {0xa1, 0xff},
+                                                            {0x43, 0x34},
+                                                            {0x40, pit_divisor & 0xff},
+                                                            {0x40, pit_divisor >> 8}}) {
     a.out_byte(port, value);
   }
   a.bytes({0xba, 0xf9, 0x03, 0xb0, 0x01, 0xee});  // IER: received data
@@ -149,39 +174,76 @@ inline void emit_random_operation(Assembler& a, std::mt19937_64& random, TinyGue
   guest.code.push_back(a.here());
   guest.data.push_back(static_cast<std::uint16_t>(variable));
   switch (random() % 14) {
-    case 0: a.increment_word(variable); break;
-    case 1: a.bytes({0xa1}); a.word(variable); a.bytes({0x05}); a.word(7); a.bytes({0xa3}); a.word(kVariables + 8); break;
-    case 2: a.call("subroutine"); break;
+    case 0:
+      a.increment_word(variable);
+      break;
+    case 1:
+      a.bytes({0xa1});
+      a.word(variable);
+      a.bytes({0x05});
+      a.word(7);
+      a.bytes({0xa3});
+      a.word(kVariables + 8);
+      break;
+    case 2:
+      a.call("subroutine");
+      break;
     case 3:  // REP STOSB
     case 4:  // REP MOVSW
       guest.data.push_back(static_cast<std::uint16_t>(buffer + random() % 8));
-      a.bytes({0xb9}); a.word(static_cast<unsigned>(1 + random() % 60));
-      a.bytes({0xbf}); a.word(buffer);
-      a.bytes({0xbe}); a.word(kVariables);
+      a.bytes({0xb9});
+      a.word(static_cast<unsigned>(1 + random() % 60));
+      a.bytes({0xbf});
+      a.word(buffer);
+      a.bytes({0xbe});
+      a.word(kVariables);
       guest.code.push_back(a.here());
-      if (random() % 2 != 0) a.bytes({0xf3, 0xaa}); else a.bytes({0xf3, 0xa5});
+      if (random() % 2 != 0)
+        a.bytes({0xf3, 0xaa});
+      else
+        a.bytes({0xf3, 0xa5});
       break;
     case 5: {  // changes the next instruction but one
       const std::string name = "smc" + std::to_string(number);
-      a.bytes({0xfe, 0x06}); a.address(name);
+      a.bytes({0xfe, 0x06});
+      a.address(name);
       a.bytes({0x90, 0xb0});
       a.label(name);
-      a.bytes({0x00, 0xa2}); a.word(kVariables + 12);
+      a.bytes({0x00, 0xa2});
+      a.word(kVariables + 12);
       break;
     }
-    case 6: a.bytes({0x30, 0xc9}); guest.code.push_back(a.here()); a.bytes({0xf6, 0xf1}); break;  // #DE
-    case 7: a.bytes({0x0f, 0x0b}); break;                                                        // #UD
-    case 8: a.bytes({0xcd, 0x30}); break;
-    case 9: if (random() % 3 == 0) a.bytes({0xf4}); else a.bytes({0x90}); break;                  // HLT
-    case 10: a.bytes({0xba, 0xf8, 0x03, 0xb0, 0x2e, 0xee}); break;                               // console
+    case 6:
+      a.bytes({0x30, 0xc9});
+      guest.code.push_back(a.here());
+      a.bytes({0xf6, 0xf1});
+      break;  // #DE
+    case 7:
+      a.bytes({0x0f, 0x0b});
+      break;  // #UD
+    case 8:
+      a.bytes({0xcd, 0x30});
+      break;
+    case 9:
+      if (random() % 3 == 0)
+        a.bytes({0xf4});
+      else
+        a.bytes({0x90});
+      break;  // HLT
+    case 10:
+      a.bytes({0xba, 0xf8, 0x03, 0xb0, 0x2e, 0xee});
+      break;  // console
     case 11:  // a delay: LOOP to itself
-      a.bytes({0xb9}); a.word(static_cast<unsigned>(5 + random() % 200));
+      a.bytes({0xb9});
+      a.word(static_cast<unsigned>(5 + random() % 200));
       guest.code.push_back(a.here());
       a.bytes({0xe2, 0xfe});
       break;
     case 12:  // REPNE SCASB, which ends early at times
-      a.bytes({0xb9}); a.word(40);
-      a.bytes({0xbf}); a.word(buffer);
+      a.bytes({0xb9});
+      a.word(40);
+      a.bytes({0xbf});
+      a.word(buffer);
       a.bytes({0xf2, 0xae});
       break;
     case 13:  // with interrupts off for a while
@@ -261,8 +323,8 @@ class ScriptedInput final : public InputSource {
   }
   IdleOutcome idle(InputStamp here, std::uint64_t deadline) override {
     if (deadline == kNever) return {IdleOutcome::Kind::forever, 0};
-    const std::uint64_t mixed =
-        (here.position.steps * 0x9e3779b97f4a7c15ULL) ^ (here.idle_ns * 0xc2b2ae3d27d4eb4fULL) ^ seed_;
+    const std::uint64_t mixed = (here.position.steps * 0x9e3779b97f4a7c15ULL) ^
+                                (here.idle_ns * 0xc2b2ae3d27d4eb4fULL) ^ seed_;
     if ((mixed >> 20) % 3 != 0 || deadline <= here.idle_ns + 2) {
       return {IdleOutcome::Kind::deadline, deadline};
     }
@@ -278,7 +340,8 @@ class ScriptedInput final : public InputSource {
   std::optional<InputStamp> woken_;
 };
 
-inline std::unique_ptr<Machine> boot_tiny(const Bytes& image, std::uint64_t memory_bytes = 2 << 20) {
+inline std::unique_ptr<Machine> boot_tiny(const Bytes& image,
+                                          std::uint64_t memory_bytes = 2 << 20) {
   MachineConfig config;
   config.memory_bytes = memory_bytes;
   auto machine = std::make_unique<Machine>(config);

@@ -106,6 +106,14 @@ void count_runs(const FileDescriptor& counter, CounterReport& report) {
 
 }  // namespace
 
+std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits) {
+  for (std::uint64_t steps = 0; guest.spins_in_place(); ++steps) {
+    if (steps == limits.most_steps) return std::nullopt;
+    guest.step();
+  }
+  return guest.place();
+}
+
 Arrival run_to_place(CountedGuest& guest, const CountedPlace& target, const SearchLimits& limits) {
   while (true) {
     const std::uint64_t here = guest.place().branches;

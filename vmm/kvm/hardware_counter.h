@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace chronovisor::kvm {
@@ -34,6 +35,9 @@ class CountedGuest {
   virtual void run_about(std::uint64_t branches) = 0;
   /// Executes one instruction, or one iteration of a REP instruction.
   virtual void step() = 0;
+  /// The instruction at RIP is a branch to itself: its turns differ in nothing
+  /// but the counts.
+  [[nodiscard]] virtual bool spins_in_place() const = 0;
 };
 
 enum class Arrival : std::uint8_t {
@@ -47,6 +51,13 @@ struct SearchLimits {
   std::uint64_t margin_branches = 128;      ///< stop this early, for the skid
   std::uint64_t most_steps = 1'000'000;     ///< between two conditional branches
 };
+
+/// Where an event may be recorded: here, or the first place from here on that
+/// can be told from its neighbours even when a count is off by a few. In every
+/// loop of more than one instruction the two counts give such an error away,
+/// since an interrupt that adds branches adds no more instructions than those.
+/// @return nothing when the guest spins in place: no event can be recorded
+[[nodiscard]] std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits);
 
 /// Brings `guest` to `target`, whose counts are since the same restart.
 [[nodiscard]] Arrival run_to_place(CountedGuest& guest, const CountedPlace& target, const SearchLimits& limits);

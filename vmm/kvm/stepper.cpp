@@ -165,6 +165,12 @@ StepOutcome Stepper::step(const Instruction& instruction) {
 
 StepOutcome Stepper::take_result(const Instruction& instruction, std::uint64_t count) {
   const std::uint64_t start = loaded_regs_.rip;
+  if (count == 0 && exit_regs_.rip == start) {
+    // Some KVMs end a step that met a device so, with nothing done. A jump to
+    // itself looks the same and loses nothing by being executed again.
+    everything_stale_ = true;
+    return StepOutcome::not_taken;
+  }
   loaded_regs_ = exit_regs_;
   if (interrupt_table_ == InterruptTable::guest) {
     everything_stale_ = true;
