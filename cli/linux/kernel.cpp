@@ -57,7 +57,7 @@ const Btf& Kernel::types() const {
 std::string Kernel::version() const {
   const auto banner = find("linux_banner");
   std::string text = banner ? memory_.text(*banner, kMostNameBytes) : "";
-  while (!text.empty() && (text.back() == '?' || text.back() == ' ')) text.pop_back();
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   return text;
 }
 

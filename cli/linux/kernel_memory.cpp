@@ -126,7 +126,8 @@ std::string KernelMemory::text(std::uint64_t address, std::size_t limit) const {
   std::string out;
   for (const std::uint8_t byte : raw) {
     if (byte == 0) break;
-    out.push_back(byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : '?');
+    const bool shown = (byte >= 0x20 && byte < 0x7f) || byte == '\t' || byte == '\n';
+    out.push_back(shown ? static_cast<char>(byte) : '?');
   }
   return out;
 }

@@ -32,7 +32,8 @@ class KernelMemory {
   std::size_t read(std::uint64_t address, std::span<std::uint8_t> out) const;
   /// Little-endian, of 1 to 8 bytes. Throws Error{bad_input} when unmapped.
   [[nodiscard]] std::uint64_t integer(std::uint64_t address, std::size_t size = 8) const;
-  /// Up to the NUL or `limit` bytes; what cannot be printed becomes '?'.
+  /// Up to the NUL or `limit` bytes; what cannot be printed, tabs and new
+  /// lines excepted, becomes '?'.
   [[nodiscard]] std::string text(std::uint64_t address, std::size_t limit) const;
 
  private:

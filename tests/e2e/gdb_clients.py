@@ -122,7 +122,7 @@ print("gdb/MI passed")
 started = subprocess.run([test.program, "debug", recording, "--gdb", "--symbols", symbols],
                          input=b"tbreak add_up\ncontinue\nchronovisor when\nreverse-finish\nquit\n",
                          capture_output=True, timeout=60, check=False)
-text = started.stdout.decode(errors="replace")
+text = (started.stdout + started.stderr).decode(errors="replace")
 test.check(started.returncode == 0 and "add_up" in text and "position" in text, "debug --gdb", started)
 recording, symbols = travel_guest(test, 32)
 started = subprocess.run([test.program, "debug", recording, "--gdb"],

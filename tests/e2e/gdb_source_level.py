@@ -134,12 +134,14 @@ session("changing things", """
     run("next"); equal(value("result"), 140, "and runs as it did")
     run("find /w &table, +sizeof(table), 25"); equal(value("$_"), value("&table.values[5]"), "find")
     text = run("compare-sections")
-    check("matched" in text, "compare-sections: " + text)
+    # The 32-bit guest has nothing but code in its .text; the 64-bit one has tables
+    # there, and has changed them.
+    check(("MIS-MATCHED" in text) == (gdb.selected_inferior().architecture().name() != "i386"), "compare-sections: " + text)
 """)
 
 session("the ends of history", """
     run("tbreak %d" % line_of("third")); run("continue"); at("c_main", "third", "there")
-    check(value("$position") > 1000, "well on the way")
+    check(value("$position") > 100, "well on the way")
     run("monitor seek start"); run("reverse-continue"); equal(value("$position"), 0, "seek start")
     run("monitor seek end"); run("continue"); end = value("$position")
     run("continue"); equal(value("$position"), end, "still at the end")
@@ -147,5 +149,5 @@ session("the ends of history", """
     for n in range(3):
         run("reverse-continue"); equal(value("$position"), 0, "the start, again")
         run("reverse-stepi"); equal(value("$position"), 0, "reverse-stepi at the start")
-""", at="end", says=("No more reverse-execution history",))
+""", says=("No more reverse-execution history",))
 print("all sessions passed")

@@ -106,6 +106,15 @@ void count_runs(const FileDescriptor& counter, CounterReport& report) {
 
 }  // namespace
 
+CounterTrust judge_counters(std::span<const CountedPlace> measured, const CountedPlace& truth) {
+  CounterTrust trust{!measured.empty(), !measured.empty()};
+  for (const CountedPlace& place : measured) {
+    if (place.branches != truth.branches) trust.branches_exact = false;
+    if (place.instructions != truth.instructions) trust.instructions_exact = false;
+  }
+  return trust;
+}
+
 std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits) {
   for (std::uint64_t steps = 0; guest.spins_in_place(); ++steps) {
     if (steps == limits.most_steps) return std::nullopt;

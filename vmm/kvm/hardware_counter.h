@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace chronovisor::kvm {
@@ -52,10 +53,22 @@ struct SearchLimits {
   std::uint64_t most_steps = 1'000'000;     ///< between two conditional branches
 };
 
+/// Which of the two counts a host's self-test found exact.
+struct CounterTrust {
+  bool branches_exact = false;
+  bool instructions_exact = false;
+  /// Either one is enough. With exact instructions a place that matches is the
+  /// place, whatever the branches say; with exact branches the place lies
+  /// between two known branches, where RIP, RCX and the registers tell it.
+  /// When both can be wrong a loop can hide one error behind the other, and
+  /// counting by hardware is refused.
+  [[nodiscard]] bool usable() const { return branches_exact || instructions_exact; }
+};
+/// Judges counts taken at one and the same place in many runs.
+[[nodiscard]] CounterTrust judge_counters(std::span<const CountedPlace> measured, const CountedPlace& truth);
+
 /// Where an event may be recorded: here, or the first place from here on that
-/// can be told from its neighbours even when a count is off by a few. In every
-/// loop of more than one instruction the two counts give such an error away,
-/// since an interrupt that adds branches adds no more instructions than those.
+/// is not one of the turns of a branch to itself.
 /// @return nothing when the guest spins in place: no event can be recorded
 [[nodiscard]] std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits);
 
