@@ -35,7 +35,8 @@ struct CompareOptions {
 Bytes read_guest(const std::string& path) {
   const PosixInputFile file(path);
   Bytes bytes(file.size());
-  if (file.read(0, bytes) != bytes.size()) throw Error(ErrorCode::bad_input, path + ": changed while it was read");
+  if (file.read(0, bytes) != bytes.size())
+    throw Error(ErrorCode::bad_input, path + ": changed while it was read");
   return bytes;
 }
 
@@ -44,18 +45,23 @@ BootKind kind_of(const std::string& name, const Bytes& image) {
   if (name == "multiboot") return BootKind::multiboot;
   if (name == "flat") return BootKind::flat;
   if (name == "linux") return BootKind::linux_kernel;
-  if (name != "auto") throw Error(ErrorCode::usage, "--kind: \"" + name + "\" is none of auto, multiboot, flat, linux");
+  if (name != "auto")
+    throw Error(ErrorCode::usage,
+                "--kind: \"" + name + "\" is none of auto, multiboot, flat, linux");
   if (image.size() > 0x206 && std::equal(image.begin() + 0x202, image.begin() + 0x206, "HdrS")) {
     return BootKind::linux_kernel;
   }
   static constexpr std::array<std::uint8_t, 4> kMagic{0x02, 0xb0, 0xad, 0x1b};
-  const auto end = image.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(image.size(), 8192));
-  return std::search(image.begin(), end, kMagic.begin(), kMagic.end()) != end ? BootKind::multiboot : BootKind::flat;
+  const auto end =
+      image.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(image.size(), 8192));
+  return std::search(image.begin(), end, kMagic.begin(), kMagic.end()) != end ? BootKind::multiboot
+                                                                              : BootKind::flat;
 }
 
 std::pair<std::string, std::string> engines_of(const std::string& text) {
   const std::size_t comma = text.find(',');
-  if (comma == std::string::npos) throw Error(ErrorCode::usage, "--engines: two names, as in soft,kvm");
+  if (comma == std::string::npos)
+    throw Error(ErrorCode::usage, "--engines: two names, as in soft,kvm");
   return {text.substr(0, comma), text.substr(comma + 1)};
 }
 
@@ -69,16 +75,22 @@ nlohmann::ordered_json to_json(const std::string& guest, const kvm::LockStepOutc
   json["equal"] = !outcome.difference.has_value();
   if (outcome.difference) {
     const kvm::StepDifference& d = *outcome.difference;
-    json["difference"] = {{"position", d.before.position.steps}, {"deliveries", d.before.deliveries}, {"rip", d.rip},
-                          {"instruction", disassemble({d.rip, d.linear_rip, d.code_bits, d.instruction})}};
-    for (const kvm::FieldValue& f : d.fields) json["difference"]["fields"][f.name] = {f.left, f.right};
+    json["difference"] = {
+        {"position", d.before.position.steps},
+        {"deliveries", d.before.deliveries},
+        {"rip", d.rip},
+        {"instruction", disassemble({d.rip, d.linear_rip, d.code_bits, d.instruction})}};
+    for (const kvm::FieldValue& f : d.fields)
+      json["difference"]["fields"][f.name] = {f.left, f.right};
   }
   return json;
 }
 
-void print_difference(const kvm::StepDifference& d, const std::pair<std::string, std::string>& engines) {
-  std::printf("  at position %s (%u deliveries), rip 0x%llx: %s\n", grouped(d.before.position.steps).c_str(),
-              d.before.deliveries, static_cast<unsigned long long>(d.rip),
+void print_difference(const kvm::StepDifference& d,
+                      const std::pair<std::string, std::string>& engines) {
+  std::printf("  at position %s (%u deliveries), rip 0x%llx: %s\n",
+              grouped(d.before.position.steps).c_str(), d.before.deliveries,
+              static_cast<unsigned long long>(d.rip),
               disassemble({d.rip, d.linear_rip, d.code_bits, d.instruction}).c_str());
   std::printf("  %-24s %-20s %s\n", "", engines.first.c_str(), engines.second.c_str());
   for (const kvm::FieldValue& f : d.fields) {
@@ -99,7 +111,8 @@ kvm::LockStepOutcome compare_guest(const CompareOptions& options, const std::str
   const ImageProvider images = [&](const std::string& role) {
     return role == kKernelRole ? image : read_guest(options.initrd);
   };
-  const std::unique_ptr<Machine> left = make_machine(start, images), right = make_machine(start, images);
+  const std::unique_ptr<Machine> left = make_machine(start, images),
+                                 right = make_machine(start, images);
   kvm::select_engine(*left, engines.first);
   kvm::select_engine(*right, engines.second);
   const Position limit{parse_number(options.limit, "--limit")};
@@ -123,10 +136,12 @@ int compare(const CompareOptions& options) {
     all.push_back(to_json(guest, outcome));
     if (options.json) continue;
     std::printf("%s: %s: %s steps and deliveries compared in %.1f s, ended by %s\n", guest.c_str(),
-                outcome.difference ? "DIFFERENT" : "equal", grouped(outcome.events).c_str(), seconds,
-                outcome.difference                            ? "the difference"
-                : outcome.ending.reason == EndReason::none    ? "the limit"
-                                                              : std::string(end_reason_name(outcome.ending.reason)).c_str());
+                outcome.difference ? "DIFFERENT" : "equal", grouped(outcome.events).c_str(),
+                seconds,
+                outcome.difference ? "the difference"
+                : outcome.ending.reason == EndReason::none
+                    ? "the limit"
+                    : std::string(end_reason_name(outcome.ending.reason)).c_str());
     if (outcome.difference) print_difference(*outcome.difference, engines);
   }
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
@@ -137,9 +152,10 @@ int compare(const CompareOptions& options) {
 
 void add_compare(CLI::App& app, Action& action) {
   auto options = std::make_shared<CompareOptions>();
-  CLI::App* command =
-      app.add_subcommand("compare", "Run guests on two engines in lock step, to the first difference");
-  command->add_option("guest", options->guests, "Kernel images: Multiboot, bzImage or flat")->required();
+  CLI::App* command = app.add_subcommand(
+      "compare", "Run guests on two engines in lock step, to the first difference");
+  command->add_option("guest", options->guests, "Kernel images: Multiboot, bzImage or flat")
+      ->required();
   command->add_option("--engines", options->engines, "The two engines (soft,kvm)");
   command->add_option("--kind", options->kind, "auto, multiboot, flat or linux");
   command->add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels");

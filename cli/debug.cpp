@@ -75,8 +75,10 @@ class ScratchFolder {
 std::string gdb_commands() {
   std::error_code failed;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);
-  for (std::filesystem::path folder = program.parent_path(); !failed; folder = folder.parent_path()) {
-    for (const char* place : {"share/chronovisor/gdb/chronovisor.py", "scripts/gdb/chronovisor.py"}) {
+  for (std::filesystem::path folder = program.parent_path(); !failed;
+       folder = folder.parent_path()) {
+    for (const char* place :
+         {"share/chronovisor/gdb/chronovisor.py", "scripts/gdb/chronovisor.py"}) {
       if (std::filesystem::exists(folder / place, failed)) return (folder / place).string();
     }
     if (folder == folder.parent_path()) break;
@@ -106,7 +108,8 @@ std::string guest_symbols(Timeline& timeline, const ScratchFolder& scratch) {
     const std::string file = scratch.file("guest.elf");
     const Bytes image = images_of(reader)(kKernelRole);
     std::ofstream out(file, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
+    out.write(reinterpret_cast<const char*>(image.data()),
+              static_cast<std::streamsize>(image.size()));
     out.close();
     // A 32-bit file around 64-bit code would only mislead.
     if (out && !(is_elf32(file) && timeline.machine().cpu().long_mode_active())) return file;
@@ -172,7 +175,7 @@ int debug(const DebugOptions& options) {
   std::string listen = options.listen;
   if (listen.empty()) {
     listen = starts ? "unix:/tmp/chronovisor-" + std::to_string(getpid()) + ".sock"
-                         : "tcp:127.0.0.1:1234";
+                    : "tcp:127.0.0.1:1234";
   }
   gdb::ServerOptions server_options;
   server_options.listen = gdb::ListenAddress::parse(listen);
@@ -227,7 +230,8 @@ void add_debug(CLI::App& app, Action& action) {
                       "unix:PATH, tcp:ADDRESS:PORT or stdio (tcp:127.0.0.1:1234)");
   command->add_option("--at", options->at, "Where to begin: a position, start, end or a bookmark");
   command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)");
-  command->add_option("--symbols", options->symbols, "ELF file for --gdb to load (the guest's own)");
+  command->add_option("--symbols", options->symbols,
+                      "ELF file for --gdb to load (the guest's own)");
   command
       ->add_option("--architecture", options->architecture,
                    "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")

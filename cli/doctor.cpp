@@ -31,26 +31,33 @@ std::string joined(const std::vector<std::string>& parts) {
 
 std::vector<Finding> kvm_findings(const kvm::Capabilities& c) {
   return {
-      {"single-stepping in ring 0", "step_ring0", c.step_ring0, "100 steps of a loop, each where it must be"},
+      {"single-stepping in ring 0", "step_ring0", c.step_ring0,
+       "100 steps of a loop, each where it must be"},
       {"single-stepping in ring 3", "step_ring3", c.step_ring3,
        c.step_ring3 ? "" : "user code is executed by the soft processor"},
       {"HLT while stepping", "hlt_while_stepping", c.hlt_exits_while_stepping,
-       c.hlt_exits_while_stepping ? "exits" : "is skipped without an exit: recognised before it is stepped"},
+       c.hlt_exits_while_stepping ? "exits"
+                                  : "is skipped without an exit: recognised before it is stepped"},
       {"cmpxchg16b in ring 0", "cmpxchg16b", c.cmpxchg16b,
        c.cmpxchg16b ? "" : "not emulated: executed by the soft processor"},
       {"SSE in ring 0", "sse_in_ring0", c.sse_in_ring0,
        c.sse_in_ring0 ? "" : "not emulated: executed by the soft processor"},
-      {"faults without an IDT", "faults_shut_down", c.faults_shut_down, "are exits that lose nothing"},
+      {"faults without an IDT", "faults_shut_down", c.faults_shut_down,
+       c.faults_shut_down ? "are exits that deliver nothing" : ""},
+      {"a vCPU usable after a fault", "reusable_after_fault", c.reusable_after_fault,
+       c.reusable_after_fault ? "" : "it is made anew each time"},
       {"TF hidden from PUSHF", "hides_trap_flag", c.hides_trap_flag,
        c.hides_trap_flag ? "" : "flag images are made by the soft processor in any case"},
       {"a step after MOV SS", "steps_mov_ss", c.steps_mov_ss,
        c.steps_mov_ss ? "" : "MOV SS is executed by the soft processor in any case"},
       {"segment granularity kept", "keeps_granularity", c.keeps_granularity,
        c.keeps_granularity ? "" : "segments are loaded by the soft processor"},
-      {"32-bit paged code", "paged32", c.paged32, c.paged32 ? "" : "executed by the soft processor"},
+      {"32-bit paged code", "paged32", c.paged32,
+       c.paged32 ? "" : "executed by the soft processor"},
       {"gates checked on exceptions", "checks_gates", c.checks_gates,
        c.checks_gates ? "" : "exceptions are delivered by the soft processor in any case"},
-      {"IRET checked", "checks_iret", c.checks_iret, c.checks_iret ? "" : "executed by the soft processor in any case"},
+      {"IRET checked", "checks_iret", c.checks_iret,
+       c.checks_iret ? "" : "executed by the soft processor in any case"},
       {"INT n in ring 0", "software_interrupts", c.software_interrupts,
        c.software_interrupts ? "" : "executed by the soft processor in any case"},
       {"RDFSBASE and its kin in ring 0", "steps_base_access", c.steps_base_access,
@@ -94,16 +101,18 @@ nlohmann::ordered_json to_json(const kvm::Availability& device, const kvm::Capab
   return json;
 }
 
-void print(const kvm::Availability& device, const kvm::Capabilities& c, const kvm::CounterReport& counter,
-           const std::string& engine, const std::string& why) {
+void print(const kvm::Availability& device, const kvm::Capabilities& c,
+           const kvm::CounterReport& counter, const std::string& engine, const std::string& why) {
   const auto line = [](bool good, const std::string& what, const std::string& detail) {
-    std::printf("  %-4s %s%s%s\n", good ? "yes" : "no", what.c_str(), detail.empty() ? "" : ": ", detail.c_str());
+    std::printf("  %-4s %s%s%s\n", good ? "yes" : "no", what.c_str(), detail.empty() ? "" : ": ",
+                detail.c_str());
   };
   std::printf("host: %s\n\nsoft engine\n", host_description().c_str());
   line(true, "usable", "it needs nothing of the host");
   std::printf("\nkvm engine\n");
   line(device.present, "/dev/kvm is there", device.present ? "" : device.problem);
-  if (device.present) line(device.usable, "/dev/kvm may be used", device.usable ? "" : device.problem);
+  if (device.present)
+    line(device.usable, "/dev/kvm may be used", device.usable ? "" : device.problem);
   if (device.usable) {
     for (const Finding& f : kvm_findings(c)) line(f.good, f.name, f.detail);
     std::printf("       one step takes %.1f us\n", c.microseconds_per_step);
@@ -118,7 +127,8 @@ void print(const kvm::Availability& device, const kvm::Capabilities& c, const kv
   std::printf("\ncounting by hardware (not yet run on hardware)\n");
   line(counter.present, "guest-only counter of retired branches", counter.problem);
   if (counter.present) {
-    line(counter.deterministic, "the same count in " + std::to_string(counter.runs) + " runs of one loop", "");
+    line(counter.deterministic,
+         "the same count in " + std::to_string(counter.runs) + " runs of one loop", "");
   }
   if (!counter.remedy.empty()) std::printf("       to fix: %s\n", counter.remedy.c_str());
   std::printf("\nengine used by default: %s, because %s\n", engine.c_str(), why.c_str());

@@ -19,8 +19,8 @@ std::size_t read_linear(Machine& machine, std::uint64_t address, std::span<std::
   while (done < out.size()) {
     const auto physical = machine.cpu().translate_for_debugger(address + done);
     if (!physical) break;
-    const std::size_t chunk = std::min<std::size_t>(
-        out.size() - done, kPageSize - ((address + done) & ~kPageMask));
+    const std::size_t chunk =
+        std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));
     const std::size_t got = machine.ram().read(*physical, out.subspan(done, chunk));
     done += got;
     if (got < chunk) break;
@@ -53,10 +53,13 @@ bool may_follow_gate(Machine& machine, const std::vector<InterruptGate>& gates, 
     std::array<std::uint8_t, 5> code{};
     if (read_linear(machine, gate.address, code) < code.size()) return false;
     if (code[0] == kJumpShort) {
-      return gate.address + 2 + static_cast<std::uint64_t>(std::int64_t{static_cast<std::int8_t>(code[1])}) == pc;
+      return gate.address + 2 +
+                 static_cast<std::uint64_t>(std::int64_t{static_cast<std::int8_t>(code[1])}) ==
+             pc;
     }
     const auto displacement = static_cast<std::int32_t>(integer_at(code, 1, 4));
-    return code[0] == kJumpNear && gate.address + 5 + static_cast<std::uint64_t>(std::int64_t{displacement}) == pc;
+    return code[0] == kJumpNear &&
+           gate.address + 5 + static_cast<std::uint64_t>(std::int64_t{displacement}) == pc;
   });
 }
 
@@ -129,9 +132,7 @@ struct InterruptStepping::Entry {
 
 namespace {
 // Without the process-context number in the low bits.
-std::uint64_t address_space_of(const CpuState& state) {
-  return state.cr3 & 0x000ffffffffff000ULL;
-}
+std::uint64_t address_space_of(const CpuState& state) { return state.cr3 & 0x000ffffffffff000ULL; }
 }  // namespace
 
 InterruptStepping::Context InterruptStepping::context_of(Machine& machine) {
@@ -140,13 +141,15 @@ InterruptStepping::Context InterruptStepping::context_of(Machine& machine) {
 }
 
 /// At a handler's first instruction: the context in the frame on its stack.
-std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context(
-    Machine& machine, bool error_code) {
+std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context(Machine& machine,
+                                                                                 bool error_code) {
   Cpu& cpu = machine.cpu();
   const CpuState& s = cpu.state;
   const bool long_mode = cpu.long_mode_active();
   const std::size_t width = long_mode ? 8 : cpu.protected_mode() ? 4 : 2;
-  const std::uint64_t mask = cpu.stack_width() == 2 ? 0xffff : cpu.stack_width() == 4 ? 0xffffffff : ~0ULL;
+  const std::uint64_t mask = cpu.stack_width() == 2   ? 0xffff
+                             : cpu.stack_width() == 4 ? 0xffffffff
+                                                      : ~0ULL;
   std::uint64_t at = s.gpr[kRsp] & mask;
   if (error_code) at += width;
   const std::uint64_t base = long_mode ? 0 : s.segment[kSs].base;
@@ -177,7 +180,8 @@ TravelResult InterruptStepping::one_delivery_or_step() {
   const Moment next{here.position, here.deliveries + 1};
   if (timeline_.on_branch()) {
     const MachineStop stop = timeline_.machine().run(next);
-    return {stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
+    return {
+        stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
   }
   if (here.position >= timeline_.end()) return timeline_.step_forward();
   return {timeline_.seek(next), 0, {}, false};
@@ -188,7 +192,8 @@ std::optional<TravelResult> InterruptStepping::run_to_return(const Context& cont
                                                              const StopSet& user, Moment entry,
                                                              const std::atomic<bool>* cancel) {
   Machine& machine = timeline_.machine();
-  const std::uint64_t base = machine.cpu().long_mode_active() ? 0 : machine.cpu().state.segment[kCs].base;
+  const std::uint64_t base =
+      machine.cpu().long_mode_active() ? 0 : machine.cpu().state.segment[kCs].base;
   StopSet stops = user;
   // The base is that of the handler's segment; the interrupted code's own is
   // only known where it differs: in modes with segments.
@@ -221,7 +226,8 @@ TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
     const bool from_user = machine.cpu().cpl() == 3;
     const TravelResult result = one_delivery_or_step();
     const Moment entry = timeline_.now();
-    if (result.stop != TravelStop::arrived || entry.position > here.position || !skip) return result;
+    if (result.stop != TravelStop::arrived || entry.position > here.position || !skip)
+      return result;
     const std::uint64_t pc = linear_pc(machine);
     const std::vector<InterruptGate> gates = interrupt_gates(machine);
     const bool pass = std::any_of(gates.begin(), gates.end(), [&](const InterruptGate& gate) {

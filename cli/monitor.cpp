@@ -28,12 +28,16 @@ bool switched_on(const MonitorCommands::Words& arguments, std::string_view name)
 
 std::string mode_name(const Cpu& cpu) {
   switch (cpu.mode()) {
-    case CpuMode::real: return "real mode";
-    case CpuMode::virtual8086: return "virtual-8086";
-    case CpuMode::protected_mode: return cpu.code_width() == 4 ? "32-bit" : "16-bit protected";
+    case CpuMode::real:
+      return "real mode";
+    case CpuMode::virtual8086:
+      return "virtual-8086";
+    case CpuMode::protected_mode:
+      return cpu.code_width() == 4 ? "32-bit" : "16-bit protected";
     case CpuMode::compatibility:
       return cpu.code_width() == 4 ? "32-bit compatibility" : "16-bit compatibility";
-    case CpuMode::long64: return "64-bit";
+    case CpuMode::long64:
+      return "64-bit";
   }
   return "";
 }
@@ -44,8 +48,8 @@ std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
   while (done < out.size()) {
     const auto physical = machine.cpu().translate_for_debugger(address + done);
     if (!physical) break;
-    const std::size_t chunk = std::min<std::size_t>(
-        out.size() - done, kPageSize - ((address + done) & ~kPageMask));
+    const std::size_t chunk =
+        std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));
     const std::size_t got = machine.ram().read(*physical, out.subspan(done, chunk));
     done += got;
     if (got < chunk) break;
@@ -100,7 +104,8 @@ void MonitorCommands::run(std::string_view command, const Output& output,
   for (const Command& row : commands()) {
     if (row.name == verb) return (this->*row.run)(arguments, output, cancel);
   }
-  throw Error(ErrorCode::usage, "unknown monitor command \"" + verb + "\"; monitor help lists them");
+  throw Error(ErrorCode::usage,
+              "unknown monitor command \"" + verb + "\"; monitor help lists them");
 }
 
 void MonitorCommands::help(const Words&, const Output& output, const gdb::CancelFlag&) {
@@ -141,12 +146,12 @@ Moment MonitorCommands::parse_moment(const std::string& text) const {
 void MonitorCommands::when(const Words&, const Output& output, const gdb::CancelFlag&) {
   Machine& machine = timeline_.machine();
   const Moment now = timeline_.now();
-  std::string text = fmt::format("position {} of {}", grouped(now.position.steps),
-                                 grouped(timeline_.end().steps));
+  std::string text =
+      fmt::format("position {} of {}", grouped(now.position.steps), grouped(timeline_.end().steps));
   if (now.deliveries != 0) text += fmt::format(" (after {} deliveries)", now.deliveries);
   const std::uint64_t ns = machine.now().ns;
-  text += fmt::format("; virtual time {}.{:09} s; {}, CPL {}", ns / kNsPerSecond,
-                      ns % kNsPerSecond, mode_name(machine.cpu()), machine.cpu().cpl());
+  text += fmt::format("; virtual time {}.{:09} s; {}, CPL {}", ns / kNsPerSecond, ns % kNsPerSecond,
+                      mode_name(machine.cpu()), machine.cpu().cpl());
   if (machine.cpu().state.halted) text += ", halted";
   if (timeline_.on_branch()) text += "; on a branch (discard goes back)";
   output(text + "\n");
@@ -215,19 +220,22 @@ void MonitorCommands::draw_timeline(const Words& arguments, const Output& output
   const std::uint64_t length = std::max<std::uint64_t>(timeline_.end().steps - first, 1);
   const auto column = [&](Position position) {
     const std::uint64_t steps = std::max(position.steps, first) - first;
-    const auto share = static_cast<long double>(std::min(steps, length)) / static_cast<long double>(length);
+    const auto share =
+        static_cast<long double>(std::min(steps, length)) / static_cast<long double>(length);
     return static_cast<std::size_t>(share * static_cast<long double>(columns - 1));
   };
   std::string strip(columns, '-');
   std::string marks(columns, ' ');
   const RecordingReader& reader = timeline_.reader();
-  for (const CheckpointInfo& checkpoint : reader.checkpoints()) strip[column(checkpoint.position)] = '+';
+  for (const CheckpointInfo& checkpoint : reader.checkpoints())
+    strip[column(checkpoint.position)] = '+';
   reader.for_each_console([&](const ConsoleView& view) {
     char& place = marks[column(view.position)];
     if (place == ' ') place = '.';
   });
   for (std::size_t n = 0; n < reader.input_ranges().size(); ++n) {
-    for (const InputEvent& event : reader.read_inputs(n).events) marks[column(event.position)] = 'i';
+    for (const InputEvent& event : reader.read_inputs(n).events)
+      marks[column(event.position)] = 'i';
   }
   for (const Bookmark& mark : all_bookmarks()) marks[column(mark.position)] = 'b';
   std::string pointer(columns, ' ');
@@ -261,9 +269,10 @@ void MonitorCommands::discard(const Words&, const Output& output, const gdb::Can
   timeline_.discard_branch();
   // The debugger still shows the branch: arriving here is the stop that tells it.
   settings_.destination = timeline_.now();
-  output(fmt::format("back on the timeline at position {}: continue, or reverse-continue, "
-                     "arrives there\n",
-                     grouped(timeline_.now().position.steps)));
+  output(
+      fmt::format("back on the timeline at position {}: continue, or reverse-continue, "
+                  "arrives there\n",
+                  grouped(timeline_.now().position.steps)));
 }
 
 void MonitorCommands::skip_interrupts(const Words& arguments, const Output& output,

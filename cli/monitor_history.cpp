@@ -50,7 +50,8 @@ std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t le
     return fmt::format("{:#x}", value);
   }
   std::string out;
-  for (const std::uint8_t byte : bytes) out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);
+  for (const std::uint8_t byte : bytes)
+    out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);
   return length > kShownBytes ? out + " ..." : out;
 }
 
@@ -127,9 +128,10 @@ void MonitorCommands::last_write(const Words& arguments, const Output& output,
                                               watch.address, grouped(origin.position.steps)));
   }
   settings_.destination = store->moment;
-  output(fmt::format("{:#x} was last written at position {} by the instruction at {:#x}: {} -> {}\n",
-                     store->first_byte, grouped(store->moment.position.steps), store->pc,
-                     store->before, store->after));
+  output(
+      fmt::format("{:#x} was last written at position {} by the instruction at {:#x}: {} -> {}\n",
+                  store->first_byte, grouped(store->moment.position.steps), store->pc,
+                  store->before, store->after));
   output("continue, or reverse-continue, goes there\n");
 }
 
@@ -165,7 +167,8 @@ void MonitorCommands::events(const Words& arguments, const Output& output,
   const Position from{here - std::min(span, here - timeline_.start().steps)};
   const Position to{here + std::min(span, timeline_.end().steps - here)};
   std::vector<Happening> all;
-  for (InputCursor cursor(timeline_.reader(), from); const InputEvent* event = cursor.peek(); cursor.pop()) {
+  for (InputCursor cursor(timeline_.reader(), from); const InputEvent* event = cursor.peek();
+       cursor.pop()) {
     if (event->position > to || all.size() >= kMostEvents) break;
     all.push_back({{event->position, 0}, fmt::format("input {}", input_kind_name(event->kind))});
   }
@@ -193,8 +196,8 @@ void MonitorCommands::events(const Words& arguments, const Output& output,
   timeline_.seek(origin);
   std::stable_sort(all.begin(), all.end(),
                    [](const Happening& a, const Happening& b) { return a.moment < b.moment; });
-  const auto middle = std::partition_point(
-      all.begin(), all.end(), [&](const Happening& h) { return h.moment < origin; });
+  const auto middle = std::partition_point(all.begin(), all.end(),
+                                           [&](const Happening& h) { return h.moment < origin; });
   const auto before = static_cast<std::size_t>(middle - all.begin());
   const std::size_t first = before > kEventsEachSide ? before - kEventsEachSide : 0;
   const std::size_t last = std::min(all.size(), before + kEventsEachSide);

@@ -29,14 +29,14 @@ struct Level {
 
 std::string entry_flags(std::uint64_t entry, bool wide) {
   static constexpr std::array<std::pair<unsigned, const char*>, 9> kFlags{{{0, "present"},
-                                                                          {1, "writable"},
-                                                                          {2, "user"},
-                                                                          {3, "write-through"},
-                                                                          {4, "uncached"},
-                                                                          {5, "accessed"},
-                                                                          {6, "dirty"},
-                                                                          {7, "large"},
-                                                                          {8, "global"}}};
+                                                                           {1, "writable"},
+                                                                           {2, "user"},
+                                                                           {3, "write-through"},
+                                                                           {4, "uncached"},
+                                                                           {5, "accessed"},
+                                                                           {6, "dirty"},
+                                                                           {7, "large"},
+                                                                           {8, "global"}}};
   std::string out;
   for (const auto& [bit, name] : kFlags) {
     if ((entry >> bit & 1) != 0) out += fmt::format(" {}", name);
@@ -48,16 +48,20 @@ std::string entry_flags(std::uint64_t entry, bool wide) {
 /// The levels that the CPU's paging mode walks, topmost first.
 std::vector<Level> levels_of(const Cpu& cpu) {
   if (cpu.long_mode_active()) {
-    return {{"PML4", 39, 9, false}, {"PDPT", 30, 9, true}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
+    return {
+        {"PML4", 39, 9, false}, {"PDPT", 30, 9, true}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
   }
-  if ((cpu.state.cr4 & kCr4Pae) != 0) return {{"PDPT", 30, 2, false}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
+  if ((cpu.state.cr4 & kCr4Pae) != 0)
+    return {{"PDPT", 30, 2, false}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
   return {{"PD", 22, 10, (cpu.state.cr4 & kCr4Pse) != 0}, {"PT", 12, 10, false}};
 }
 
 class Disassembler {
  public:
   explicit Disassembler(const Cpu& cpu) {
-    const cs_mode mode = cpu.long64() ? CS_MODE_64 : cpu.code_width() == 4 ? CS_MODE_32 : CS_MODE_16;
+    const cs_mode mode = cpu.long64()            ? CS_MODE_64
+                         : cpu.code_width() == 4 ? CS_MODE_32
+                                                 : CS_MODE_16;
     if (cs_open(CS_ARCH_X86, mode, &handle_) != CS_ERR_OK) {
       throw Error(ErrorCode::host, "disassemble: capstone cannot be used");
     }
@@ -71,8 +75,8 @@ class Disassembler {
   std::pair<std::string, std::size_t> one(ByteView bytes, std::uint64_t address) const {
     cs_insn* found = nullptr;
     if (cs_disasm(handle_, bytes.data(), bytes.size(), address, 1, &found) == 0) return {"", 0};
-    std::pair<std::string, std::size_t> out{
-        fmt::format("{:<7} {}", found->mnemonic, found->op_str), found->size};
+    std::pair<std::string, std::size_t> out{fmt::format("{:<7} {}", found->mnemonic, found->op_str),
+                                            found->size};
     cs_free(found, 1);
     return out;
   }
@@ -112,7 +116,8 @@ void MonitorCommands::walk(const Words& arguments, const Output& output, const g
     const std::uint64_t place = table + index * entry_size;
     std::array<std::uint8_t, 8> raw{};
     if (machine.ram().read({place}, std::span(raw).first(entry_size)) < entry_size) {
-      output(fmt::format("{:<4} entry {:3} at physical {:#x}: outside memory\n", level.name, index, place));
+      output(fmt::format("{:<4} entry {:3} at physical {:#x}: outside memory\n", level.name, index,
+                         place));
       return;
     }
     std::uint64_t entry = 0;

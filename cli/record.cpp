@@ -295,6 +295,8 @@ int record(const RecordOptions& options) {
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
   kvm::select_engine(*machine, options.engine);
+  // Only the soft engine sees every access; `index` adds the rest from a replay.
+  if (machine->engine() != nullptr) recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   if (!options.force) refuse_to_replace_foreign_file(options.output);
   if (!options.force && !options.keep.empty()) {

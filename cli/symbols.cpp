@@ -31,7 +31,8 @@ struct Options {
 struct Opened {
   RecordingReader reader;
   Timeline timeline;
-  explicit Opened(const Options& options) : reader(options.file), timeline(reader, TimelineOptions{}) {
+  explicit Opened(const Options& options)
+      : reader(options.file), timeline(reader, TimelineOptions{}) {
     if (!options.at.empty()) {
       timeline.seek(moment_of(options.at, timeline));
     } else if (!reader.checkpoints().empty()) {
@@ -165,7 +166,8 @@ void add_symbols(CLI::App& app, Action& action) {
 void add_linux(CLI::App& app, Action& action) {
   add_one(app, action, "linux-log", "Show the guest kernel's log at a position", linux_log);
   add_one(app, action, "linux-tasks", "Show the guest's processes at a position", linux_tasks);
-  add_one(app, action, "linux-modules", "Show the guest kernel's modules at a position", linux_modules);
+  add_one(app, action, "linux-modules", "Show the guest kernel's modules at a position",
+          linux_modules);
 }
 
 }  // namespace chronovisor::cli

@@ -45,7 +45,8 @@ bool read_shown_register(Machine& machine, RegisterLayout layout, bool linear, s
                          std::span<std::uint8_t> out) {
   const std::size_t number = register_number(layout, index);
   if (!is_program_counter(number)) return cli::read_register(machine, number, out);
-  const std::uint64_t pc = linear && !machine.cpu().long64() ? linear_pc(machine) : machine.cpu().rip();
+  const std::uint64_t pc =
+      linear && !machine.cpu().long64() ? linear_pc(machine) : machine.cpu().rip();
   for (std::size_t n = 0; n < out.size(); ++n) {
     out[n] = n < 8 ? static_cast<std::uint8_t>(pc >> (8 * n)) : std::uint8_t{0};
   }
@@ -90,8 +91,7 @@ bool TimelineTarget::read_register(std::size_t index, std::span<std::uint8_t> ou
   return read_shown_register(timeline_.machine(), layout_, settings_.linear_pc, index, out);
 }
 
-std::size_t TimelineTarget::read_memory(std::uint64_t address,
-                                        std::span<std::uint8_t> out) const {
+std::size_t TimelineTarget::read_memory(std::uint64_t address, std::span<std::uint8_t> out) const {
   if (settings_.physical_memory) return timeline_.machine().ram().read({address}, out);
   return read_linear_memory(timeline_.machine(), address, out);
 }
@@ -104,7 +104,8 @@ void TimelineTarget::refuse_skip_of_breakpoint(std::uint64_t new_pc) const {
   constexpr std::uint8_t kInt3 = 0xcc;
   Machine& machine = timeline_.machine();
   const std::uint64_t pc = linear_pc(machine);
-  const bool at_breakpoint = last_stop_.kind == gdb::StopKind::breakpoint && last_stop_.address == pc;
+  const bool at_breakpoint =
+      last_stop_.kind == gdb::StopKind::breakpoint && last_stop_.address == pc;
   if (!at_breakpoint || new_pc != pc + 1) return;
   std::array<std::uint8_t, 1> byte{};
   if (read_linear_memory(machine, pc, byte) == 1 && byte[0] == kInt3) return;
@@ -153,8 +154,9 @@ std::size_t TimelineTarget::write_memory(std::uint64_t address, ByteView data) {
   std::size_t done = 0;
   while (done < data.size()) {
     const std::uint64_t at = address + done;
-    const auto physical = settings_.physical_memory ? std::optional<GuestPhysical>(GuestPhysical{at})
-                                           : machine.cpu().translate_for_debugger(at);
+    const auto physical = settings_.physical_memory
+                              ? std::optional<GuestPhysical>(GuestPhysical{at})
+                              : machine.cpu().translate_for_debugger(at);
     if (!physical || !machine.ram().offset_of(*physical)) break;
     const std::size_t chunk =
         std::min<std::size_t>(data.size() - done, kPageSize - (at & ~kPageMask));
@@ -181,10 +183,8 @@ StopSet TimelineTarget::stops() const {
   for (const gdb::Breakpoint& b : breakpoints_) {
     std::function<bool(Machine&)> condition;
     if (b.condition) {
-      condition = [test = b.condition, layout = layout_,
-                   linear = settings_.linear_pc](Machine& machine) {
-        return test(MachineReader(machine, layout, linear));
-      };
+      condition = [test = b.condition, layout = layout_, linear = settings_.linear_pc](
+                      Machine& machine) { return test(MachineReader(machine, layout, linear)); };
     }
     if (is_execution(b.kind)) {
       set.breakpoints.push_back({b.address, condition});
@@ -213,10 +213,18 @@ bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
 gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
   gdb::StopReason reason;
   switch (result.stop) {
-    case TravelStop::arrived: reason.kind = gdb::StopKind::step_done; break;
-    case TravelStop::history_begin: reason.kind = gdb::StopKind::history_begin; break;
-    case TravelStop::history_end: reason.kind = gdb::StopKind::history_end; break;
-    case TravelStop::interrupted: reason.kind = gdb::StopKind::interrupted; break;
+    case TravelStop::arrived:
+      reason.kind = gdb::StopKind::step_done;
+      break;
+    case TravelStop::history_begin:
+      reason.kind = gdb::StopKind::history_begin;
+      break;
+    case TravelStop::history_end:
+      reason.kind = gdb::StopKind::history_end;
+      break;
+    case TravelStop::interrupted:
+      reason.kind = gdb::StopKind::interrupted;
+      break;
     case TravelStop::branch_ended:
       reason.kind = gdb::StopKind::guest_ended;
       reason.description = end_reason_name(timeline_.machine().ending().reason);
@@ -282,7 +290,8 @@ gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request,
   switch (request.kind) {
     case gdb::ResumeKind::step:
       return reason_of(stepping_.forward(stops(), settings_.skip_interrupts, &cancel));
-    case gdb::ResumeKind::range_step: return range_step(request, cancel);
+    case gdb::ResumeKind::range_step:
+      return range_step(request, cancel);
     case gdb::ResumeKind::forward: {
       std::uint64_t address = 0;
       if (request.origin == gdb::OriginBreakpoint::report && breakpoint_here(address)) {

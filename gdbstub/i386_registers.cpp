@@ -101,8 +101,8 @@ const Layout& layout() {
 
 const TargetDescription& i386_target_description() {
   static const TargetDescription description = {
-      "i386", "i386-unknown-none", layout().descriptions, x86_target_description().types, 8,
-      layout().expedited};
+      "i386", "i386-unknown-none", layout().descriptions, x86_target_description().types,
+      8,      layout().expedited};
   return description;
 }
 

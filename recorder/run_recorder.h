@@ -21,8 +21,9 @@ namespace chronovisor {
 struct RecorderOptions {
   std::uint64_t checkpoint_every_steps = 1ULL << 26;
   bool checkpoints = true;  ///< false: digests only, at the same positions
-  /// The most of the run's time that checkpoints may take, in percent. One that
-  /// would come too early by this is left out, with its digest; 0 is no limit.
+  /// The most of the run's time that checkpoints may take, in percent, after a
+  /// grace of 300 ms. One that would come too early by this is left out (its
+  /// digest is not), but never two in a row; 0 is no limit.
   double checkpoint_budget_percent = 4;
   /// Gather the interval index, an interval from checkpoint to checkpoint.
   bool index = true;
@@ -75,6 +76,7 @@ class RunRecorder final : private InputSource, private MachineObserver {
   void checkpoint();
   void close_interval(Position here);
   void write_checkpoint(Position here);
+  void digest_only(Position here);
   [[nodiscard]] bool within_budget(std::uint64_t began_ns) const;
   [[nodiscard]] TapeCounter counter() const;
   [[nodiscard]] bool cancelled() const;

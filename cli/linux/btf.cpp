@@ -15,9 +15,25 @@ constexpr unsigned kMostNesting = 32;
 
 /// Kinds as the format numbers them.
 enum Kind : std::uint8_t {
-  kInt = 1, kPointer = 2, kArray = 3, kStruct = 4, kUnion = 5, kEnum = 6, kForward = 7,
-  kTypedef = 8, kVolatile = 9, kConst = 10, kRestrict = 11, kFunction = 12, kPrototype = 13,
-  kVariable = 14, kDataSection = 15, kFloat = 16, kDeclarationTag = 17, kTypeTag = 18, kEnum64 = 19,
+  kInt = 1,
+  kPointer = 2,
+  kArray = 3,
+  kStruct = 4,
+  kUnion = 5,
+  kEnum = 6,
+  kForward = 7,
+  kTypedef = 8,
+  kVolatile = 9,
+  kConst = 10,
+  kRestrict = 11,
+  kFunction = 12,
+  kPrototype = 13,
+  kVariable = 14,
+  kDataSection = 15,
+  kFloat = 16,
+  kDeclarationTag = 17,
+  kTypeTag = 18,
+  kEnum64 = 19,
 };
 
 }  // namespace
@@ -51,13 +67,18 @@ Btf::Btf(ByteView data) {
     const std::uint32_t count = info & 0xffff;
     const bool bitfields = (info >> 31) != 0;
     switch (type.kind) {
-      case kInt: case kVariable: case kDeclarationTag: reader.bytes(4); break;
+      case kInt:
+      case kVariable:
+      case kDeclarationTag:
+        reader.bytes(4);
+        break;
       case kArray:
         type.size_or_type = reader.integer<std::uint32_t>();
         reader.bytes(4);
         type.elements = reader.integer<std::uint32_t>();
         break;
-      case kStruct: case kUnion:
+      case kStruct:
+      case kUnion:
         type.first_member = static_cast<std::uint32_t>(members_.size());
         type.member_count = count;
         for (std::uint32_t n = 0; n < count; ++n) {
@@ -70,17 +91,33 @@ Btf::Btf(ByteView data) {
           members_.push_back(member);
         }
         break;
-      case kEnum: case kPrototype: reader.bytes(std::size_t{8} * count); break;
-      case kDataSection: case kEnum64: reader.bytes(std::size_t{12} * count); break;
-      case kPointer: case kForward: case kTypedef: case kVolatile: case kConst: case kRestrict:
-      case kFunction: case kFloat: case kTypeTag: break;
-      default: reader.fail("unknown kind of type");
+      case kEnum:
+      case kPrototype:
+        reader.bytes(std::size_t{8} * count);
+        break;
+      case kDataSection:
+      case kEnum64:
+        reader.bytes(std::size_t{12} * count);
+        break;
+      case kPointer:
+      case kForward:
+      case kTypedef:
+      case kVolatile:
+      case kConst:
+      case kRestrict:
+      case kFunction:
+      case kFloat:
+      case kTypeTag:
+        break;
+      default:
+        reader.fail("unknown kind of type");
     }
     types_.push_back(type);
   }
   for (std::uint32_t n = 1; n < types_.size(); ++n) {
     const bool structure = types_[n].kind == kStruct || types_[n].kind == kUnion;
-    if (structure && !name_of(types_[n].name).empty()) structures_.emplace(name_of(types_[n].name), n);
+    if (structure && !name_of(types_[n].name).empty())
+      structures_.emplace(name_of(types_[n].name), n);
   }
 }
 
@@ -92,10 +129,15 @@ std::string_view Btf::name_of(std::uint32_t offset) const {
 std::uint32_t Btf::strip(std::uint32_t type) const {
   for (unsigned depth = 0; depth < kMostNesting && type < types_.size(); ++depth) {
     switch (types_[type].kind) {
-      case kTypedef: case kVolatile: case kConst: case kRestrict: case kTypeTag:
+      case kTypedef:
+      case kVolatile:
+      case kConst:
+      case kRestrict:
+      case kTypeTag:
         type = types_[type].size_or_type;
         break;
-      default: return type;
+      default:
+        return type;
     }
   }
   return 0;
@@ -106,10 +148,19 @@ std::uint64_t Btf::bytes_of(std::uint32_t type, unsigned depth) const {
   if (type == 0 || type >= types_.size() || depth > kMostNesting) return 0;
   const Type& row = types_[type];
   switch (row.kind) {
-    case kPointer: return 8;
-    case kArray: return row.elements * bytes_of(row.size_or_type, depth + 1);
-    case kInt: case kStruct: case kUnion: case kEnum: case kEnum64: case kFloat: return row.size_or_type;
-    default: return 0;
+    case kPointer:
+      return 8;
+    case kArray:
+      return row.elements * bytes_of(row.size_or_type, depth + 1);
+    case kInt:
+    case kStruct:
+    case kUnion:
+    case kEnum:
+    case kEnum64:
+    case kFloat:
+      return row.size_or_type;
+    default:
+      return 0;
   }
 }
 
@@ -128,7 +179,8 @@ std::optional<Field> Btf::find_member(std::uint32_t structure, std::string_view 
     const Member& member = members_[row.first_member + n];
     const std::string_view found = name_of(member.name);
     if (found == name) {
-      const std::uint64_t bits = member.bitfield_bits != 0 ? member.bitfield_bits : 8 * bytes_of(member.type, 0);
+      const std::uint64_t bits =
+          member.bitfield_bits != 0 ? member.bitfield_bits : 8 * bytes_of(member.type, 0);
       return Field{member.bit_offset, bits, member.type};
     }
     if (!found.empty()) continue;
@@ -156,8 +208,8 @@ std::optional<Field> Btf::field(std::string_view structure, std::string_view pat
 
 Field Btf::need(std::string_view structure, std::string_view path) const {
   if (const auto found = field(structure, path)) return *found;
-  throw Error(ErrorCode::bad_input, "the kernel's type information has no " + std::string(structure) +
-                                        "." + std::string(path));
+  throw Error(ErrorCode::bad_input, "the kernel's type information has no " +
+                                        std::string(structure) + "." + std::string(path));
 }
 
 std::uint64_t Btf::size_of(std::string_view structure) const {

@@ -63,7 +63,7 @@ class Btf {
   [[nodiscard]] std::optional<std::uint32_t> structure_named(std::string_view name) const;
 
   std::vector<char> strings_;  ///< with a NUL at the end; moving it keeps the views valid
-  std::vector<Type> types_;  ///< number 0 is void
+  std::vector<Type> types_;    ///< number 0 is void
   std::vector<Member> members_;
   std::unordered_map<std::string_view, std::uint32_t> structures_;  ///< only looked up
 };

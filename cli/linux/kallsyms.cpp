@@ -25,7 +25,9 @@ constexpr std::uint64_t kMostSymbols = 1U << 20;
 constexpr std::size_t kLargestTable = 32U << 20;
 constexpr std::uint64_t kKernelSpace = 0xffffffff80000000ULL;
 
-[[noreturn]] void fail(const char* what) { throw Error(ErrorCode::bad_input, std::string("kallsyms: ") + what); }
+[[noreturn]] void fail(const char* what) {
+  throw Error(ErrorCode::bad_input, std::string("kallsyms: ") + what);
+}
 
 std::size_t align8(std::size_t value) { return (value + 7) & ~std::size_t{7}; }
 
@@ -130,7 +132,8 @@ std::size_t find_count(ByteView image, std::size_t token_start) {
   for (std::size_t place = token_start & ~std::size_t{7}; place > least;) {
     place -= 8;
     const std::uint64_t count = integer(image, place, 8);
-    if (count > kFewestSymbols && count < kMostSymbols && names_fit(image, place + 8, count, token_start)) {
+    if (count > kFewestSymbols && count < kMostSymbols &&
+        names_fit(image, place + 8, count, token_start)) {
       return place;
     }
   }
@@ -174,8 +177,9 @@ std::vector<KernelSymbol> read_kallsyms(ByteView image) {
     for (std::size_t i = 0; i < name->length; ++i) text += table.tokens[image[name->first + i]];
     const auto offset = static_cast<std::int32_t>(integer(image, offsets + 4 * n, 4));
     // Not negative: absolute, as of per-CPU variables. Negative: from the base.
-    const std::uint64_t address = offset >= 0 ? static_cast<std::uint64_t>(offset)
-                                              : *base - 1 - static_cast<std::uint64_t>(std::int64_t{offset});
+    const std::uint64_t address =
+        offset >= 0 ? static_cast<std::uint64_t>(offset)
+                    : *base - 1 - static_cast<std::uint64_t>(std::int64_t{offset});
     if (text.empty()) fail("a name without a type");
     symbols.push_back({address, text[0], text.substr(1)});
   }

@@ -72,7 +72,8 @@ void Kernel::for_each_in_list(std::uint64_t head, std::uint64_t link_offset,
                               const std::function<void(std::uint64_t)>& visit) const {
   std::size_t seen = 0;
   for (std::uint64_t link = memory_.integer(head); link != head; link = memory_.integer(link)) {
-    if (++seen > kMostListEntries) throw Error(ErrorCode::bad_input, "a kernel list has no end here");
+    if (++seen > kMostListEntries)
+      throw Error(ErrorCode::bad_input, "a kernel list has no end here");
     visit(link - link_offset);
   }
 }
@@ -122,7 +123,9 @@ std::vector<LogLine> Kernel::log() const {
       const std::uint64_t info = infos + index * info_size;
       LogLine line;
       line.time_ns = member(info, "printk_info", "ts_nsec");
-      line.level = static_cast<unsigned>(memory_.integer(info + level.offset(), 1) >> (level.bit_offset % 8)) & 7U;
+      line.level = static_cast<unsigned>(memory_.integer(info + level.offset(), 1) >>
+                                         (level.bit_offset % 8)) &
+                   7U;
       line.text = log_text(text_ring, member(desc, "prb_desc", "text_blk_lpos.begin"),
                            member(desc, "prb_desc", "text_blk_lpos.next"),
                            member(info, "printk_info", "text_len"));
@@ -185,7 +188,8 @@ void Kernel::read_module_symbols(std::uint64_t address, Module& module) const {
   const std::uint64_t symbols = member(table, "mod_kallsyms", "symtab");
   const std::uint64_t strings = member(table, "mod_kallsyms", "strtab");
   const std::uint64_t types_of = member(table, "mod_kallsyms", "typetab");
-  const std::uint64_t count = std::min<std::uint64_t>(member(table, "mod_kallsyms", "num_symtab"), kMostModuleSymbols);
+  const std::uint64_t count =
+      std::min<std::uint64_t>(member(table, "mod_kallsyms", "num_symtab"), kMostModuleSymbols);
   const std::uint64_t size = btf.size_of("elf64_sym");
   for (std::uint64_t n = 1; n < count; ++n) {
     const std::uint64_t symbol = symbols + n * size;
@@ -195,7 +199,8 @@ void Kernel::read_module_symbols(std::uint64_t address, Module& module) const {
     if (member(symbol, "elf64_sym", "st_shndx") == 0 || value == 0) continue;
     std::string text = memory_.text(strings + name, kMostNameBytes);
     if (!text.empty()) {
-      module.symbols.push_back({value, static_cast<char>(memory_.integer(types_of + n, 1)), std::move(text)});
+      module.symbols.push_back(
+          {value, static_cast<char>(memory_.integer(types_of + n, 1)), std::move(text)});
     }
   }
 }

@@ -60,7 +60,9 @@ KernelMemory::KernelMemory(Machine& machine) : machine_(machine) {
     base_ = first_mapped();
     // The user's tables map a few pages of entry code only; the kernel's map
     // megabytes in one piece.
-    if (base_ != 0 && translate(root_, base_ + kLargePage) && translate(root_, base_ + 2 * kLargePage)) return;
+    if (base_ != 0 && translate(root_, base_ + kLargePage) &&
+        translate(root_, base_ + 2 * kLargePage))
+      return;
   }
   throw Error(ErrorCode::bad_input, std::string("no Linux kernel is mapped here") + advice);
 }

@@ -9,8 +9,16 @@ namespace {
 
 /// ORC's numbers for registers.
 enum OrcRegister : std::uint8_t {
-  kUndefined = 0, kPreviousSp = 1, kDx = 2, kDi = 3, kBp = 4, kSp = 5, kR10 = 6, kR13 = 7,
-  kBpIndirect = 8, kSpIndirect = 9,
+  kUndefined = 0,
+  kPreviousSp = 1,
+  kDx = 2,
+  kDi = 3,
+  kBp = 4,
+  kSp = 5,
+  kR10 = 6,
+  kR13 = 7,
+  kBpIndirect = 8,
+  kSpIndirect = 9,
 };
 /// DWARF's numbers, System V psABI.
 enum DwarfRegister : std::uint8_t { kDwarfRbp = 6, kDwarfRsp = 7, kDwarfRip = 16 };
@@ -27,7 +35,7 @@ constexpr std::size_t kMostOrcEntries = 1U << 23;
 
 /// Where struct pt_regs keeps each register, by DWARF number from 0 to 16.
 constexpr std::array<std::uint16_t, 17> kSavedRegisters{80, 96, 88, 40, 104, 112, 32, 152, 72,
-                                                        64, 56, 48, 24, 16, 8,   0,  128};
+                                                        64, 56, 48, 24, 16,  8,   0,  128};
 constexpr std::int64_t kInterruptRip = 0, kInterruptRsp = 24;
 
 void signed_leb(ByteWriter& out, std::int64_t value) {
@@ -47,13 +55,20 @@ void expression(ByteWriter& out, const ByteWriter& code) {
 
 std::optional<std::uint8_t> dwarf_register(std::uint8_t orc) {
   switch (orc) {
-    case kSp: return kDwarfRsp;
-    case kBp: return kDwarfRbp;
-    case kDx: return 1;
-    case kDi: return 5;
-    case kR10: return 10;
-    case kR13: return 13;
-    default: return std::nullopt;
+    case kSp:
+      return kDwarfRsp;
+    case kBp:
+      return kDwarfRbp;
+    case kDx:
+      return 1;
+    case kDi:
+      return 5;
+    case kR10:
+      return 10;
+    case kR13:
+      return 13;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -243,7 +258,8 @@ Bytes frames_from_orc(const Kernel& kernel) {
     std::uint32_t distance = 0;
     for (std::size_t i = 4; i-- > 0;) distance = distance << 8 | image.bytes[ips_at + 4 * n + i];
     OrcEntry entry;
-    entry.address = *ips + 4 * n + static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(distance)});
+    entry.address = *ips + 4 * n +
+                    static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(distance)});
     const std::uint64_t at = table_at + size * n;
     entry.sp_offset = static_cast<std::int16_t>(bits(at, *sp_offset));
     entry.bp_offset = static_cast<std::int16_t>(bits(at, *bp_offset));

@@ -16,10 +16,10 @@ namespace chronovisor::cli::linux_guest {
 /// How to go from a frame to its caller's, for addresses from `address` on.
 struct OrcEntry {
   enum class Kind : std::uint8_t {
-    end,           ///< no caller is known
-    call,          ///< the return address is below the caller's stack pointer
-    registers,     ///< all registers were saved there
-    interrupt,     ///< an interrupt's frame is there
+    end,        ///< no caller is known
+    call,       ///< the return address is below the caller's stack pointer
+    registers,  ///< all registers were saved there
+    interrupt,  ///< an interrupt's frame is there
   };
   std::uint64_t address = 0;
   Kind kind = Kind::end;

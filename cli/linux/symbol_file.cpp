@@ -53,10 +53,11 @@ struct SymbolTable {
   std::uint32_t locals = 1;
 };
 
-SymbolTable make_table(std::vector<KernelSymbol>& symbols, const std::vector<SymbolRegion>& regions) {
-  std::stable_sort(symbols.begin(), symbols.end(), [](const KernelSymbol& a, const KernelSymbol& b) {
-    return a.address < b.address;
-  });
+SymbolTable make_table(std::vector<KernelSymbol>& symbols,
+                       const std::vector<SymbolRegion>& regions) {
+  std::stable_sort(
+      symbols.begin(), symbols.end(),
+      [](const KernelSymbol& a, const KernelSymbol& b) { return a.address < b.address; });
   SymbolTable table;
   for (std::size_t n = 0; n < kSymbolBytes; ++n) table.entries.integer(std::uint8_t{0});
   for (const bool global : {false, true}) {
@@ -69,10 +70,12 @@ SymbolTable make_table(std::vector<KernelSymbol>& symbols, const std::vector<Sym
       const auto region = std::find_if(regions.begin(), regions.end(), [&](const SymbolRegion& r) {
         return symbol.address >= r.start && symbol.address < r.end;
       });
-      const auto section = region == regions.end() ? kAbsolute
-                                                   : static_cast<std::uint16_t>(region - regions.begin() + 1);
+      const auto section = region == regions.end()
+                               ? kAbsolute
+                               : static_cast<std::uint16_t>(region - regions.begin() + 1);
       table.entries.integer(static_cast<std::uint32_t>(table.strings.size()));
-      table.entries.integer(static_cast<std::uint8_t>((global ? 0x10 : 0) | (is_code(symbol.type) ? 2 : 1)));
+      table.entries.integer(
+          static_cast<std::uint8_t>((global ? 0x10 : 0) | (is_code(symbol.type) ? 2 : 1)));
       table.entries.integer(std::uint8_t{0});
       table.entries.integer(section);
       table.entries.integer(symbol.address);
@@ -109,9 +112,11 @@ Bytes make_symbol_file(std::vector<KernelSymbol> symbols, const std::vector<Symb
   }
   const auto strings_index = static_cast<std::uint32_t>(regions.size() + 2);
   const std::uint64_t symbols_at = put(table.entries.data());
-  sections.add(".symtab", 2, 0, 0, symbols_at, table.entries.size(), strings_index, table.locals, 8, kSymbolBytes);
+  sections.add(".symtab", 2, 0, 0, symbols_at, table.entries.size(), strings_index, table.locals, 8,
+               kSymbolBytes);
   sections.add(".strtab", 3, 0, 0, put(as_bytes(table.strings)), table.strings.size(), 0, 0, 1, 0);
-  if (!frames.empty()) sections.add(".debug_frame", 1, 0, 0, put(frames), frames.size(), 0, 0, 8, 0);
+  if (!frames.empty())
+    sections.add(".debug_frame", 1, 0, 0, put(frames), frames.size(), 0, 0, 8, 0);
   const std::uint64_t names_at = kHeaderBytes + body.size();
   constexpr std::string_view kNames = ".shstrtab";
   sections.add(kNames, 3, 0, 0, names_at, sections.names().size() + kNames.size() + 1, 0, 0, 1, 0);
@@ -120,7 +125,10 @@ Bytes make_symbol_file(std::vector<KernelSymbol> symbols, const std::vector<Symb
   body.bytes(sections.headers());
 
   ByteWriter file;
-  constexpr std::string_view kIdentification("\x7f" "ELF\x02\x01\x01", 7);
+  constexpr std::string_view kIdentification(
+      "\x7f"
+      "ELF\x02\x01\x01",
+      7);
   file.bytes(as_bytes(kIdentification));
   while (file.size() < 16) file.integer(std::uint8_t{0});
   file.integer(std::uint16_t{2});   // ET_EXEC
@@ -142,9 +150,9 @@ Bytes make_symbol_file(std::vector<KernelSymbol> symbols, const std::vector<Symb
 
 std::vector<SymbolRegion> kernel_regions(const std::vector<KernelSymbol>& symbols) {
   const auto address = [&](std::string_view name, std::uint64_t otherwise) {
-    const auto found = std::find_if(symbols.begin(), symbols.end(), [&](const KernelSymbol& symbol) {
-      return symbol.name == name;
-    });
+    const auto found =
+        std::find_if(symbols.begin(), symbols.end(),
+                     [&](const KernelSymbol& symbol) { return symbol.name == name; });
     return found == symbols.end() ? otherwise : found->address;
   };
   const std::uint64_t first = address("_text", address("_stext", 0));

@@ -15,10 +15,11 @@ constexpr std::uint64_t kUsedBytes = 0x60000;
 
 /// Time, entropy, ports, MSRs: no two processors agree, or KVM hides them.
 constexpr std::array<std::string_view, 26> kNotComparable{
-    "CPUID", "RDMSR", "WRMSR", "RDTSC", "RDTSCP", "RDPMC", "RDRAND", "RDSEED", "HLT",
-    "IN AL, imm8", "IN eAX, imm8", "OUT imm8, AL", "OUT imm8, eAX", "IN AL, DX", "IN eAX, DX",
-    "OUT DX, AL", "OUT DX, eAX", "INSB", "INSW/INSD", "OUTSB", "OUTSW/OUTSD", "SWAPGS",
-    "MOV r, DRn", "MOV DRn, r", "INVD", "WBINVD"};
+    "CPUID",         "RDMSR",     "WRMSR",       "RDTSC",       "RDTSCP",       "RDPMC",
+    "RDRAND",        "RDSEED",    "HLT",         "IN AL, imm8", "IN eAX, imm8", "OUT imm8, AL",
+    "OUT imm8, eAX", "IN AL, DX", "IN eAX, DX",  "OUT DX, AL",  "OUT DX, eAX",  "INSB",
+    "INSW/INSD",     "OUTSB",     "OUTSW/OUTSD", "SWAPGS",      "MOV r, DRn",   "MOV DRn, r",
+    "INVD",          "WBINVD"};
 /// They show TF, which stepping sets, to the guest.
 constexpr std::array<std::string_view, 3> kShowTrapFlag{"pushf", "popf", "SYSCALL"};
 
@@ -26,7 +27,8 @@ constexpr std::array<std::string_view, 3> kShowTrapFlag{"pushf", "popf", "SYSCAL
 constexpr std::array<std::string_view, 4> kSoftwareInterrupts{"INT3", "INT imm8", "INTO", "INT1"};
 constexpr std::array<std::string_view, 4> kFastCalls{"SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT"};
 
-constexpr std::array<std::string_view, 4> kBaseAccess{"RDFSBASE", "RDGSBASE", "WRFSBASE", "WRGSBASE"};
+constexpr std::array<std::string_view, 4> kBaseAccess{"RDFSBASE", "RDGSBASE", "WRFSBASE",
+                                                      "WRGSBASE"};
 
 template <std::size_t N>
 bool listed(const std::array<std::string_view, N>& names, const std::string& name) {
@@ -53,7 +55,8 @@ bool Checker::fetch(Instruction& instruction) {
   const bool wide = left_.long64();
   const std::uint64_t rip = left_.state.gpr[kGprRip];
   if (!wide && rip > left_.state.segment[kCs].limit) return false;
-  const std::uint64_t linear = wide ? rip : static_cast<std::uint32_t>(rip + left_.state.segment[kCs].base);
+  const std::uint64_t linear =
+      wide ? rip : static_cast<std::uint32_t>(rip + left_.state.segment[kCs].base);
   bytes_.clear();
   for (unsigned n = 0; n < kLongestInstruction; ++n) {
     const auto physical = left_.translate_for_debugger(linear + n);
@@ -66,7 +69,8 @@ bool Checker::fetch(Instruction& instruction) {
   instruction.start_offset = 0;
   if (decode(mode, bytes_, instruction) != DecodeStatus::ok) return false;
   bytes_.resize(instruction.length());
-  name_ = instruction.row == kNoRow ? "(undefined)" : std::string(instruction_table()[instruction.row].name);
+  name_ = instruction.row == kNoRow ? "(undefined)"
+                                    : std::string(instruction_table()[instruction.row].name);
   return true;
 }
 
@@ -78,13 +82,15 @@ bool Checker::comparable(const Instruction& instruction) const {
   if (!capabilities_.fast_calls && listed(kFastCalls, name_)) return false;
   if (!capabilities_.steps_base_access && listed(kBaseAccess, name_)) return false;
   if (!capabilities_.checks_iret && name_ == "IRET") return false;
-  const std::size_t first_x87 = integer_rows().size() + control_rows().size() + system_rows().size();
+  const std::size_t first_x87 =
+      integer_rows().size() + control_rows().size() + system_rows().size();
   return instruction.row < first_x87;
 }
 
 void Checker::compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields) {
   std::vector<std::uint32_t> pages = left_ram_.dirty_pages();
-  for (const std::uint64_t page : stepper_.collect_dirty_pages()) pages.push_back(static_cast<std::uint32_t>(page));
+  for (const std::uint64_t page : stepper_.collect_dirty_pages())
+    pages.push_back(static_cast<std::uint32_t>(page));
   std::sort(pages.begin(), pages.end());
   pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
   for (const std::uint32_t page : pages) {
@@ -114,9 +120,10 @@ void Checker::follow_left() {
 
 std::vector<kvm::FieldValue> Checker::differences(const Instruction& instruction, bool delivered) {
   kvm_regs regs = stepper_.exit_regs();
-  const std::uint64_t count = instruction.repeat != 0 && (row_attributes(instruction) & kString) != 0
-                                  ? Cpu::cut(before_.gpr[kRcx], instruction.address_size)
-                                  : 0;
+  const std::uint64_t count =
+      instruction.repeat != 0 && (row_attributes(instruction) & kString) != 0
+          ? Cpu::cut(before_.gpr[kRcx], instruction.address_size)
+          : 0;
   if (delivered) {
     regs.rip -= 1;  // the HLT at the handler's start was executed
     if (count != 0 && regs.rcx != before_.gpr[kRcx]) regs.rcx = before_.gpr[kRcx];
@@ -125,17 +132,20 @@ std::vector<kvm::FieldValue> Checker::differences(const Instruction& instruction
     regs.rcx = instruction.address_size == 2   ? (before_.gpr[kRcx] & ~0xffffULL) | left_over
                : instruction.address_size == 4 ? static_cast<std::uint32_t>(left_over)
                                                : left_over;
-    const bool looks = instruction.opcode == 0xa6 || instruction.opcode == 0xa7 || instruction.opcode >= 0xae;
+    const bool looks =
+        instruction.opcode == 0xa6 || instruction.opcode == 0xa7 || instruction.opcode >= 0xae;
     const bool zero = (regs.rflags & kZf) != 0;
     const bool finished = left_over == 0 || (looks && zero != (instruction.repeat == 0xf3));
     regs.rip = finished ? before_.gpr[kGprRip] + instruction.length() : before_.gpr[kGprRip];
   }
   kvm::from_kvm_regs(right_, regs);
   kvm::from_kvm_sregs(right_, stepper_.exit_sregs(), {capabilities_.keeps_granularity});
-  right_.state.idtr = {stepper_.exit_sregs().idt.base, static_cast<std::uint16_t>(stepper_.exit_sregs().idt.limit)};
+  right_.state.idtr = {stepper_.exit_sregs().idt.base,
+                       static_cast<std::uint16_t>(stepper_.exit_sregs().idt.limit)};
   std::vector<kvm::FieldValue> fields;
-  const std::uint32_t undefined =
-      delivered || instruction.row == kNoRow ? 0 : instruction_table()[instruction.row].undefined_flags;
+  const std::uint32_t undefined = delivered || instruction.row == kNoRow
+                                      ? 0
+                                      : instruction_table()[instruction.row].undefined_flags;
   const std::uint32_t ignored = undefined | kTf | kRf;
   const bool same_flags = ((left_.flags.value() ^ right_.flags.value()) & ~ignored) == 0;
   for (kvm::FieldValue& f : kvm::compare_processors(left_, right_)) {
@@ -160,7 +170,8 @@ Checker::Verdict Checker::step(Tally& tally) {
     instruction.row = kNoRow;
   }
   if (!comparable(instruction)) return Verdict::ends;
-  const bool repeat_of_none = instruction.repeat != 0 && (row_attributes(instruction) & kString) != 0 &&
+  const bool repeat_of_none = instruction.repeat != 0 &&
+                              (row_attributes(instruction) & kString) != 0 &&
                               Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
   if (repeat_of_none) return Verdict::ends;
   before_ = left_.state;
@@ -173,7 +184,8 @@ Checker::Verdict Checker::step(Tally& tally) {
   // Nowhere else is a HLT executed: KVM gave up delivering something.
   const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
                      stepper_.exit_regs().rip == before_.gpr[kGprRip];
-  if (outcome == kvm::StepOutcome::unsupported || stuck || (outcome == kvm::StepOutcome::not_taken && !shutdown)) {
+  if (outcome == kvm::StepOutcome::unsupported || stuck ||
+      (outcome == kvm::StepOutcome::not_taken && !shutdown)) {
     ++tally.unsupported;
     return Verdict::ends;
   }
@@ -202,8 +214,8 @@ Checker::Verdict Checker::step(Tally& tally) {
 
 bool Checker::at_handler() const {
   const std::uint64_t rip = left_.state.gpr[kGprRip];
-  const auto physical =
-      left_.translate_for_debugger(left_.long64() ? rip : static_cast<std::uint32_t>(rip + left_.state.segment[kCs].base));
+  const auto physical = left_.translate_for_debugger(
+      left_.long64() ? rip : static_cast<std::uint32_t>(rip + left_.state.segment[kCs].base));
   std::array<std::uint8_t, 1> byte{};
   return physical && left_ram_.read(*physical, byte) == 1 && byte[0] == 0xf4;
 }
@@ -220,19 +232,21 @@ std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const 
   for (const std::uint8_t byte : bytes_) text += " " + hex(byte);
   text += " (" + name_ + "), cpl " + std::to_string(cpl_before_) + ", exit " + stepper_.last_exit();
   text += left_.deliveries() != 0 ? ", soft delivered an exception\n" : "\n";
-  text += "  before: rip " + hex(before_.gpr[kGprRip]) + " flags " + hex(flags_before_) + " cr0 " + hex(before_.cr0) +
-          " cr4 " + hex(before_.cr4) + " efer " + hex(before_.msr.efer) + " cs " + hex(before_.segment[kCs].selector) +
-          " ss " + hex(before_.segment[kSs].selector) + "\n   ";
+  text += "  before: rip " + hex(before_.gpr[kGprRip]) + " flags " + hex(flags_before_) + " cr0 " +
+          hex(before_.cr0) + " cr4 " + hex(before_.cr4) + " efer " + hex(before_.msr.efer) +
+          " cs " + hex(before_.segment[kCs].selector) + " ss " +
+          hex(before_.segment[kSs].selector) + "\n   ";
   for (unsigned n = 0; n < 16; ++n) text += " " + hex(before_.gpr[n]);
   text += "\n";
-  for (const kvm::FieldValue& f : fields) text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
+  for (const kvm::FieldValue& f : fields)
+    text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
   return text;
 }
 
 std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) {
-  const WorldMode mode =
-      build_world(left_ram_, left_, seed,
-                  {capabilities_.step_ring3, capabilities_.steps_mov_ss, capabilities_.paged32, capabilities_.checks_gates});
+  const WorldMode mode = build_world(left_ram_, left_, seed,
+                                     {capabilities_.step_ring3, capabilities_.steps_mov_ss,
+                                      capabilities_.paged32, capabilities_.checks_gates});
   for (std::uint64_t page = 0; page < kUsedBytes / kPageSize; ++page) left_.page_replaced(page);
   left_.state_restored();
   std::memcpy(right_ram_.host(0), left_ram_.host(0), kUsedBytes);
@@ -249,8 +263,9 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
     tally.by_mode[mode_name(mode)] += tally.steps - before;
     if (verdict == Verdict::ends) break;
     if (verdict == Verdict::goes_on) continue;
-    const std::string cause = known_cause(name_, fields_, left_, instruction_,
-                    capabilities_.checks_gates ? Exceptions::as_documented : Exceptions::own_way, stack_kind());
+    const std::string cause = known_cause(
+        name_, fields_, left_, instruction_,
+        capabilities_.checks_gates ? Exceptions::as_documented : Exceptions::own_way, stack_kind());
     if (!cause.empty()) {
       ++tally.known;
       ++tally.known_by_cause[cause];
@@ -263,8 +278,9 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
   return std::nullopt;
 }
 
-std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields, const Cpu& left,
-                        const Instruction& instruction, Exceptions exceptions, StackKind stack) {
+std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields,
+                        const Cpu& left, const Instruction& instruction, Exceptions exceptions,
+                        StackKind stack) {
   const bool stack_is_odd = stack == StackKind::odd;
   const bool delivered = left.deliveries() != 0;
   const auto number = [](const std::string& text) { return std::stoull(text, nullptr, 16); };
@@ -275,21 +291,29 @@ std::string known_cause(const std::string& name, const std::vector<kvm::FieldVal
     const bool table = at >= World::kTables && at < kUsedBytes;
     return table && ((number(f.left) ^ number(f.right)) & ~0x60ULL) == 0;
   };
-  const auto only = [&](std::string_view wanted) { return fields.size() == 1 && fields[0].name == wanted; };
+  const auto only = [&](std::string_view wanted) {
+    return fields.size() == 1 && fields[0].name == wanted;
+  };
   const auto prefix = [&](std::string_view start) {
-    return std::any_of(fields.begin(), fields.end(), [&](const kvm::FieldValue& f) { return f.name.starts_with(start); });
+    return std::any_of(fields.begin(), fields.end(),
+                       [&](const kvm::FieldValue& f) { return f.name.starts_with(start); });
   };
   const auto memory = [](const kvm::FieldValue& f) { return f.name.starts_with("memory "); };
   if (delivered && all(accessed_bit)) return "A and D bits of an instruction that faults";
-  const bool stores_word = name == "MOV r/m, Sreg" || name == "SLDT" || name == "STR" || name == "SMSW";
-  if (stores_word && !delivered && instruction.memory && instruction.operand_size == 8 && all(memory)) {
+  const bool stores_word =
+      name == "MOV r/m, Sreg" || name == "SLDT" || name == "STR" || name == "SMSW";
+  if (stores_word && !delivered && instruction.memory && instruction.operand_size == 8 &&
+      all(memory)) {
     return "stores of a selector or of CR0 with REX.W are 8 bytes wide";
   }
-  if (name == "cmps" && delivered) return "CMPS reports a fault at its first operand before one at its second";
-  if (delivered && (name == "LTR" || name == "LLDT") && all([&](const kvm::FieldValue& f) { return memory(f) && number(f.right) == 0; })) {
+  if (name == "cmps" && delivered)
+    return "CMPS reports a fault at its first operand before one at its second";
+  if (delivered && (name == "LTR" || name == "LLDT") &&
+      all([&](const kvm::FieldValue& f) { return memory(f) && number(f.right) == 0; })) {
     return "LTR and LLDT of an LDT selector: #GP(0)";
   }
-  if (name == "cmpxchg" && !delivered && !instruction.memory && instruction.operand_size == 4 && fields.size() == 1 &&
+  if (name == "cmpxchg" && !delivered && !instruction.memory && instruction.operand_size == 4 &&
+      fields.size() == 1 &&
       static_cast<std::uint32_t>(number(fields[0].left)) == number(fields[0].right)) {
     return "CMPXCHG r32 that fails clears the upper half of its destination";
   }
@@ -299,17 +323,22 @@ std::string known_cause(const std::string& name, const std::vector<kvm::FieldVal
   if (delivered && (name == "LGDT" || name == "LIDT") && (prefix("gdtr") || prefix("idtr"))) {
     return "LGDT and LIDT take bases that are canonical for 57 bits";
   }
-  if (delivered && name == "MOV CRn, r" && prefix("cr")) return "MOV to CR ignores reserved upper bits";
+  if (delivered && name == "MOV CRn, r" && prefix("cr"))
+    return "MOV to CR ignores reserved upper bits";
   if (name == "enter") return "ENTER does not try the stack it leaves";
-  if (name == "pause" && !delivered && all([](const kvm::FieldValue& f) { return f.name == "rax" || f.name == "r8"; })) {
+  if (name == "pause" && !delivered &&
+      all([](const kvm::FieldValue& f) { return f.name == "rax" || f.name == "r8"; })) {
     return "PAUSE with REX.B exchanges RAX and R8";
   }
   if (name == "aam" && !delivered && only("rflags")) return "AAM takes SF from AX";
   // 0xa0c0 is #SS, 0xa0d0 #GP: both are HLTs.
-  if (delivered && only("rip") && left.long64() && ((number(fields[0].left) ^ number(fields[0].right)) == 0x10)) {
+  if (delivered && only("rip") && left.long64() &&
+      ((number(fields[0].left) ^ number(fields[0].right)) == 0x10)) {
     return "segment prefixes that 64-bit mode ignores choose between #SS and #GP";
   }
-  const auto page_end = [&](const kvm::FieldValue& f) { return memory(f) && (number(f.name.substr(7)) & 0xfff) >= 0xff0; };
+  const auto page_end = [&](const kvm::FieldValue& f) {
+    return memory(f) && (number(f.name.substr(7)) & 0xfff) >= 0xff0;
+  };
   if (delivered && all([&](const kvm::FieldValue& f) { return page_end(f) || accessed_bit(f); })) {
     return "a store across two pages writes the first before it faults at the second";
   }
@@ -317,7 +346,8 @@ std::string known_cause(const std::string& name, const std::vector<kvm::FieldVal
   if (own_way && only("rflags") && (number(fields[0].left) ^ number(fields[0].right)) == kAc) {
     return "the delivery of an exception clears AC";
   }
-  if (own_way && stack_is_odd) return "exceptions are delivered on a stack of another width than SS says";
+  if (own_way && stack_is_odd)
+    return "exceptions are delivered on a stack of another width than SS says";
   if (only("shutdown") && delivered && exceptions == Exceptions::own_way) {
     return "exceptions are delivered without regard to gates and stack";
   }

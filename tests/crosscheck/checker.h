@@ -20,9 +20,9 @@ struct Disagreement {
   std::uint64_t seed = 0;
   unsigned step = 0;
   WorldMode mode = WorldMode::real;
-  std::string name;   ///< of the instruction's row
-  std::string kind;   ///< what differs, for grouping
-  std::string text;   ///< the whole story
+  std::string name;  ///< of the instruction's row
+  std::string kind;  ///< what differs, for grouping
+  std::string text;  ///< the whole story
 };
 
 struct Tally {
@@ -53,7 +53,8 @@ class Checker {
   Verdict step(Tally& tally);
   [[nodiscard]] bool fetch(Instruction& instruction);
   [[nodiscard]] bool comparable(const Instruction& instruction) const;
-  [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction, bool delivered);
+  [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction,
+                                                         bool delivered);
   void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
   void follow_left();
   [[nodiscard]] bool at_handler() const;
@@ -76,8 +77,9 @@ class Checker {
 
 /// Why a difference is not the soft processor's fault: a defect of this KVM
 /// that docs/KVM.md describes; empty when it is none of those.
-[[nodiscard]] std::string known_cause(const std::string& name, const std::vector<kvm::FieldValue>& fields,
-                                      const Cpu& left, const Instruction& instruction,
-                                      Exceptions exceptions, StackKind stack);
+[[nodiscard]] std::string known_cause(const std::string& name,
+                                      const std::vector<kvm::FieldValue>& fields, const Cpu& left,
+                                      const Instruction& instruction, Exceptions exceptions,
+                                      StackKind stack);
 
 }  // namespace chronovisor::crosscheck

@@ -35,19 +35,24 @@ Options parse(int argc, char** argv) {
 
 void report(const crosscheck::Tally& tally, std::uint64_t disagreements) {
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-  std::printf("%llu steps of %llu cases compared (%llu exceptions, %llu shutdowns); %llu instructions not emulated "
-              "by this KVM; %llu known differences; %llu disagreements\n",
-              n(tally.steps), n(tally.cases), n(tally.faults), n(tally.shutdowns), n(tally.unsupported), n(tally.known),
-              n(disagreements));
-  for (const auto& [mode, steps] : tally.by_mode) std::printf("  %-14s %llu\n", mode.c_str(), n(steps));
-  for (const auto& [cause, count] : tally.known_by_cause) std::printf("  known: %s: %llu\n", cause.c_str(), n(count));
+  std::printf(
+      "%llu steps of %llu cases compared (%llu exceptions, %llu shutdowns); %llu instructions not "
+      "emulated "
+      "by this KVM; %llu known differences; %llu disagreements\n",
+      n(tally.steps), n(tally.cases), n(tally.faults), n(tally.shutdowns), n(tally.unsupported),
+      n(tally.known), n(disagreements));
+  for (const auto& [mode, steps] : tally.by_mode)
+    std::printf("  %-14s %llu\n", mode.c_str(), n(steps));
+  for (const auto& [cause, count] : tally.known_by_cause)
+    std::printf("  known: %s: %llu\n", cause.c_str(), n(count));
 }
 
 int run(const Options& options) {
   const kvm::Capabilities capabilities = kvm::self_test();
   if (!capabilities.engine_possible()) {
     const kvm::Availability device = kvm::availability();
-    std::printf("skipped: %s\n", device.usable ? capabilities.why_not().c_str() : device.problem.c_str());
+    std::printf("skipped: %s\n",
+                device.usable ? capabilities.why_not().c_str() : device.problem.c_str());
     return 77;
   }
   crosscheck::Checker checker(capabilities);
@@ -58,8 +63,8 @@ int run(const Options& options) {
     if (const auto d = checker.run_case(seed, tally)) {
       ++disagreements;
       if (shown[d->name]++ < 2) {
-        std::printf("case %llu, step %u, %s mode:\n%s", static_cast<unsigned long long>(d->seed), d->step,
-                    crosscheck::mode_name(d->mode), d->text.c_str());
+        std::printf("case %llu, step %u, %s mode:\n%s", static_cast<unsigned long long>(d->seed),
+                    d->step, crosscheck::mode_name(d->mode), d->text.c_str());
       }
       if (disagreements >= options.most) break;
     }

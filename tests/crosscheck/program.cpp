@@ -40,7 +40,8 @@ class Emitter {
   void operand_prefix() {
     if (random_.chance(15)) byte(0x66);
     if (!wide() && random_.chance(8)) byte(0x67);
-    if (random_.chance(10)) byte(random_.pick(std::array<unsigned, 6>{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65}));
+    if (random_.chance(10))
+      byte(random_.pick(std::array<unsigned, 6>{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65}));
     if (wide() && random_.chance(40)) byte(0x48 | static_cast<unsigned>(random_.below(2)));
   }
   /// ModRM naming memory at a base register, most of them pointers.
@@ -58,7 +59,9 @@ class Emitter {
       if (!narrow) bytes({0, 0});
     }
   }
-  void registers(unsigned reg) { byte(0xc0 | (reg & 7) << 3 | static_cast<unsigned>(random_.below(8))); }
+  void registers(unsigned reg) {
+    byte(0xc0 | (reg & 7) << 3 | static_cast<unsigned>(random_.below(8)));
+  }
   void either(unsigned reg) { random_.chance(50) ? memory(reg) : registers(reg); }
 
   void segment_load() {
@@ -88,47 +91,82 @@ class Emitter {
   void far_transfer() {
     operand_prefix();
     switch (random_.below(6)) {
-      case 0: byte(0xff); return memory(5);
-      case 1: byte(0xff); return memory(3);
-      case 2: return byte(0xcb);
-      case 3: byte(0xca); return bytes({static_cast<unsigned>(random_.below(4)) * 4, 0});
-      default: return byte(0xcf);
+      case 0:
+        byte(0xff);
+        return memory(5);
+      case 1:
+        byte(0xff);
+        return memory(3);
+      case 2:
+        return byte(0xcb);
+      case 3:
+        byte(0xca);
+        return bytes({static_cast<unsigned>(random_.below(4)) * 4, 0});
+      default:
+        return byte(0xcf);
     }
   }
   void software_interrupt() {
     switch (random_.below(4)) {
-      case 0: return byte(0xcc);
-      case 1: return wide() ? byte(0xf1) : byte(0xce);
-      default: return bytes({0xcd, static_cast<unsigned>(random_.below(36))});
+      case 0:
+        return byte(0xcc);
+      case 1:
+        return wide() ? byte(0xf1) : byte(0xce);
+      default:
+        return bytes({0xcd, static_cast<unsigned>(random_.below(36))});
     }
   }
   void descriptor_query() {
     operand_prefix();
     switch (random_.below(6)) {
-      case 0: bytes({0x0f, 0x02}); return either(static_cast<unsigned>(random_.below(8)));
-      case 1: bytes({0x0f, 0x03}); return either(static_cast<unsigned>(random_.below(8)));
+      case 0:
+        bytes({0x0f, 0x02});
+        return either(static_cast<unsigned>(random_.below(8)));
+      case 1:
+        bytes({0x0f, 0x03});
+        return either(static_cast<unsigned>(random_.below(8)));
       case 2:
-      case 3: bytes({0x0f, 0x00}); return either(static_cast<unsigned>(random_.below(6)));
-      case 4: bytes({0x0f, 0x01}); return memory(static_cast<unsigned>(random_.below(2)));
-      default: bytes({0x0f, 0x01}); return memory(2);
+      case 3:
+        bytes({0x0f, 0x00});
+        return either(static_cast<unsigned>(random_.below(6)));
+      case 4:
+        bytes({0x0f, 0x01});
+        return memory(static_cast<unsigned>(random_.below(2)));
+      default:
+        bytes({0x0f, 0x01});
+        return memory(2);
     }
   }
   void control_register() {
     switch (random_.below(8)) {
-      case 0: bytes({0x0f, 0x20}); return registers(random_.pick(std::array<unsigned, 4>{0, 2, 3, 4}));
-      case 1: bytes({0x0f, 0x22}); return registers(random_.pick(std::array<unsigned, 4>{0, 2, 3, 4}));
-      case 2: return bytes({0x0f, 0x06});
-      case 3: bytes({0x0f, 0x01}); return memory(7);
-      case 4: bytes({0x0f, 0x01}); return either(4);
-      case 5: bytes({0x0f, 0x01}); return registers(6);
-      case 6: return byte(random_.chance(50) ? 0xfa : 0xfb);
-      default: return byte(random_.chance(50) ? 0x9c : 0x9d);
+      case 0:
+        bytes({0x0f, 0x20});
+        return registers(random_.pick(std::array<unsigned, 4>{0, 2, 3, 4}));
+      case 1:
+        bytes({0x0f, 0x22});
+        return registers(random_.pick(std::array<unsigned, 4>{0, 2, 3, 4}));
+      case 2:
+        return bytes({0x0f, 0x06});
+      case 3:
+        bytes({0x0f, 0x01});
+        return memory(7);
+      case 4:
+        bytes({0x0f, 0x01});
+        return either(4);
+      case 5:
+        bytes({0x0f, 0x01});
+        return registers(6);
+      case 6:
+        return byte(random_.chance(50) ? 0xfa : 0xfb);
+      default:
+        return byte(random_.chance(50) ? 0x9c : 0x9d);
     }
   }
   void string_instruction() {
     if (random_.chance(60)) byte(random_.chance(50) ? 0xf3 : 0xf2);
     operand_prefix();
-    byte(random_.pick(std::array<unsigned, 10>{0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf}));
+    byte(random_.pick(
+        std::array<unsigned, 10>{0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf}));
   }
   /// mov byte [near here], imm8: into code that follows.
   void self_modifying() {
@@ -144,34 +182,58 @@ class Emitter {
   void stack_instruction() {
     operand_prefix();
     switch (random_.below(9)) {
-      case 0: return byte(0x50 + static_cast<unsigned>(random_.below(8)));
-      case 1: return byte(0x58 + static_cast<unsigned>(random_.below(8)));
-      case 2: byte(0x6a); return random_bytes(1);
-      case 3: byte(0xff); return either(6);
-      case 4: byte(0x8f); return either(0);
-      case 5: return bytes({0xc8, static_cast<unsigned>(random_.below(64)), 0, static_cast<unsigned>(random_.below(4))});
-      case 6: return byte(0xc9);
-      case 7: return wide() ? byte(0x50) : byte(0x60);
-      default: return wide() ? byte(0x58) : byte(0x61);
+      case 0:
+        return byte(0x50 + static_cast<unsigned>(random_.below(8)));
+      case 1:
+        return byte(0x58 + static_cast<unsigned>(random_.below(8)));
+      case 2:
+        byte(0x6a);
+        return random_bytes(1);
+      case 3:
+        byte(0xff);
+        return either(6);
+      case 4:
+        byte(0x8f);
+        return either(0);
+      case 5:
+        return bytes({0xc8, static_cast<unsigned>(random_.below(64)), 0,
+                      static_cast<unsigned>(random_.below(4))});
+      case 6:
+        return byte(0xc9);
+      case 7:
+        return wide() ? byte(0x50) : byte(0x60);
+      default:
+        return wide() ? byte(0x58) : byte(0x61);
     }
   }
   void fault() {
     switch (random_.below(4)) {
-      case 0: return bytes({0x0f, 0x0b});
-      case 1: byte(0xf7); return either(6 + static_cast<unsigned>(random_.below(2)));  // DIV, IDIV
+      case 0:
+        return bytes({0x0f, 0x0b});
+      case 1:
+        byte(0xf7);
+        return either(6 + static_cast<unsigned>(random_.below(2)));  // DIV, IDIV
       case 2:
         if (wide()) return bytes({0x0f, 0x0b});
         byte(0x62);  // BOUND
         return memory(static_cast<unsigned>(random_.below(8)));
-      default: bytes({0x0f, 0xff}); return;
+      default:
+        bytes({0x0f, 0xff});
+        return;
     }
   }
   void fast_call() {
     switch (random_.below(5)) {
-      case 0: return bytes({0x0f, 0x05});
-      case 1: wide() && random_.chance(50) ? bytes({0x48, 0x0f, 0x07}) : bytes({0x0f, 0x07}); return;
-      case 2: return bytes({0x0f, 0x34});
-      case 3: wide() && random_.chance(50) ? bytes({0x48, 0x0f, 0x35}) : bytes({0x0f, 0x35}); return;
+      case 0:
+        return bytes({0x0f, 0x05});
+      case 1:
+        wide() && random_.chance(50) ? bytes({0x48, 0x0f, 0x07}) : bytes({0x0f, 0x07});
+        return;
+      case 2:
+        return bytes({0x0f, 0x34});
+      case 3:
+        wide() && random_.chance(50) ? bytes({0x48, 0x0f, 0x35}) : bytes({0x0f, 0x35});
+        return;
       default:
         if (!wide()) return byte(0x90);
         byte(0xf3);
@@ -184,13 +246,29 @@ class Emitter {
     operand_prefix();
     switch (random_.below(8)) {
       case 0:
-      case 1: byte(static_cast<unsigned>(random_.below(8)) << 3 | static_cast<unsigned>(random_.below(4))); return either(static_cast<unsigned>(random_.below(8)));
-      case 2: byte(random_.pick(std::array<unsigned, 4>{0x88, 0x89, 0x8a, 0x8b})); return either(static_cast<unsigned>(random_.below(8)));
-      case 3: byte(0x83); either(static_cast<unsigned>(random_.below(8))); return random_bytes(1);
-      case 4: bytes({0x0f, random_.pick(std::array<unsigned, 4>{0xb6, 0xb7, 0xbe, 0xbf})}); return either(static_cast<unsigned>(random_.below(8)));
-      case 5: bytes({0x0f, random_.pick(std::array<unsigned, 4>{0xb0, 0xb1, 0xc0, 0xc1})}); return either(static_cast<unsigned>(random_.below(8)));
-      case 6: byte(random_.chance(50) ? 0x86 : 0x87); return either(static_cast<unsigned>(random_.below(8)));
-      default: byte(0x8c); return either(static_cast<unsigned>(random_.below(6)));
+      case 1:
+        byte(static_cast<unsigned>(random_.below(8)) << 3 |
+             static_cast<unsigned>(random_.below(4)));
+        return either(static_cast<unsigned>(random_.below(8)));
+      case 2:
+        byte(random_.pick(std::array<unsigned, 4>{0x88, 0x89, 0x8a, 0x8b}));
+        return either(static_cast<unsigned>(random_.below(8)));
+      case 3:
+        byte(0x83);
+        either(static_cast<unsigned>(random_.below(8)));
+        return random_bytes(1);
+      case 4:
+        bytes({0x0f, random_.pick(std::array<unsigned, 4>{0xb6, 0xb7, 0xbe, 0xbf})});
+        return either(static_cast<unsigned>(random_.below(8)));
+      case 5:
+        bytes({0x0f, random_.pick(std::array<unsigned, 4>{0xb0, 0xb1, 0xc0, 0xc1})});
+        return either(static_cast<unsigned>(random_.below(8)));
+      case 6:
+        byte(random_.chance(50) ? 0x86 : 0x87);
+        return either(static_cast<unsigned>(random_.below(8)));
+      default:
+        byte(0x8c);
+        return either(static_cast<unsigned>(random_.below(6)));
     }
   }
 
@@ -201,7 +279,8 @@ class Emitter {
 
 }  // namespace
 
-std::vector<std::uint8_t> random_program(Random& random, const ProgramOptions& options, unsigned count) {
+std::vector<std::uint8_t> random_program(Random& random, const ProgramOptions& options,
+                                         unsigned count) {
   std::vector<u8> out;
   Emitter emitter(random, options, out);
   for (unsigned n = 0; n < count; ++n) emitter.instruction();

@@ -15,7 +15,8 @@ struct ProgramOptions {
 };
 
 /// `count` instructions, one after the other.
-[[nodiscard]] std::vector<std::uint8_t> random_program(oracle::Random& random, const ProgramOptions& options,
+[[nodiscard]] std::vector<std::uint8_t> random_program(oracle::Random& random,
+                                                       const ProgramOptions& options,
                                                        unsigned count);
 
 }  // namespace chronovisor::crosscheck

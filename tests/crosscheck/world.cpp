@@ -13,7 +13,8 @@ using oracle::Random;
 
 // Selectors of the fixed descriptors; the rest of the GDT and all of the LDT are random.
 constexpr std::uint16_t kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x18, kData3 = 0x20, kLong0 = 0x28,
-                        kTssSelector = 0x30, kLong3 = 0x40, kCode16 = 0x48, kData16 = 0x50, kLdtSelector = 0x58;
+                        kTssSelector = 0x30, kLong3 = 0x40, kCode16 = 0x48, kData16 = 0x50,
+                        kLdtSelector = 0x58;
 constexpr unsigned kGdtEntries = 40, kLdtEntries = 16, kFirstRandom = 14;
 
 class Builder {
@@ -23,7 +24,8 @@ class Builder {
 
   WorldMode build() {
     mode_ = static_cast<WorldMode>(random_.below(static_cast<std::uint64_t>(WorldMode::count)));
-    if (!options_.paged32 && (mode_ == WorldMode::paged32 || mode_ == WorldMode::pae32)) mode_ = WorldMode::long64;
+    if (!options_.paged32 && (mode_ == WorldMode::paged32 || mode_ == WorldMode::pae32))
+      mode_ = WorldMode::long64;
     std::memset(ram_.host(0), 0, 0x60000);
     cpl_ = options_.user_code && mode_ != WorldMode::real && random_.chance(40) ? 3 : 0;
     descriptors();
@@ -41,17 +43,22 @@ class Builder {
   void put(std::uint64_t at, T value) {
     std::memcpy(ram_.host(at), &value, sizeof(T));
   }
-  [[nodiscard]] bool long_active() const { return mode_ == WorldMode::long64 || mode_ == WorldMode::compatibility; }
+  [[nodiscard]] bool long_active() const {
+    return mode_ == WorldMode::long64 || mode_ == WorldMode::compatibility;
+  }
   [[nodiscard]] bool paged() const { return mode_ >= WorldMode::paged32; }
 
-  static std::uint64_t descriptor(std::uint32_t base, std::uint32_t limit, unsigned access, unsigned flags) {
-    return (limit & 0xffffU) | (std::uint64_t{base & 0xffffff} << 16) | (std::uint64_t{access} << 40) |
-           (std::uint64_t{(limit >> 16) & 0xf} << 48) | (std::uint64_t{flags} << 52) |
-           (std::uint64_t{base >> 24} << 56);
+  static std::uint64_t descriptor(std::uint32_t base, std::uint32_t limit, unsigned access,
+                                  unsigned flags) {
+    return (limit & 0xffffU) | (std::uint64_t{base & 0xffffff} << 16) |
+           (std::uint64_t{access} << 40) | (std::uint64_t{(limit >> 16) & 0xf} << 48) |
+           (std::uint64_t{flags} << 52) | (std::uint64_t{base >> 24} << 56);
   }
-  static std::uint64_t gate(std::uint16_t selector, std::uint32_t offset, unsigned access, unsigned parameters) {
-    return (offset & 0xffffU) | (std::uint64_t{selector} << 16) | (std::uint64_t{parameters} << 32) |
-           (std::uint64_t{access} << 40) | (std::uint64_t{offset >> 16} << 48);
+  static std::uint64_t gate(std::uint16_t selector, std::uint32_t offset, unsigned access,
+                            unsigned parameters) {
+    return (offset & 0xffffU) | (std::uint64_t{selector} << 16) |
+           (std::uint64_t{parameters} << 32) | (std::uint64_t{access} << 40) |
+           (std::uint64_t{offset >> 16} << 48);
   }
   [[nodiscard]] std::uint16_t own_code() const { return long_active() ? kLong0 : kCode0; }
 
@@ -62,18 +69,22 @@ class Builder {
       static constexpr std::array<unsigned, 11> kTypes{0, 2, 4, 6, 7, 8, 10, 12, 13, 14, 15};
       const unsigned type = random_.pick(kTypes);
       return gate(random_.chance(80) ? own_code() : static_cast<std::uint16_t>(random_.below(0x80)),
-                  static_cast<std::uint32_t>(World::kHandlers + 16 * random_.below(30)), present | dpl | type,
-                  static_cast<unsigned>(random_.below(3)));
+                  static_cast<std::uint32_t>(World::kHandlers + 16 * random_.below(30)),
+                  present | dpl | type, static_cast<unsigned>(random_.below(3)));
     }
     const auto type = static_cast<unsigned>(random_.below(16));
-    const std::uint32_t limit = random_.chance(60) ? 0xfffff : static_cast<std::uint32_t>(random_.below(0x20000));
+    const std::uint32_t limit =
+        random_.chance(60) ? 0xfffff : static_cast<std::uint32_t>(random_.below(0x20000));
     const auto flags = static_cast<unsigned>(random_.below(16));
-    const std::uint32_t base = random_.chance(80) ? 0 : static_cast<std::uint32_t>(random_.below(0x8000));
+    const std::uint32_t base =
+        random_.chance(80) ? 0 : static_cast<std::uint32_t>(random_.below(0x8000));
     return descriptor(base, limit, present | dpl | 0x10 | type, flags);
   }
 
   void descriptors() {
-    const auto entry = [&](std::uint16_t selector, std::uint64_t value) { put(World::kGdt + selector, value); };
+    const auto entry = [&](std::uint16_t selector, std::uint64_t value) {
+      put(World::kGdt + selector, value);
+    };
     entry(kCode0, 0x00cf9b000000ffff);
     entry(kData0, 0x00cf93000000ffff);
     entry(kCode3, 0x00cffb000000ffff);
@@ -84,7 +95,8 @@ class Builder {
     entry(kCode16, 0x00009b000000ffff);
     entry(kData16, 0x000093000000ffff);
     entry(kLdtSelector, descriptor(World::kLdt, kLdtEntries * 8 - 1, 0x82, 0));
-    for (unsigned n = kFirstRandom; n < kGdtEntries; ++n) put(World::kGdt + n * 8ULL, random_descriptor());
+    for (unsigned n = kFirstRandom; n < kGdtEntries; ++n)
+      put(World::kGdt + n * 8ULL, random_descriptor());
     for (unsigned n = 0; n < kLdtEntries; ++n) put(World::kLdt + n * 8ULL, random_descriptor());
   }
 
@@ -120,7 +132,8 @@ class Builder {
       put<std::uint64_t>(World::kTss + 0x2c, World::kStack0 + 0x3000);
     } else {
       put<std::uint32_t>(World::kTss + 4, World::kStack0);
-      put<std::uint16_t>(World::kTss + 8, !odd(10) ? kData0 : static_cast<std::uint16_t>(random_.below(0x100)));
+      put<std::uint16_t>(World::kTss + 8,
+                         !odd(10) ? kData0 : static_cast<std::uint16_t>(random_.below(0x100)));
     }
     put<std::uint16_t>(World::kTss + 0x66, 0x68);
   }
@@ -136,12 +149,24 @@ class Builder {
       if (at == World::kHandlers) return value | 0x20;
       if (random_.chance(random_place ? 45 : options_.odd_gates ? 3 : 0)) {
         switch (random_.below(6)) {
-          case 0: value &= ~1ULL; break;
-          case 1: value &= ~2ULL; break;
-          case 2: value &= ~4ULL; break;
-          case 3: if (wide) value |= 1ULL << 63; break;
-          case 4: if (wide) value |= 1ULL << 45; break;
-          default: value = (World::kData + 4096 * random_.below(8)) | 7; break;
+          case 0:
+            value &= ~1ULL;
+            break;
+          case 1:
+            value &= ~2ULL;
+            break;
+          case 2:
+            value &= ~4ULL;
+            break;
+          case 3:
+            if (wide) value |= 1ULL << 63;
+            break;
+          case 4:
+            if (wide) value |= 1ULL << 45;
+            break;
+          default:
+            value = (World::kData + 4096 * random_.below(8)) | 7;
+            break;
         }
       }
       if (random_.chance(50)) value |= 0x20;
@@ -151,7 +176,8 @@ class Builder {
     const std::uint64_t t = World::kTables;
     if (mode_ == WorldMode::paged32) {
       put<std::uint32_t>(t, static_cast<std::uint32_t>((t + 0x3000) | 7));
-      for (std::uint64_t n = 0; n < 256; ++n) put<std::uint32_t>(t + 0x3000 + n * 4, static_cast<std::uint32_t>(entry(n)));
+      for (std::uint64_t n = 0; n < 256; ++n)
+        put<std::uint32_t>(t + 0x3000 + n * 4, static_cast<std::uint32_t>(entry(n)));
       return;
     }
     if (mode_ == WorldMode::pae32) {
@@ -167,16 +193,21 @@ class Builder {
   std::uint16_t random_selector() {
     if (random_.chance(10)) return static_cast<std::uint16_t>(random_.below(4));
     if (random_.chance(50)) {
-      static constexpr std::array<std::uint16_t, 8> kGood{kCode0, kData0, kCode3, kData3, kLong0, kLong3, kCode16, kData16};
-      return static_cast<std::uint16_t>(random_.pick(kGood) | (random_.chance(50) ? random_.below(4) : cpl_));
+      static constexpr std::array<std::uint16_t, 8> kGood{kCode0, kData0, kCode3,  kData3,
+                                                          kLong0, kLong3, kCode16, kData16};
+      return static_cast<std::uint16_t>(random_.pick(kGood) |
+                                        (random_.chance(50) ? random_.below(4) : cpl_));
     }
     const std::uint64_t index = random_.below(kGdtEntries + 2);
-    return static_cast<std::uint16_t>(index << 3 | (random_.chance(30) ? 4U : 0U) | random_.below(4));
+    return static_cast<std::uint16_t>(index << 3 | (random_.chance(30) ? 4U : 0U) |
+                                      random_.below(4));
   }
 
   /// Far pointers, frames and numbers, at every offset something plausible.
   void data() {
-    const unsigned word = mode_ == WorldMode::long64 ? 8 : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 2 : 4;
+    const unsigned word = mode_ == WorldMode::long64                                    ? 8
+                          : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 2
+                                                                                        : 4;
     const auto fill = [&](std::uint64_t from, std::uint64_t to) {
       for (std::uint64_t at = from; at + 8 <= to; at += word) {
         std::uint64_t value = random_.bits();
@@ -196,8 +227,10 @@ class Builder {
     const std::uint64_t stack = (cpl_ == 3 ? World::kStack3 : World::kStack0) - 0x100;
     if (random_.chance(60)) {
       std::uint64_t at = stack;
-      for (const std::uint64_t value : {World::kCode + random_.below(32), std::uint64_t{random_selector()},
-                                        2 | (random_.bits() & 0x240cd5), World::kStack3 - 0x80, std::uint64_t{random_selector()}}) {
+      for (const std::uint64_t value :
+           {World::kCode + random_.below(32), std::uint64_t{random_selector()},
+            2 | (random_.bits() & 0x240cd5), World::kStack3 - 0x80,
+            std::uint64_t{random_selector()}}) {
         std::memcpy(ram_.host(at), &value, word);
         at += word;
       }
@@ -218,14 +251,20 @@ class Builder {
         if (random_.chance(3)) value = random_.bits();
       }
       if (mode_ != WorldMode::long64) value = static_cast<std::uint32_t>(value);
-      if (mode_ == WorldMode::real || mode_ == WorldMode::protected16) value = random_.chance(90) ? value & 0xffff : value;
+      if (mode_ == WorldMode::real || mode_ == WorldMode::protected16)
+        value = random_.chance(90) ? value & 0xffff : value;
       s.gpr[n] = value;
     }
     s.gpr[kRsp] = (cpl_ == 3 ? World::kStack3 : World::kStack0) - 0x100;
     s.gpr[kGprRip] = World::kCode;
-    cpu_.flags.set(2 | (static_cast<std::uint32_t>(random_.bits()) & 0xcd5) | (random_.chance(20) ? 0x3000 : 0));
+    cpu_.flags.set(2 | (static_cast<std::uint32_t>(random_.bits()) & 0xcd5) |
+                   (random_.chance(20) ? 0x3000 : 0));
     s.gdtr = {World::kGdt, kGdtEntries * 8 - 1};
-    s.idtr = {World::kIdt, static_cast<std::uint16_t>(World::kVectors * (long_active() ? 16 : mode_ == WorldMode::real ? 4 : 8) - 1)};
+    s.idtr = {World::kIdt,
+              static_cast<std::uint16_t>(World::kVectors * (long_active()              ? 16
+                                                            : mode_ == WorldMode::real ? 4
+                                                                                       : 8) -
+                                         1)};
     s.tr = {kTssSelector, 0x8b, 0x67, World::kTss};
     s.ldtr = {kLdtSelector, 0x82, kLdtEntries * 8 - 1, World::kLdt};
     s.cr0 = kCr0Et | kCr0Ne | (random_.chance(50) ? std::uint64_t{kCr0Wp} : 0U);
@@ -246,7 +285,8 @@ class Builder {
       if (random_.chance(20)) s.cr4 |= kCr4Fsgsbase;
     }
     s.cr4 |= kCr4Osfxsr;
-    if (long_active()) s.msr.efer |= kEferLme | kEferLma | (random_.chance(80) ? std::uint64_t{kEferSce} : 0U);
+    if (long_active())
+      s.msr.efer |= kEferLme | kEferLma | (random_.chance(80) ? std::uint64_t{kEferSce} : 0U);
     if (mode_ == WorldMode::pae32) s.pdpte = {(World::kTables + 0x2000) | 1, 0, 0, 0};
     cpu_.state_restored();
     cpu_.set_cpl(cpl_);
@@ -264,24 +304,32 @@ class Builder {
     }
     const bool narrow = mode_ == WorldMode::protected16;
     const unsigned dpl = cpl_ << 5;
-    const auto data_selector = static_cast<std::uint16_t>(narrow ? kData16 : cpl_ == 3 ? kData3 | 3 : kData0);
+    const auto data_selector = static_cast<std::uint16_t>(narrow      ? kData16
+                                                          : cpl_ == 3 ? kData3 | 3
+                                                                      : kData0);
     const auto code_selector =
         static_cast<std::uint16_t>(mode_ == WorldMode::long64 ? (cpl_ == 3 ? kLong3 | 3 : kLong0)
-                                   : narrow                  ? kCode16
-                                   : cpl_ == 3               ? kCode3 | 3
-                                                             : kCode0);
+                                   : narrow                   ? kCode16
+                                   : cpl_ == 3                ? kCode3 | 3
+                                                              : kCode0);
     const std::uint32_t limit = narrow ? 0xffffU : 0xffffffffU;
     // Sixteen-bit code runs at CPL 0 here; its descriptors have no others.
     if (narrow) cpl_ = 0;
-    for (SegmentRegister& r : s.segment) r = {data_selector, static_cast<std::uint16_t>((narrow ? 0x93U : 0xc093U) | (narrow ? 0 : dpl)), limit, 0};
+    for (SegmentRegister& r : s.segment)
+      r = {data_selector,
+           static_cast<std::uint16_t>((narrow ? 0x93U : 0xc093U) | (narrow ? 0 : dpl)), limit, 0};
     const unsigned code = mode_ == WorldMode::long64 ? 0xa09bU : narrow ? 0x9bU : 0xc09bU;
-    s.segment[kCs] = {code_selector, static_cast<std::uint16_t>(code | (narrow ? 0 : dpl)), limit, 0};
+    s.segment[kCs] = {code_selector, static_cast<std::uint16_t>(code | (narrow ? 0 : dpl)), limit,
+                      0};
     if (narrow) s.gpr[kRsp] = (World::kStack0 - 0x100) & 0xffff;
   }
 
   void program() {
-    const unsigned bits = mode_ == WorldMode::long64 ? 64 : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 16 : 32;
-    const std::vector<std::uint8_t> code = random_program(random_, {bits, options_.steps_mov_ss}, 24);
+    const unsigned bits = mode_ == WorldMode::long64                                    ? 64
+                          : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 16
+                                                                                        : 32;
+    const std::vector<std::uint8_t> code =
+        random_program(random_, {bits, options_.steps_mov_ss}, 24);
     const std::uint64_t at = World::kCode;
     std::memcpy(ram_.host(at), code.data(), code.size());
     ram_.host(at)[code.size()] = 0xf4;
@@ -298,8 +346,8 @@ class Builder {
 }  // namespace
 
 const char* mode_name(WorldMode mode) {
-  static constexpr std::array<const char*, 8> kNames{"real", "16-bit", "32-bit", "32-bit paged",
-                                                     "PAE",  "compatibility", "64-bit", "?"};
+  static constexpr std::array<const char*, 8> kNames{
+      "real", "16-bit", "32-bit", "32-bit paged", "PAE", "compatibility", "64-bit", "?"};
   return kNames[static_cast<std::size_t>(mode)];
 }
 

@@ -57,7 +57,9 @@ TEST_CASE("a register that cannot be written is an error, but writing its own va
   SessionFixture fixture;
   const std::string number = hex_number(static_cast<std::size_t>(X86Register::position));
   CHECK(fixture.one(join({"P", number, "=0000000000000000"})) == "OK");
-  CHECK(fixture.one(join({"P", number, "=0100000000000000"})) == "E01");
+  // gdb shows the reply to a register write as a whole, and always took "E." for an error there.
+  CHECK(fixture.one(join({"P", number, "=0100000000000000"})) ==
+        "E.register position is read-only");
 }
 
 TEST_CASE("m reads what is readable from the start") {

@@ -19,9 +19,9 @@ enum class Overcounts { branches, instructions, both };
 
 /// What a simulated counter does wrong.
 struct Faults {
-  std::uint64_t most_skid = 0;          ///< branches beyond the overflow
-  unsigned overcounts_percent = 0;      ///< of host interrupts that count one branch too many
-  unsigned loses_percent = 0;           ///< of overflows that are never seen
+  std::uint64_t most_skid = 0;      ///< branches beyond the overflow
+  unsigned overcounts_percent = 0;  ///< of host interrupts that count one branch too many
+  unsigned loses_percent = 0;       ///< of overflows that are never seen
   Overcounts what = Overcounts::branches;
 };
 
@@ -43,7 +43,8 @@ class SimulatedGuest final : public kvm::CountedGuest {
     const bool lost = weather_.chance(faults_.loses_percent);
     // An overflow that is lost leaves the guest running until the host's timer.
     const std::uint64_t skid = faults_.most_skid == 0 ? 0 : weather_.below(faults_.most_skid + 1);
-    const std::uint64_t target = branches_ + (lost ? weather_.below(4 * branches + 64) : branches + skid);
+    const std::uint64_t target =
+        branches_ + (lost ? weather_.below(4 * branches + 64) : branches + skid);
     while (branches_ < target) {
       step();
       if (weather_.below(4000) == 0) host_interrupt();
@@ -112,7 +113,8 @@ struct Score {
 };
 
 /// Records `count` interrupts at random places and looks for each again.
-Score replay_interrupts(const Faults& recording, const Faults& replay, unsigned count, std::uint64_t seed) {
+Score replay_interrupts(const Faults& recording, const Faults& replay, unsigned count,
+                        std::uint64_t seed) {
   Score score;
   Random random(seed, 3);
   for (unsigned n = 0; n < count; ++n) {
@@ -130,8 +132,12 @@ Score replay_interrupts(const Faults& recording, const Faults& replay, unsigned 
     SimulatedGuest replayed(program, replay, program + 13);
     replayed.restart_counts();
     switch (kvm::run_to_place(replayed, *place, limits)) {
-      case Arrival::exact: replayed.truth() == recorded.truth() ? ++score.exact : ++score.elsewhere; break;
-      default: ++score.said_no; break;
+      case Arrival::exact:
+        replayed.truth() == recorded.truth() ? ++score.exact : ++score.elsewhere;
+        break;
+      default:
+        ++score.said_no;
+        break;
     }
   }
   return score;

@@ -48,14 +48,15 @@ FileDescriptor open_counter(std::uint64_t event) {
   attributes.pinned = 1;
   attributes.exclude_host = 1;  // count in the guest only
   attributes.exclude_hv = 1;
-  return FileDescriptor(
-      static_cast<int>(::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+  return FileDescriptor(static_cast<int>(
+      ::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
 }
 
 std::uint64_t read_count(const FileDescriptor& counter) {
   std::uint64_t value = 0;
   if (::read(counter.get(), &value, sizeof(value)) != sizeof(value)) {
-    throw Error(ErrorCode::host, std::string("the branch counter cannot be read: ") + std::strerror(errno));
+    throw Error(ErrorCode::host,
+                std::string("the branch counter cannot be read: ") + std::strerror(errno));
   }
   return value;
 }
@@ -77,7 +78,8 @@ std::uint64_t count_loop(Vm& vm, const kvm_sregs& sregs, const FileDescriptor& c
 }
 
 void count_runs(const FileDescriptor& counter, CounterReport& report) {
-  void* memory = ::mmap(nullptr, kGuestBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, kGuestBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw Error(ErrorCode::host, "no memory for the counter's test");
   try {
     constexpr std::array<std::uint8_t, 4> kLoop{0x49, 0x75, 0xfd, 0xf4};
@@ -159,7 +161,9 @@ CounterReport test_hardware_counter(bool kvm_usable) {
     if (error == EACCES || error == EPERM) {
       report.remedy = "sudo sysctl kernel.perf_event_paranoid=1, or run as root";
     } else {
-      report.remedy = "this host has no performance counters to offer; in a virtual machine, ask its host for a virtual PMU";
+      report.remedy =
+          "this host has no performance counters to offer; in a virtual machine, ask its host for "
+          "a virtual PMU";
     }
     return report;
   }

@@ -20,8 +20,8 @@ struct CountedPlace {
   std::uint64_t branches = 0;      ///< retired conditional branches since the last event
   std::uint64_t instructions = 0;  ///< retired instructions since then: guards the first count
   std::uint64_t rip = 0;
-  std::uint64_t rcx = 0;           ///< tells the iterations of a REP instruction apart
-  std::uint64_t registers = 0;     ///< hash of all general registers and flags
+  std::uint64_t rcx = 0;        ///< tells the iterations of a REP instruction apart
+  std::uint64_t registers = 0;  ///< hash of all general registers and flags
   bool operator==(const CountedPlace&) const = default;
 };
 
@@ -49,8 +49,8 @@ enum class Arrival : std::uint8_t {
 };
 
 struct SearchLimits {
-  std::uint64_t margin_branches = 128;      ///< stop this early, for the skid
-  std::uint64_t most_steps = 1'000'000;     ///< between two conditional branches
+  std::uint64_t margin_branches = 128;   ///< stop this early, for the skid
+  std::uint64_t most_steps = 1'000'000;  ///< between two conditional branches
 };
 
 /// Which of the two counts a host's self-test found exact.
@@ -65,22 +65,25 @@ struct CounterTrust {
   [[nodiscard]] bool usable() const { return branches_exact || instructions_exact; }
 };
 /// Judges counts taken at one and the same place in many runs.
-[[nodiscard]] CounterTrust judge_counters(std::span<const CountedPlace> measured, const CountedPlace& truth);
+[[nodiscard]] CounterTrust judge_counters(std::span<const CountedPlace> measured,
+                                          const CountedPlace& truth);
 
 /// Where an event may be recorded: here, or the first place from here on that
 /// is not one of the turns of a branch to itself.
 /// @return nothing when the guest spins in place: no event can be recorded
-[[nodiscard]] std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits);
+[[nodiscard]] std::optional<CountedPlace> recordable_place(CountedGuest& guest,
+                                                           const SearchLimits& limits);
 
 /// Brings `guest` to `target`, whose counts are since the same restart.
-[[nodiscard]] Arrival run_to_place(CountedGuest& guest, const CountedPlace& target, const SearchLimits& limits);
+[[nodiscard]] Arrival run_to_place(CountedGuest& guest, const CountedPlace& target,
+                                   const SearchLimits& limits);
 
 /// What was found out about this host's counters.
 struct CounterReport {
   bool present = false;        ///< the guest-only events could be opened
   bool deterministic = false;  ///< every run of the known loop gave the true count
   unsigned runs = 0;
-  std::string problem;         ///< why it cannot be used
+  std::string problem;  ///< why it cannot be used
   std::string remedy;
   /// Counting by hardware refuses to be used otherwise.
   [[nodiscard]] bool usable() const { return present && deterministic; }

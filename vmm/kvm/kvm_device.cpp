@@ -33,6 +33,8 @@ static_assert(sizeof(ListHead) == 8);
 constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, ListHead);
 constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, ListHead);
 constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, ListHead);
+constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, Vm::FloatingPointImage);
+constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, Vm::FloatingPointImage);
 constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, ListHead);
 
 /// A list head with room for `room` entries behind it.
@@ -53,7 +55,8 @@ class List {
   [[nodiscard]] std::vector<Entry> entries() const {
     ListHead head;
     std::memcpy(&head, bytes_.data(), sizeof(head));
-    std::vector<Entry> out(std::min<std::size_t>(head.count, (bytes_.size() - sizeof(head)) / sizeof(Entry)));
+    std::vector<Entry> out(
+        std::min<std::size_t>(head.count, (bytes_.size() - sizeof(head)) / sizeof(Entry)));
     std::memcpy(out.data(), bytes_.data() + sizeof(head), out.size() * sizeof(Entry));
     return out;
   }
@@ -80,7 +83,8 @@ void set(int fd, unsigned long request, const T& value, const char* what) {
 FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
-FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)) {}
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   std::swap(fd_, other.fd_);
   return *this;
@@ -94,10 +98,14 @@ Availability availability(const std::string& path) {
     result.present = error != ENOENT && error != ENODEV && error != ENXIO;
     result.problem = path + ": " + std::strerror(error);
     if (error == EACCES || error == EPERM) {
-      result.remedy = "run as root, or join the group that owns it: sudo usermod -aG kvm $USER, then log in again";
+      result.remedy =
+          "run as root, or join the group that owns it: sudo usermod -aG kvm $USER, then log in "
+          "again";
     } else if (!result.present) {
-      result.remedy = "load the module (sudo modprobe kvm_intel or kvm_amd); in a virtual machine, ask its host for "
-                      "nested virtualisation; in a container, pass the device in (--device /dev/kvm)";
+      result.remedy =
+          "load the module (sudo modprobe kvm_intel or kvm_amd); in a virtual machine, ask its "
+          "host for "
+          "nested virtualisation; in a container, pass the device in (--device /dev/kvm)";
     } else if (error == EBUSY) {
       result.remedy = "another hypervisor holds the processor's virtualisation; end it";
     }
@@ -113,7 +121,8 @@ Availability availability(const std::string& path) {
   const FileDescriptor vm(::ioctl(fd.get(), KVM_CREATE_VM, 0));
   if (vm.get() < 0) {
     result.problem = path + ": cannot create a virtual machine: " + std::strerror(errno);
-    result.remedy = "the processor's virtualisation may be off in the firmware, or held by another hypervisor";
+    result.remedy =
+        "the processor's virtualisation may be off in the firmware, or held by another hypervisor";
     return result;
   }
   result.usable = true;
@@ -200,7 +209,8 @@ void Vm::set_cpuid(const std::vector<kvm_cpuid_entry2>& entries) {
 bool Vm::filter_all_msrs() {
   kvm_enable_cap enable{};
   enable.cap = KVM_CAP_X86_USER_SPACE_MSR;
-  enable.args[0] = KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
+  enable.args[0] =
+      KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
   if (::ioctl(vm_.get(), KVM_ENABLE_CAP, &enable) != 0) return false;
   // Default deny needs at least one range; its bitmap of zeros denies as well.
   std::array<std::uint8_t, 8> none{};
@@ -224,13 +234,17 @@ kvm_sregs Vm::sregs() const {
   get(vcpu_.get(), KVM_GET_SREGS, value, "KVM_GET_SREGS");
   return value;
 }
-bool Vm::set_sregs(const kvm_sregs& value) { return ::ioctl(vcpu_.get(), KVM_SET_SREGS, &value) == 0; }
-kvm_fpu Vm::fpu() const {
-  kvm_fpu value{};
-  get(vcpu_.get(), KVM_GET_FPU, value, "KVM_GET_FPU");
+bool Vm::set_sregs(const kvm_sregs& value) {
+  return ::ioctl(vcpu_.get(), KVM_SET_SREGS, &value) == 0;
+}
+Vm::FloatingPointImage Vm::floating_point() const {
+  FloatingPointImage value{};
+  get(vcpu_.get(), kGetXsave, value, "KVM_GET_XSAVE");
   return value;
 }
-void Vm::set_fpu(const kvm_fpu& value) { set(vcpu_.get(), KVM_SET_FPU, value, "KVM_SET_FPU"); }
+void Vm::set_floating_point(const FloatingPointImage& value) {
+  set(vcpu_.get(), kSetXsave, value, "KVM_SET_XSAVE");
+}
 kvm_vcpu_events Vm::events() const {
   kvm_vcpu_events value{};
   get(vcpu_.get(), KVM_GET_VCPU_EVENTS, value, "KVM_GET_VCPU_EVENTS");
@@ -277,19 +291,32 @@ int Vm::run() {
 
 std::string exit_name(std::uint32_t exit_reason) {
   switch (exit_reason) {
-    case KVM_EXIT_EXCEPTION: return "exception";
-    case KVM_EXIT_IO: return "port";
-    case KVM_EXIT_DEBUG: return "debug";
-    case KVM_EXIT_HLT: return "hlt";
-    case KVM_EXIT_MMIO: return "mmio";
-    case KVM_EXIT_IRQ_WINDOW_OPEN: return "interrupt window";
-    case KVM_EXIT_SHUTDOWN: return "shutdown";
-    case KVM_EXIT_FAIL_ENTRY: return "entry failed";
-    case KVM_EXIT_INTR: return "signal";
-    case KVM_EXIT_INTERNAL_ERROR: return "internal error";
-    case KVM_EXIT_X86_RDMSR: return "rdmsr";
-    case KVM_EXIT_X86_WRMSR: return "wrmsr";
-    default: return "exit " + std::to_string(exit_reason);
+    case KVM_EXIT_EXCEPTION:
+      return "exception";
+    case KVM_EXIT_IO:
+      return "port";
+    case KVM_EXIT_DEBUG:
+      return "debug";
+    case KVM_EXIT_HLT:
+      return "hlt";
+    case KVM_EXIT_MMIO:
+      return "mmio";
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return "interrupt window";
+    case KVM_EXIT_SHUTDOWN:
+      return "shutdown";
+    case KVM_EXIT_FAIL_ENTRY:
+      return "entry failed";
+    case KVM_EXIT_INTR:
+      return "signal";
+    case KVM_EXIT_INTERNAL_ERROR:
+      return "internal error";
+    case KVM_EXIT_X86_RDMSR:
+      return "rdmsr";
+    case KVM_EXIT_X86_WRMSR:
+      return "wrmsr";
+    default:
+      return "exit " + std::to_string(exit_reason);
   }
 }
 

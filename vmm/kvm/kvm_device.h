@@ -6,6 +6,7 @@
 
 #include <linux/kvm.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -32,8 +33,8 @@ struct Availability {
   bool present = false;  ///< the device file exists
   bool usable = false;   ///< it opened, and speaks the stable API
   int api_version = 0;
-  std::string problem;   ///< empty when usable
-  std::string remedy;    ///< what the user can do about it; may be empty
+  std::string problem;  ///< empty when usable
+  std::string remedy;   ///< what the user can do about it; may be empty
 };
 [[nodiscard]] Availability availability(const std::string& path = "/dev/kvm");
 
@@ -62,6 +63,9 @@ class Device {
 /// A virtual machine with one vCPU and no interrupt controller in the kernel.
 class Vm {
  public:
+  /// An XSAVE area in the standard format. Source: SDM vol. 1, "XSAVE Area".
+  using FloatingPointImage = std::array<std::uint8_t, 4096>;
+
   explicit Vm(const Device& device);
   ~Vm();
   Vm(const Vm&) = delete;
@@ -80,8 +84,9 @@ class Vm {
   [[nodiscard]] kvm_sregs sregs() const;
   /// @return false when the host refuses the state
   [[nodiscard]] bool set_sregs(const kvm_sregs& sregs);
-  [[nodiscard]] kvm_fpu fpu() const;
-  void set_fpu(const kvm_fpu& fpu);
+  /// x87 and SSE registers. (KVM_GET_FPU leaves MXCSR out.)
+  [[nodiscard]] FloatingPointImage floating_point() const;
+  void set_floating_point(const FloatingPointImage& image);
   [[nodiscard]] kvm_vcpu_events events() const;
   void set_events(const kvm_vcpu_events& events);
   [[nodiscard]] kvm_debugregs debug_registers() const;

@@ -11,9 +11,11 @@ namespace {
 const Capabilities& require_engine(const Capabilities& capabilities) {
   if (!capabilities.engine_possible()) {
     const Availability state = availability();
-    std::string message = "--engine kvm: " + (state.usable ? capabilities.why_not() : state.problem);
+    std::string message =
+        "--engine kvm: " + (state.usable ? capabilities.why_not() : state.problem);
     if (!state.remedy.empty()) message += "; " + state.remedy;
-    throw Error(ErrorCode::host, message + "; chronovisor doctor says more; --engine soft works everywhere");
+    throw Error(ErrorCode::host,
+                message + "; chronovisor doctor says more; --engine soft works everywhere");
   }
   return capabilities;
 }
@@ -44,7 +46,8 @@ bool KvmEngine::host_may_step() {
 bool KvmEngine::fetch(Instruction& instruction) {
   const bool wide = cpu_.long64();
   if (!wide && cpu_.rip() > cpu_.state.segment[kCs].limit) return false;
-  const std::uint64_t linear = wide ? cpu_.rip() : static_cast<std::uint32_t>(cpu_.rip() + cpu_.state.segment[kCs].base);
+  const std::uint64_t linear =
+      wide ? cpu_.rip() : static_cast<std::uint32_t>(cpu_.rip() + cpu_.state.segment[kCs].base);
   const DecodeMode mode{wide, cpu_.protected_mode() && !cpu_.virtual8086(),
                         static_cast<std::uint8_t>(cpu_.code_width())};
   std::size_t have = 0;
@@ -61,6 +64,32 @@ bool KvmEngine::fetch(Instruction& instruction) {
     if (decode(mode, ByteView(bytes_).first(have), instruction) == DecodeStatus::ok) return true;
   }
   return false;
+}
+
+/// The instruction may touch two pages. KVM's emulator would change the first
+/// before it finds that the second faults.
+bool KvmEngine::may_cross_page(const Instruction& instruction) {
+  constexpr std::uint64_t kWidest = 16, kDeepestPush = 64;
+  const auto crosses = [&](unsigned segment, std::uint64_t offset, std::uint64_t size) {
+    const bool flat = cpu_.long64() && segment < kFs;
+    const std::uint64_t linear = offset + (flat ? 0 : cpu_.state.segment[segment].base);
+    return (linear & ~kPageMask) > kPageSize - size;
+  };
+  const std::uint64_t below =
+      cpu_.state.gpr[kRsp] + (cpu_.long64() ? 0 : cpu_.state.segment[kSs].base);
+  if ((below & ~kPageMask) < kDeepestPush) return true;
+  if (instruction.memory &&
+      crosses(instruction.segment, cpu_.effective_address(instruction), kWidest))
+    return true;
+  const std::uint32_t attributes = row_attributes(instruction);
+  if ((attributes & kString) != 0) {
+    return crosses(kEs, Cpu::cut(cpu_.state.gpr[kRdi], instruction.address_size), 8) ||
+           crosses(instruction.segment, Cpu::cut(cpu_.state.gpr[kRsi], instruction.address_size),
+                   8);
+  }
+  const bool absolute =
+      instruction.opcode >= 0xa0 && instruction.opcode <= 0xa3 && !instruction.memory;
+  return absolute && crosses(instruction.segment, instruction.immediate, 8);
 }
 
 /// One delivery or one step by the soft processor.
@@ -81,7 +110,7 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
     Instruction instruction;
     if (host_may_step() && fetch(instruction)) {
       const StepRule rule = policy_.rule(instruction, ByteView(bytes_).first(bytes_fetched_));
-      if (rule != StepRule::soft) {
+      if (rule != StepRule::soft && !may_cross_page(instruction)) {
         const StepOutcome outcome = stepper_.step(instruction);
         if (outcome == StepOutcome::retired || outcome == StepOutcome::unfinished) {
           if (rule == StepRule::host_clears_af) {

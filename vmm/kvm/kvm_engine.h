@@ -20,9 +20,9 @@ namespace chronovisor::kvm {
 /// What was executed where. Diagnostics, not state.
 struct EngineCounters {
   std::uint64_t host_steps = 0;
-  std::uint64_t soft_steps = 0;        ///< by rule
-  std::uint64_t given_back = 0;        ///< tried on the host: it faulted, or touched a device
-  std::uint64_t unsupported = 0;       ///< tried on the host: KVM could not emulate it
+  std::uint64_t soft_steps = 0;   ///< by rule
+  std::uint64_t given_back = 0;   ///< tried on the host: it faulted, or touched a device
+  std::uint64_t unsupported = 0;  ///< tried on the host: KVM could not emulate it
 };
 
 class KvmEngine final : public CpuEngine {
@@ -42,6 +42,7 @@ class KvmEngine final : public CpuEngine {
  private:
   [[nodiscard]] bool host_may_step();
   [[nodiscard]] bool fetch(Instruction& instruction);
+  [[nodiscard]] bool may_cross_page(const Instruction& instruction);
   CpuStop soft_event();
 
   Cpu& cpu_;

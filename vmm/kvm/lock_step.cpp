@@ -36,15 +36,18 @@ class Comparison {
 };
 
 void compare_general(Comparison& c, const Cpu& left, const Cpu& right) {
-  static constexpr std::array<const char*, 16> kNames{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+  static constexpr std::array<const char*, 16> kNames{"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                                      "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                                      "r12", "r13", "r14", "r15"};
   const CpuState &a = left.state, &b = right.state;
   for (std::size_t n = 0; n < kNames.size(); ++n) c.number(kNames[n], a.gpr[n], b.gpr[n]);
   c.number("rip", a.gpr[kGprRip], b.gpr[kGprRip]);
   c.number("rflags", left.flags.value(), right.flags.value());
   c.number("cpl", left.cpl(), right.cpl());
-  static constexpr std::array<const char*, kSegmentCount> kSegments{"es", "cs", "ss", "ds", "fs", "gs"};
-  for (std::size_t n = 0; n < kSegments.size(); ++n) c.segment(kSegments[n], a.segment[n], b.segment[n]);
+  static constexpr std::array<const char*, kSegmentCount> kSegments{"es", "cs", "ss",
+                                                                    "ds", "fs", "gs"};
+  for (std::size_t n = 0; n < kSegments.size(); ++n)
+    c.segment(kSegments[n], a.segment[n], b.segment[n]);
   c.segment("ldtr", a.ldtr, b.ldtr);
   c.segment("tr", a.tr, b.tr);
   c.number("gdtr.base", a.gdtr.base, b.gdtr.base);
@@ -61,7 +64,8 @@ void compare_control(Comparison& c, const CpuState& a, const CpuState& b) {
   c.number("xcr0", a.xcr0, b.xcr0);
   c.number("dr6", a.dr6, b.dr6);
   c.number("dr7", a.dr7, b.dr7);
-  for (std::size_t n = 0; n < a.dr.size(); ++n) c.number("dr" + std::to_string(n), a.dr[n], b.dr[n]);
+  for (std::size_t n = 0; n < a.dr.size(); ++n)
+    c.number("dr" + std::to_string(n), a.dr[n], b.dr[n]);
   c.number("efer", a.msr.efer, b.msr.efer);
   c.number("kernel_gs_base", a.msr.kernel_gs_base, b.msr.kernel_gs_base);
   c.number("star", a.msr.star, b.msr.star);
@@ -87,7 +91,8 @@ void compare_floating_point(Comparison& c, const CpuState& a, const CpuState& b)
       continue;
     }
     c.number("x87.physical" + std::to_string(n), a.x87.st[n].significand, b.x87.st[n].significand);
-    c.number("x87.exponent" + std::to_string(n), a.x87.st[n].sign_exponent, b.x87.st[n].sign_exponent);
+    c.number("x87.exponent" + std::to_string(n), a.x87.st[n].sign_exponent,
+             b.x87.st[n].sign_exponent);
   }
   c.number("x87.control", a.x87.control, b.x87.control);
   c.number("x87.status", a.x87.status, b.x87.status);
@@ -170,13 +175,18 @@ LockStepOutcome run_in_lock_step(Machine& left, Machine& right, Position limit,
     ++outcome.events;
     std::vector<FieldValue> fields = compare_processors(left.cpu(), right.cpu());
     if (left.moment() != right.moment()) {
-      fields.push_back({"position", std::to_string(left.position().steps), std::to_string(right.position().steps)});
-      fields.push_back({"deliveries", std::to_string(left.moment().deliveries), std::to_string(right.moment().deliveries)});
+      fields.push_back({"position", std::to_string(left.position().steps),
+                        std::to_string(right.position().steps)});
+      fields.push_back({"deliveries", std::to_string(left.moment().deliveries),
+                        std::to_string(right.moment().deliveries)});
     }
-    if (a != b) fields.push_back({"stop", std::to_string(static_cast<int>(a)), std::to_string(static_cast<int>(b))});
+    if (a != b)
+      fields.push_back(
+          {"stop", std::to_string(static_cast<int>(a)), std::to_string(static_cast<int>(b))});
     compare_memory(left, right, fields);
     const bool over = a != MachineStop::reached;
-    if (over || outcome.events % kEventsBetweenFullComparisons == 0) compare_sections_of(left, right, fields);
+    if (over || outcome.events % kEventsBetweenFullComparisons == 0)
+      compare_sections_of(left, right, fields);
     if (!fields.empty()) {
       step.fields = std::move(fields);
       outcome.difference = std::move(step);

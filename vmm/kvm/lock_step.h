@@ -22,18 +22,18 @@ struct FieldValue {
 
 /// The first place where the machines differ.
 struct StepDifference {
-  Moment before;                        ///< of both machines, when they agreed last
-  std::uint64_t rip = 0;                ///< of the step that made the difference
+  Moment before;          ///< of both machines, when they agreed last
+  std::uint64_t rip = 0;  ///< of the step that made the difference
   std::uint64_t linear_rip = 0;
-  unsigned code_bits = 64;              ///< 16, 32 or 64: how to disassemble
-  std::vector<std::uint8_t> instruction;///< bytes at RIP
+  unsigned code_bits = 64;                ///< 16, 32 or 64: how to disassemble
+  std::vector<std::uint8_t> instruction;  ///< bytes at RIP
   std::vector<FieldValue> fields;
 };
 
 struct LockStepOutcome {
-  std::uint64_t events = 0;   ///< steps and deliveries compared
+  std::uint64_t events = 0;  ///< steps and deliveries compared
   Moment end;
-  Ending ending;              ///< of the first machine
+  Ending ending;  ///< of the first machine
   std::optional<StepDifference> difference;
 };
 

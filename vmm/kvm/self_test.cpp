@@ -16,14 +16,16 @@ namespace chronovisor::kvm {
 namespace {
 
 constexpr std::uint64_t kMemoryBytes = 2ULL << 20;
-constexpr std::uint64_t kGdt = 0x1000, kTss = 0x3000, kCode = 0x8000, kData = 0x9000, kStack = 0x7000;
+constexpr std::uint64_t kGdt = 0x1000, kTss = 0x3000, kCode = 0x8000, kData = 0x9000,
+                        kStack = 0x7000;
 constexpr std::uint64_t kTables = 0x10000, kIdt = 0x2000, kHandler = 0xb000;
 
 /// Guest memory of one trial.
 class TrialMemory {
  public:
   TrialMemory() {
-    void* mapping = ::mmap(nullptr, kMemoryBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* mapping =
+        ::mmap(nullptr, kMemoryBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED) throw Error(ErrorCode::host, "no memory for the KVM self-test");
     bytes_ = static_cast<std::uint8_t*>(mapping);
   }
@@ -45,7 +47,8 @@ class TrialMemory {
 /// A guest in 64-bit mode, the low 2 MiB mapped to themselves, without an IDT.
 class Trial {
  public:
-  Trial(const Device& device, std::initializer_list<std::uint8_t> code, unsigned cpl = 0) : vm_(device) {
+  Trial(const Device& device, std::initializer_list<std::uint8_t> code, unsigned cpl = 0)
+      : vm_(device) {
     vm_.set_memory({0, 0, kMemoryBytes, memory_.host()});
     vm_.set_cpuid(guest_cpuid(device.supported_cpuid()));
     memory_.put(kTables, (kTables + 0x1000) | 7);
@@ -162,7 +165,7 @@ bool keeps_granularity(const Device& device) {
          trial.vm().sregs().fs.g == 0;
 }
 
-/// A fault is an exit, and the vCPU can be loaded and used again afterwards.
+/// The vCPU can be loaded and used again after a fault.
 bool recovers_from_faults(const Device& device) {
   Trial trial(device, {0x0f, 0x0b, 0x90, 0x90});
   const kvm_sregs sregs = trial.vm().sregs();
@@ -178,9 +181,11 @@ bool recovers_from_faults(const Device& device) {
     regs.rsp = kStack;
     regs.rflags = 2;
     trial.vm().set_regs(regs);
+    trial.vm().set_guest_debug(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
     if (!trial.steps_to(kCode + 3)) return false;
     regs.rip = kCode;
     trial.vm().set_regs(regs);
+    trial.vm().set_guest_debug(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
   }
   return true;
 }
@@ -291,7 +296,8 @@ double step_cost(const Device& device) {
 std::string Capabilities::why_not() const {
   if (!usable) return "KVM cannot be used";
   if (!step_ring0) return "this KVM does not single-step supervisor code exactly";
-  if (!faults_shut_down) return "this KVM does not survive a guest's fault without an interrupt table";
+  if (!faults_shut_down)
+    return "this KVM does not survive a guest's fault without an interrupt table";
   if (!dirty_log) return "this KVM does not log which pages the guest writes";
   return {};
 }
@@ -315,20 +321,28 @@ Capabilities self_test() {
     result.cmpxchg16b = tried([&] {
       return Trial(device, {0xf0, 0x48, 0x0f, 0xc7, 0x0e, 0x90}).steps_to(kCode + 5);
     });
-    result.sse_in_ring0 = tried([&] { return Trial(device, {0x0f, 0x58, 0xc1, 0x90}).steps_to(kCode + 3); });
+    result.sse_in_ring0 = tried([&] {
+      return Trial(device, {0x0f, 0x58, 0xc1, 0x90}).steps_to(kCode + 3);
+    });
     result.hides_trap_flag = tried([&] { return shows_no_trap_flag(device); });
     result.steps_mov_ss = tried([&] {
       Trial trial(device, {0xb8, 0x10, 0, 0, 0, 0x8e, 0xd0, 0x90, 0x90});
       return trial.steps_to(kCode + 5) && trial.steps_to(kCode + 7) && trial.steps_to(kCode + 8);
     });
     result.keeps_granularity = tried([&] { return keeps_granularity(device); });
-    result.faults_shut_down = tried([&] { return recovers_from_faults(device); });
+    result.faults_shut_down = tried([&] {
+      Trial trial(device, {0x0f, 0x0b, 0x90});
+      trial.run();
+      return trial.reason() == KVM_EXIT_SHUTDOWN;
+    });
     result.checks_gates = tried([&] { return checks_gates(device); });
     result.checks_iret = tried([&] { return checks_iret(device); });
     result.software_interrupts = tried([&] { return delivers_software_interrupts(device); });
     result.steps_base_access = tried([&] { return steps_base_access(device); });
     result.fast_calls = tried([&] { return makes_fast_calls(device); });
     result.paged32 = tried([&] { return runs_paged32(device); });
+    result.reusable_after_fault =
+        result.faults_shut_down && tried([&] { return recovers_from_faults(device); });
     result.msr_filter = tried([&] { return reaches_user_space_for_msrs(device); });
     result.dirty_log = tried([&] { return logs_writes(device); });
     result.synchronised_registers = Vm(device).synchronises_registers();

@@ -18,30 +18,14 @@ constexpr std::array<__u64 kvm_regs::*, 16> kRegisters{
 constexpr std::array<kvm_segment kvm_sregs::*, kSegmentCount> kSegments{
     &kvm_sregs::es, &kvm_sregs::cs, &kvm_sregs::ss, &kvm_sregs::ds, &kvm_sregs::fs, &kvm_sregs::gs};
 
-constexpr unsigned top_of(std::uint16_t status) { return (status >> 11) & 7U; }
-
-std::uint8_t abridged_tag(std::uint16_t tag) {
-  std::uint8_t used = 0;
-  for (unsigned n = 0; n < 8; ++n) {
-    if (((tag >> (2 * n)) & 3U) != 3) used |= static_cast<std::uint8_t>(1U << n);
-  }
-  return used;
-}
-
-/// The two-bit tag of a register that is in use.
-unsigned tag_of(const X87Register& value) {
-  const unsigned exponent = value.sign_exponent & 0x7fffU;
-  if (exponent == 0x7fff) return 2;
-  if (exponent == 0) return value.significand == 0 ? 1 : 2;
-  return (value.significand >> 63) != 0 ? 0 : 2;
-}
+constexpr std::size_t kMxcsrOffset = 24, kXmmOffset = 160, kHeaderOffset = 512;
 
 bool same_register(const kvm_segment& a, const SegmentRegister& known) {
   const kvm_segment b = to_kvm_segment(known);
   if (a.selector != b.selector) return false;
   if (a.unusable != 0 || a.present == 0) return b.unusable != 0 || b.present == 0;
-  return a.base == b.base && a.limit == b.limit && a.type == b.type && a.s == b.s && a.dpl == b.dpl &&
-         a.present == b.present && a.db == b.db && a.l == b.l;
+  return a.base == b.base && a.limit == b.limit && a.type == b.type && a.s == b.s &&
+         a.dpl == b.dpl && a.present == b.present && a.db == b.db && a.l == b.l;
 }
 
 constexpr std::string_view kNoName = {};
@@ -54,11 +38,12 @@ std::string_view feature_name(std::uint32_t leaf, char reg, unsigned bit) {
     std::string_view name;
   };
   static constexpr Feature kFeatures[] = {
-      {1, 'c', 0, "SSE3"},    {1, 'c', 1, "PCLMULQDQ"}, {1, 'c', 9, "SSSE3"},    {1, 'c', 13, "CMPXCHG16B"},
-      {1, 'c', 17, "PCID"},   {1, 'c', 19, "SSE4.1"},   {1, 'c', 20, "SSE4.2"},  {1, 'c', 22, "MOVBE"},
-      {1, 'c', 23, "POPCNT"}, {1, 'c', 25, "AES"},      {1, 'c', 26, "XSAVE"},   {1, 'c', 30, "RDRAND"},
-      {7, 'b', 0, "FSGSBASE"},{7, 'b', 7, "SMEP"},      {7, 'b', 10, "INVPCID"}, {7, 'b', 18, "RDSEED"},
-      {7, 'b', 20, "SMAP"},   {7, 'c', 2, "UMIP"},
+      {1, 'c', 0, "SSE3"},        {1, 'c', 1, "PCLMULQDQ"}, {1, 'c', 9, "SSSE3"},
+      {1, 'c', 13, "CMPXCHG16B"}, {1, 'c', 17, "PCID"},     {1, 'c', 19, "SSE4.1"},
+      {1, 'c', 20, "SSE4.2"},     {1, 'c', 22, "MOVBE"},    {1, 'c', 23, "POPCNT"},
+      {1, 'c', 25, "AES"},        {1, 'c', 26, "XSAVE"},    {1, 'c', 30, "RDRAND"},
+      {7, 'b', 0, "FSGSBASE"},    {7, 'b', 7, "SMEP"},      {7, 'b', 10, "INVPCID"},
+      {7, 'b', 18, "RDSEED"},     {7, 'b', 20, "SMAP"},     {7, 'c', 2, "UMIP"},
   };
   for (const Feature& f : kFeatures) {
     if (f.leaf == leaf && f.reg == reg && f.bit == bit) return f.name;
@@ -87,7 +72,8 @@ void from_kvm_regs(Cpu& cpu, const kvm_regs& regs) {
   for (std::size_t n = 0; n < kRegisters.size(); ++n) cpu.state.gpr[n] = regs.*kRegisters[n];
   cpu.state.gpr[kGprRip] = regs.rip;
   const std::uint32_t stepper = kTf | kRf;
-  cpu.flags.set((static_cast<std::uint32_t>(regs.rflags) & ~stepper) | (cpu.flags.value() & stepper));
+  cpu.flags.set((static_cast<std::uint32_t>(regs.rflags) & ~stepper) |
+                (cpu.flags.value() & stepper));
 }
 
 kvm_segment to_kvm_segment(const SegmentRegister& s) {
@@ -107,17 +93,18 @@ kvm_segment to_kvm_segment(const SegmentRegister& s) {
   return out;
 }
 
-SegmentRegister from_kvm_segment(const kvm_segment& s, const SegmentRegister& known, bool keeps_base,
-                                 const SegmentQuirks& quirks) {
+SegmentRegister from_kvm_segment(const kvm_segment& s, const SegmentRegister& known,
+                                 bool keeps_base, const SegmentQuirks& quirks) {
   if (same_register(s, known)) {
     SegmentRegister kept = known;
     if (keeps_base) kept.base = s.base;
     return kept;
   }
   if (s.unusable != 0 || s.present == 0) return {s.selector, 0, 0, keeps_base ? s.base : 0};
-  unsigned attributes = s.type | (static_cast<unsigned>(s.s) << 4) | (static_cast<unsigned>(s.dpl) << 5) |
-                        (static_cast<unsigned>(s.present) << 7) | (static_cast<unsigned>(s.avl) << 12) |
-                        (static_cast<unsigned>(s.l) << 13) | (static_cast<unsigned>(s.db) << 14);
+  unsigned attributes =
+      s.type | (static_cast<unsigned>(s.s) << 4) | (static_cast<unsigned>(s.dpl) << 5) |
+      (static_cast<unsigned>(s.present) << 7) | (static_cast<unsigned>(s.avl) << 12) |
+      (static_cast<unsigned>(s.l) << 13) | (static_cast<unsigned>(s.db) << 14);
   const bool large = s.limit > 0xfffff;
   if (quirks.keeps_granularity ? s.g != 0 : large) attributes |= 0x8000U;
   return {s.selector, static_cast<std::uint16_t>(attributes), s.limit, s.base};
@@ -126,7 +113,8 @@ SegmentRegister from_kvm_segment(const kvm_segment& s, const SegmentRegister& kn
 kvm_sregs to_kvm_sregs(const Cpu& cpu, const kvm_sregs& template_sregs) {
   const CpuState& state = cpu.state;
   kvm_sregs out = template_sregs;
-  for (std::size_t n = 0; n < kSegments.size(); ++n) out.*kSegments[n] = to_kvm_segment(state.segment[n]);
+  for (std::size_t n = 0; n < kSegments.size(); ++n)
+    out.*kSegments[n] = to_kvm_segment(state.segment[n]);
   // KVM takes CPL from SS, whatever SS holds.
   if (cpu.protected_mode() && !cpu.virtual8086()) out.ss.dpl = static_cast<__u8>(cpu.cpl());
   if (cpu.virtual8086()) {
@@ -166,14 +154,16 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
   const bool long_active = (sregs.efer & kEferLma) != 0;
   for (std::size_t n = 0; n < kSegments.size(); ++n) {
     const kvm_segment& s = sregs.*kSegments[n];
-    const bool keeps_base = long_active && (n == kFs || n == kGs) && s.base != state.segment[n].base &&
+    const bool keeps_base = long_active && (n == kFs || n == kGs) &&
+                            s.base != state.segment[n].base &&
                             s.selector == state.segment[n].selector;
     SegmentRegister taken = from_kvm_segment(s, state.segment[n], keeps_base, quirks);
     // SS.DPL carries CPL in KVM; under a null SS it is not part of the register.
     if (n == kSs && (s.selector & 0xfffcU) == 0 && s.selector == state.segment[n].selector &&
         !state.segment[n].present()) {
       taken = state.segment[n];
-    } else if (n == kSs && long_active && (s.selector & 0xfffcU) == 0 && s.selector != state.segment[n].selector) {
+    } else if (n == kSs && long_active && (s.selector & 0xfffcU) == 0 &&
+               s.selector != state.segment[n].selector) {
       taken = {s.selector, 0, 0, 0};  // KVM invents a data segment here, to hold CPL
     }
     take(state.segment[n], taken);
@@ -195,7 +185,8 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
   state.cr2 = sregs.cr2;
   const bool typed = (sregs.cr0 & kCr0Pe) != 0 && !cpu.flags.test(kVm);
   const unsigned cpl = !typed ? ((sregs.cr0 & kCr0Pe) != 0 ? 3U : 0U) : (sregs.ss.dpl & 3U);
-  if (cr0 != state.cr0 || cr3 != state.cr3 || cr4 != state.cr4 || efer != state.msr.efer) cpu.flush_tlb();
+  if (cr0 != state.cr0 || cr3 != state.cr3 || cr4 != state.cr4 || efer != state.msr.efer)
+    cpu.flush_tlb();
   if (cpl != cpu.cpl()) {
     cpu.set_cpl(cpl);
     return true;
@@ -204,41 +195,28 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
   return changed;
 }
 
-kvm_fpu to_kvm_fpu(const CpuState& state) {
-  kvm_fpu out{};
-  const unsigned top = top_of(state.x87.status);
-  for (unsigned n = 0; n < 8; ++n) {
-    const X87Register& value = state.x87.st[(top + n) & 7];
-    std::memcpy(out.fpr[n], &value.significand, 8);
-    std::memcpy(out.fpr[n] + 8, &value.sign_exponent, 2);
-  }
-  out.fcw = state.x87.control;
-  out.fsw = state.x87.status;
-  out.ftwx = abridged_tag(state.x87.tag);
-  out.last_opcode = state.x87.last_opcode;
-  out.last_ip = state.x87.last_ip;
-  out.last_dp = state.x87.last_dp;
-  for (std::size_t n = 0; n < state.xmm.size(); ++n) std::memcpy(out.xmm[n], &state.xmm[n], 16);
-  out.mxcsr = state.mxcsr;
-  return out;
+Vm::FloatingPointImage to_kvm_floating_point(const CpuState& state) {
+  Vm::FloatingPointImage image{};
+  constexpr std::uint16_t kInitialControl = 0x37f;
+  constexpr std::uint32_t kMxcsrMask = 0xffff;
+  constexpr std::uint64_t kX87AndSse = 3;
+  std::memcpy(&image[0], &kInitialControl, 2);
+  std::memcpy(&image[kMxcsrOffset], &state.mxcsr, 4);
+  std::memcpy(&image[kMxcsrOffset + 4], &kMxcsrMask, 4);
+  std::memcpy(&image[kXmmOffset], state.xmm.data(), sizeof(state.xmm));
+  std::memcpy(&image[kHeaderOffset], &kX87AndSse, 8);
+  return image;
 }
 
-void from_kvm_fpu(CpuState& state, const kvm_fpu& fpu, bool with_x87) {
-  for (std::size_t n = 0; n < state.xmm.size(); ++n) std::memcpy(&state.xmm[n], fpu.xmm[n], 16);
-  state.mxcsr = fpu.mxcsr;
-  if (!with_x87) return;
-  state.x87.control = fpu.fcw;
-  state.x87.status = fpu.fsw;
-  const unsigned top = top_of(fpu.fsw);
-  state.x87.tag = 0xffff;
-  for (unsigned n = 0; n < 8; ++n) {
-    const unsigned physical = (top + n) & 7;
-    X87Register& value = state.x87.st[physical];
-    std::memcpy(&value.significand, fpu.fpr[n], 8);
-    std::memcpy(&value.sign_exponent, fpu.fpr[n] + 8, 2);
-    if ((fpu.ftwx >> physical & 1) == 0) continue;
-    const unsigned tag = tag_of(value);
-    state.x87.tag = static_cast<std::uint16_t>((state.x87.tag & ~(3U << (2 * physical))) | (tag << (2 * physical)));
+void from_kvm_floating_point(CpuState& state, const Vm::FloatingPointImage& image) {
+  std::uint64_t present = 0;
+  std::memcpy(&present, &image[kHeaderOffset], 8);
+  std::memcpy(&state.mxcsr, &image[kMxcsrOffset], 4);
+  // Registers in their initial state may be left out of the image.
+  if ((present & 2) == 0) {
+    state.xmm = {};
+  } else {
+    std::memcpy(state.xmm.data(), &image[kXmmOffset], sizeof(state.xmm));
   }
 }
 
@@ -250,9 +228,11 @@ std::vector<kvm_msr_entry> to_kvm_msrs(const CpuState& state) {
     e.data = value;
     return e;
   };
-  return {entry(0x174, m.sysenter_cs), entry(0x175, m.sysenter_esp), entry(0x176, m.sysenter_eip),
-          entry(0x277, m.pat), entry(0xc0000081, m.star), entry(0xc0000082, m.lstar),
-          entry(0xc0000083, m.cstar), entry(0xc0000084, m.fmask), entry(0xc0000102, m.kernel_gs_base)};
+  return {entry(0x174, m.sysenter_cs),        entry(0x175, m.sysenter_esp),
+          entry(0x176, m.sysenter_eip),       entry(0x277, m.pat),
+          entry(0xc0000081, m.star),          entry(0xc0000082, m.lstar),
+          entry(0xc0000083, m.cstar),         entry(0xc0000084, m.fmask),
+          entry(0xc0000102, m.kernel_gs_base)};
 }
 
 std::vector<kvm_cpuid_entry2> guest_cpuid(const std::vector<kvm_cpuid_entry2>& supported) {
@@ -274,7 +254,8 @@ std::vector<kvm_cpuid_entry2> guest_cpuid(const std::vector<kvm_cpuid_entry2>& s
     if (leaf == 7) entry.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
     out.push_back(entry);
   };
-  for (const std::uint32_t leaf : {0x0U, 0x1U, 0x7U, 0x80000000U, 0x80000001U, 0x80000008U}) add(leaf);
+  for (const std::uint32_t leaf : {0x0U, 0x1U, 0x7U, 0x80000000U, 0x80000001U, 0x80000008U})
+    add(leaf);
   return out;
 }
 

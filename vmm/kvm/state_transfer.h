@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "vmm/cpu/cpu.h"
+#include "vmm/kvm/kvm_device.h"
 
 namespace chronovisor::kvm {
 
@@ -26,26 +27,31 @@ struct SegmentQuirks {
 [[nodiscard]] kvm_segment to_kvm_segment(const SegmentRegister& segment);
 /// `known` is what the Cpu holds: where KVM reports the same register, every
 /// bit of it stays, G and the base under a null selector included.
-[[nodiscard]] SegmentRegister from_kvm_segment(const kvm_segment& segment, const SegmentRegister& known,
-                                               bool keeps_base, const SegmentQuirks& quirks);
+[[nodiscard]] SegmentRegister from_kvm_segment(const kvm_segment& segment,
+                                               const SegmentRegister& known, bool keeps_base,
+                                               const SegmentQuirks& quirks);
 
 /// Takes segments, tables, control registers and CPL; not the IDTR, which the
 /// stepper keeps from the vCPU. Calls mode_changed() when anything differs.
 /// @return whether anything differed
 bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirks);
 
-[[nodiscard]] kvm_fpu to_kvm_fpu(const CpuState& state);
-/// SSE state only; x87 state too with `with_x87`. The x87 pointers are left.
-void from_kvm_fpu(CpuState& state, const kvm_fpu& fpu, bool with_x87);
+/// The image holds the SSE registers and the x87 ones in their initial state:
+/// x87 instructions are not KVM's to execute.
+[[nodiscard]] Vm::FloatingPointImage to_kvm_floating_point(const CpuState& state);
+/// Takes the SSE registers.
+void from_kvm_floating_point(CpuState& state, const Vm::FloatingPointImage& image);
 
 /// The model-specific registers that instructions executed by KVM depend on.
 [[nodiscard]] std::vector<kvm_msr_entry> to_kvm_msrs(const CpuState& state);
 
 /// CPUID as the machine's processor has it, less what this host cannot do.
-[[nodiscard]] std::vector<kvm_cpuid_entry2> guest_cpuid(const std::vector<kvm_cpuid_entry2>& supported);
+[[nodiscard]] std::vector<kvm_cpuid_entry2> guest_cpuid(
+    const std::vector<kvm_cpuid_entry2>& supported);
 
 /// Names of the machine's CPU features that this KVM does not offer; the soft
 /// processor executes the instructions that need them.
-[[nodiscard]] std::vector<std::string> missing_features(const std::vector<kvm_cpuid_entry2>& supported);
+[[nodiscard]] std::vector<std::string> missing_features(
+    const std::vector<kvm_cpuid_entry2>& supported);
 
 }  // namespace chronovisor::kvm

@@ -17,9 +17,9 @@ namespace chronovisor::kvm {
 struct Capabilities;
 
 enum class StepRule : std::uint8_t {
-  host,               ///< KVM may step it
-  host_clears_af,     ///< KVM may step it; AF, undefined, becomes 0 as on the soft processor
-  soft,               ///< its result depends on the host or on time, or KVM steps it wrongly
+  host,            ///< KVM may step it
+  host_clears_af,  ///< KVM may step it; AF, undefined, becomes 0 as on the soft processor
+  soft,            ///< its result depends on the host or on time, or KVM steps it wrongly
 };
 
 class StepPolicy {

@@ -15,7 +15,9 @@ namespace {
 /// is stepped makes more.
 constexpr int kMostDevicePieces = 64;
 
-std::uint64_t counter_of(std::uint64_t rcx, unsigned address_size) { return Cpu::cut(rcx, address_size); }
+std::uint64_t counter_of(std::uint64_t rcx, unsigned address_size) {
+  return Cpu::cut(rcx, address_size);
+}
 
 std::uint64_t with_counter(std::uint64_t rcx, unsigned address_size, std::uint64_t value) {
   if (address_size == 2) return (rcx & ~0xffffULL) | (value & 0xffff);
@@ -36,36 +38,52 @@ bool same(const T& a, const T& b) {
 
 }  // namespace
 
-Stepper::Stepper(Cpu& cpu, Ram& ram, const Capabilities& capabilities, InterruptTable interrupt_table)
-    : cpu_(cpu), ram_(ram), capabilities_(capabilities), interrupt_table_(interrupt_table), vm_(device_) {
+Stepper::Stepper(Cpu& cpu, Ram& ram, const Capabilities& capabilities,
+                 InterruptTable interrupt_table)
+    : cpu_(cpu), ram_(ram), capabilities_(capabilities), interrupt_table_(interrupt_table) {
   const auto add = [&](std::uint64_t physical, std::uint64_t offset, std::uint64_t bytes) {
     if (bytes == 0) return;
-    const Slot slot{static_cast<std::uint32_t>(slots_.size()), offset / kPageSize, bytes / kPageSize,
-                    std::vector<std::uint64_t>((bytes / kPageSize + 63) / 64)};
-    vm_.set_memory({slot.number, physical, bytes, ram.host(offset)});
-    slots_.push_back(slot);
+    slots_.push_back({static_cast<std::uint32_t>(slots_.size()), physical, offset / kPageSize,
+                      bytes / kPageSize,
+                      std::vector<std::uint64_t>((bytes / kPageSize + 63) / 64)});
   };
   add(0, 0, Ram::kHoleBegin);
   add(Ram::kHoleEnd, Ram::kHoleEnd, ram.low_end() - Ram::kHoleEnd);
   add(Ram::kHighBase, ram.low_end(), ram.size() - ram.low_end());
-  vm_.set_cpuid(guest_cpuid(device_.supported_cpuid()));
-  template_sregs_ = vm_.sregs();
-  vm_.set_guest_debug(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+  create_vm();
+}
+
+void Stepper::create_vm() {
+  vm_ = nullptr;
+  vm_ = std::make_unique<Vm>(device_);
+  for (const Slot& slot : slots_) {
+    vm_->set_memory({slot.number, slot.physical, slot.pages * kPageSize,
+                     ram_.host(slot.first_page * kPageSize)});
+  }
+  vm_->set_cpuid(guest_cpuid(device_.supported_cpuid()));
+  template_sregs_ = vm_->sregs();
+  everything_stale_ = true;
+  vm_spent_ = false;
 }
 
 bool Stepper::load_everything(const kvm_regs& regs, const kvm_sregs& sregs) {
   kvm_vcpu_events none{};
   none.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
-  vm_.set_events(none);
-  if (!vm_.set_sregs(sregs)) return false;
-  vm_.set_regs(regs);
-  loaded_fpu_ = to_kvm_fpu(cpu_.state);
-  vm_.set_fpu(loaded_fpu_);
+  vm_->set_events(none);
+  if (!vm_->set_sregs(sregs)) return false;
+  vm_->set_regs(regs);
+  loaded_floating_point_ = to_kvm_floating_point(cpu_.state);
+  vm_->set_floating_point(loaded_floating_point_);
   loaded_msrs_ = to_kvm_msrs(cpu_.state);
-  if (vm_.set_msrs(loaded_msrs_) != loaded_msrs_.size()) return false;
+  if (vm_->set_msrs(loaded_msrs_) != loaded_msrs_.size()) return false;
   everything_stale_ = false;
+  arm_step();
   return true;
 }
+
+/// KVM remembers at which RIP stepping was asked for, and steps from there
+/// only: this follows every change of the registers.
+void Stepper::arm_step() { vm_->set_guest_debug(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP); }
 
 /// Brings the vCPU to the Cpu's state, with `count` in the counter of a REP.
 /// @return false when KVM refuses the state
@@ -74,28 +92,24 @@ bool Stepper::load(const Instruction& instruction, std::uint64_t count) {
   if (count != 0) regs.rcx = with_counter(regs.rcx, instruction.address_size, 1);
   kvm_sregs sregs = to_kvm_sregs(cpu_, template_sregs_);
   if (interrupt_table_ == InterruptTable::empty) sregs.idt.limit = 0;
-  kvm_run& shared = vm_.shared();
-  shared.kvm_dirty_regs = 0;
+  vm_->shared().kvm_dirty_regs = 0;
   if (everything_stale_) {
     if (!load_everything(regs, sregs)) return false;
   } else {
-    if (!same(sregs, loaded_sregs_) && !vm_.set_sregs(sregs)) return false;
-    if (!same(regs, loaded_regs_)) {
-      if (vm_.synchronises_registers()) {
-        shared.s.regs.regs = regs;
-        shared.kvm_dirty_regs = KVM_SYNC_X86_REGS;
-      } else {
-        vm_.set_regs(regs);
-      }
+    const bool new_sregs = !same(sregs, loaded_sregs_);
+    if (new_sregs && !vm_->set_sregs(sregs)) return false;
+    if (new_sregs || !same(regs, loaded_regs_)) {
+      vm_->set_regs(regs);
+      arm_step();
     }
     if (touches_vector_state(instruction)) {
-      const kvm_fpu fpu = to_kvm_fpu(cpu_.state);
-      if (!same(fpu, loaded_fpu_)) vm_.set_fpu(fpu);
-      loaded_fpu_ = fpu;
+      const Vm::FloatingPointImage image = to_kvm_floating_point(cpu_.state);
+      if (image != loaded_floating_point_) vm_->set_floating_point(image);
+      loaded_floating_point_ = image;
     }
     std::vector<kvm_msr_entry> msrs = to_kvm_msrs(cpu_.state);
     if (std::memcmp(msrs.data(), loaded_msrs_.data(), msrs.size() * sizeof(kvm_msr_entry)) != 0) {
-      if (vm_.set_msrs(msrs) != msrs.size()) return false;
+      if (vm_->set_msrs(msrs) != msrs.size()) return false;
       loaded_msrs_ = std::move(msrs);
     }
   }
@@ -105,12 +119,12 @@ bool Stepper::load(const Instruction& instruction, std::uint64_t count) {
 }
 
 void Stepper::read_exit() {
-  if (vm_.synchronises_registers()) {
-    exit_regs_ = vm_.shared().s.regs.regs;
-    exit_sregs_ = vm_.shared().s.regs.sregs;
+  if (vm_->synchronises_registers()) {
+    exit_regs_ = vm_->shared().s.regs.regs;
+    exit_sregs_ = vm_->shared().s.regs.sregs;
   } else {
-    exit_regs_ = vm_.regs();
-    exit_sregs_ = vm_.sregs();
+    exit_regs_ = vm_->regs();
+    exit_sregs_ = vm_->sregs();
   }
 }
 
@@ -118,10 +132,10 @@ void Stepper::read_exit() {
 /// its instruction is run to its end, since nothing else lets go of it; the
 /// caller executes the instruction again, which overwrites whatever it stored.
 void Stepper::finish_device_access() {
-  kvm_run& shared = vm_.shared();
+  kvm_run& shared = vm_->shared();
   shared.immediate_exit = 1;
   for (int piece = 0; piece < kMostDevicePieces; ++piece) {
-    if (vm_.run() != 0) break;
+    if (vm_->run() != 0) break;
     if (shared.exit_reason != KVM_EXIT_MMIO && shared.exit_reason != KVM_EXIT_IO) break;
   }
   shared.immediate_exit = 0;
@@ -131,18 +145,23 @@ StepOutcome Stepper::step(const Instruction& instruction) {
   const std::uint64_t count =
       repeated(instruction) ? counter_of(cpu_.state.gpr[kRcx], instruction.address_size) : 0;
   if (repeated(instruction) && count == 0) return StepOutcome::not_taken;
+  if (vm_spent_) {
+    collect_dirty_pages();
+    create_vm();
+  }
   if (!load(instruction, count)) {
     everything_stale_ = true;
     return StepOutcome::not_taken;
   }
   int interrupted = 0;
   do {
-    interrupted = vm_.run();
+    interrupted = vm_->run();
     ran_ = true;
   } while (interrupted != 0);
-  vm_.shared().kvm_dirty_regs = 0;
-  switch (vm_.shared().exit_reason) {
-    case KVM_EXIT_DEBUG: break;
+  vm_->shared().kvm_dirty_regs = 0;
+  switch (vm_->shared().exit_reason) {
+    case KVM_EXIT_DEBUG:
+      break;
     case KVM_EXIT_HLT:
       if (interrupt_table_ == InterruptTable::guest) break;
       everything_stale_ = true;
@@ -157,6 +176,7 @@ StepOutcome Stepper::step(const Instruction& instruction) {
       return StepOutcome::unsupported;
     default:
       everything_stale_ = true;
+      vm_spent_ = !capabilities_.reusable_after_fault;
       return StepOutcome::not_taken;
   }
   read_exit();
@@ -176,6 +196,13 @@ StepOutcome Stepper::take_result(const Instruction& instruction, std::uint64_t c
     everything_stale_ = true;
     return StepOutcome::handler;  // the cross-check sorts out what happened
   }
+  const bool straight =
+      instruction.row != kNoRow && (row_attributes(instruction) & kEndsBlock) == 0;
+  if (count == 0 && straight && exit_regs_.rip != start + instruction.length() && cpu_.long64()) {
+    throw Error(ErrorCode::host,
+                "KVM executed more than the one instruction it was told to, at rip " +
+                    std::to_string(start) + "; the run cannot go on exactly: use --engine soft");
+  }
   StepOutcome outcome = StepOutcome::retired;
   kvm_regs result = exit_regs_;
   if (count != 0) {
@@ -186,7 +213,8 @@ StepOutcome Stepper::take_result(const Instruction& instruction, std::uint64_t c
     const std::uint64_t left = count - 1;
     result.rcx = with_counter(result.rcx, instruction.address_size, left);
     const bool equal = (result.rflags & kZf) != 0;
-    const bool finished = left == 0 || (compares(instruction) && equal != (instruction.repeat == 0xf3));
+    const bool finished =
+        left == 0 || (compares(instruction) && equal != (instruction.repeat == 0xf3));
     if (!finished) outcome = StepOutcome::unfinished;
     result.rip = finished ? start + instruction.length() : start;
     if (!cpu_.long64()) result.rip = static_cast<std::uint32_t>(result.rip);
@@ -198,8 +226,8 @@ StepOutcome Stepper::take_result(const Instruction& instruction, std::uint64_t c
   loaded_sregs_ = to_kvm_sregs(cpu_, template_sregs_);
   loaded_sregs_.idt.limit = idt_limit;
   if (touches_vector_state(instruction)) {
-    loaded_fpu_ = vm_.fpu();
-    from_kvm_fpu(cpu_.state, loaded_fpu_, false);
+    from_kvm_floating_point(cpu_.state, vm_->floating_point());
+    loaded_floating_point_ = to_kvm_floating_point(cpu_.state);
   }
   return outcome;
 }
@@ -209,10 +237,11 @@ const std::vector<std::uint64_t>& Stepper::collect_dirty_pages() {
   if (!ran_) return dirty_;
   ran_ = false;
   for (Slot& slot : slots_) {
-    vm_.dirty_log(slot.number, slot.bitmap);
+    vm_->dirty_log(slot.number, slot.bitmap);
     for (std::size_t word = 0; word < slot.bitmap.size(); ++word) {
       for (std::uint64_t bits = slot.bitmap[word]; bits != 0; bits &= bits - 1) {
-        dirty_.push_back(slot.first_page + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+        dirty_.push_back(slot.first_page + word * 64 +
+                         static_cast<unsigned>(std::countr_zero(bits)));
       }
     }
   }
@@ -228,7 +257,7 @@ const std::vector<std::uint64_t>& Stepper::collect_dirty_pages() {
 }
 
 std::string Stepper::last_exit() const {
-  const kvm_run& shared = vm_.shared();
+  const kvm_run& shared = vm_->shared();
   std::string text = exit_name(shared.exit_reason);
   if (shared.exit_reason == KVM_EXIT_INTERNAL_ERROR) {
     text += " " + std::to_string(shared.internal.suberror);

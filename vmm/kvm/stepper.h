@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,11 +53,13 @@ class Stepper {
   /// The vCPU's registers after `handler`.
   [[nodiscard]] const kvm_regs& exit_regs() const { return exit_regs_; }
   [[nodiscard]] const kvm_sregs& exit_sregs() const { return exit_sregs_; }
-  [[nodiscard]] Vm& vm() { return vm_; }
+  [[nodiscard]] Vm& vm() { return *vm_; }
 
  private:
   [[nodiscard]] bool load(const Instruction& instruction, std::uint64_t count);
   [[nodiscard]] bool load_everything(const kvm_regs& regs, const kvm_sregs& sregs);
+  void create_vm();
+  void arm_step();
   void read_exit();
   void finish_device_access();
   [[nodiscard]] StepOutcome take_result(const Instruction& instruction, std::uint64_t count);
@@ -66,17 +69,19 @@ class Stepper {
   Capabilities capabilities_;
   InterruptTable interrupt_table_;
   Device device_;
-  Vm vm_;
+  std::unique_ptr<Vm> vm_;
+  bool vm_spent_ = false;  ///< it ended in a shutdown that this host does not recover from
   kvm_sregs template_sregs_{};
   bool everything_stale_ = true;
-  kvm_regs loaded_regs_{};     ///< what the vCPU holds, as far as is known
+  kvm_regs loaded_regs_{};  ///< what the vCPU holds, as far as is known
   kvm_sregs loaded_sregs_{};
-  kvm_fpu loaded_fpu_{};
+  Vm::FloatingPointImage loaded_floating_point_{};
   std::vector<kvm_msr_entry> loaded_msrs_;
   kvm_regs exit_regs_{};
   kvm_sregs exit_sregs_{};
   struct Slot {
     std::uint32_t number = 0;
+    std::uint64_t physical = 0;
     std::uint64_t first_page = 0;  ///< RAM page
     std::uint64_t pages = 0;
     std::vector<std::uint64_t> bitmap{};
