@@ -1,0 +1,148 @@
+#include <doctest/doctest.h>
+
+#include <array>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/state.h"
+
+using namespace chronovisor;
+
+namespace {
+
+enum class Colour : std::uint8_t { red = 1, blue = 7 };
+
+struct Part {
+  std::uint32_t number = 0;
+  bool flag = false;
+  Colour colour = Colour::red;
+  std::array<std::uint16_t, 3> list{};
+  std::vector<std::uint8_t> bytes;
+  void visit(StateVisitor& visitor) {
+    visitor.field("number", number);
+    visitor.field("flag", flag);
+    visitor.field("colour", colour);
+    visitor.field("list", list);
+    visitor.field("bytes", bytes, 16);
+  }
+};
+
+Bytes save(Part& part) {
+  StateSaver saver;
+  part.visit(saver);
+  return saver.take();
+}
+
+Part sample() { return {0x12345678, true, Colour::blue, {1, 2, 3}, {9, 8, 7}}; }
+
+}  // namespace
+
+TEST_CASE("integers and varints come back as they were written") {
+  ByteWriter writer;
+  writer.integer(std::uint16_t{0xbeef});
+  writer.integer(std::int64_t{-2});
+  for (const std::uint64_t value : {0ULL, 127ULL, 128ULL, 1ULL << 63, ~0ULL}) writer.varint(value);
+  writer.sized_text("time");
+  ByteReader reader(writer.data(), "test");
+  CHECK(reader.integer<std::uint16_t>() == 0xbeef);
+  CHECK(reader.integer<std::int64_t>() == -2);
+  for (const std::uint64_t value : {0ULL, 127ULL, 128ULL, 1ULL << 63, ~0ULL}) {
+    CHECK(reader.varint() == value);
+  }
+  CHECK(reader.sized_text(10) == "time");
+  CHECK(reader.at_end());
+}
+
+TEST_CASE("a reader never goes past the end, and says where it stopped") {
+  const Bytes data{0x05, 'a', 'b'};
+  ByteReader reader(data, "a short thing");
+  CHECK_THROWS_WITH_AS(reader.sized_text(100),
+                       "a short thing: at byte 1: needs 5 bytes, 2 are left", Error);
+  ByteReader bounded(data, "a short thing");
+  CHECK_THROWS_AS(bounded.sized_bytes(4), Error);
+  const Bytes endless(11, 0xff);
+  CHECK_THROWS_AS(ByteReader(endless, "x").varint(), Error);
+  const Bytes too_large{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
+  CHECK_THROWS_AS(ByteReader(too_large, "x").varint(), Error);
+}
+
+TEST_CASE("hashing in pieces equals hashing at once") {
+  const Bytes data(100'000, 0x5a);
+  Hasher hasher;
+  hasher.add(ByteView(data).first(1));
+  hasher.add(ByteView(data).subspan(1, 70'000));
+  hasher.add(ByteView(data).subspan(70'001));
+  CHECK(hasher.finish() == hash128(data));
+  CHECK(hash128(data).hex().size() == 32);
+  CHECK(hash128(data) != hash128(ByteView(data).first(99'999)));
+}
+
+TEST_CASE("a section restores every field") {
+  Part original = sample();
+  const Bytes section = save(original);
+  Part restored;
+  StateLoader loader(section, "part");
+  restored.visit(loader);
+  loader.finish();
+  CHECK(save(restored) == section);
+  CHECK(restored.colour == Colour::blue);
+  CHECK(restored.bytes == original.bytes);
+}
+
+TEST_CASE("a section that does not fit is refused by field") {
+  Part part = sample();
+  StateSaver saver;
+  std::uint64_t number = 1;
+  saver.field("number", number);  // of another width
+  const Bytes wrong_width = saver.take();
+  StateLoader loader(wrong_width, "part");
+  CHECK_THROWS_WITH_AS(loader.field("number", part.number),
+                       "state section part: field number has 8 bytes, expected 4", Error);
+  CHECK_THROWS_WITH_AS(loader.field("other", part.number),
+                       "state section part: field other is missing", Error);
+  const Bytes section = save(part);
+  StateLoader incomplete(section, "part");
+  incomplete.field("number", part.number);
+  CHECK_THROWS_AS(incomplete.finish(), Error);
+  for (std::size_t length = 0; length < section.size(); ++length) {
+    Part target;
+    CHECK_THROWS_AS(
+        [&] {
+          StateLoader cut(ByteView(section).first(length), "part");
+          target.visit(cut);
+          cut.finish();
+        }(),
+        Error);
+  }
+}
+
+TEST_CASE("a bool that is neither 0 nor 1 becomes a real bool") {
+  Part part = sample();
+  Bytes section = save(part);
+  const std::string_view name = "flag";
+  for (std::size_t at = 0; at + name.size() + 1 < section.size(); ++at) {
+    if (std::string_view(reinterpret_cast<const char*>(&section[at]), name.size()) == name) {
+      section[at + name.size() + 1] = 0x42;
+      break;
+    }
+  }
+  StateLoader loader(section, "part");
+  part.visit(loader);
+  CHECK(part.flag == true);
+  CHECK(save(part) == save(part));
+}
+
+TEST_CASE("two sections are compared field by field") {
+  Part left = sample();
+  Part right = sample();
+  right.number = 5;
+  right.list[2] = 4;
+  const std::vector<FieldDifference> differences =
+      compare_sections(save(left), save(right), "part");
+  REQUIRE(differences.size() == 2);
+  CHECK(differences[0].field == "number");
+  CHECK(differences[0].right == Bytes{5, 0, 0, 0});
+  CHECK(differences[1].field == "list");
+  CHECK(compare_sections(save(left), save(left), "part").empty());
+}
