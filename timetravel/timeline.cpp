@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "timetravel/replay.h"
 
 namespace chronovisor {
 namespace {
@@ -28,8 +29,7 @@ unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options)
     : reader_(reader), options_(options), start_(reader.start()), end_(reader.usable_to()) {
   const StartCondition condition = start_of(reader);
-  for (const DigestRecord& record : reader.digests()) digests_[record.position] = record.digest;
-  for (const CheckpointInfo& info : reader.checkpoints()) digests_[info.position] = info.digest;
+  digests_ = recorded_digests(reader);
   const bool checkpointed =
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
