@@ -2,7 +2,7 @@
 // bare and one recorded, taking turns of a few million steps, so that whatever
 // else the host does falls on both alike. Prints one JSON object.
 //
-//   record_overhead FILE.cvr KERNEL INITRD [COMMAND LINE]
+//   record_overhead [--no-index] [--no-checkpoints] FILE.cvr KERNEL INITRD [COMMAND LINE]
 #include <time.h>
 
 #include <cstdio>
@@ -10,6 +10,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "recorder/run_recorder.h"
 #include "recorder/start_condition.h"
@@ -48,7 +49,7 @@ Bytes read_whole(const std::string& path) {
 }
 
 int measure(const std::string& output, const std::string& kernel, const std::string& initrd,
-            const std::string& command_line) {
+            const std::string& command_line, const RecorderOptions& options) {
   StartCondition start;
   start.kernel_name = kernel;
   start.initrd_name = initrd;
@@ -56,8 +57,8 @@ int measure(const std::string& output, const std::string& kernel, const std::str
   const auto image = [&](const std::string& role) {
     return read_whole(role == kKernelRole ? kernel : initrd);
   };
-  const std::unique_ptr<Machine> bare = make_machine(start, image);
   const std::unique_ptr<Machine> recorded = make_machine(start, image);
+  const std::unique_ptr<Machine> bare = make_machine(start, image);
   RecordingWriter writer(std::make_unique<PosixOutputFile>(output, ExistingFile::replace),
                          FileId::random(), start.to_json());
   NoInput live;
@@ -66,8 +67,8 @@ int measure(const std::string& output, const std::string& kernel, const std::str
   RunOutcome outcome;
   RecorderCosts costs;
   {
-    RunRecorder recorder(*recorded, writer, live, nullptr, [] { return clock_ns(CLOCK_MONOTONIC); },
-                         {});
+    RunRecorder recorder(
+        *recorded, writer, live, nullptr, [] { return clock_ns(CLOCK_MONOTONIC); }, options);
     recorded_time.start();
     outcome = recorder.run({kNever}, [&](Position here) {
       recorded_time.stop();
@@ -99,13 +100,27 @@ int measure(const std::string& output, const std::string& kernel, const std::str
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::fprintf(stderr, "usage: record_overhead FILE.cvr KERNEL INITRD [COMMAND LINE]\n");
+  RecorderOptions options;
+  std::vector<std::string> names;
+  for (int n = 1; n < argc; ++n) {
+    const std::string argument = argv[n];
+    if (argument == "--no-index") {
+      options.index = false;
+    } else if (argument == "--no-checkpoints") {
+      options.checkpoints = false;
+    } else {
+      names.push_back(argument);
+    }
+  }
+  if (names.size() < 3) {
+    std::fprintf(stderr,
+                 "usage: record_overhead [--no-index] [--no-checkpoints] FILE.cvr KERNEL INITRD "
+                 "[COMMAND LINE]\n");
     return 2;
   }
   try {
-    return measure(argv[1], argv[2], argv[3],
-                   argc > 4 ? argv[4] : "console=ttyS0 quiet panic=-1 nokaslr");
+    return measure(names[0], names[1], names[2],
+                   names.size() > 3 ? names[3] : "console=ttyS0 quiet panic=-1 nokaslr", options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "record_overhead: %s\n", error.what());
     return 1;

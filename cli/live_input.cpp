@@ -20,13 +20,22 @@ constexpr std::uint64_t kPollSteps = 1'000'000;
 constexpr std::uint64_t kCharacterNs = 86'806;
 /// How long a wait goes on before the stop flag is looked at.
 constexpr std::uint64_t kWaitSliceNs = 100'000'000;
+/// In the beginning of a wait the recorder is called more often: what it holds
+/// back is due within that time, and nothing comes after it.
+constexpr std::uint64_t kFirstSliceNs = 20'000'000;
+constexpr std::uint64_t kFirstSlicesEndNs = 200'000'000;
 constexpr std::uint8_t kEscape = 0x01;  // Ctrl-A
 constexpr std::size_t kMostPending = 65536;
 
 }  // namespace
 
 LiveInput::LiveInput(int fd, bool escapes, IdlePolicy idle, std::atomic<bool>& stop)
-    : fd_(fd), escapes_(escapes), idle_(idle), stop_(stop), closed_(fd < 0), closed_delivered_(fd < 0) {
+    : fd_(fd),
+      escapes_(escapes),
+      idle_(idle),
+      stop_(stop),
+      closed_(fd < 0),
+      closed_delivered_(fd < 0) {
   if (fd_ >= 0) {
     saved_flags_ = fcntl(fd_, F_GETFL);
     fcntl(fd_, F_SETFL, saved_flags_ | O_NONBLOCK);
@@ -45,7 +54,8 @@ bool LiveInput::anything_to_deliver() const {
 Position LiveInput::next_look(Position now) {
   Position next{kNever};
   if (!closed_) next = std::max(next_poll_, Position{now.steps + 1});
-  if (!pending_.empty() || (closed_ && !closed_delivered_)) next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
+  if (!pending_.empty() || (closed_ && !closed_delivered_))
+    next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
   return next;
 }
 
@@ -129,16 +139,19 @@ IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
     const std::uint64_t waited = monotonic_ns() - began;
     if (waited >= span) return {IdleOutcome::Kind::deadline, deadline_idle_ns};
     if (stop_) return {IdleOutcome::Kind::stop, 0};
-    const std::uint64_t slice = std::min(span - waited, kWaitSliceNs);
+    const std::uint64_t slice =
+        std::min(span - waited, waited < kFirstSlicesEndNs ? kFirstSliceNs : kWaitSliceNs);
     if (closed_) {
       const timespec pause{0, static_cast<long>(slice)};
       nanosleep(&pause, nullptr);
     } else {
       read_input(slice);
     }
+    if (on_wait_) on_wait_();
     if (anything_to_deliver()) {
       next_byte_ = here.position;
-      const std::uint64_t arrival = here.idle_ns + std::max<std::uint64_t>(monotonic_ns() - began, 1);
+      const std::uint64_t arrival =
+          here.idle_ns + std::max<std::uint64_t>(monotonic_ns() - began, 1);
       if (arrival >= deadline_idle_ns) return {IdleOutcome::Kind::deadline, deadline_idle_ns};
       return {IdleOutcome::Kind::early, arrival};
     }

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <utility>
 
 #include "vmm/machine/input.h"
 
@@ -24,6 +26,9 @@ class LiveInput final : public InputSource {
   LiveInput(const LiveInput&) = delete;
   LiveInput& operator=(const LiveInput&) = delete;
 
+  /// Called every 100 ms or more often while the machine waits.
+  void set_on_wait(std::function<void()> on_wait) { on_wait_ = std::move(on_wait); }
+
   [[nodiscard]] Position next_look(Position now) override;
   std::optional<Input> take(InputStamp here, InputRoom room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
@@ -38,14 +43,15 @@ class LiveInput final : public InputSource {
   bool escapes_;
   IdlePolicy idle_;
   std::atomic<bool>& stop_;
+  std::function<void()> on_wait_;
   int saved_flags_ = 0;
   std::deque<std::uint8_t> pending_;
   bool escape_seen_ = false;
-  bool room_ = true;              ///< the receiver had room when last asked
-  bool closed_ = false;           ///< end of input was read
+  bool room_ = true;     ///< the receiver had room when last asked
+  bool closed_ = false;  ///< end of input was read
   bool closed_delivered_ = false;
   Position next_poll_;
-  Position next_byte_;            ///< bytes follow each other at line speed
+  Position next_byte_;  ///< bytes follow each other at line speed
 };
 
 }  // namespace chronovisor::cli

@@ -271,32 +271,40 @@ ChunkEncoder::ChunkEncoder() : impl_(std::make_unique<Impl>()) {
 }
 ChunkEncoder::~ChunkEncoder() = default;
 
-const Bytes& ChunkEncoder::encode(ChunkType type, std::uint64_t sequence, const FileId& id,
-                                  ByteView payload, int level) {
+void ChunkEncoder::pack(ByteView payload, int level, PackedChunk& out) {
   CHECK_THAT(payload.size() <= kMaxChunkBytes, "a chunk's payload is split before it gets here");
-  ChunkHeader header;
-  header.type = static_cast<std::uint32_t>(type);
-  header.sequence = sequence;
-  header.raw_length = static_cast<std::uint32_t>(payload.size());
+  out.header = {};
+  out.header.raw_length = static_cast<std::uint32_t>(payload.size());
   std::size_t stored = 0;
   if (level != 0 && payload.size() > 32) {
     const std::size_t bound = ZSTD_compressBound(payload.size());
-    out_.resize(kChunkHeaderSize + bound);
-    stored = ZSTD_compressCCtx(impl_->context.get(), out_.data() + kChunkHeaderSize, bound,
+    out.bytes.resize(kChunkHeaderSize + bound);
+    stored = ZSTD_compressCCtx(impl_->context.get(), out.bytes.data() + kChunkHeaderSize, bound,
                                payload.data(), payload.size(), level);
     if (ZSTD_isError(stored) != 0 || stored >= payload.size()) stored = 0;
   }
-  header.codec = stored != 0 ? Codec::zstd : Codec::none;
+  out.header.codec = stored != 0 ? Codec::zstd : Codec::none;
   if (stored == 0) {
     stored = payload.size();
-    out_.resize(kChunkHeaderSize + stored);
-    std::copy(payload.begin(), payload.end(), out_.begin() + kChunkHeaderSize);
+    out.bytes.resize(kChunkHeaderSize + stored);
+    std::copy(payload.begin(), payload.end(), out.bytes.begin() + kChunkHeaderSize);
   }
-  out_.resize(kChunkHeaderSize + stored);
-  header.stored_length = static_cast<std::uint32_t>(stored);
-  header.payload_checksum = hash64(ByteView(out_).subspan(kChunkHeaderSize));
-  encode_chunk_header(header, id, std::span(out_).first<kChunkHeaderSize>());
-  return out_;
+  out.bytes.resize(kChunkHeaderSize + stored);
+  out.header.stored_length = static_cast<std::uint32_t>(stored);
+  out.header.payload_checksum = hash64(ByteView(out.bytes).subspan(kChunkHeaderSize));
+}
+
+void seal_chunk(PackedChunk& chunk, ChunkType type, std::uint64_t sequence, const FileId& id) {
+  chunk.header.type = static_cast<std::uint32_t>(type);
+  chunk.header.sequence = sequence;
+  encode_chunk_header(chunk.header, id, std::span(chunk.bytes).first<kChunkHeaderSize>());
+}
+
+const Bytes& ChunkEncoder::encode(ChunkType type, std::uint64_t sequence, const FileId& id,
+                                  ByteView payload, int level) {
+  pack(payload, level, out_);
+  seal_chunk(out_, type, sequence, id);
+  return out_.bytes;
 }
 
 }  // namespace chronovisor

@@ -123,6 +123,15 @@ struct Trailer {
 [[nodiscard]] Bytes encode_trailer(const Trailer& trailer, const FileId& id);
 [[nodiscard]] std::optional<Trailer> decode_trailer(ByteView data, const FileId& id);
 
+/// A chunk whose payload is ready, with room for its header in front; what the
+/// header says of its place in the file is still missing.
+struct PackedChunk {
+  ChunkHeader header;  ///< without type and sequence
+  Bytes bytes;
+};
+/// Writes the header; `bytes` is then the whole chunk.
+void seal_chunk(PackedChunk& chunk, ChunkType type, std::uint64_t sequence, const FileId& id);
+
 /// Frames and compresses payloads, keeping the compressor's memory.
 class ChunkEncoder {
  public:
@@ -136,11 +145,14 @@ class ChunkEncoder {
   /// until the next call.
   const Bytes& encode(ChunkType type, std::uint64_t sequence, const FileId& id, ByteView payload,
                       int level);
+  /// The part of encode() that takes time and does not depend on the chunk's
+  /// place; reuses the memory of `out`.
+  void pack(ByteView payload, int level, PackedChunk& out);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
-  Bytes out_;
+  PackedChunk out_;
 };
 
 }  // namespace chronovisor

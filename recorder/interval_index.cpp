@@ -14,7 +14,6 @@ constexpr std::uint8_t kRead = 1, kWritten = 2, kLines = 4;
 constexpr std::size_t kMostEntries = 1 << 20;
 /// So many writes of a page are noted line by line before it counts as a whole.
 constexpr std::uint32_t kNotedWrites = 16;
-constexpr std::size_t kRecentRuns = 1 << 14;
 
 /// The lines of a page that bytes [first, last] lie in.
 std::uint64_t lines_between(std::uint64_t first, std::uint64_t last) {
@@ -150,12 +149,7 @@ std::vector<CodeRun> AccessGatherer::runs_of(
   return merged;
 }
 
-AccessGatherer::AccessGatherer() : recent_(kRecentRuns) {}
-
 void AccessGatherer::executes(std::uint64_t address, std::uint64_t size) {
-  Run& recent = recent_[(address ^ (address >> 14)) & (kRecentRuns - 1)];
-  if (recent.address == address && recent.size >= size) return;
-  recent = {address, size};
   if (all_code_) return;
   std::uint64_t& length = code_[address];
   length = std::max(length, size);
@@ -219,7 +213,6 @@ IntervalAccesses AccessGatherer::take() {
   all_code_ = all_data_ = false;
   code_.clear();
   pages_.clear();
-  std::fill(recent_.begin(), recent_.end(), Run{});
   return accesses;
 }
 

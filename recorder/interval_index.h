@@ -104,7 +104,6 @@ class NumberTable {
 /// Watches a machine for one interval after the other.
 class AccessGatherer final : public AccessObserver {
  public:
-  AccessGatherer();
   /// What was touched since the last take(). The machine's observer must be
   /// set again before it runs on, so that every first touch is told anew.
   [[nodiscard]] IntervalAccesses take();
@@ -121,10 +120,6 @@ class AccessGatherer final : public AccessObserver {
     bool read = false;
     bool written = false;
   };
-  struct Run {
-    std::uint64_t address = 0;
-    std::uint64_t size = 0;
-  };
   PageTouch* page_of(std::uint64_t page);
   [[nodiscard]] static std::vector<CodeRun> runs_of(
       const std::vector<NumberTable<std::uint64_t>::Entry>& entries);
@@ -133,7 +128,6 @@ class AccessGatherer final : public AccessObserver {
   bool all_data_ = false;
   NumberTable<std::uint64_t> code_;  ///< length of the run at an address
   NumberTable<PageTouch> pages_;
-  std::vector<Run> recent_;  ///< by address: what was noted last; saves the table
 };
 
 }  // namespace chronovisor

@@ -1,6 +1,7 @@
 #include "recorder/recording_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -12,6 +13,8 @@ namespace {
 /// enough to be read for a part of it.
 constexpr std::size_t kStreamPiece = 1u << 20;
 constexpr std::size_t kConsolePiece = 1u << 16;
+/// The most bytes of pages that wait for the compressor.
+constexpr std::size_t kMostInFlight = 32u << 20;
 
 Hash128 hash_of(const InputFile& content) {
   Hasher hasher;
@@ -80,17 +83,27 @@ void RecordingWriter::append_raw(ByteView data) {
   unsynced_ = true;
 }
 
-std::uint64_t RecordingWriter::append_chunk(ChunkType type, ByteView payload, int level) {
-  const std::uint64_t sequence = index_.chunks.size();
-  const Bytes& chunk = encoder_.encode(type, sequence, id_, payload, level);
+std::uint64_t RecordingWriter::note_chunk(ChunkType type, const ChunkHeader& header,
+                                          ByteView chunk) {
   ChunkEntry entry;
   entry.offset = offset_;
   entry.type = static_cast<std::uint32_t>(type);
-  entry.stored_length = static_cast<std::uint32_t>(chunk.size() - kChunkHeaderSize);
-  entry.raw_length = static_cast<std::uint32_t>(payload.size());
+  entry.stored_length = header.stored_length;
+  entry.raw_length = header.raw_length;
   append_raw(chunk);
   index_.chunks.push_back(entry);
-  return sequence;
+  return index_.chunks.size() - 1;
+}
+
+std::uint64_t RecordingWriter::append_chunk(ChunkType type, ByteView payload, int level) {
+  encoder_.pack(payload, level, packed_);
+  seal_chunk(packed_, type, index_.chunks.size(), id_);
+  return note_chunk(type, packed_.header, packed_.bytes);
+}
+
+std::uint64_t RecordingWriter::append_packed(ChunkType type, PackedChunk chunk) {
+  seal_chunk(chunk, type, index_.chunks.size(), id_);
+  return note_chunk(type, chunk.header, chunk.bytes);
 }
 
 StreamRef RecordingWriter::append_stream(ChunkType type, ByteView data) {
@@ -241,62 +254,88 @@ bool RecordingWriter::has_page(const Hash128& content) const {
   return content == zero_page_hash() || pages_.find(content).has_value();
 }
 
-/// Stores the contents that are new, batch by batch, and returns the directory
-/// of what was stored.
-Bytes RecordingWriter::append_new_pages(const CheckpointRecord& record,
-                                        const PageProvider& provide) {
-  ByteWriter directory;
+/// Gives the contents that are new to the compressor, batch by batch.
+void RecordingWriter::submit_new_pages(const CheckpointRecord& record,
+                                       const PageProvider& provide) {
   PageBatch batch;
   Bytes data;
   const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch);
-  data.reserve(most * kPageSize);
-  const auto store = [&] {
+  const auto submit = [&] {
     if (batch.pages.empty()) return;
-    batch.sequence = append_chunk(ChunkType::page_batch, data, options_.page_level);
-    encode_page_batch(batch, directory);
-    batch.pages.clear();
-    data.clear();
+    while (packer_.bytes_in_flight() > kMostInFlight) write_batch(packer_.take());
+    packer_.submit(std::exchange(data, {}), options_.page_level);
+    pending_->batches.push_back(std::exchange(batch, {}));
   };
   for (const PageRecord& page : record.pages) {
     if (has_page(page.content)) continue;
+    if (data.empty()) data.reserve(most * kPageSize);
     data.resize(data.size() + kPageSize);
     const auto bytes = std::span(data).last<kPageSize>();
     provide(page, bytes);
     CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
     pages_.add(page.content);
     batch.pages.push_back(page.content);
-    if (batch.pages.size() == most) store();
+    if (batch.pages.size() == most) submit();
   }
-  store();
-  return directory.take();
+  submit();
+}
+
+void RecordingWriter::write_batch(PackedChunk chunk) {
+  pending_->batches[pending_->written].sequence =
+      append_packed(ChunkType::page_batch, std::move(chunk));
+  ++pending_->written;
+}
+
+/// Writes what the compressor has done, without waiting for more.
+void RecordingWriter::write_ready_batches() {
+  if (!pending_) return;
+  while (auto chunk = packer_.take_ready()) write_batch(std::move(*chunk));
+  if (pending_->written == pending_->batches.size()) write_pending_tail();
+}
+
+/// Waits for the compressor and writes the whole checkpoint.
+void RecordingWriter::write_pending() {
+  if (!pending_) return;
+  while (pending_->written < pending_->batches.size()) write_batch(packer_.take());
+  write_pending_tail();
+}
+
+void RecordingWriter::write_pending_tail() {
+  ByteWriter directory;
+  for (const PageBatch& batch : pending_->batches) encode_page_batch(batch, directory);
+  CheckpointInfo& info = pending_->info;
+  info.sections = append_stream(ChunkType::sections, pending_->sections);
+  info.directory = append_stream(ChunkType::page_directory, directory.data());
+  info.map = append_stream(ChunkType::page_map, pending_->map);
+  // The checkpoint exists from here on: this chunk comes after all it needs.
+  info.sequence = append_chunk(ChunkType::checkpoint, encode_checkpoint(info), options_.level);
+  index_.checkpoints.push_back(info);
+  pending_.reset();
 }
 
 void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvider& provide) {
   guarded([&] {
-    CHECK_THAT(!record.parent || *record.parent < index_.checkpoints.size(),
+    CHECK_THAT(!record.parent || *record.parent < checkpoint_count(),
                "a checkpoint's parent is in the file");
     CHECK_THAT(record.position >= arrived_, "a checkpoint is taken where the run has arrived");
+    write_pending();
     arrived_ = record.position;
     flush_held();
-    CheckpointInfo info;
+    CheckpointInfo& info = pending_.emplace().info;
     info.position = record.position;
     info.idle_ns = record.idle_ns;
     info.digest = record.digest;
     info.parent = record.parent;
     info.pages = record.pages.size();
-    const Bytes directory = append_new_pages(record, provide);
+    submit_new_pages(record, provide);
     std::vector<PageMapEntry> map;
     map.reserve(record.pages.size());
     for (const PageRecord& page : record.pages) {
       const bool is_zero = page.content == zero_page_hash();
       map.push_back({page.page, is_zero ? 0 : std::uint64_t{*pages_.find(page.content)} + 1});
     }
-    info.sections = append_stream(ChunkType::sections, encode_sections(record.sections));
-    info.directory = append_stream(ChunkType::page_directory, directory);
-    info.map = append_stream(ChunkType::page_map, encode_page_map(map));
-    // The checkpoint exists from here on: this chunk comes after all it needs.
-    info.sequence = append_chunk(ChunkType::checkpoint, encode_checkpoint(info), options_.level);
-    index_.checkpoints.push_back(info);
+    pending_->sections = encode_sections(record.sections);
+    pending_->map = encode_page_map(map);
   });
 }
 
@@ -323,6 +362,7 @@ void RecordingWriter::bookmark(const Bookmark& bookmark) {
 void RecordingWriter::tick(std::uint64_t now_ns) {
   guarded([&] {
     now_ns_ = std::max(now_ns_, now_ns);
+    write_ready_batches();
     if (held_since_ns_ && now_ns_ - *held_since_ns_ >= options_.hold_ns) flush_held();
     if (options_.sync == SyncPolicy::interval &&
         now_ns_ - last_sync_ns_ >= options_.sync_interval_ns) {
@@ -332,16 +372,24 @@ void RecordingWriter::tick(std::uint64_t now_ns) {
 }
 
 void RecordingWriter::before_output() {
-  if (options_.sync == SyncPolicy::output) flush_and_sync();
+  if (options_.sync != SyncPolicy::output) return;
+  guarded([&] {
+    flush_held();
+    sync_now();
+  });
 }
 
 void RecordingWriter::flush() {
-  guarded([&] { flush_held(); });
+  guarded([&] {
+    flush_held();
+    write_pending();
+  });
 }
 
 void RecordingWriter::flush_and_sync() {
   guarded([&] {
     flush_held();
+    write_pending();
     sync_now();
   });
 }
@@ -349,6 +397,7 @@ void RecordingWriter::flush_and_sync() {
 void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
   guarded([&] {
     flush_held();
+    write_pending();
     if (summary_json) {
       index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);
     }

@@ -2,7 +2,9 @@
 // and decides when bytes go to the file and to the medium. Knows nothing of
 // the machine. What has been appended opens after any kill; at most 1 MiB or
 // 100 ms of small records (inputs, digests, console output) is held back, so
-// long as `tick` is called. One thread.
+// long as `tick` is called. A checkpoint's pages are compressed by a thread of
+// its own meanwhile, and the checkpoint is in the file some ticks later; the
+// log does not wait for it. Called from one thread.
 //
 // When the host fails a write, the Error is thrown, the file is cut to its
 // last whole chunk, and the writer is dead: every later call throws the same
@@ -17,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/units.h"
+#include "recorder/background_packer.h"
 #include "recorder/chunk.h"
 #include "recorder/file.h"
 #include "recorder/input_log.h"
@@ -36,12 +39,15 @@ enum class SyncPolicy {
 struct WriterOptions {
   SyncPolicy sync = SyncPolicy::none;
   std::uint64_t sync_interval_ns = 1'000'000'000;
-  std::uint64_t hold_ns = 100'000'000;  ///< the longest time records are held back
-  std::size_t hold_bytes = 1u << 20;    ///< the most bytes held back
-  int page_level = 1;                   ///< zstd level of pages; 0 stores as is
-  int level = 3;                        ///< zstd level of everything else
-  std::uint32_t pages_per_batch = kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
-  Position start;                       ///< where a trimmed recording starts
+  /// Records older than this go to the file with the next tick; ticks are at
+  /// most 20 ms apart, which makes 100 ms.
+  std::uint64_t hold_ns = 80'000'000;
+  std::size_t hold_bytes = 1u << 20;  ///< the most bytes held back
+  int page_level = 1;                 ///< zstd level of pages; 0 stores as is
+  int level = 3;                      ///< zstd level of everything else
+  std::uint32_t pages_per_batch =
+      kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
+  Position start;      ///< where a trimmed recording starts
 };
 
 class RecordingWriter {
@@ -71,9 +77,10 @@ class RecordingWriter {
   void digest(const DigestRecord& record);
   void console(const ConsoleView& record);
 
-  /// Writes a checkpoint at the position the run has arrived at. `provide` is
-  /// called for each content not stored yet. Everything held back is written
-  /// first.
+  /// Takes a checkpoint at the position the run has arrived at. `provide` is
+  /// called for each content not stored yet, before this returns. Everything
+  /// held back is written first; the checkpoint itself by later calls, at the
+  /// latest by flush(), finish() or the next checkpoint.
   void checkpoint(const CheckpointRecord& record, const PageProvider& provide);
   /// Whether a page of this content would have to be provided.
   [[nodiscard]] bool has_page(const Hash128& content) const;
@@ -82,11 +89,12 @@ class RecordingWriter {
   void bookmark(const Bookmark& bookmark);
 
   /// Passes the time of a monotonic clock; writes what was held back for long
-  /// enough, and syncs by policy. Call it at least every 100 ms.
+  /// enough, and syncs by policy. Call it at least every 20 ms while anything is
+  /// recorded.
   void tick(std::uint64_t now_ns);
   /// Call before output of the guest leaves for the outside world.
   void before_output();
-  /// Writes everything held back to the file.
+  /// Writes everything held back to the file, and the last checkpoint.
   void flush();
   /// flush, then forces the file to the medium whatever the policy.
   void flush_and_sync();
@@ -99,7 +107,9 @@ class RecordingWriter {
   /// Bytes in the file, and bytes held back.
   [[nodiscard]] std::uint64_t file_bytes() const { return offset_; }
   [[nodiscard]] std::size_t held_bytes() const;
-  [[nodiscard]] std::size_t checkpoint_count() const { return index_.checkpoints.size(); }
+  [[nodiscard]] std::size_t checkpoint_count() const {
+    return index_.checkpoints.size() + (pending_ ? 1 : 0);
+  }
   [[nodiscard]] std::uint64_t input_count() const { return input_count_; }
   /// Bytes by chunk type and the facts written so far.
   [[nodiscard]] const RecordingIndex& index() const { return index_; }
@@ -110,20 +120,37 @@ class RecordingWriter {
   void require_alive() const;
   void append_raw(ByteView data);
   std::uint64_t append_chunk(ChunkType type, ByteView payload, int level);
+  std::uint64_t append_packed(ChunkType type, PackedChunk chunk);
+  std::uint64_t note_chunk(ChunkType type, const ChunkHeader& header, ByteView chunk);
   StreamRef append_stream(ChunkType type, ByteView data);
   void held();
   void flush_held();
   void flush_inputs();
   void sync_now();
-  Bytes append_new_pages(const CheckpointRecord& record, const PageProvider& provide);
+  /// A checkpoint whose pages are being compressed.
+  struct Pending {
+    CheckpointInfo info;
+    Bytes sections;
+    Bytes map;
+    std::vector<PageBatch> batches;  ///< in the order they were submitted
+    std::size_t written = 0;         ///< of them, in the file
+  };
+  void submit_new_pages(const CheckpointRecord& record, const PageProvider& provide);
+  void write_batch(PackedChunk chunk);
+  void write_ready_batches();
+  void write_pending();
+  void write_pending_tail();
   void append_image(ImageInfo image);
 
   std::unique_ptr<OutputFile> file_;
   FileId id_;
   WriterOptions options_;
   ChunkEncoder encoder_;
+  PackedChunk packed_;  ///< keeps its memory
   RecordingIndex index_;
   PageTable pages_;
+  BackgroundPacker packer_;
+  std::optional<Pending> pending_;
   std::uint64_t offset_ = 0;  ///< end of the last whole chunk
   std::string dead_;          ///< why every call fails now
   bool finished_ = false;

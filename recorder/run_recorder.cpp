@@ -13,7 +13,7 @@ namespace {
 /// most at its beginning.
 constexpr double kBudgetGraceNs = 300e6;
 /// The writer's clock is looked at this often.
-constexpr std::uint64_t kTickSteps = 4'000'000;
+constexpr std::uint64_t kTickSteps = 2'000'000;
 
 }  // namespace
 

@@ -63,6 +63,9 @@ class RunRecorder final : private InputSource, private MachineObserver {
   /// slice. Throws Error{host} when the recording cannot be written; the guest
   /// has not run on unrecorded.
   RunOutcome run(Position limit, const std::function<void(Position)>& progress);
+  /// The live source calls this while the machine waits, at least every 100 ms:
+  /// what is held back is due all the same. Throws as run() does.
+  void waiting() { writer_->tick(clock_ns_()); }
   [[nodiscard]] const RecorderCosts& costs() const { return costs_; }
 
  private:

@@ -16,6 +16,8 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 SHA_OF_16_MIB = "080acf35a507ac9849cfcba47dc2ad83e01b75663a516279c8b9d243b719643e"
 CMDLINE = "console=ttyS0 quiet panic=-1 nokaslr"
+# Builds with sanitizers are slow; see CHRONOVISOR_TEST_PATIENCE in tests/CMakeLists.txt.
+PATIENCE = int(os.environ.get("CHRONOVISOR_TEST_PATIENCE", "1"))
 KERNELS = ("linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64")
 
 
@@ -68,6 +70,7 @@ class Test:
         """Runs chronovisor (or `program`) and insists on the exit status `expect`
         (a number or several; None for any). A signal or a hang is a failure."""
         full = [program or self.program, *map(str, command)]
+        seconds *= PATIENCE
         try:
             done = subprocess.run(full, input=given, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:

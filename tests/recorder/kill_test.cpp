@@ -62,7 +62,9 @@ TEST_CASE("a recorder killed at any moment leaves all it had flushed") {
 
     const RecordingReader reader(path);
     CHECK(reader.usable_to().steps >= flushed);
-    CHECK(reader.checkpoints().size() >= flushed / 50);
+    // The last checkpoint may still be on its way until the next flush.
+    const std::uint64_t on_its_way = flushed % 50 == 0 ? 1 : 0;
+    CHECK(reader.checkpoints().size() >= flushed / 50 - on_its_way);
     std::uint64_t expected = 0;
     for (InputCursor cursor(reader); const InputEvent* event = cursor.peek(); cursor.pop()) {
       ++expected;

@@ -181,6 +181,7 @@ void Cpu::set_debug_hooks(DebugHooks* hooks) {
 
 void Cpu::set_access_observer(AccessObserver* observer) {
   observer_ = observer;
+  ++observer_interval_;
   flush_tlb();
 }
 

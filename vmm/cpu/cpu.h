@@ -404,6 +404,7 @@ class Cpu final : public PageUseListener {
   // run_loop.cpp
   [[nodiscard]] const Block& find_block();
   [[nodiscard]] const Block& find_block_slow(std::uint64_t linear_rip);
+  [[nodiscard]] const Block& find_block_observed(std::uint64_t linear_rip);
   [[nodiscard]] const Block& build_block(std::uint64_t linear_rip, std::uint64_t ram_offset,
                                          std::uint64_t limit_bytes);
   [[nodiscard]] const Block& decode_once(std::uint64_t linear_rip, std::uint64_t limit_bytes);
@@ -423,6 +424,7 @@ class Cpu final : public PageUseListener {
   CpuEnvironment& environment_;
   DebugHooks* hooks_ = nullptr;
   AccessObserver* observer_ = nullptr;
+  std::uint64_t observer_interval_ = 0;  ///< counts set_access_observer()
 
   // Derived from state; rebuilt by mode_changed().
   CpuMode mode_ = CpuMode::real;

@@ -32,16 +32,32 @@ const Block& Cpu::find_block() {
       return *jump.block;
     }
   }
-  // An instruction whose fetch faults was still arrived at.
-  if (observer_ != nullptr) observer_->executes(linear_rip, 1);
-  const Block& block = find_block_slow(linear_rip);
-  if (observer_ != nullptr) observer_->executes(linear_rip, block.length_bytes);
+  const Block& block = observer_ == nullptr ? find_block_slow(linear_rip) : find_block_observed(linear_rip);
   if (block.mode_key == (mode_key_ & 7)) {
     jump.linear_rip = linear_rip;
     jump.tag = (jump_generation_ << 4) | mode_key_;
     jump.block = &block;
   }
   return block;
+}
+
+/// As find_block_slow, and tells the observer what it has not been told in
+/// this interval.
+const Block& Cpu::find_block_observed(std::uint64_t linear_rip) {
+  try {
+    const Block& block = find_block_slow(linear_rip);
+    if (&block == once_.get() || block.told_interval != observer_interval_ ||
+        block.told_linear_rip != linear_rip) {
+      block.told_interval = observer_interval_;
+      block.told_linear_rip = linear_rip;
+      observer_->executes(linear_rip, block.length_bytes);
+    }
+    return block;
+  } catch (const GuestFault&) {
+    // An instruction whose fetch faults was still arrived at.
+    observer_->executes(linear_rip, 1);
+    throw;
+  }
 }
 
 /// RAM offset of the page that code at `linear` is fetched from; kNever when

@@ -28,9 +28,11 @@ Extent extent_on(const Block& block, std::uint64_t page) {
 
 }  // namespace
 
-const Block* BlockCache::find(std::uint64_t ram_offset, std::uint64_t mode_key) const {
+const Block* BlockCache::find_in_table(std::uint64_t ram_offset, std::uint64_t mode_key) const {
   const auto found = blocks_.find({ram_offset, mode_key});
-  return found == blocks_.end() ? nullptr : found->second.get();
+  if (found == blocks_.end()) return nullptr;
+  recent_[recent_index(ram_offset, mode_key)] = found->second.get();
+  return found->second.get();
 }
 
 const Block& BlockCache::insert(std::unique_ptr<Block> block) {
@@ -78,6 +80,8 @@ void BlockCache::remove(Block& block) {
   remove_from_page(block, block.ram_offset / kPageSize);
   if (block.second_page != Block::kNoPage) remove_from_page(block, block.second_page);
   instruction_count_ -= block.instructions.size();
+  const Block*& recent = recent_[recent_index(block.ram_offset, block.mode_key)];
+  if (recent == &block) recent = nullptr;
   const auto found = blocks_.find({block.ram_offset, block.mode_key});
   CHECK_THAT(found != blocks_.end(), "a block that is not in the cache");
   removed_.push_back(std::move(found->second));
@@ -103,6 +107,7 @@ bool BlockCache::invalidate(std::uint64_t ram_offset, std::uint64_t size) {
 void BlockCache::clear() {
   for (auto& [key, block] : blocks_) removed_.push_back(std::move(block));
   blocks_.clear();
+  std::fill(recent_.begin(), recent_.end(), nullptr);
   pages_.clear();
   instruction_count_ = 0;
 }
