@@ -12,6 +12,7 @@
 #include "cli/host.h"
 #include "cli/output_path.h"
 #include "cli/recorded_place.h"
+#include "recorder/bookmark_edit.h"
 #include "recorder/rewrite.h"
 
 namespace chronovisor::cli {
@@ -32,16 +33,6 @@ struct PackOptions {
 /// Pages compressed together in a packed recording: a little slower to read at
 /// random, and smaller.
 constexpr std::uint32_t kPackedPagesPerBatch = 256;
-
-void require_another_file(const PackOptions& options) {
-  for (const std::string& input : options.inputs) {
-    std::error_code error;
-    if (std::filesystem::equivalent(input, options.output, error)) {
-      throw Error(ErrorCode::usage,
-                  options.output + ": is the recording itself; give another name");
-    }
-  }
-}
 
 /// The summary of a recording whose end was cut off.
 std::string trimmed_summary(const RecordingReader& source, Position end) {
@@ -82,7 +73,7 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
 }
 
 int rewrite(const PackOptions& options) {
-  require_another_file(options);
+  for (const std::string& input : options.inputs) require_another_file(input, options.output);
   std::vector<std::unique_ptr<RecordingReader>> readers;
   std::vector<const RecordingReader*> sources;
   std::uint64_t before = 0;

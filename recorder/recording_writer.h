@@ -40,8 +40,9 @@ struct WriterOptions {
   std::size_t hold_bytes = 1u << 20;    ///< the most bytes held back
   int page_level = 1;                   ///< zstd level of pages; 0 stores as is
   int level = 3;                        ///< zstd level of everything else
-  std::uint32_t pages_per_batch = kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
-  Position start;                       ///< where a trimmed recording starts
+  std::uint32_t pages_per_batch =
+      kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
+  Position start;      ///< where a trimmed recording starts
 };
 
 class RecordingWriter {
@@ -80,6 +81,8 @@ class RecordingWriter {
   /// Opaque search data over the interval [from, to).
   void interval_index(Position from, Position to, ByteView data);
   void bookmark(const Bookmark& bookmark);
+  /// Takes away all bookmarks of this name.
+  void remove_bookmark(const std::string& name);
 
   /// Passes the time of a monotonic clock; writes what was held back for long
   /// enough, and syncs by policy. Call it at least every 100 ms.

@@ -28,10 +28,14 @@ unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options)
     : reader_(reader), options_(options), start_(reader.start()), end_(reader.usable_to()) {
-  const StartCondition condition = start_of(reader);
+  const StartCondition condition = runnable_start_of(reader);
   digests_ = recorded_digests(reader);
   const bool checkpointed =
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
+  if (!checkpointed && !begins_at_power_on(reader)) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
+                                          grouped(start_.steps) + ", but has no checkpoint there");
+  }
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
                               : make_machine(condition, images_of(reader));
   store_ =

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 
+#include "recorder/bookmark_edit.h"
 #include "recorder/console_watch.h"
 #include "recorder/flight_recorder.h"
 #include "recorder/rewrite.h"
