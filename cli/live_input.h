@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <utility>
 
 #include "vmm/machine/input.h"
 
@@ -24,6 +26,9 @@ class LiveInput final : public InputSource {
   LiveInput(const LiveInput&) = delete;
   LiveInput& operator=(const LiveInput&) = delete;
 
+  /// `asked` is looked at as `stop` is, during idle waits.
+  void stop_also_when(std::function<bool()> asked) { asked_ = std::move(asked); }
+
   [[nodiscard]] Position next_look(Position now) override;
   std::optional<Input> take(InputStamp here, InputRoom room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
@@ -33,11 +38,13 @@ class LiveInput final : public InputSource {
   void read_input(std::uint64_t timeout_ns);
   void accept(std::uint8_t byte);
   [[nodiscard]] bool anything_to_deliver() const;
+  [[nodiscard]] bool must_stop() const { return stop_ || (asked_ && asked_()); }
 
   int fd_;
   bool escapes_;
   IdlePolicy idle_;
   std::atomic<bool>& stop_;
+  std::function<bool()> asked_;
   int saved_flags_ = 0;
   std::deque<std::uint8_t> pending_;
   bool escape_seen_ = false;
