@@ -191,6 +191,7 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options,
   if (options.serial == "pty") {
     terminal = std::make_shared<PseudoTerminal>();
     gone.terminal = terminal->path();
+    gone.line = terminal;
   }
   LiveRun run;
   if (terminal) {

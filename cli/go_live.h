@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct GoLiveOptions {
 struct GoneLive {
   std::string file;      ///< the new recording, absolute
   std::string terminal;  ///< the pty to type into; empty: none
+  /// Keeps the pty open: the last output is read when the run is over already.
+  std::shared_ptr<void> line;
 };
 
 /// Makes `timeline` go on live from where it stands, recorded in a new file.

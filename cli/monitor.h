@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -102,6 +103,7 @@ class MonitorCommands {
   std::vector<Bookmark> bookmarks_;   ///< made since the recording was opened
   std::vector<std::string> removed_;  ///< names that it had when it was opened
   std::string live_file_;             ///< where the present live branch is recorded
+  std::shared_ptr<void> live_line_;   ///< its terminal, until the next one
   std::string live_report_;           ///< how the last one ended
 };
 

@@ -124,6 +124,7 @@ void MonitorCommands::go_live(const Words& arguments, const Output& output,
         std::fprintf(stderr, "chronovisor: %s\n", report.c_str());
       });
   live_file_ = gone.file;
+  live_line_ = gone.line;
   settings_.destination.reset();
   output(fmt::format("live from position {}, recorded in {}\n",
                      grouped(timeline_.now().position.steps), gone.file));

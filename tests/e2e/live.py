@@ -157,7 +157,7 @@ gdb("a changed variable, live", LOAD + FILE + """    run("break spin"); run("con
     run("stepi 3"); run("next")
     run("watch sum"); run("continue"); run("delete 2")
     run("chronovisor bookmark changed-sum")
-    text = fails("set var rounds = 8"); check("live" in text, "a change by hand: " + text)
+    fails("set var rounds = 8"); text = fails("set $rax = 8"); check("live" in text, "a change by hand: " + text)
     run("tbreak %d" % line_of("spun")); run("continue"); at("spin", "spun", "live runs on")
     equal(value("sum"), 9, "with what was changed"); run("finish"); check(value("counted") == 0, "before the store")
     fails("chronovisor go-live " + file); fails("chronovisor last-write table.sum"); run("chronovisor timeline")
@@ -174,7 +174,7 @@ test.check([m["name"] for m in facts["bookmarks"]] == ["changed-sum"], f"its boo
 test.check(sound(child)["checkpoints_checked"] >= 2, "too few checkpoints")
 Gdb(test, child, symbols)("the live recording", """    equal(value("rounds"), 7, "the change is there from the start")
     run("tbreak %d" % line_of("spun")); run("continue"); equal(value("sum"), 9, "and has its effect")
-    run("watch sum"); run("reverse-continue"); equal(value("sum"), 6, "backward too")
+    run("watch sum"); run("reverse-continue"); equal(value("sum"), 7, "backward too")
 """)
 
 FILE = f'    file = {test.path("gdb-end.cvr")!r}\n'
@@ -223,7 +223,7 @@ Gdb(test, run)("typing", f'    file = {typed!r}\n' + """    import re, threading
     line = os.open(path, os.O_RDWR | os.O_NOCTTY); answer = b""
     os.write(line, b"hi q")
     run("continue")
-    while not answer.endswith(b"q"): answer += os.read(line, 100)
+    while len(answer) < 4: answer += os.read(line, 100)
     equal(answer, b"hi q", "the guest's answer on the terminal")
 """, at="three")
 test.check(console(typed) == b"hi q", f"typed: {console(typed)}")
