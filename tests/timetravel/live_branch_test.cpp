@@ -76,9 +76,34 @@ std::unique_ptr<RecordingReader> record(const Guest& guest, std::uint64_t seed) 
   return open_bytes(bytes);
 }
 
+/// Inputs from a script; notices being asked again where it had nothing to give.
+/// The outside world might have something by then, and a replay, which hands out
+/// everything on arrival, would hand it out too early.
+class AskedOnce final : public InputSource {
+ public:
+  AskedOnce(std::vector<std::uint64_t> inputs, std::uint64_t seed, bool& asked_again)
+      : script_(std::move(inputs), seed), asked_again_(asked_again) {}
+  [[nodiscard]] Position next_look(Position now) override { return script_.next_look(now); }
+  std::optional<Input> take(InputStamp here, InputRoom room) override {
+    if (nothing_at_ == here) asked_again_ = true;
+    std::optional<Input> input = script_.take(here, room);
+    if (!input) nothing_at_ = here;
+    return input;
+  }
+  IdleOutcome idle(InputStamp here, std::uint64_t deadline) override {
+    return script_.idle(here, deadline);
+  }
+
+ private:
+  ScriptedInput script_;
+  bool& asked_again_;
+  std::optional<InputStamp> nothing_at_;
+};
+
 /// A live run into memory.
 struct LiveFile {
   std::shared_ptr<const Bytes> bytes;
+  bool asked_again = false;
   bool ended = false;
   std::string trouble;
 };
@@ -103,7 +128,7 @@ void go_live(Timeline& timeline, LiveFile& live, std::vector<std::uint64_t> inpu
       std::move(file), FileId::random(), child_start(timeline.reader(), departure).to_json(),
       writer_options);
   copy_images(timeline.reader(), *run.writer);
-  run.input = std::make_unique<ScriptedInput>(std::move(inputs), seed);
+  run.input = std::make_unique<AskedOnce>(std::move(inputs), seed, live.asked_again);
   run.clock_ns = [clock = std::uint64_t{0}]() mutable { return clock += 1000; };
   run.recorder.checkpoint_every_steps = 500 + seed % 3000;
   run.recorder.checkpoint_budget_percent = 0;
@@ -178,6 +203,7 @@ void try_guest(const Guest& guest, std::uint64_t seed) {
     timeline.seek({{random() % (timeline.end().steps + 1)}, 0});
     CHECK(live.ended);
     CHECK(live.trouble.empty());
+    CHECK(!live.asked_again);
     CHECK(!timeline.on_branch());
     const auto child = open_bytes(live.bytes);
     CHECK(child->damage().empty());
