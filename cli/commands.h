@@ -15,6 +15,7 @@ namespace chronovisor::cli {
 using Action = std::function<int()>;
 
 void add_record(CLI::App& app, Action& action);
+void add_live(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/host.h"
+#include "recorder/recording_child.h"
 #include "recorder/recording_reader.h"
 #include "recorder/start_condition.h"
 
@@ -69,8 +70,19 @@ nlohmann::ordered_json guest_of(const StartCondition& start) {
 nlohmann::ordered_json machine_of(const StartCondition& start) {
   return {{"memory_bytes", start.machine.memory_bytes},
           {"ns_per_step", start.machine.ns_per_step},
+          {"state_version", start.state_version},
           {"rtc_start", utc_text(start.machine.rtc_start_unix_seconds)},
           {"entropy_seed", start.machine.entropy_seed}};
+}
+
+nlohmann::ordered_json parent_of(const StartCondition& start) {
+  if (!start.parent) return nullptr;
+  return {{"file_id", start.parent->file_id},
+          {"name", start.parent->name},
+          {"position", start.parent->position.steps},
+          {"deliveries", start.parent->deliveries},
+          {"digest", start.parent->digest},
+          {"changed_by_hand", start.parent->changed_by_hand}};
 }
 
 nlohmann::ordered_json inputs_of(const RecordingReader& reader) {
@@ -119,10 +131,12 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
   json["bytes"] = reader.file_bytes();
   json["log_bytes"] = log_bytes(reader);
   json["format_version"] = reader.format_version();
+  json["file_id"] = file_id_text(reader.id());
   json["engine"] = start.engine;
   json["idle"] = start.idle;
   json["host"] = start.host;
   json["created_utc"] = start.created_utc;
+  json["parent"] = parent_of(start);
   json["machine"] = machine_of(start);
   json["guest"] = guest_of(start);
   json["metadata"] = parsed(reader.metadata_json());
@@ -216,6 +230,12 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
               reader.format_version());
   std::printf("  made        %s on %s\n", plain(start.created_utc).c_str(),
               plain(start.host).c_str());
+  if (start.parent) {
+    std::printf("  parent      %s (file id %s) at position %s%s\n",
+                plain(start.parent->name).c_str(), plain(start.parent->file_id).c_str(),
+                grouped(start.parent->position.steps).c_str(),
+                start.parent->changed_by_hand ? ", changed by hand" : "");
+  }
   std::printf("  machine     engine %s, idle %s, %s memory, %llu ns a step, clock from %s\n",
               plain(start.engine).c_str(), plain(start.idle).c_str(),
               size_text(start.machine.memory_bytes).c_str(),

@@ -175,14 +175,10 @@ std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context
 }
 
 /// The least that can happen: a delivery at this position, or the step.
-TravelResult InterruptStepping::one_delivery_or_step() {
+TravelResult InterruptStepping::one_delivery_or_step(const std::atomic<bool>* cancel) {
   const Moment here = timeline_.now();
   const Moment next{here.position, here.deliveries + 1};
-  if (timeline_.on_branch()) {
-    const MachineStop stop = timeline_.machine().run(next);
-    return {
-        stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
-  }
+  if (timeline_.on_branch()) return timeline_.run_branch_to(next, cancel);
   if (here.position >= timeline_.end()) return timeline_.step_forward();
   return {timeline_.seek(next), 0, {}, false};
 }
@@ -224,7 +220,7 @@ TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
     const Moment here = timeline_.now();
     const Context context = context_of(machine);
     const bool from_user = machine.cpu().cpl() == 3;
-    const TravelResult result = one_delivery_or_step();
+    const TravelResult result = one_delivery_or_step(cancel);
     const Moment entry = timeline_.now();
     if (result.stop != TravelStop::arrived || entry.position > here.position || !skip)
       return result;

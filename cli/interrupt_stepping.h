@@ -46,7 +46,7 @@ class InterruptStepping {
   [[nodiscard]] static Context context_of(Machine& machine);
   [[nodiscard]] static std::optional<Context> interrupted_context(Machine& machine,
                                                                   bool error_code);
-  TravelResult one_delivery_or_step();
+  TravelResult one_delivery_or_step(const std::atomic<bool>* cancel);
   std::optional<TravelResult> run_to_return(const Context& context, const StopSet& user,
                                             Moment entry, const std::atomic<bool>* cancel);
   std::optional<Entry> find_entry(const Context& context, bool user_mode, const StopSet& user,

@@ -121,7 +121,7 @@ std::optional<Input> LiveInput::take(InputStamp here, InputRoom room) {
 
 IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
   if (!anything_to_deliver()) read_input(0);
-  if (stop_) return {IdleOutcome::Kind::stop, 0};
+  if (must_stop()) return {IdleOutcome::Kind::stop, 0};
   if (anything_to_deliver()) {
     // The guest is idle and the line is not: the next character arrives.
     next_byte_ = here.position;
@@ -138,7 +138,7 @@ IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
   while (true) {
     const std::uint64_t waited = monotonic_ns() - began;
     if (waited >= span) return {IdleOutcome::Kind::deadline, deadline_idle_ns};
-    if (stop_) return {IdleOutcome::Kind::stop, 0};
+    if (must_stop()) return {IdleOutcome::Kind::stop, 0};
     const std::uint64_t slice =
         std::min(span - waited, waited < kFirstSlicesEndNs ? kFirstSliceNs : kWaitSliceNs);
     if (closed_) {

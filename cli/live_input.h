@@ -28,6 +28,8 @@ class LiveInput final : public InputSource {
 
   /// Called every 100 ms or more often while the machine waits.
   void set_on_wait(std::function<void()> on_wait) { on_wait_ = std::move(on_wait); }
+  /// `asked` is looked at as `stop` is, during idle waits.
+  void stop_also_when(std::function<bool()> asked) { asked_ = std::move(asked); }
 
   [[nodiscard]] Position next_look(Position now) override;
   std::optional<Input> take(InputStamp here, InputRoom room) override;
@@ -38,12 +40,14 @@ class LiveInput final : public InputSource {
   void read_input(std::uint64_t timeout_ns);
   void accept(std::uint8_t byte);
   [[nodiscard]] bool anything_to_deliver() const;
+  [[nodiscard]] bool must_stop() const { return stop_ || (asked_ && asked_()); }
 
   int fd_;
   bool escapes_;
   IdlePolicy idle_;
   std::atomic<bool>& stop_;
   std::function<void()> on_wait_;
+  std::function<bool()> asked_;
   int saved_flags_ = 0;
   std::deque<std::uint8_t> pending_;
   bool escape_seen_ = false;

@@ -14,10 +14,12 @@ int main(int argc, char** argv) {
       "through it in both directions."};
   app.set_version_flag("--version", "chronovisor " CHRONOVISOR_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit status: 0 done; 1 the guest ended abnormally; 2 usage; 3 input that cannot be\n"
-             "used; 4 the replay diverged; 5 host trouble.");
+  app.footer(
+      "Exit status: 0 done; 1 the guest ended abnormally; 2 usage; 3 input that cannot be\n"
+      "used; 4 the replay diverged; 5 host trouble.");
   chronovisor::cli::Action action;
   chronovisor::cli::add_record(app, action);
+  chronovisor::cli::add_live(app, action);
   chronovisor::cli::add_replay(app, action);
   chronovisor::cli::add_verify(app, action);
   chronovisor::cli::add_diff(app, action);

@@ -65,8 +65,8 @@ std::span<const MonitorCommands::Command> MonitorCommands::commands() {
        "arms a destination; the next continue or reverse-continue goes there", &M::seek},
       {"info", "", "what was recorded", &M::info},
       {"timeline", "[COLUMNS]", "draws the recording as a strip", &M::draw_timeline},
-      {"bookmark", "[NAME]", "names this position for the session; without NAME lists them",
-       &M::bookmark},
+      {"bookmark", "[NAME | --move NAME | --delete NAME]",
+       "names this position, in the recording; without NAME lists them", &M::bookmark},
       {"events", "[STEPS]", "inputs, interrupts and exceptions within STEPS of here (1000000)",
        &M::events},
       {"last-write", "ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
@@ -74,6 +74,8 @@ std::span<const MonitorCommands::Command> MonitorCommands::commands() {
       {"history", "ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there", &M::history},
       {"branch", "", "leaves the timeline here, as a change of memory or registers does",
        &M::branch},
+      {"go-live", "FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]",
+       "goes on with input from outside, recorded in FILE", &M::go_live},
       {"discard", "", "leaves a branch for the timeline; the next continue arrives there",
        &M::discard},
       {"skip-interrupts", "on|off", "stepping passes over handlers merely delivered (on)",
@@ -115,14 +117,6 @@ void MonitorCommands::help(const Words&, const Output& output, const gdb::Cancel
   }
 }
 
-std::vector<Bookmark> MonitorCommands::all_bookmarks() const {
-  std::vector<Bookmark> all = timeline_.reader().bookmarks();
-  all.insert(all.end(), bookmarks_.begin(), bookmarks_.end());
-  std::stable_sort(all.begin(), all.end(),
-                   [](const Bookmark& a, const Bookmark& b) { return a.position < b.position; });
-  return all;
-}
-
 Moment MonitorCommands::parse_moment(const std::string& text) const {
   if (text == "start") return {timeline_.start(), 0};
   if (text == "end") return {timeline_.end(), 0};
@@ -153,7 +147,11 @@ void MonitorCommands::when(const Words&, const Output& output, const gdb::Cancel
   text += fmt::format("; virtual time {}.{:09} s; {}, CPL {}", ns / kNsPerSecond, ns % kNsPerSecond,
                       mode_name(machine.cpu()), machine.cpu().cpl());
   if (machine.cpu().state.halted) text += ", halted";
-  if (timeline_.on_branch()) text += "; on a branch (discard goes back)";
+  if (timeline_.live() != nullptr) {
+    text += "; live, recorded in " + live_file_ + " (discard ends it and goes back)";
+  } else if (timeline_.on_branch()) {
+    text += "; on a branch (discard goes back)";
+  }
   output(text + "\n");
 }
 
@@ -184,29 +182,6 @@ void MonitorCommands::info(const Words&, const Output& output, const gdb::Cancel
   }
   output(fmt::format("inputs       {}\n", grouped(inputs)));
   for (const Damage& damage : reader.damage()) output("damage       " + damage.message + "\n");
-}
-
-void MonitorCommands::bookmark(const Words& arguments, const Output& output,
-                               const gdb::CancelFlag&) {
-  if (arguments.empty()) {
-    const std::vector<Bookmark> all = all_bookmarks();
-    for (const Bookmark& mark : all) {
-      output(fmt::format("{:>20}  {}\n", grouped(mark.position.steps), mark.name));
-    }
-    if (all.empty()) output("no bookmarks; bookmark NAME makes one\n");
-    return;
-  }
-  if (arguments.size() != 1) throw Error(ErrorCode::usage, "bookmark [NAME]");
-  need_timeline("bookmark");
-  const std::string& name = arguments[0];
-  const bool number = name.find_first_not_of("0123456789_,xX") == std::string::npos;
-  if (name == "start" || name == "end" || name[0] == '+' || name[0] == '-' || number) {
-    throw Error(ErrorCode::usage, "a bookmark needs a name that seek does not understand already");
-  }
-  std::erase_if(bookmarks_, [&](const Bookmark& mark) { return mark.name == name; });
-  bookmarks_.push_back({timeline_.now().position, name});
-  output(fmt::format("{} is position {}, until this server ends\n", name,
-                     grouped(timeline_.now().position.steps)));
 }
 
 void MonitorCommands::draw_timeline(const Words& arguments, const Output& output,
@@ -242,7 +217,9 @@ void MonitorCommands::draw_timeline(const Words& arguments, const Output& output
   pointer[column(timeline_.now().position)] = '^';
   output(fmt::format("[{}]\n|{}|\n|{}| {}{}\n", strip, marks, pointer,
                      grouped(timeline_.now().position.steps),
-                     timeline_.on_branch() ? " (a branch)" : ""));
+                     timeline_.live() != nullptr ? " (live)"
+                     : timeline_.on_branch()     ? " (a branch)"
+                                                 : ""));
   output(fmt::format("{} to {}; + checkpoint, . console, i input, b bookmark, ^ here\n",
                      grouped(first), grouped(timeline_.end().steps)));
 }
@@ -252,27 +229,6 @@ void MonitorCommands::need_timeline(std::string_view what) const {
     throw Error(ErrorCode::usage,
                 fmt::format("{}: this is a branch, which has no history; discard it first", what));
   }
-}
-
-void MonitorCommands::branch(const Words&, const Output& output, const gdb::CancelFlag&) {
-  if (timeline_.on_branch()) {
-    output("on a branch already\n");
-    return;
-  }
-  timeline_.note_change();
-  output(fmt::format("a branch from position {}: the machine goes on without recorded input\n",
-                     grouped(timeline_.now().position.steps)));
-}
-
-void MonitorCommands::discard(const Words&, const Output& output, const gdb::CancelFlag&) {
-  if (!timeline_.on_branch()) throw Error(ErrorCode::usage, "there is no branch to discard");
-  timeline_.discard_branch();
-  // The debugger still shows the branch: arriving here is the stop that tells it.
-  settings_.destination = timeline_.now();
-  output(
-      fmt::format("back on the timeline at position {}: continue, or reverse-continue, "
-                  "arrives there\n",
-                  grouped(timeline_.now().position.steps)));
 }
 
 void MonitorCommands::skip_interrupts(const Words& arguments, const Output& output,

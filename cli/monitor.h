@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,8 @@ struct DebugSettings {
   bool linear_pc = true;
   bool physical_memory = false;
   std::optional<Moment> destination;  ///< armed by a seek
+  /// While the machine runs: what asks it to stop.
+  const gdb::CancelFlag* running = nullptr;
 };
 
 /// "64-bit", "real mode" and so on.
@@ -60,13 +63,16 @@ class MonitorCommands {
   void when(const Words&, const Output&, const gdb::CancelFlag&);
   void seek(const Words&, const Output&, const gdb::CancelFlag&);
   void info(const Words&, const Output&, const gdb::CancelFlag&);
-  void bookmark(const Words&, const Output&, const gdb::CancelFlag&);
   void draw_timeline(const Words&, const Output&, const gdb::CancelFlag&);
-  void branch(const Words&, const Output&, const gdb::CancelFlag&);
-  void discard(const Words&, const Output&, const gdb::CancelFlag&);
   void skip_interrupts(const Words&, const Output&, const gdb::CancelFlag&);
   void linear_program_counter(const Words&, const Output&, const gdb::CancelFlag&);
   void physical(const Words&, const Output&, const gdb::CancelFlag&);
+
+  // monitor_branch.cpp: off the timeline, and names for places on it
+  void bookmark(const Words&, const Output&, const gdb::CancelFlag&);
+  void branch(const Words&, const Output&, const gdb::CancelFlag&);
+  void go_live(const Words&, const Output&, const gdb::CancelFlag&);
+  void discard(const Words&, const Output&, const gdb::CancelFlag&);
 
   // monitor_memory.cpp: looking at memory as the CPU does
   void translate(const Words&, const Output&, const gdb::CancelFlag&);
@@ -88,10 +94,17 @@ class MonitorCommands {
                                                    const gdb::CancelFlag& cancel);
   void need_timeline(std::string_view what) const;
   [[nodiscard]] std::vector<Bookmark> all_bookmarks() const;
+  void list_bookmarks(const Output& output) const;
+  void name_place(const std::string& name, bool move, const Output& output);
+  void delete_bookmark(const std::string& name, const Output& output);
 
   Timeline& timeline_;
   DebugSettings& settings_;
-  std::vector<Bookmark> bookmarks_;  ///< of this session
+  std::vector<Bookmark> bookmarks_;   ///< made since the recording was opened
+  std::vector<std::string> removed_;  ///< names that it had when it was opened
+  std::string live_file_;             ///< where the present live branch is recorded
+  std::shared_ptr<void> live_line_;   ///< its terminal, until the next one
+  std::string live_report_;           ///< how the last one ended
 };
 
 }  // namespace chronovisor::cli

@@ -26,4 +26,11 @@ void refuse_to_replace_foreign_file(const std::string& path) {
   }
 }
 
+void require_another_file(const std::string& input, const std::string& output) {
+  std::error_code error;
+  if (std::filesystem::equivalent(input, output, error)) {
+    throw Error(ErrorCode::usage, output + ": is the recording itself; give another name");
+  }
+}
+
 }  // namespace chronovisor::cli

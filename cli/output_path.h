@@ -9,5 +9,7 @@ namespace chronovisor::cli {
 /// Throws Error{usage} when `path` is a regular file with something in it that
 /// is no recording.
 void refuse_to_replace_foreign_file(const std::string& path);
+/// Throws Error{usage} when `output` is the very file `input`.
+void require_another_file(const std::string& input, const std::string& output);
 
 }  // namespace chronovisor::cli

@@ -1,5 +1,4 @@
-// pack, trim and bookmark: recordings made out of recordings, and the mark put
-// into one.
+// pack and trim: recordings made out of recordings.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -32,16 +31,6 @@ struct PackOptions {
 /// Pages compressed together in a packed recording: a little slower to read at
 /// random, and smaller.
 constexpr std::uint32_t kPackedPagesPerBatch = 256;
-
-void require_another_file(const PackOptions& options) {
-  for (const std::string& input : options.inputs) {
-    std::error_code error;
-    if (std::filesystem::equivalent(input, options.output, error)) {
-      throw Error(ErrorCode::usage,
-                  options.output + ": is the recording itself; give another name");
-    }
-  }
-}
 
 /// The summary of a recording whose end was cut off.
 std::string trimmed_summary(const RecordingReader& source, Position end) {
@@ -82,7 +71,7 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
 }
 
 int rewrite(const PackOptions& options) {
-  require_another_file(options);
+  for (const std::string& input : options.inputs) require_another_file(input, options.output);
   std::vector<std::unique_ptr<RecordingReader>> readers;
   std::vector<const RecordingReader*> sources;
   std::uint64_t before = 0;
@@ -172,42 +161,6 @@ void add_trim(CLI::App& app, Action& action) {
       PackOptions given = *options;
       given.inputs = {*input};
       return rewrite(given);
-    };
-  });
-}
-
-void add_bookmark(CLI::App& app, Action& action) {
-  struct Options {
-    std::string file;
-    std::string name;
-    std::string position;
-  };
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bookmark", "Name a position of a recording");
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("name", options->name, "What to call it; debug --at takes it")->required();
-  command->add_option("position", options->position, "The position, or another bookmark")
-      ->required();
-  command->callback([options, &action] {
-    action = [options] {
-      if (options->name.empty() || options->name.size() > kMaxTextBytes ||
-          options->name == "start" || options->name == "end" ||
-          options->name.find_first_not_of("0123456789_,") == std::string::npos) {
-        throw Error(ErrorCode::usage, "a bookmark's name cannot be \"" + options->name + "\"");
-      }
-      Bookmark bookmark{{}, options->name};
-      {
-        const RecordingReader reader(options->file);
-        bookmark.position = recorded_place(options->position, reader, "position");
-        for (const Bookmark& there : reader.bookmarks()) {
-          if (there.name == options->name) {
-            throw Error(ErrorCode::usage, options->file + ": has a bookmark " + options->name +
-                                              " at position " + grouped(there.position.steps));
-          }
-        }
-      }
-      append_bookmark(options->file, bookmark);
-      return kDone;
     };
   });
 }

@@ -12,4 +12,8 @@ namespace chronovisor::cli {
 [[nodiscard]] Position recorded_place(const std::string& text, const RecordingReader& reader,
                                       const std::string& option);
 
+/// Throws Error{usage} when `name` cannot name a bookmark: it is empty, too long,
+/// or would be taken for a position.
+void require_bookmark_name(const std::string& name);
+
 }  // namespace chronovisor::cli

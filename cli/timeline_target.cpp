@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <utility>
 
 #include "base/error.h"
+#include "cli/divergence_report.h"
 #include "cli/register_access.h"
 #include "gdbstub/x86_registers.h"
+#include "timetravel/divergence.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -81,6 +84,9 @@ class MachineReader final : public gdb::RegisterMemoryReader {
 
 TimelineTarget::TimelineTarget(Timeline& timeline, RegisterLayout layout)
     : timeline_(timeline), layout_(layout), monitor_(timeline, settings_), stepping_(timeline) {}
+
+/// The live branch tells the monitor how it ended.
+TimelineTarget::~TimelineTarget() { timeline_.end_live(); }
 
 const gdb::TargetDescription& TimelineTarget::description() const {
   return layout_ == RegisterLayout::i386 ? gdb::i386_target_description()
@@ -276,9 +282,41 @@ gdb::StopReason TimelineTarget::travel_to_destination(const gdb::CancelFlag& can
   return reason;
 }
 
+/// What a divergence found on the way is about, for the client and the log.
+std::string TimelineTarget::explained(const DivergenceError& error,
+                                      const gdb::CancelFlag& cancel) const {
+  std::string text = error.what();
+  try {
+    ReplayOptions how;
+    how.from = error.from();
+    SearchControl control;
+    control.cancel = &cancel;
+    const Divergence divergence =
+        explain_divergence(timeline_.reader(), how, error.position(), control);
+    text += "\n" + divergence_text(divergence, {});
+  } catch (const Error& unexplained) {
+    // That it diverged is the finding; a failed explanation must not hide it.
+    text += std::string("\n  not explained: ") + unexplained.what() + "\n";
+  }
+  std::fprintf(stderr, "chronovisor: %s", text.c_str());
+  return text;
+}
+
 gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
                                     const gdb::CancelFlag& cancel) {
-  last_stop_ = resume(request, cancel);
+  settings_.running = &cancel;
+  try {
+    last_stop_ = resume(request, cancel);
+  } catch (const DivergenceError& error) {
+    settings_.running = nullptr;
+    throw Error(ErrorCode::divergence, explained(error, cancel));
+  } catch (...) {
+    settings_.running = nullptr;
+    throw;
+  }
+  settings_.running = nullptr;
+  // The machine may stand here for hours; what it did shall not be lost.
+  if (LiveBranch* live = timeline_.live()) live->flush();
   return last_stop_;
 }
 
@@ -322,7 +360,9 @@ void TimelineTarget::monitor(std::string_view command, const MonitorCommands::Ou
 std::string TimelineTarget::thread_description() const {
   const Cpu& cpu = timeline_.machine().cpu();
   return mode_name(cpu) + (cpu.state.halted ? ", halted" : "") +
-         (timeline_.on_branch() ? ", on a branch" : "");
+         (timeline_.live() != nullptr ? ", live"
+          : timeline_.on_branch()     ? ", on a branch"
+                                      : "");
 }
 
 }  // namespace chronovisor::cli

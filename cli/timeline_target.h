@@ -9,6 +9,7 @@
 #include "cli/interrupt_stepping.h"
 #include "cli/monitor.h"
 #include "gdbstub/target.h"
+#include "timetravel/replay.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -19,6 +20,7 @@ enum class RegisterLayout : std::uint8_t { x86_64, i386 };
 class TimelineTarget final : public gdb::DebugTarget {
  public:
   TimelineTarget(Timeline& timeline, RegisterLayout layout);
+  ~TimelineTarget() override;
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;
@@ -39,6 +41,8 @@ class TimelineTarget final : public gdb::DebugTarget {
 
  private:
   [[nodiscard]] StopSet stops() const;
+  [[nodiscard]] std::string explained(const DivergenceError& error,
+                                      const gdb::CancelFlag& cancel) const;
   [[nodiscard]] gdb::StopReason reason_of(const TravelResult& result) const;
   [[nodiscard]] gdb::StopReason travel_to_destination(const gdb::CancelFlag& cancel);
   [[nodiscard]] gdb::StopReason resume(const gdb::ResumeRequest& request,

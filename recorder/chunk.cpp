@@ -75,6 +75,7 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::bookmark:
     case ChunkType::summary:
     case ChunkType::footer:
+    case ChunkType::bookmark_removed:
       return true;
   }
   return false;
@@ -112,6 +113,8 @@ std::string chunk_type_name(std::uint32_t type) {
       return "summary";
     case ChunkType::footer:
       return "footer";
+    case ChunkType::bookmark_removed:
+      return "bookmark removed";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

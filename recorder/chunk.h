@@ -60,6 +60,7 @@ enum class ChunkType : std::uint32_t {
   bookmark = 13,
   summary = 14,
   footer = 15,
+  bookmark_removed = 16,
 };
 
 /// Whether this version knows the type number.

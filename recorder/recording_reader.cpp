@@ -389,8 +389,14 @@ std::vector<Bookmark> RecordingReader::bookmarks() const {
   std::vector<Bookmark> all;
   for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
     const ChunkEntry& entry = index_.chunks[i];
-    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::bookmark)) continue;
-    all.push_back(decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
+    if (!entry.usable) continue;
+    if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark)) {
+      all.push_back(decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
+    } else if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark_removed)) {
+      const std::string name =
+          decode_bookmark_removed(read_chunk(i, ChunkType::bookmark_removed), place(i));
+      std::erase_if(all, [&](const Bookmark& mark) { return mark.name == name; });
+    }
   }
   return all;
 }

@@ -359,6 +359,14 @@ void RecordingWriter::bookmark(const Bookmark& bookmark) {
   });
 }
 
+void RecordingWriter::remove_bookmark(const std::string& name) {
+  CHECK_THAT(name.size() <= kMaxTextBytes, "a bookmark's name above the limit");
+  guarded([&] {
+    flush_held();
+    append_chunk(ChunkType::bookmark_removed, encode_bookmark_removed(name), options_.level);
+  });
+}
+
 void RecordingWriter::tick(std::uint64_t now_ns) {
   guarded([&] {
     now_ns_ = std::max(now_ns_, now_ns);

@@ -87,6 +87,8 @@ class RecordingWriter {
   /// Opaque search data over the interval [from, to).
   void interval_index(Position from, Position to, ByteView data);
   void bookmark(const Bookmark& bookmark);
+  /// Takes away all bookmarks of this name.
+  void remove_bookmark(const std::string& name);
 
   /// Passes the time of a monotonic clock; writes what was held back for long
   /// enough, and syncs by policy. Call it at least every 20 ms while anything is

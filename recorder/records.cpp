@@ -186,6 +186,19 @@ Bookmark decode_bookmark(ByteView data, std::string_view what) {
   return bookmark;
 }
 
+Bytes encode_bookmark_removed(const std::string& name) {
+  ByteWriter out;
+  out.sized_text(name);
+  return out.take();
+}
+
+std::string decode_bookmark_removed(ByteView data, std::string_view what) {
+  ByteReader in(data, what);
+  std::string name = in.sized_text(kMaxTextBytes);
+  if (!in.at_end()) in.fail("bytes are left over");
+  return name;
+}
+
 std::string grouped(std::uint64_t value) {
   const std::string digits = std::to_string(value);
   std::string text;

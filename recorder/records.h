@@ -132,6 +132,9 @@ void decode_console(ByteView data, std::string_view what,
 /// bookmark := varint position, varint length, name
 [[nodiscard]] Bytes encode_bookmark(const Bookmark& bookmark);
 [[nodiscard]] Bookmark decode_bookmark(ByteView data, std::string_view what);
+/// bookmark_removed := varint length, name; takes away all of that name before it
+[[nodiscard]] Bytes encode_bookmark_removed(const std::string& name);
+[[nodiscard]] std::string decode_bookmark_removed(ByteView data, std::string_view what);
 
 /// 41239004 -> "41,239,004", as positions are shown in messages.
 [[nodiscard]] std::string grouped(std::uint64_t value);

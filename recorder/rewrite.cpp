@@ -141,7 +141,7 @@ class Rewriter {
 
   void copy_images(RewriteResult& result) {
     const std::vector<ImageInfo>& images = sources_[0]->images();
-    if (start_ != Position{}) {
+    if (start_ != sources_[0]->start()) {
       // They only make the machine at power-on.
       result.images_dropped = images.size();
       return;
@@ -184,8 +184,8 @@ class Rewriter {
 
   [[nodiscard]] bool wants_checkpoint() {
     const std::uint64_t number = checkpoints_seen_++;
-    if (number == 0 && start_ != Position{}) return true;
-    return options_.keep_every != 0 && number % options_.keep_every == 0;
+    if (options_.keep_every != 0) return number % options_.keep_every == 0;
+    return number == 0 && (start_ != Position{} || !begins_at_power_on(*sources_[0]));
   }
 
   void copy_inputs(InputCursor& inputs, Position before) {
@@ -294,27 +294,6 @@ Position position_at_virtual_time(const RecordingReader& reader, std::uint64_t v
     if (info.position.steps * ns_per_step + info.idle_ns <= virtual_ns) best = info.position;
   }
   return best;
-}
-
-void append_bookmark(const std::string& path, const Bookmark& bookmark) {
-  const RecordingReader reader(path);
-  if (!reader.damage().empty()) {
-    throw Error(ErrorCode::bad_input, reader.damage().front().message +
-                                          "; a bookmark is only added to a whole recording "
-                                          "(chronovisor pack makes one)");
-  }
-  if (bookmark.position < reader.start() || bookmark.position > reader.usable_to()) {
-    throw Error(ErrorCode::usage, path + ": position " + grouped(bookmark.position.steps) +
-                                      " is outside the recording, which covers " +
-                                      grouped(reader.start().steps) + " to " +
-                                      grouped(reader.usable_to().steps));
-  }
-  const ChunkEntry& last = reader.index().chunks.back();
-  const std::uint64_t footer_offset = last.offset + kChunkHeaderSize + last.stored_length;
-  RecordingWriter writer(std::make_unique<PosixOutputFile>(path, footer_offset), reader.id(),
-                         reader.index());
-  writer.bookmark(bookmark);
-  writer.finish(std::nullopt);
 }
 
 }  // namespace chronovisor

@@ -52,11 +52,4 @@ RewriteResult rewrite_recording(std::span<const RecordingReader* const> sources,
 [[nodiscard]] Position position_at_virtual_time(const RecordingReader& reader,
                                                 std::uint64_t virtual_ns);
 
-/// Adds a bookmark to the finished recording at `path`, in place: the footer is
-/// cut off, the bookmark appended, and a footer written that knows of it. A kill
-/// in between leaves a recording whose index is rebuilt when it is opened.
-/// Throws Error{bad_input} when the recording is damaged, unfinished or does not
-/// cover the position, Error{host}.
-void append_bookmark(const std::string& path, const Bookmark& bookmark);
-
 }  // namespace chronovisor

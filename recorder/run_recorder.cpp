@@ -81,34 +81,60 @@ bool RunRecorder::within_budget(std::uint64_t began_ns) const {
 }
 
 RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>& progress) {
-  const std::uint64_t began_ns = clock_ns_();
-  checkpoint();
-  // The first checkpoint is the guest as loaded; it has no choice and no weight.
-  costs_ = {};
-  const std::uint64_t spacing = options_.checkpoint_every_steps;
-  Position next_checkpoint{machine_.position().steps + spacing};
-  RunOutcome outcome;
-  bool left_one_out = false;  // never two in a row, or travel would find a gap
+  begin();
+  MachineStop stop = MachineStop::reached;
   while (true) {
-    const Position slice{machine_.position().steps + kTickSteps};
-    outcome.stop = run_to(std::min({slice, next_checkpoint, limit}));
+    stop = run_to(std::min(next_stop(), limit));
     const Position here = machine_.position();
     arrived(here);
     progress(here);
-    if (outcome.stop != MachineStop::reached || here >= limit) break;
-    const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
-    const bool due = here >= next_checkpoint;
-    if (full || (due && (left_one_out || within_budget(began_ns)))) {
-      checkpoint();
-      left_one_out = false;
-    } else if (due) {
-      digest_only(here);
-      left_one_out = true;
-    }
-    while (next_checkpoint <= here) next_checkpoint.steps += spacing;
+    if (stop != MachineStop::reached || here >= limit) break;
+    checkpoint_if_due(here);
   }
+  return end(stop);
+}
+
+void RunRecorder::begin() {
+  began_ns_ = clock_ns_();
+  checkpoint();
+  // The first checkpoint is the guest as loaded; it has no choice and no weight.
+  costs_ = {};
+  next_checkpoint_ = {machine_.position().steps + options_.checkpoint_every_steps};
+  left_one_out_ = false;
+}
+
+Position RunRecorder::next_stop() const {
+  const std::uint64_t here = machine_.position().steps;
+  // One that is due may have to wait for the next arrival.
+  return {std::min(here + kTickSteps, std::max(next_checkpoint_.steps, here + 1))};
+}
+
+void RunRecorder::stopped() {
+  const Position here = machine_.position();
+  arrived(here);
+  if (machine_.at_arrival()) checkpoint_if_due(here);
+}
+
+/// On arrival at `here`.
+void RunRecorder::checkpoint_if_due(Position here) {
+  const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
+  const bool due = here >= next_checkpoint_;
+  if (full || (due && (left_one_out_ || within_budget(began_ns_)))) {
+    checkpoint();
+    left_one_out_ = false;
+  } else if (due) {
+    digest_only(here);
+    left_one_out_ = true;
+  }
+  while (next_checkpoint_ <= here) next_checkpoint_.steps += options_.checkpoint_every_steps;
+}
+
+RunOutcome RunRecorder::end(MachineStop stop) {
+  RunOutcome outcome;
+  outcome.stop = stop;
   outcome.ending = machine_.ending();
   outcome.position = machine_.position();
+  arrived(outcome.position);
   bookmark_ending(outcome);
   // A guest that ended in the middle of a position (a triple fault, a wait that
   // nothing can end) is not in the state at that position; it gets no checkpoint.
@@ -118,8 +144,13 @@ RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>&
     close_interval(outcome.position);
   }
   outcome.digest = machine_.digest();
-  costs_.run_ns = clock_ns_() - began_ns;
+  costs_.run_ns = clock_ns_() - began_ns_;
   return outcome;
+}
+
+void RunRecorder::bookmark(const std::string& name) {
+  arrived(machine_.position());
+  writer_->bookmark({machine_.position(), name});
 }
 
 void RunRecorder::bookmark_ending(const RunOutcome& outcome) {
@@ -167,7 +198,9 @@ void RunRecorder::write_checkpoint(Position here) {
   writer_->digest({here, last_digest_});
   const std::size_t count = writer_->checkpoint_count();
   // A recording that does not begin at power-on begins at a checkpoint.
-  if (!options_.checkpoints && (count > 0 || writer_->start() == Position{})) return;
+  const bool needed =
+      count == 0 && (writer_->start() != Position{} || options_.begin_with_checkpoint);
+  if (!options_.checkpoints && !needed) return;
   CheckpointRecord record;
   record.position = here;
   record.idle_ns = machine_.idle_ns();
@@ -195,8 +228,15 @@ Position RunRecorder::next_look(Position now) {
 }
 
 std::optional<Input> RunRecorder::take(InputStamp here, InputRoom room) {
+  // A machine that is stopped in the middle of a position and goes on asks again,
+  // perhaps after deliveries; a replay hands out all inputs on arrival.
+  if (asked_ == here) return std::nullopt;
   std::optional<Input> input = live_.take(here, room);
-  if (input) log(here, *input);
+  if (input) {
+    log(here, *input);
+  } else {
+    asked_ = here;
+  }
   return input;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "recorder/console_watch.h"
 #include "recorder/flight_recorder.h"
@@ -25,6 +26,9 @@ struct RecorderOptions {
   /// grace of 300 ms. One that would come too early by this is left out (its
   /// digest is not), but never two in a row; 0 is no limit.
   double checkpoint_budget_percent = 4;
+  /// The recording begins with a checkpoint even at position 0, and even without
+  /// `checkpoints`: the machine is not as its images make it.
+  bool begin_with_checkpoint = false;
   /// Gather the interval index, an interval from checkpoint to checkpoint.
   bool index = true;
   /// Ends the run when it becomes true; may be null.
@@ -66,6 +70,20 @@ class RunRecorder final : private InputSource, private MachineObserver {
   /// The live source calls this while the machine waits, at least every 100 ms:
   /// what is held back is due all the same. Throws as run() does.
   void waiting() { writer_->tick(clock_ns_()); }
+
+  /// The same for a machine that somebody else runs, in pieces of any length.
+  /// begin() comes first, on arrival at the position where the recording starts.
+  void begin();
+  /// The machine must not be run past this before stopped() is called.
+  [[nodiscard]] Position next_stop() const;
+  /// The machine stopped somewhere; takes a checkpoint when one is due. Throws
+  /// Error{host} when the recording cannot be written.
+  void stopped();
+  /// Records the state in which the run ends. Throws Error{host}.
+  RunOutcome end(MachineStop stop);
+  /// Leaves a bookmark where the machine is.
+  void bookmark(const std::string& name);
+
   [[nodiscard]] const RecorderCosts& costs() const { return costs_; }
 
  private:
@@ -77,6 +95,7 @@ class RunRecorder final : private InputSource, private MachineObserver {
   void console(Position position, ConsoleChannel channel, std::uint8_t byte);
   void arrived(Position here);
   void checkpoint();
+  void checkpoint_if_due(Position here);
   void close_interval(Position here);
   void write_checkpoint(Position here);
   void digest_only(Position here);
@@ -97,6 +116,11 @@ class RunRecorder final : private InputSource, private MachineObserver {
   Hash128 last_digest_;
   AccessGatherer accesses_;
   std::optional<Position> interval_from_;
+  std::uint64_t began_ns_ = 0;
+  Position next_checkpoint_;
+  bool left_one_out_ = false;  ///< never two in a row, or travel would find a gap
+  /// Inputs at this stamp have been asked for until there was none.
+  std::optional<InputStamp> asked_;
   /// The machine comes back soon: cancelled, or a segment is full.
   std::atomic<bool> pause_{false};
   std::array<ConsoleWatch, 2> watches_;

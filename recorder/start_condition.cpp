@@ -12,9 +12,12 @@ constexpr std::uint64_t kMostImageBytes = 4ULL << 30;
 
 const char* kind_name(BootKind kind) {
   switch (kind) {
-    case BootKind::linux_kernel: return "linux";
-    case BootKind::multiboot: return "multiboot";
-    case BootKind::flat: return "flat";
+    case BootKind::linux_kernel:
+      return "linux";
+    case BootKind::multiboot:
+      return "multiboot";
+    case BootKind::flat:
+      return "flat";
   }
   return "unknown";
 }
@@ -24,6 +27,20 @@ BootKind kind_of(const std::string& name) {
     if (name == kind_name(kind)) return kind;
   }
   throw Error(ErrorCode::bad_input, "unknown boot protocol \"" + name + "\"");
+}
+
+/// Recordings made before the version was written down have this one.
+constexpr std::uint32_t kUnwrittenStateVersion = 1;
+
+ParentRecording parent_of(const nlohmann::json& json) {
+  ParentRecording parent;
+  parent.file_id = json.at("file_id").get<std::string>();
+  parent.name = json.at("name").get<std::string>();
+  parent.position = {json.at("position").get<std::uint64_t>()};
+  parent.deliveries = json.at("deliveries").get<std::uint32_t>();
+  parent.digest = json.at("digest").get<std::string>();
+  parent.changed_by_hand = json.at("changed_by_hand").get<bool>();
+  return parent;
 }
 
 }  // namespace
@@ -40,7 +57,8 @@ std::string StartCondition::to_json() const {
   json["machine"] = {{"memory_bytes", machine.memory_bytes},
                      {"rtc_start_unix_seconds", machine.rtc_start_unix_seconds},
                      {"entropy_seed", machine.entropy_seed},
-                     {"ns_per_step", machine.ns_per_step}};
+                     {"ns_per_step", machine.ns_per_step},
+                     {"state_version", state_version}};
   json["boot"] = {{"kind", kind_name(kind)},
                   {"kernel", kernel_name},
                   {"initrd", initrd_name},
@@ -51,6 +69,12 @@ std::string StartCondition::to_json() const {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});
   }
   json["boot"]["modules"] = list;
+  if (parent) {
+    json["parent"] = {
+        {"file_id", parent->file_id},         {"name", parent->name},
+        {"position", parent->position.steps}, {"deliveries", parent->deliveries},
+        {"digest", parent->digest},           {"changed_by_hand", parent->changed_by_hand}};
+  }
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
@@ -67,6 +91,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.machine.rtc_start_unix_seconds = machine.at("rtc_start_unix_seconds").get<std::int64_t>();
     start.machine.entropy_seed = machine.at("entropy_seed").get<std::uint64_t>();
     start.machine.ns_per_step = machine.at("ns_per_step").get<std::uint64_t>();
+    start.state_version = machine.value("state_version", kUnwrittenStateVersion);
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();
@@ -74,9 +99,10 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.command_line = boot.at("command_line").get<std::string>();
     start.flat_address = boot.at("flat_address").get<std::uint64_t>();
     for (const nlohmann::json& module : boot.at("modules")) {
-      start.modules.push_back({module.at("name").get<std::string>(),
-                               module.at("arguments").get<std::string>()});
+      start.modules.push_back(
+          {module.at("name").get<std::string>(), module.at("arguments").get<std::string>()});
     }
+    if (json.contains("parent")) start.parent = parent_of(json.at("parent"));
   } catch (const nlohmann::json::exception& e) {
     throw Error(ErrorCode::bad_input, what + ": metadata: " + e.what());
   } catch (const Error& e) {
@@ -105,7 +131,8 @@ std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImagePr
   request.flat_address = start.flat_address;
   ByteWriter seed;
   for (std::uint64_t n = 0; n < 4; ++n) {
-    seed.integer(hash64(as_bytes(std::to_string(start.machine.entropy_seed) + ":" + std::to_string(n))));
+    seed.integer(
+        hash64(as_bytes(std::to_string(start.machine.entropy_seed) + ":" + std::to_string(n))));
   }
   request.rng_seed = seed.data();
   machine->boot(request);
@@ -121,10 +148,10 @@ ImageProvider images_of(const RecordingReader& reader) {
       const PosixInputFile file(image.path);
       const std::string where = reader.name() + ": " + role + " is referenced as " + image.path;
       if (file.size() != image.size_bytes) {
-        throw Error(ErrorCode::bad_input,
-                    where + ", which now has " + std::to_string(file.size()) +
-                        " bytes instead of " + std::to_string(image.size_bytes) +
-                        ": put the original file back");
+        throw Error(ErrorCode::bad_input, where + ", which now has " + std::to_string(file.size()) +
+                                              " bytes instead of " +
+                                              std::to_string(image.size_bytes) +
+                                              ": put the original file back");
       }
       Bytes content(file.size());
       file.read(0, content);
@@ -141,6 +168,22 @@ ImageProvider images_of(const RecordingReader& reader) {
 
 StartCondition start_of(const RecordingReader& reader) {
   return StartCondition::from_json(reader.metadata_json(), reader.name());
+}
+
+StartCondition runnable_start_of(const RecordingReader& reader) {
+  StartCondition start = start_of(reader);
+  if (start.state_version != kMachineStateVersion) {
+    throw Error(ErrorCode::bad_input,
+                reader.name() + ": its machine has state version " +
+                    std::to_string(start.state_version) + ", this program's has " +
+                    std::to_string(kMachineStateVersion) +
+                    ": replay it with the version of chronovisor that recorded it");
+  }
+  return start;
+}
+
+bool begins_at_power_on(const RecordingReader& reader) {
+  return reader.start() == Position{0} && !start_of(reader).parent;
 }
 
 }  // namespace chronovisor

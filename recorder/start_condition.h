@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,22 @@ struct StartModule {
   std::string arguments;
 };
 
+/// The recording that a run went on from, for people and for finding it again.
+struct ParentRecording {
+  std::string file_id;  ///< hexadecimal
+  std::string name;     ///< of the file, without its folder
+  Position position;    ///< where the run left the parent
+  /// Exceptions and interrupts already delivered at that position.
+  std::uint32_t deliveries = 0;
+  /// Of the state the run went on with, hexadecimal: that of the parent there,
+  /// unless something was delivered or changed.
+  std::string digest;
+  bool changed_by_hand = false;  ///< registers or memory were changed in a debugger
+};
+
 struct StartCondition {
   MachineConfig machine;
+  std::uint32_t state_version = kMachineStateVersion;  ///< of its saved states and digests
   BootKind kind = BootKind::linux_kernel;
   std::string kernel_name;
   std::string initrd_name;  ///< empty: none
@@ -30,8 +45,11 @@ struct StartCondition {
   std::uint64_t flat_address = BootRequest::kDefaultFlatAddress;
   std::string engine = "soft";
   std::string idle = "warp";
-  std::string host;          ///< what the recording was made on, for people
-  std::string created_utc;   ///< ISO 8601, for people
+  std::string host;         ///< what the recording was made on, for people
+  std::string created_utc;  ///< ISO 8601, for people
+  /// Set in a recording that went on from another one. It begins with its first
+  /// checkpoint, even at position 0, and its images are only for people's tools.
+  std::optional<ParentRecording> parent;
 
   [[nodiscard]] std::string to_json() const;
   /// Throws Error{bad_input}, beginning with `what`.
@@ -52,7 +70,13 @@ using ImageProvider = std::function<Bytes(const std::string& role)>;
 /// The images of a recording: embedded ones, or the files they refer to,
 /// checked against their hashes.
 [[nodiscard]] ImageProvider images_of(const RecordingReader& reader);
-/// The starting condition of a recording.
+/// The starting condition of a recording, for looking at.
 [[nodiscard]] StartCondition start_of(const RecordingReader& reader);
+/// The same for making a machine. Throws Error{bad_input} also when this version
+/// of the program cannot make that machine: its saved state is another.
+[[nodiscard]] StartCondition runnable_start_of(const RecordingReader& reader);
+/// Whether the recording begins with the guest as loaded from its images;
+/// otherwise with its first checkpoint.
+[[nodiscard]] bool begins_at_power_on(const RecordingReader& reader);
 
 }  // namespace chronovisor

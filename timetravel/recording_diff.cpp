@@ -13,7 +13,7 @@ namespace {
 std::map<std::string, std::string> facts_of(const RecordingReader& reader) {
   const StartCondition start = start_of(reader);
   nlohmann::json json = nlohmann::json::parse(start.to_json());
-  for (const char* key : {"host", "created_utc", "idle", "chronovisor"}) json.erase(key);
+  for (const char* key : {"host", "created_utc", "idle", "chronovisor", "parent"}) json.erase(key);
   // Only Multiboot shows file names to the guest; elsewhere contents count.
   if (start.kind != BootKind::multiboot) {
     json["boot"].erase("kernel");

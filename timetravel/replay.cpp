@@ -14,7 +14,7 @@ constexpr std::uint64_t kSliceSteps = 10'000'000;
 
 std::unique_ptr<Machine> machine_at_checkpoint(const RecordingReader& reader,
                                                std::size_t checkpoint) {
-  auto machine = std::make_unique<Machine>(start_of(reader).machine);
+  auto machine = std::make_unique<Machine>(runnable_start_of(reader).machine);
   restore_checkpoint(*machine, reader, checkpoint);
   return machine;
 }
@@ -29,8 +29,8 @@ std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
     }
     return machine_at_checkpoint(reader, *checkpoint);
   }
-  if (reader.start() == Position{0}) return make_machine(start_of(reader), images_of(reader));
-  if (reader.checkpoints().empty()) {
+  if (begins_at_power_on(reader)) return make_machine(runnable_start_of(reader), images_of(reader));
+  if (reader.checkpoints().empty() || reader.checkpoints().front().position != reader.start()) {
     throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
                                           grouped(reader.start().steps) +
                                           ", but has no checkpoint there");
@@ -90,9 +90,17 @@ ReplayRun::Arrival ReplayRun::run_machine(Position target) {
   return Arrival::ended;
 }
 
-ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
-                               const std::function<void(Position)>& progress) {
-  ReplayRun run(reader, options.from, options.tamper);
+std::unique_ptr<Machine> ReplayRun::take_machine() {
+  machine_->set_input(nullptr);
+  machine_->set_cancel(nullptr);
+  return std::move(machine_);
+}
+
+namespace {
+
+ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
+                          const ReplayOptions& options,
+                          const std::function<void(Position)>& progress) {
   Machine& machine = run.machine();
   if (options.prepare) options.prepare(machine);
   machine.set_observer(options.observer);
@@ -135,6 +143,29 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
   outcome.digest = machine.digest();
   machine.set_observer(nullptr);
   return outcome;
+}
+
+}  // namespace
+
+ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
+                               const std::function<void(Position)>& progress) {
+  ReplayRun run(reader, options.from, options.tamper);
+  return replay_with(run, reader, options, progress);
+}
+
+std::unique_ptr<Machine> machine_at(const RecordingReader& reader, Position position,
+                                    const std::atomic<bool>* cancel,
+                                    const std::function<void(Position)>& progress) {
+  ReplayOptions options;
+  if (reader.checkpoint_before(position)) options.from = position;
+  options.to = position;
+  options.cancel = cancel;
+  ReplayRun run(reader, options.from);
+  if (replay_with(run, reader, options, progress).interrupted) {
+    throw Error(ErrorCode::host,
+                reader.name() + ": interrupted on the way to position " + grouped(position.steps));
+  }
+  return run.take_machine();
 }
 
 }  // namespace chronovisor

@@ -81,6 +81,8 @@ class ReplayRun {
   /// Runs on to the arrival at `target`.
   Arrival run_to(Position target);
   [[nodiscard]] Machine& machine() { return *machine_; }
+  /// Hands the machine over, without input; this must not be used any more.
+  [[nodiscard]] std::unique_ptr<Machine> take_machine();
   [[nodiscard]] Position position() const { return machine_->position(); }
   /// Why the run did not arrive, for people.
   [[nodiscard]] const std::string& trouble() const { return trouble_; }
@@ -99,5 +101,12 @@ class ReplayRun {
 /// when the recording cannot be used.
 ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
                                const std::function<void(Position)>& progress);
+
+/// The machine on arrival at `position` (which the recording covers), reached
+/// from the nearest checkpoint, with the digests on the way compared. Throws as
+/// replay_recording does, and Error{host} when cancelled.
+[[nodiscard]] std::unique_ptr<Machine> machine_at(const RecordingReader& reader, Position position,
+                                                  const std::atomic<bool>* cancel,
+                                                  const std::function<void(Position)>& progress);
 
 }  // namespace chronovisor

@@ -79,7 +79,8 @@ void RecordedState::move_to(std::size_t checkpoint) {
   if (checkpoint == checkpoint_) return;
   const auto parent_of = [&](std::size_t child) { return reader_.checkpoints()[child].parent; };
   if (const auto parent = parent_of(checkpoint); !parent || *parent != checkpoint_) {
-    pages_.assign(start_of(reader_).machine.memory_bytes / kPageSize, Machine::zero_page_hash());
+    pages_.assign(runnable_start_of(reader_).machine.memory_bytes / kPageSize,
+                  Machine::zero_page_hash());
     std::vector<std::size_t> chain;
     for (auto at = parent; at; at = parent_of(*at)) chain.push_back(*at);
     for (auto at = chain.rbegin(); at != chain.rend(); ++at) apply_delta(*at);

@@ -28,10 +28,14 @@ unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options)
     : reader_(reader), options_(options), start_(reader.start()), end_(reader.usable_to()) {
-  const StartCondition condition = start_of(reader);
+  const StartCondition condition = runnable_start_of(reader);
   digests_ = recorded_digests(reader);
   const bool checkpointed =
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
+  if (!checkpointed && !begins_at_power_on(reader)) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
+                                          grouped(start_.steps) + ", but has no checkpoint there");
+  }
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
                               : make_machine(condition, images_of(reader));
   store_ =
@@ -49,7 +53,7 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
   }
 }
 
-Timeline::~Timeline() = default;
+Timeline::~Timeline() { end_live(); }
 
 // ---- going to a moment -----------------------------------------------------------------
 
@@ -63,6 +67,7 @@ void Timeline::take_snapshot() {
 void Timeline::go_to_base(Position target) {
   const std::optional<Base> base = store_->latest(target);
   CHECK_THAT(base.has_value(), "no checkpoint at the start of the recording");
+  end_live();
   traveller_->restore(*base);
   branched_ = false;
 }
@@ -84,6 +89,14 @@ std::vector<Position> Timeline::rungs_to(Position target) const {
   return rungs;
 }
 
+/// Where a replay to `position` would begin: the recorded checkpoint before it.
+std::optional<Position> Timeline::recorded_base(Position position) const {
+  if (position <= start_) return std::nullopt;
+  const auto checkpoint = reader_.checkpoint_before({position.steps - 1});
+  if (!checkpoint) return std::nullopt;
+  return reader_.checkpoints()[*checkpoint].position;
+}
+
 void Timeline::verify_here() {
   if (!options_.verify || branched_ || !machine().at_arrival()) return;
   const Position here = now().position;
@@ -91,10 +104,11 @@ void Timeline::verify_here() {
   if (recorded == digests_.end()) return;
   const Hash128 digest = machine().digest();
   if (digest != recorded->second) {
-    throw Error(ErrorCode::divergence, reader_.name() +
-                                           ": the replay differs from the recording at position " +
-                                           grouped(here.steps) + ": digest " + digest.hex() +
-                                           ", recorded " + recorded->second.hex());
+    throw DivergenceError(reader_.name() +
+                              ": the replay differs from the recording at position " +
+                              grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
+                              recorded->second.hex(),
+                          here, recorded_base(here));
   }
 }
 
@@ -114,11 +128,11 @@ TravelStop Timeline::run_towards(Moment target, const std::atomic<bool>* cancel)
     machine().set_cancel(nullptr);
     if (stop == MachineStop::interrupted) return TravelStop::interrupted;
     if (stop != MachineStop::reached) {
-      throw Error(ErrorCode::divergence,
-                  reader_.name() + ": the replay ended at position " +
-                      grouped(now().position.steps) + " (" +
-                      std::string(end_reason_name(machine().ending().reason)) +
-                      "), the recording goes on to " + grouped(end_.steps));
+      throw DivergenceError(reader_.name() + ": the replay ended at position " +
+                                grouped(now().position.steps) + " (" +
+                                std::string(end_reason_name(machine().ending().reason)) +
+                                "), the recording goes on to " + grouped(end_.steps),
+                            now().position, recorded_base(now().position));
     }
     verify_here();
     while (rung != rungs.end() && now().position >= *rung) {
@@ -147,15 +161,11 @@ TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
 
 // ---- steps -----------------------------------------------------------------------------
 
-TravelResult Timeline::step_forward() {
+TravelResult Timeline::step_forward(const std::atomic<bool>* cancel) {
   const Position next{now().position.steps + 1};
-  if (!branched_) {
-    if (next > end_) return {TravelStop::history_end, 0, {}, false};
-    return {run_towards({next, 0}, nullptr), 0, {}, false};
-  }
-  const MachineStop stop = machine().run({next, 0});
-  return {
-      stop == MachineStop::ended ? TravelStop::branch_ended : TravelStop::arrived, 0, {}, false};
+  if (branched_) return run_branch_to({next, 0}, cancel);
+  if (next > end_) return {TravelStop::history_end, 0, {}, false};
+  return {run_towards({next, 0}, nullptr), 0, {}, false};
 }
 
 TravelResult Timeline::step_backward(const std::atomic<bool>* cancel) {
@@ -181,28 +191,54 @@ TravelResult Timeline::cancelled_at(Moment origin) {
 
 // ---- searches ----------------------------------------------------------------------------
 
+/// One piece of a run on a branch, no longer than a live recording allows.
+MachineStop Timeline::run_branch_piece(Moment target, const std::atomic<bool>* cancel) {
+  if (live_ != nullptr && live_->next_stop() < target.position) target = {live_->next_stop(), 0};
+  machine().set_cancel(cancel);
+  const MachineStop stop = machine().run(target);
+  machine().set_cancel(nullptr);
+  if (live_ != nullptr) {
+    live_->stopped(stop);
+    if (stop == MachineStop::ended) end_live();
+  }
+  return stop;
+}
+
+TravelResult Timeline::run_branch_to(Moment target, const std::atomic<bool>* cancel) {
+  CHECK_THAT(branched_, "a branch to run on");
+  while (now() < target) {
+    const MachineStop stop = run_branch_piece(target, cancel);
+    if (stop == MachineStop::ended) return {TravelStop::branch_ended, 0, {}, false};
+    if (stop != MachineStop::reached) return {TravelStop::interrupted, 0, {}, false};
+  }
+  return {TravelStop::arrived, 0, {}, false};
+}
+
 TravelResult Timeline::run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
                                   Position limit) {
+  // A live branch throws when its recording cannot be written.
+  struct Armed {
+    Traveller& traveller;
+    ~Armed() { traveller.disarm(); }
+  } const armed{*traveller_};
   traveller_->arm(stops);
   traveller_->resume_here();
-  machine().set_cancel(cancel);
   TravelResult result;
-  while (true) {
-    if (now().position >= limit) break;
+  while (now().position < limit) {
     traveller_->forget_hits();
-    const MachineStop stop =
-        machine().run({std::min(limit, Position{now().position.steps + kBranchSliceSteps}), 0});
-    if (stop == MachineStop::interrupted) result.stop = TravelStop::interrupted;
-    if (stop == MachineStop::ended || stop == MachineStop::idle_stopped) {
-      result.stop = TravelStop::branch_ended;
+    const Position slice{now().position.steps + kBranchSliceSteps};
+    const MachineStop stop = run_branch_piece({std::min(limit, slice), 0}, cancel);
+    // An idle wait is only cut short because somebody asked for it.
+    if (stop == MachineStop::interrupted || stop == MachineStop::idle_stopped) {
+      result.stop = TravelStop::interrupted;
     }
+    if (stop == MachineStop::ended) result.stop = TravelStop::branch_ended;
     if (stop == MachineStop::breakpoint || stop == MachineStop::watchpoint) {
       if (traveller_->accept_stop(stop, stops, result)) break;
     } else if (stop != MachineStop::reached) {
       break;
     }
   }
-  traveller_->disarm();
   return result;
 }
 
@@ -307,6 +343,11 @@ TravelResult Timeline::run_backward(const StopSet& stops, const std::atomic<bool
 // ---- branches -------------------------------------------------------------------------------
 
 void Timeline::note_change() {
+  if (live_ != nullptr) {
+    throw Error(ErrorCode::usage,
+                "this branch is live and being recorded, and a replay could not repeat a change "
+                "by hand: discard it, change, and go live from there");
+  }
   if (branched_) return;
   branched_ = true;
   branch_from_ = now();
@@ -316,6 +357,38 @@ void Timeline::note_change() {
 void Timeline::discard_branch() {
   if (!branched_) return;
   seek(branch_from_);
+}
+
+void Timeline::settle() {
+  const Moment here = now();
+  // On the timeline the state at a position is that on arrival; after deliveries,
+  // and on a branch, it is what it has become.
+  if (!branched_ && here.deliveries == 0 && !machine().at_arrival()) seek(here);
+}
+
+void Timeline::go_live(LiveRun run) {
+  CHECK_THAT(live_ == nullptr, "one live branch at a time");
+  const bool was_branched = std::exchange(branched_, true);
+  if (!was_branched) branch_from_ = now();
+  // What was due here and is done is done; the recording begins with an arrival.
+  if (!machine().at_arrival()) machine().load_sections(machine().save_sections());
+  try {
+    live_ = std::make_unique<LiveBranch>(machine(), std::move(run));
+  } catch (...) {
+    traveller_->look_at_all_pages();
+    traveller_->use_recorded_input(false);
+    if (!was_branched) discard_branch();
+    throw;
+  }
+}
+
+void Timeline::end_live() noexcept {
+  if (live_ == nullptr) return;
+  live_->end();
+  live_.reset();
+  // The recorder has closed epochs, and it was the machine's input.
+  traveller_->look_at_all_pages();
+  traveller_->use_recorded_input(false);
 }
 
 }  // namespace chronovisor

@@ -1,7 +1,7 @@
 // Owns a recording opened for travel: one machine that can be put at any moment
 // of the recorded run, forward and backward, and searched for stops in both
 // directions. The recording itself never changes; what the user alters lives
-// on a branch. Knows no debugger protocol. One thread at a time; searches use
+// on a branch, which may be recorded on its own. Knows no debugger protocol. One thread at a time; searches use
 // threads of their own.
 #pragma once
 
@@ -17,6 +17,7 @@
 #include "recorder/start_condition.h"
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/interval_filter.h"
+#include "timetravel/live_branch.h"
 #include "timetravel/segment_search.h"
 #include "timetravel/stop_set.h"
 #include "timetravel/traveller.h"
@@ -55,7 +56,7 @@ class Timeline {
   /// are never returned. Throws Error{divergence} when a digest does not match.
   TravelStop seek(Moment target, const std::atomic<bool>* cancel = nullptr);
   /// One step on; `history_end` at the end.
-  TravelResult step_forward();
+  TravelResult step_forward(const std::atomic<bool>* cancel = nullptr);
   /// One step back; from within a position (after deliveries) to its arrival.
   TravelResult step_backward(const std::atomic<bool>* cancel = nullptr);
   /// On to the next stop, or the end, or `limit`.
@@ -66,11 +67,28 @@ class Timeline {
 
   /// Whether the machine has left the timeline: see note_change().
   [[nodiscard]] bool on_branch() const { return branched_; }
+  /// On a branch: where it left the timeline.
+  [[nodiscard]] Moment branch_from() const { return branch_from_; }
   /// The user is about to change the machine's state by hand: from here it is
-  /// a branch, and runs on without recorded input.
+  /// a branch, and runs on without recorded input. Throws Error{usage} on a live
+  /// branch: its recording could not repeat the change.
   void note_change();
   /// Back to the timeline, at the moment where the branch left it.
   void discard_branch();
+  /// On a branch: on to `target` at most; `arrived` there.
+  TravelResult run_branch_to(Moment target, const std::atomic<bool>* cancel = nullptr);
+
+  /// Puts the machine into a state that a recording can begin with, without
+  /// changing the moment: call it before taking the digest to begin with.
+  void settle();
+  /// From here the machine takes its input from `run` and is recorded by it, on
+  /// a branch, until any travel leaves it or the guest ends; then the recording
+  /// is ended. Throws Error{host} when it cannot be begun.
+  void go_live(LiveRun run);
+  /// The live branch, or null.
+  [[nodiscard]] LiveBranch* live() { return live_.get(); }
+  /// Ends the recording of a live branch; the machine stays, on a branch.
+  void end_live() noexcept;
 
   /// Bytes used by checkpoints in memory.
   [[nodiscard]] std::uint64_t cache_bytes_used() const { return store_->bytes_used(); }
@@ -82,7 +100,9 @@ class Timeline {
   void go_to_base(Position target);
   TravelStop run_towards(Moment target, const std::atomic<bool>* cancel);
   void verify_here();
+  [[nodiscard]] std::optional<Position> recorded_base(Position position) const;
   [[nodiscard]] std::vector<Position> rungs_to(Position target) const;
+  MachineStop run_branch_piece(Moment target, const std::atomic<bool>* cancel);
   [[nodiscard]] TravelResult run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
                                         Position limit);
   [[nodiscard]] std::optional<TravelResult> run_recorded(const StopSet& stops,
@@ -102,6 +122,7 @@ class Timeline {
   std::unique_ptr<SegmentSearch> search_;
   bool branched_ = false;
   Moment branch_from_;
+  std::unique_ptr<LiveBranch> live_;
   std::uint64_t steps_searched_ = 0;
 };
 

@@ -31,6 +31,16 @@ void Traveller::sync_map() {
   }
 }
 
+void Traveller::look_at_all_pages() {
+  (void)machine_->close_epoch();
+  for (std::uint64_t page = 0; page < machine_->ram().page_count(); ++page) {
+    const Hash128& content = machine_->page_hash(page);
+    if (current_.content(page) == content) continue;
+    current_.set(page, content);
+    unsaved_.push_back(static_cast<std::uint32_t>(page));
+  }
+}
+
 void Traveller::restore(const Base& base) {
   sync_map();
   const PageMap& target = store_.map_of(base);

@@ -30,6 +30,8 @@ class Traveller {
   /// The machine's state on arrival here, with bytes kept in `pool` where the
   /// recording does not have them.
   [[nodiscard]] Snapshot take_snapshot(PagePool& pool);
+  /// Somebody else has closed epochs of the machine: looks at every page.
+  void look_at_all_pages();
   /// Input comes from the recording; or, off the timeline, from nowhere.
   void use_recorded_input(bool recorded);
 

@@ -158,6 +158,23 @@ class Discard(gdb.Command):
         arrive()
 
 
+class GoLive(gdb.Command):
+    """Go on from here with input from outside, recorded in a file of its own:
+chronovisor go-live FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]
+
+Changes made to registers and memory before are part of it. Going back in time,
+seek and chronovisor discard end the recording and return to this one."""
+
+    def __init__(self):
+        super().__init__("chronovisor go-live", gdb.COMMAND_RUNNING, gdb.COMPLETE_FILENAME)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        if not argument.strip():
+            raise gdb.GdbError("Usage: chronovisor go-live FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]")
+        monitor("go-live " + argument)
+
+
 class Timeline(gdb.Command):
     """Draw the recording as a strip, with the present position."""
 
@@ -211,7 +228,8 @@ def install():
             ("when", "Show where the machine is: position, virtual time, CPU mode."),
             ("info", "Show what was recorded."),
             ("events", "List inputs, interrupts and exceptions near here: chronovisor events [STEPS]"),
-            ("bookmark", "Name this position for seek: chronovisor bookmark [NAME]; without NAME, list."),
+            ("bookmark", "Name this position for seek, in the recording: chronovisor bookmark [NAME]; without\n"
+                         "NAME, list. --move NAME takes a name that exists here, --delete NAME removes it."),
             ("linux-log", "Show the guest kernel's log as of now."),
             ("linux-tasks", "List the guest's processes as of now."),
             ("linux-modules", "List the guest kernel's modules as of now.")):
@@ -223,7 +241,7 @@ def install():
           gdb.COMMAND_DATA)
     AtAddress("translate", "Translate a linear address: chronovisor translate EXPRESSION")
     AtAddress("walk", "Show the page-table entries for a linear address: chronovisor walk EXPRESSION")
-    for command in (Seek, LastWrite, History, Discard, Timeline, PositionFunction):
+    for command in (Seek, LastWrite, History, Discard, GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):
         Prefix(verb)

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 
+#include "recorder/bookmark_edit.h"
 #include "recorder/console_watch.h"
 #include "recorder/flight_recorder.h"
 #include "recorder/rewrite.h"
@@ -205,6 +206,37 @@ TEST_CASE("a bookmark is added to a finished recording, and survives the loss of
   CHECK(RecordingReader(path).bookmarks().size() == 4);
   CHECK_THROWS_WITH_AS(append_bookmark(path, {Position{1}, "torn"}),
                        doctest::Contains("whole recording"), Error);
+}
+
+TEST_CASE("bookmarks are taken away and moved, also for whoever scans, while a reader is open") {
+  const Folder folder;
+  const std::string path = folder.file("run.cvr");
+  const Bytes source = long_recording();
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(source.data()),
+             static_cast<std::streamsize>(source.size()));
+  const RecordingReader opened(path);
+  const std::vector<Bookmark> first = opened.bookmarks();
+  REQUIRE(first.size() == 2);
+  CHECK_THROWS_WITH_AS(append_bookmark(path, {Position{1}, "early"}),
+                       doctest::Contains("has a bookmark"), Error);
+  CHECK_THROWS_WITH_AS(remove_bookmark(path, "never"), doctest::Contains("no bookmark"), Error);
+  remove_bookmark(path, "early");
+  move_bookmark(path, {Position{77}, "late"});
+  const std::vector<Bookmark> expected{{Position{77}, "late"}};
+  CHECK(RecordingReader(path).bookmarks() == expected);
+  CHECK(RecordingReader(path).verify_bytes().empty());
+  // The name is free again, and the reader that was open knows what it knew.
+  append_bookmark(path, {Position{8}, "early"});
+  CHECK(RecordingReader(path).bookmarks().size() == 2);
+  CHECK(opened.bookmarks() == first);
+  CHECK(opened.checkpoints().size() == RecordingReader(path).checkpoints().size());
+  for (std::size_t n = 0; n < opened.checkpoints().size(); ++n) {
+    CHECK_NOTHROW((void)opened.load_sections(n));
+  }
+  // What is packed has only what is left, and a lost footer changes nothing.
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  CHECK(RecordingReader(path).bookmarks().size() == 2);
 }
 
 TEST_CASE("a flight recording keeps the last stretch, and is one ordinary recording") {

@@ -312,6 +312,14 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     if (fault.vector == kInvalidOpcode) count_undefined();
     deliver_exception(*this, fault);
     count_delivery();
+  } catch (const Error&) {
+    // The host failed in the middle of an instruction (output that could not be
+    // recorded, say). The machine can be looked at and restored, but not run on.
+    if (current_ != idle_instruction()) {
+      rip() = instruction_rip();
+      settle_steps();
+    }
+    throw;
   }
 }
 

@@ -25,6 +25,12 @@
 
 namespace chronovisor {
 
+/// The version of what save_sections() gives. It is raised whenever a section or
+/// a field comes, goes, changes its size or its meaning: an older state can then
+/// be neither loaded nor compared by digest. docs/FORMATS.md has the policy, and
+/// tests/vmm/state_version_test.cpp pins the layout of this version.
+inline constexpr std::uint32_t kMachineStateVersion = 1;
+
 /// The shape of a machine and what it starts from, less the images.
 struct MachineConfig {
   std::uint64_t memory_bytes = 256ULL << 20;
@@ -42,12 +48,12 @@ struct Moment {
 };
 
 enum class MachineStop : std::uint8_t {
-  reached,      ///< the moment asked for
-  ended,        ///< the guest ended: see ending()
+  reached,  ///< the moment asked for
+  ended,    ///< the guest ended: see ending()
   breakpoint,
   watchpoint,
-  interrupted,  ///< cancelled from outside
-  idle_stopped, ///< the input source asked to stop while idle
+  interrupted,   ///< cancelled from outside
+  idle_stopped,  ///< the input source asked to stop while idle
 };
 
 /// How a guest ended.
@@ -160,7 +166,7 @@ class Machine {
   std::uint64_t idle_ns_ = 0;
   Ending ending_;
   std::uint64_t handled_position_ = kNever;  ///< where devices and inputs were last attended to
-  std::uint64_t idle_hops_ = 0;  ///< idle jumps since the last step
+  std::uint64_t idle_hops_ = 0;              ///< idle jumps since the last step
   std::vector<Hash128> page_hashes_;
   std::vector<std::uint32_t> changed_pages_;  ///< hashed, but not yet returned by close_epoch()
 };

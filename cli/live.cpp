@@ -1,0 +1,104 @@
+// live: goes on from a position of a recording with input from outside, as a
+// recording of its own.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/divergence_report.h"
+#include "cli/host.h"
+#include "cli/live_run.h"
+#include "cli/long_run.h"
+#include "cli/output_path.h"
+#include "cli/recorded_place.h"
+#include "recorder/recording_child.h"
+#include "timetravel/replay.h"
+
+namespace chronovisor::cli {
+namespace {
+
+struct LiveOptions {
+  RunOptions run;
+  std::string file;
+  std::string at = "end";
+};
+
+Position departure_of(const LiveOptions& options, const RunPlan& plan,
+                      const RecordingReader& parent) {
+  const Position at = recorded_place(options.at, parent, "--at");
+  if (at < parent.start() || at > parent.usable_to()) {
+    throw Error(ErrorCode::usage, "--at: position " + grouped(at.steps) + " is outside " +
+                                      parent.name() + ", which covers " +
+                                      grouped(parent.start().steps) + " to " +
+                                      grouped(parent.usable_to().steps));
+  }
+  require_guest_runs(parent, at);
+  if (plan.limit <= at) {
+    throw Error(ErrorCode::usage, "--limit: position " + grouped(plan.limit.steps) +
+                                      " is not after position " + grouped(at.steps) +
+                                      ", where the run begins");
+  }
+  return at;
+}
+
+std::unique_ptr<Machine> restored(const RecordingReader& parent, Position at) {
+  Progress progress(true);
+  std::unique_ptr<Machine> machine = machine_at(parent, at, &stop_signal(), [&](Position here) {
+    progress.show("going to position " + grouped(at.steps) + ": at " + grouped(here.steps));
+  });
+  if (machine->ending().reason != EndReason::none) {
+    throw Error(ErrorCode::usage, parent.name() + ": the guest ended at position " +
+                                      grouped(at.steps) + " (" +
+                                      std::string(end_reason_name(machine->ending().reason)) +
+                                      "), and cannot go on from there; choose an earlier position");
+  }
+  return machine;
+}
+
+int live(const LiveOptions& options) {
+  require_another_file(options.file, options.run.output);
+  RunPlan plan = plan_run(options.run);
+  plan.recorder.begin_with_checkpoint = true;
+  const RecordingReader parent(options.file);
+  for (const Damage& damage : parent.damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+  const Position at = departure_of(options, plan, parent);
+  watch_stop_signals();
+  std::unique_ptr<Machine> machine;
+  try {
+    machine = restored(parent, at);
+  } catch (const DivergenceError& error) {
+    std::fprintf(stderr, "chronovisor: %s\n", error.what());
+    const Divergence divergence = explain_with_progress(parent, {}, error, &stop_signal());
+    std::fputs(divergence_text(divergence, {}).c_str(), stderr);
+    return static_cast<int>(ErrorCode::divergence);
+  }
+  Departure departure;
+  departure.position = at;
+  departure.digest = machine->digest();
+  StartCondition start = child_start(parent, departure);
+  start.engine = options.run.engine;
+  start.idle = plan.idle;
+  start.host = host_description();
+  start.created_utc = utc_text(unix_seconds());
+  return run_live(options.run, plan, start, *machine,
+                  [&](RecordingWriter& writer) { copy_images(parent, writer); });
+}
+
+}  // namespace
+
+void add_live(CLI::App& app, Action& action) {
+  auto options = std::make_shared<LiveOptions>();
+  CLI::App* command = app.add_subcommand(
+      "live", "Go on from a position of a recording with new input, as a recording of its own");
+  command->add_option("file", options->file, "The recording to go on from; it stays as it is")
+      ->required();
+  command->add_option("--at", options->at, "A position, start, end or a bookmark (end)");
+  add_run_options(*command, options->run);
+  command->callback([options, &action] { action = [options] { return live(*options); }; });
+}
+
+}  // namespace chronovisor::cli

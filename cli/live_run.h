@@ -1,0 +1,66 @@
+// Owns a live run from the command line: the options that every command that
+// runs a guest has, the terminal, and the recording that is made meanwhile.
+// Knows not where the machine came from. Main thread.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "recorder/flight_recorder.h"
+#include "recorder/recording_writer.h"
+#include "recorder/run_recorder.h"
+#include "recorder/start_condition.h"
+#include "vmm/machine/machine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace chronovisor::cli {
+
+struct RunOptions {
+  std::string output;
+  std::string engine = "soft";
+  std::string idle;
+  std::string serial = "stdio";
+  std::string limit;
+  std::string checkpoint_every;
+  double checkpoint_budget = 4;
+  std::string keep;
+  std::string sync = "none";
+  bool force = false;
+  bool no_checkpoints = false;
+  bool no_index = false;
+  bool json = false;
+};
+void add_run_options(CLI::App& command, RunOptions& options);
+
+/// The options as understood.
+struct RunPlan {
+  WriterOptions writer;
+  RecorderOptions recorder;
+  std::optional<KeepPolicy> keep;
+  std::string idle;  ///< warp or wait
+  Position limit{kNever};
+  bool terminal = false;  ///< input is typed, raw
+};
+/// Throws Error{usage}; also when the output is there and is no recording.
+[[nodiscard]] RunPlan plan_run(const RunOptions& options);
+
+/// Puts what the machine was loaded from into a recording that begins.
+using ImageEmbedder = std::function<void(RecordingWriter&)>;
+
+/// Runs `machine` from where it stands, with input from outside, and records it;
+/// then reports. `start` goes into the metadata. Throws Error{host}, Error{usage}.
+/// @return the exit status
+int run_live(const RunOptions& options, const RunPlan& plan, const StartCondition& start,
+             Machine& machine, const ImageEmbedder& embed);
+
+/// How a run ended, in one word: "poweroff", "limit", "interrupted".
+[[nodiscard]] std::string exit_reason(const RunOutcome& outcome, Position limit);
+/// The summary of a recording, JSON; `seconds` of host time.
+[[nodiscard]] std::string run_summary(const RunOutcome& outcome, Position start, Position limit,
+                                      double seconds, const Machine& machine);
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,101 @@
+// The starting condition in a recording's metadata: what it names, and what is
+// refused.
+#include "recorder/start_condition.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "recorder/recording_child.h"
+#include "tests/recorder/sample_recording.h"
+
+using namespace chronovisor;
+using namespace chronovisor::testing;
+
+namespace {
+
+std::unique_ptr<RecordingReader> recording_of(const std::string& metadata,
+                                              const std::string& summary) {
+  auto file = std::make_unique<MemoryOutputFile>();
+  const auto bytes = file->bytes();
+  RecordingWriter writer(std::move(file), test_id(), metadata);
+  writer.advance_to(Position{50});
+  writer.finish(summary);
+  return std::make_unique<RecordingReader>(
+      std::make_shared<MemoryInputFile>(*bytes, "some/run.cvr"));
+}
+
+std::string without(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a child's starting condition names its parent, and comes back from the metadata") {
+  StartCondition start;
+  start.kernel_name = "bzImage";
+  const auto parent = recording_of(start.to_json(), "{}");
+  CHECK(begins_at_power_on(*parent));
+  Departure departure;
+  departure.position = Position{17};
+  departure.deliveries = 2;
+  departure.digest = hash128(as_bytes("there"));
+  departure.changed_by_hand = true;
+  const StartCondition child = child_start(*parent, departure);
+  const StartCondition back = StartCondition::from_json(child.to_json(), "child");
+  REQUIRE(back.parent.has_value());
+  CHECK(back.parent->name == "run.cvr");
+  CHECK(back.parent->file_id == file_id_text(test_id()));
+  CHECK(back.parent->position == Position{17});
+  CHECK(back.parent->deliveries == 2);
+  CHECK(back.parent->digest == departure.digest.hex());
+  CHECK(back.parent->changed_by_hand);
+  CHECK(back.kernel_name == "bzImage");
+  // It begins with its first checkpoint, even at position 0.
+  CHECK(!begins_at_power_on(*recording_of(child.to_json(), "{}")));
+  CHECK_THROWS_WITH_AS(
+      (void)StartCondition::from_json(
+          without(child.to_json(), "\"deliveries\": 2", "\"deliveries\": \"x\""), "child"),
+      doctest::Contains("metadata"), Error);
+}
+
+TEST_CASE("a recording whose machine has another state version is refused by both numbers") {
+  const StartCondition start;
+  const std::string now = "\"state_version\": " + std::to_string(kMachineStateVersion);
+  const auto newer = recording_of(without(start.to_json(), now, "\"state_version\": 4711"), "{}");
+  try {
+    (void)runnable_start_of(*newer);
+    FAIL("not refused");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::bad_input);
+    CHECK(std::string(error.what()).find("4711") != std::string::npos);
+    CHECK(std::string(error.what()).find("version " + std::to_string(kMachineStateVersion)) ==
+          std::string::npos);
+    CHECK(std::string(error.what()).find("has " + std::to_string(kMachineStateVersion)) !=
+          std::string::npos);
+  }
+  // It can still be looked at.
+  CHECK(start_of(*newer).state_version == 4711);
+  // Before versions were written down there was one.
+  const auto older = recording_of(without(start.to_json(), now, "\"other\": 0"), "{}");
+  CHECK(start_of(*older).state_version == 1);
+}
+
+TEST_CASE("nothing goes on from where the guest ended") {
+  const StartCondition start;
+  for (const char* reason : {"poweroff", "reset", "triple-fault", "debug-exit", "halted"}) {
+    const auto reader =
+        recording_of(start.to_json(), std::string(R"({"exit": {"reason": ")") + reason + "\"}}");
+    CHECK_THROWS_WITH_AS(require_guest_runs(*reader, Position{50}), doctest::Contains(reason),
+                         Error);
+    CHECK_NOTHROW(require_guest_runs(*reader, Position{49}));
+  }
+  for (const char* summary : {R"({"exit": {"reason": "limit"}})", R"({"exit": {"reason": 3}})",
+                              R"({"exit": 1})", "[]", "nonsense"}) {
+    CHECK_NOTHROW(require_guest_runs(*recording_of(start.to_json(), summary), Position{50}));
+  }
+}
