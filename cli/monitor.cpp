@@ -42,21 +42,6 @@ std::string mode_name(const Cpu& cpu) {
   return "";
 }
 
-std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
-                               std::span<std::uint8_t> out) {
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const auto physical = machine.cpu().translate_for_debugger(address + done);
-    if (!physical) break;
-    const std::size_t chunk =
-        std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));
-    const std::size_t got = machine.ram().read(*physical, out.subspan(done, chunk));
-    done += got;
-    if (got < chunk) break;
-  }
-  return done;
-}
-
 std::span<const MonitorCommands::Command> MonitorCommands::commands() {
   using M = MonitorCommands;
   static constexpr auto kCommands = std::to_array<Command>({

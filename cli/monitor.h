@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gdbstub/target.h"
+#include "timetravel/linear_memory.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -29,11 +30,6 @@ struct DebugSettings {
 
 /// "64-bit", "real mode" and so on.
 [[nodiscard]] std::string mode_name(const Cpu& cpu);
-
-/// Reads linear memory as the machine's page tables have it now.
-/// @return how many bytes from the start could be read
-std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
-                               std::span<std::uint8_t> out);
 
 class MonitorCommands {
  public:

@@ -41,14 +41,13 @@ std::uint64_t address_space(const Machine& machine) {
 }
 
 std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t length) {
+  if (length == 1 || length == 2 || length == 4 || length == 8) {
+    const auto value = read_linear_value(machine, address, length);
+    return value ? fmt::format("{:#x}", *value) : "(unreadable)";
+  }
   Bytes bytes(std::min<std::uint64_t>(length, kShownBytes));
   bytes.resize(read_linear_memory(machine, address, bytes));
   if (bytes.empty()) return "(unreadable)";
-  if (length == 1 || length == 2 || length == 4 || length == 8) {
-    std::uint64_t value = 0;
-    for (std::size_t n = bytes.size(); n-- > 0;) value = value << 8 | bytes[n];
-    return fmt::format("{:#x}", value);
-  }
   std::string out;
   for (const std::uint8_t byte : bytes)
     out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);

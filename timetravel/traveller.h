@@ -26,6 +26,7 @@ class Traveller {
 
   [[nodiscard]] Machine& machine() { return *machine_; }
   [[nodiscard]] const Machine& machine() const { return *machine_; }
+  [[nodiscard]] const CheckpointStore& store() const { return store_; }
   void restore(const Base& base);
   /// The machine's state on arrival here, with bytes kept in `pool` where the
   /// recording does not have them.
@@ -40,6 +41,8 @@ class Traveller {
   void disarm();
   /// A breakpoint right here is not to be reported.
   void resume_here();
+  /// Accesses caught since they were last forgotten.
+  [[nodiscard]] const std::vector<WatchHit>& hits() const { return hooks_.hits; }
   /// Forgets accesses that were caught before.
   void forget_hits() { hooks_.hits.clear(); }
   /// Whether the machine's stop counts, conditions considered. If not, running

@@ -1,0 +1,249 @@
+// query: questions about a whole recording, answered without a debugger.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "cli/host.h"
+#include "cli/linux/kernel.h"
+#include "cli/long_run.h"
+#include "cli/query_answer.h"
+#include "cli/recorded_place.h"
+#include "recorder/start_condition.h"
+#include "timetravel/timeline.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::uint64_t kMostJobs = 256;
+constexpr std::uint64_t kMostShards = 1'000'000;
+constexpr std::uint64_t kMostAnswerBytes = 4ULL << 30;
+
+struct QueryCommandOptions {
+  QueryKind kind = QueryKind::writes;
+  std::string file;
+  std::string address;
+  std::string length;
+  std::string from = "start";
+  std::string to = "end";
+  std::string jobs = "0";
+  std::string shard;
+  std::string limit;
+  bool first = false;
+  bool last = false;
+  bool count = false;
+  bool no_index = false;
+  bool json = false;
+};
+
+struct MergeOptions {
+  std::vector<std::string> files;
+  bool json = false;
+};
+
+std::uint64_t number_within(const std::string& text, const std::string& option, std::uint64_t least,
+                            std::uint64_t most) {
+  const std::uint64_t value = parse_number(text, option);
+  if (value < least || value > most) {
+    throw Error(ErrorCode::usage, option + ": " + text + " is not from " + std::to_string(least) +
+                                      " to " + std::to_string(most));
+  }
+  return value;
+}
+
+QueryShard shard_of(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string::npos) {
+    throw Error(ErrorCode::usage, "--shard: \"" + text + "\" is not like 2/8");
+  }
+  QueryShard shard;
+  shard.of =
+      static_cast<std::uint32_t>(number_within(text.substr(slash + 1), "--shard", 1, kMostShards));
+  shard.number =
+      static_cast<std::uint32_t>(number_within(text.substr(0, slash), "--shard", 1, shard.of));
+  return shard;
+}
+
+/// Where the symbol of a Linux guest lies, as of the last checkpoint.
+std::uint64_t symbol_address(const std::string& name, const RecordingReader& reader) {
+  if (start_of(reader).kind != BootKind::linux_kernel) {
+    throw Error(ErrorCode::usage, "--address: \"" + name +
+                                      "\" is not a number, and only a Linux kernel's symbols "
+                                      "can be given by name");
+  }
+  TimelineOptions options;
+  options.verify = false;
+  Timeline timeline(reader, options);
+  const bool marked = !reader.checkpoints().empty();
+  timeline.seek({marked ? reader.checkpoints().back().position : timeline.end(), 0},
+                &stop_signal());
+  if (stop_signal()) throw Error(ErrorCode::host, "interrupted");
+  const auto found = linux_guest::Kernel(timeline.machine()).find(name);
+  if (!found) {
+    throw Error(ErrorCode::usage, "--address: the guest's kernel has no symbol \"" + name + "\"");
+  }
+  return *found;
+}
+
+/// A number, a symbol, or either with "+number".
+std::uint64_t address_of(const std::string& text, const RecordingReader& reader) {
+  const std::size_t plus = text.find('+');
+  const std::string base = text.substr(0, plus);
+  const std::uint64_t offset =
+      plus == std::string::npos ? 0 : parse_number(text.substr(plus + 1), "--address");
+  const bool number = !base.empty() && base.find_first_not_of("0123456789") == std::string::npos;
+  if (base.empty() || number || base.starts_with("0x") || base.starts_with("0X")) {
+    return parse_number(base, "--address") + offset;
+  }
+  return symbol_address(base, reader) + offset;
+}
+
+std::uint64_t length_of(const QueryCommandOptions& options) {
+  if (options.length.empty()) return options.kind == QueryKind::value ? 8 : 1;
+  return parse_number(options.length, "--length");
+}
+
+/// All of the question but the address, which may need the guest to be run.
+Query query_of(const QueryCommandOptions& options, const RecordingReader& reader) {
+  Query query;
+  query.kind = options.kind;
+  query.length = length_of(options);
+  query.from = recorded_place(options.from, reader, "--from");
+  query.to = recorded_place(options.to, reader, "--to");
+  if (!options.limit.empty()) {
+    query.limit = number_within(options.limit, "--limit", 1, kMostQueryEntries);
+  }
+  if (options.first) query.select = QuerySelect::first;
+  if (options.last) query.select = QuerySelect::last;
+  if (options.count) query.select = QuerySelect::count;
+  query.address = address_of(options.address, reader);
+  return query;
+}
+
+void print(const QueryDocument& document, bool json) {
+  const std::string text = json ? answer_json(document) : answer_text(document);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error(ErrorCode::host, "the answer cannot be written");
+  }
+}
+
+void tell(const QueryAnswer& answer) {
+  if (answer.entries.empty() && answer.query.select != QuerySelect::count) {
+    std::fprintf(stderr, "chronovisor: nothing found\n");
+  }
+  if (answer.query.select == QuerySelect::all && answer.count > answer.entries.size()) {
+    std::fprintf(stderr, "chronovisor: there are %s; the first %s are listed (--limit)\n",
+                 grouped(answer.count).c_str(), grouped(answer.entries.size()).c_str());
+  }
+}
+
+int query(const QueryCommandOptions& options) {
+  QueryOptions how;
+  how.jobs = static_cast<unsigned>(number_within(options.jobs, "--jobs", 0, kMostJobs));
+  how.use_index = !options.no_index;
+  how.cancel = &stop_signal();
+  if (!options.shard.empty()) how.shard = shard_of(options.shard);
+  const RecordingReader reader(options.file);
+  for (const Damage& damage : reader.damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+  watch_stop_signals();
+  const Query asked = query_of(options, reader);
+  const std::uint64_t began = monotonic_ns();
+  QueryDocument document;
+  document.recording = queried(reader);
+  if (!options.shard.empty()) document.shard = how.shard;
+  {
+    Progress progress(true);
+    document.answer = run_query(reader, asked, how, [&](std::uint64_t done, std::uint64_t total) {
+      progress.show(progress_text("searching", done, total));
+    });
+  }
+  if (document.answer.cancelled) throw Error(ErrorCode::host, "interrupted; nothing is answered");
+  print(document, options.json);
+  tell(document.answer);
+  std::fprintf(stderr, "chronovisor: searched %zu of %zu intervals, %s steps, in %.2f s\n",
+               document.answer.searched, document.answer.intervals,
+               grouped(document.answer.steps).c_str(),
+               static_cast<double>(monotonic_ns() - began) / 1e9);
+  return kDone;
+}
+
+std::string read_answer(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (error || !file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
+  if (size > kMostAnswerBytes) throw Error(ErrorCode::bad_input, path + ": is too large");
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (file.bad()) throw Error(ErrorCode::bad_input, path + ": cannot be read");
+  return text;
+}
+
+int merge(const MergeOptions& options) {
+  std::vector<QueryDocument> shards;
+  for (const std::string& file : options.files) {
+    shards.push_back(parse_answer(read_answer(file), file));
+  }
+  const QueryDocument whole = merge_shards(std::move(shards), options.files);
+  print(whole, options.json);
+  tell(whole.answer);
+  return kDone;
+}
+
+void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* help) {
+  auto options = std::make_shared<QueryCommandOptions>();
+  options->kind = kind;
+  CLI::App* command = parent.add_subcommand(query_kind_name(kind), help);
+  command->add_option("file", options->file, "The recording")->required();
+  command
+      ->add_option("-a,--address", options->address,
+                   "Linear address, or a symbol of a Linux kernel; +NUMBER may follow")
+      ->required();
+  command->add_option("-n,--length", options->length,
+                      kind == QueryKind::value      ? "Bytes of the variable: 1, 2, 4 or 8 (8)"
+                      : kind == QueryKind::executes ? "Bytes of code in which it begins (1)"
+                                                    : "Bytes from there on (1)");
+  command->add_option("--from", options->from,
+                      "Positions from here on: number or bookmark (start)");
+  command->add_option("--to", options->to, "Positions before here (end)");
+  CLI::Option* first = command->add_flag("--first", options->first, "Only the first");
+  CLI::Option* last = command->add_flag("--last", options->last, "Only the last");
+  CLI::Option* count = command->add_flag("--count", options->count, "Only how many");
+  first->excludes(last)->excludes(count);
+  last->excludes(count);
+  command->add_option("--limit", options->limit, "List at most this many, the earliest (100000)");
+  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)");
+  command->add_option("--shard", options->shard,
+                      "I/N: only every Nth interval, from the Ith on; query merge joins the JSON");
+  command->add_flag("--no-index", options->no_index, "Search also what the index rules out");
+  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return query(*options); }; });
+}
+
+}  // namespace
+
+void add_query(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "query", "Ask a recording who wrote, what ran, or what values a variable had");
+  command->require_subcommand(1);
+  add_question(*command, action, QueryKind::writes, "Steps that wrote into a range of memory");
+  add_question(*command, action, QueryKind::executes, "Arrivals at instructions in a range");
+  add_question(*command, action, QueryKind::value,
+               "Changes of a variable: position, instruction, old and new value");
+  auto options = std::make_shared<MergeOptions>();
+  CLI::App* merging =
+      command->add_subcommand("merge", "Join the JSON answers of all shards of a query");
+  merging->add_option("files", options->files, "The answers, in any order")->required();
+  merging->add_flag("--json", options->json, "As one JSON object on stdout");
+  merging->callback([options, &action] { action = [options] { return merge(*options); }; });
+}
+
+}  // namespace chronovisor::cli

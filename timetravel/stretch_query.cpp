@@ -1,0 +1,186 @@
+#include "timetravel/stretch_query.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "timetravel/linear_memory.h"
+
+namespace chronovisor {
+namespace {
+
+/// Looks after the control this often.
+constexpr std::uint64_t kSliceSteps = 4'000'000;
+/// Touches described together: enough that going back for them does not count.
+constexpr std::size_t kBatch = 1U << 16;
+/// The first touch that changes a value is often among the first.
+constexpr std::size_t kFirstBatch = 64;
+
+}  // namespace
+
+StretchQuery::StretchQuery(Traveller& traveller, const Query& query, const StopSet& stops,
+                           const Control& control)
+    : traveller_(traveller), query_(query), stops_(stops), control_(control) {}
+
+/// Nothing that comes later in the stretch can change the answer.
+bool StretchQuery::is_full() const {
+  return query_.select == QuerySelect::first && !answer_.entries.empty();
+}
+
+/// Whether what a touch looks like matters, beside that there is one.
+bool StretchQuery::need_entries() const {
+  if (query_.kind == QueryKind::value) return true;
+  if (query_.select == QuerySelect::count) return false;
+  return query_.select != QuerySelect::all || answer_.entries.size() < query_.limit;
+}
+
+void StretchQuery::add(const QueryEntry& entry) {
+  ++answer_.count;
+  if (query_.select == QuerySelect::count) return;
+  if (query_.select == QuerySelect::all && answer_.entries.size() >= query_.limit) return;
+  if (query_.select == QuerySelect::first && !answer_.entries.empty()) return;
+  if (query_.select == QuerySelect::last) answer_.entries.clear();
+  answer_.entries.push_back(entry);
+}
+
+void StretchQuery::ended_early() const {
+  throw Error(ErrorCode::divergence, traveller_.store().reader().name() +
+                                         ": the replay ended at position " +
+                                         grouped(traveller_.machine().position().steps) +
+                                         ", the recording goes on to " + grouped(to_.steps));
+}
+
+/// The machine stands on a watched instruction.
+void StretchQuery::note_execution() {
+  Machine& machine = traveller_.machine();
+  QueryEntry entry;
+  entry.moment = machine.moment();
+  entry.pc = linear_instruction_address(machine);
+  entry.address = entry.pc;
+  entry.cr3 = machine.cpu().state.cr3;
+  add(entry);
+}
+
+/// A step or a delivery that began at `before` has touched what is watched.
+void StretchQuery::note_touches(Moment before) {
+  std::uint64_t address = ~std::uint64_t{0};
+  for (const WatchHit& hit : traveller_.hits()) address = std::min(address, hit.address);
+  if (!need_entries()) {
+    ++answer_.count;
+    return;
+  }
+  // Of writes, the last alone need be looked at for the last.
+  if (query_.select == QuerySelect::last && query_.kind == QueryKind::writes) touches_.clear();
+  touches_.push_back({before, traveller_.machine().moment(), address});
+}
+
+/// Runs on, without watching, to a moment before the end.
+void StretchQuery::arrive(Moment target) {
+  Machine& machine = traveller_.machine();
+  while (machine.moment() < target && !answer_.stopped) {
+    const MachineStop stop = machine.run(target);
+    if (stop == MachineStop::interrupted) {
+      answer_.stopped = true;
+    } else if (stop != MachineStop::reached) {
+      ended_early();
+    }
+  }
+}
+
+/// Goes back to where the touches noted can be reached, and looks at the
+/// machine before and after each. Then, to go on, returns to where it was.
+void StretchQuery::describe(bool go_on) {
+  if (touches_.empty()) return;
+  Machine& machine = traveller_.machine();
+  std::optional<Base> here;
+  if (go_on) {
+    here = Base{machine.position(), std::nullopt,
+                std::make_shared<const Snapshot>(traveller_.take_snapshot(pool_))};
+  }
+  traveller_.disarm();
+  traveller_.restore(anchor_);
+  machine.set_cancel(&control_.stop);
+  for (const Touch& touch : std::exchange(touches_, {})) {
+    arrive(touch.before);
+    if (answer_.stopped) return;
+    QueryEntry entry;
+    entry.moment = touch.before;
+    entry.by_delivery = touch.after.position == touch.before.position;
+    entry.pc = linear_instruction_address(machine);
+    entry.cr3 = machine.cpu().state.cr3;
+    entry.address = touch.address;
+    if (query_.kind == QueryKind::value) {
+      entry.before = read_linear_value(machine, query_.address, query_.length);
+      arrive(touch.after);
+      if (answer_.stopped) return;
+      entry.after = read_linear_value(machine, query_.address, query_.length);
+      if (entry.before && entry.before == entry.after) continue;
+    }
+    add(entry);
+    if (is_full()) return;
+  }
+  if (!here) return;
+  traveller_.restore(*here);
+  anchor_ = *here;
+  traveller_.arm(stops_);
+  machine.set_cancel(&control_.stop);
+}
+
+/// Runs on, watching, to the arrival at `to`.
+/// @return whether to go on
+bool StretchQuery::piece(Position to) {
+  Machine& machine = traveller_.machine();
+  while (machine.position() < to) {
+    traveller_.forget_hits();
+    // A full batch is described at the next arrival.
+    const bool full = touches_.size() >= batch_;
+    const MachineStop stop = machine.run({full ? Position{machine.position().steps + 1} : to, 0});
+    if (stop == MachineStop::breakpoint) {
+      traveller_.resume_here();
+      note_execution();
+    } else if (stop == MachineStop::watchpoint) {
+      note_touches(machine.moment_before());
+    } else if (stop == MachineStop::interrupted) {
+      answer_.stopped = true;
+    } else if (stop != MachineStop::reached) {
+      ended_early();
+    }
+    if (answer_.stopped || is_full()) return false;
+    if (touches_.size() < batch_) continue;
+    const bool ends_here = query_.select == QuerySelect::first && query_.kind == QueryKind::writes;
+    if (!ends_here && (machine.position() >= to || !machine.at_arrival())) continue;
+    describe(!ends_here);
+    batch_ = std::min(batch_ * 4, kBatch);
+    if (answer_.stopped || is_full()) return false;
+  }
+  return true;
+}
+
+StretchAnswer StretchQuery::run(const Stretch& stretch) {
+  answer_ = {};
+  touches_.clear();
+  to_ = stretch.to;
+  anchor_ = stretch.base;
+  batch_ = query_.select == QuerySelect::first ? (query_.kind == QueryKind::value ? kFirstBatch : 1)
+                                               : kBatch;
+  Machine& machine = traveller_.machine();
+  traveller_.restore(stretch.base);
+  machine.set_cancel(&control_.stop);
+  arrive({stretch.from, 0});
+  traveller_.arm(stops_);
+  machine.set_cancel(&control_.stop);
+  bool going = !answer_.stopped;
+  while (going && machine.position() < stretch.to) {
+    const std::uint64_t before = machine.position().steps;
+    going = piece(std::min(stretch.to, Position{before + kSliceSteps}));
+    control_.stepped(machine.position().steps - before);
+    if (going && !control_.wanted()) answer_.stopped = true;
+    going = going && !answer_.stopped;
+  }
+  if (!answer_.stopped) describe(false);
+  traveller_.disarm();
+  return std::move(answer_);
+}
+
+}  // namespace chronovisor
