@@ -62,9 +62,9 @@ void check_framing(std::string_view payload) {
   WireDecoder decoder;
   std::vector<WireEvent> events;
   decoder.feed(chronovisor::as_bytes(framed), events);
-  CHECK_THAT(events.size() == 1 && events[0].kind == WireEventKind::packet &&
-                 events[0].payload == payload,
-             "what was framed is read back");
+  CHECK_THAT(
+      events.size() == 1 && events[0].kind == WireEventKind::packet && events[0].payload == payload,
+      "what was framed is read back");
   const std::string runs = frame_packet(payload, RunLength::on);
   CHECK_THAT(expand_runs(runs.substr(0, runs.size() - 3)) == framed.substr(0, framed.size() - 3),
              "shortened runs mean the same");
