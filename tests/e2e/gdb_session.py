@@ -79,3 +79,17 @@ class Gdb:
         self.test.check(b"ALL CHECKED" in done.stdout, f"{name}: the script did not reach its end", done)
         print(f"{name}: {time.monotonic() - begun:.1f} s")
         return done.stdout.decode(errors="replace")
+
+
+def serve(test, recording, *options):
+    """A server on a Unix socket: (process, path). It must be ended by the caller."""
+    socket = test.path("stub.socket")
+    if os.path.exists(socket):
+        os.unlink(socket)
+    server = subprocess.Popen([test.program, "debug", recording, "--listen", f"unix:{socket}", *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for _ in range(200):
+        if os.path.exists(socket):
+            return server, socket
+        time.sleep(0.05)
+    return test.fail("debug made no socket")
