@@ -38,7 +38,7 @@ else:
     test.run("record", "-o", recording, *test.linux(), "--serial", "none")
     test.run(test.kernel(), "--elf", symbols, program=os.path.join(ROOT, "scripts/kallsyms"))
     vmlinux = test.path("vmlinux")
-    test.run(test.kernel(), vmlinux, program=os.path.join(ROOT, "scripts/extract-vmlinux"))
+    test.run(test.kernel(), "-o", vmlinux, program=os.path.join(ROOT, "scripts/extract-vmlinux"))
     places = dict(CODE="do_sys_openat2", NEXT="do_sys_openat2+5", LATER="__do_sys_reboot", DATA="&system_state", KIND="int",
                   REG="rdi", SECTION=".rodata")
 gdb = Gdb(test, recording, symbols)

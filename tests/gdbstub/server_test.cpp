@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -127,6 +128,27 @@ std::size_t open_descriptors() {
   return count;
 }
 
+/// Whether the server's end of a connection to `port` does without Nagle's
+/// algorithm, which would hold small packets back.
+bool sends_at_once(std::uint16_t port) {
+  for (int descriptor = 3; descriptor < 256; ++descriptor) {
+    sockaddr_in local{};
+    sockaddr_in peer{};
+    socklen_t local_size = sizeof(local);
+    socklen_t peer_size = sizeof(peer);
+    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&local), &local_size) != 0 ||
+        ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0 ||
+        local.sin_family != AF_INET || ntohs(local.sin_port) != port) {
+      continue;
+    }
+    int no_delay = 0;
+    socklen_t size = sizeof(no_delay);
+    return ::getsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size) == 0 &&
+           no_delay != 0;
+  }
+  return false;
+}
+
 std::size_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   std::size_t total_pages = 0;
@@ -203,6 +225,7 @@ TEST_CASE("TCP serves loopback at a port the system chose") {
   REQUIRE(client.connected());
   client.send(frame_packet("qC"));
   CHECK(client.read_until("#c5") == "+$QC1#c5");
+  CHECK(sends_at_once(port));
 }
 
 TEST_CASE("other addresses than loopback need permission, and are warned about") {
