@@ -1,5 +1,6 @@
 """Running scripted gdb sessions against a recording."""
 import os
+import re
 import shutil
 import subprocess
 import textwrap
@@ -93,3 +94,14 @@ def serve(test, recording, *options):
             return server, socket
         time.sleep(0.05)
     return test.fail("debug made no socket")
+
+
+def serve_tcp(test, recording, *options):
+    """A server on a port that the system chose: (process, "127.0.0.1:PORT")."""
+    server = subprocess.Popen([test.program, "debug", recording, "--listen", "tcp:127.0.0.1:0", *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in server.stderr:
+        found = re.search(r"target remote (127\.0\.0\.1:\d+)", line)
+        if found:
+            return server, found[1]
+    return test.fail("debug does not say where it listens")
