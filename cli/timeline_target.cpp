@@ -205,6 +205,8 @@ StopSet TimelineTarget::stops() const {
 }
 
 bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
+  // A REP instruction is arrived at once, not again for each iteration.
+  if (timeline_.machine().cpu().inside_repeat()) return false;
   const std::uint64_t pc = linear_pc(timeline_.machine());
   for (const gdb::Breakpoint& b : breakpoints_) {
     if (!is_execution(b.kind) || b.address != pc) continue;

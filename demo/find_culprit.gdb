@@ -1,34 +1,20 @@
 # The recording is open at its end: the kernel is switching the machine off.
 
-# Go back to where the gateway found the damage.
-break audit_failed
-reverse-continue
+# One: go back to where the gateway found the damage.
+chronovisor last-reached audit_failed
 set $failed = $position
-backtrace
-print *channel
-print *channel->readings@24
 
-# Some of these readings cannot be of this channel. Who stored the first? Watch its memory, and
-# go back to the store.
-delete
-watch -l channel->readings[slot]
-reverse-continue
-backtrace
-print channel->number
-print channel->label
-print channel->readings
-print &pool[channel->number]
+# Two: this channel cannot have had such a reading. Who stored it?
+chronovisor last-write channel->readings[slot]
 
-# Another channel stored it: its pointer leads into memory that is not its own. It was right once;
-# who changed it? The same question again.
-delete
-watch -l channel->readings
-reverse-continue
-backtrace
+# Another channel did; its pointer leads into memory that is not its own. Three: who changed that?
+chronovisor last-write channel->readings
 
-# The machine stands right before the store. How many instructions before the check that failed?
+# There it is. The machine stands right before the store; how many instructions before the check that failed?
 print $failed - $position
+backtrace
 print length
+print channels[5].label
 print channels[5].readings
 list
 

@@ -115,6 +115,39 @@ expression is an object in memory, or a pointer or address of one."""
         arrive()
 
 
+class LastReached(gdb.Command):
+    """Go back to the latest time a place was reached: chronovisor last-reached LOCATION
+
+LOCATION is what `break` takes: a function, FILE:LINE, *ADDRESS. As with any way
+back, a breakpoint or watchpoint that is met on the way stops there."""
+
+    def __init__(self):
+        super().__init__("chronovisor last-reached", gdb.COMMAND_RUNNING, gdb.COMPLETE_LOCATION)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        if not argument:
+            raise gdb.GdbError("Usage: chronovisor last-reached LOCATION")
+        if gdb.selected_inferior().pid == 0:
+            raise gdb.GdbError("Not connected; use target remote first.")
+        gdb.decode_line(argument)  # complains of a place that does not exist
+        mark = gdb.Breakpoint(argument, temporary=True)
+        reached = []
+
+        def note(event):
+            reached.append(mark in getattr(event, "breakpoints", ()))
+
+        gdb.events.stop.connect(note)
+        try:
+            gdb.execute("reverse-continue")
+        finally:
+            gdb.events.stop.disconnect(note)
+            if mark.is_valid():  # another stop came first
+                mark.delete()
+        if not any(reached):
+            raise gdb.GdbError(f"{argument} was not reached last.")
+
+
 class History(gdb.Command):
     """List the latest writes of an object: chronovisor history EXPRESSION [-- COUNT]
 
@@ -241,7 +274,7 @@ def install():
           gdb.COMMAND_DATA)
     AtAddress("translate", "Translate a linear address: chronovisor translate EXPRESSION")
     AtAddress("walk", "Show the page-table entries for a linear address: chronovisor walk EXPRESSION")
-    for command in (Seek, LastWrite, History, Discard, GoLive, Timeline, PositionFunction):
+    for command in (Seek, LastWrite, LastReached, History, Discard, GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):
         Prefix(verb)

@@ -6,8 +6,8 @@ import re
 import subprocess
 import time
 
-from gdb_session import GDB, GUESTS, Gdb, travel_guest
-from harness import Test
+from gdb_session import GDB, GUESTS, Gdb, serve_tcp, travel_guest
+from harness import ROOT, Test
 
 test = Test(__doc__)
 recording, symbols = travel_guest(test, 64)
@@ -117,6 +117,28 @@ say("-gdb-exit")
 mi.wait(timeout=10)
 server.wait(timeout=10)
 print("gdb/MI passed")
+
+# The same over TCP as cpptools connects, and as it and CLion pass on what is typed
+# into their consoles: the stop that follows moves their views.
+server, address = serve_tcp(test, recording)
+mi = subprocess.Popen([GDB, "-nx", "-q", "--interpreter=mi"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+say(f"-file-exec-and-symbols {symbols}")
+say(f"-target-select remote {address}")
+say(f'-interpreter-exec console "source {ROOT}/scripts/gdb/chronovisor.py"')
+say("-break-insert -t -f add_up")
+test.check('func="add_up"' in say("-exec-continue", True), "continue to add_up")
+at(say("-exec-finish", True), "c_main", "second")
+at(say('-interpreter-exec console "next"', True), "c_main", "third")
+at(say('-interpreter-exec console "reverse-next"', True), "c_main", "second")
+stop = say('-interpreter-exec console "chronovisor last-write table.values[3]"', True)
+test.check('func="fill"' in stop, "a command of ours stops like any other: " + stop)
+stop = say('-interpreter-exec console "chronovisor seek end"', True)
+test.check("*stopped" in stop, "a seek is a stop: " + stop)
+say("-data-evaluate-expression table.sum")
+say("-gdb-exit")
+mi.wait(timeout=10)
+server.wait(timeout=10)
+print("gdb/MI over TCP passed")
 
 # --gdb: connected, with symbols and commands. gdb reads its commands from stdin.
 started = subprocess.run([test.program, "debug", recording, "--gdb", "--symbols", symbols],

@@ -22,6 +22,15 @@ gdb("finding a write", LOAD + """    del stops[:]
     rows = [row for row in text.splitlines() if "->" in row]
     equal([row.split()[2:] for row in rows], [["0x5b", "->", "0x8c"], ["0x37", "->", "0x5b"], ["0x1e", "->", "0x37"]], "the history")
     equal(value("$position"), here, "which does not move")
+    del stops[:]
+    run("chronovisor last-reached factorial"); equal((where()[0], value("n"), len(stops)), ("factorial", 1, 1), "the latest call")
+    run("chronovisor last-reached factorial"); equal(value("n"), 2, "and the one before")
+    run("chronovisor last-reached travel.c:%d" % line_of("loop body")); equal((where()[0], value("i")), ("fill", 7), "a line")
+    check("last-reached" not in run("info breakpoints") and gdb.breakpoints() in ((), None), "its breakpoint is gone")
+    run("break fill"); text = fails("chronovisor last-reached main"); equal(where()[0], "fill", "a breakpoint on the way stops")
+    check("not reached" in text, "which is told: " + text); run("delete")
+    fails("chronovisor last-reached"); fails("chronovisor last-reached nowhere"); equal(where()[0], "fill", "and nothing moved")
+    text = fails("chronovisor last-reached spin"); equal(value("$position"), 0, "never before: the beginning: " + text)
 """, at="start")
 
 gdb("moving about", LOAD + """    run("tbreak spin"); run("continue"); here = value("$position")

@@ -1,5 +1,6 @@
 """Running scripted gdb sessions against a recording."""
 import os
+import re
 import shutil
 import subprocess
 import textwrap
@@ -79,3 +80,28 @@ class Gdb:
         self.test.check(b"ALL CHECKED" in done.stdout, f"{name}: the script did not reach its end", done)
         print(f"{name}: {time.monotonic() - begun:.1f} s")
         return done.stdout.decode(errors="replace")
+
+
+def serve(test, recording, *options):
+    """A server on a Unix socket: (process, path). It must be ended by the caller."""
+    socket = test.path("stub.socket")
+    if os.path.exists(socket):
+        os.unlink(socket)
+    server = subprocess.Popen([test.program, "debug", recording, "--listen", f"unix:{socket}", *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for _ in range(200):
+        if os.path.exists(socket):
+            return server, socket
+        time.sleep(0.05)
+    return test.fail("debug made no socket")
+
+
+def serve_tcp(test, recording, *options):
+    """A server on a port that the system chose: (process, "127.0.0.1:PORT")."""
+    server = subprocess.Popen([test.program, "debug", recording, "--listen", "tcp:127.0.0.1:0", *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in server.stderr:
+        found = re.search(r"target remote (127\.0\.0\.1:\d+)", line)
+        if found:
+            return server, found[1]
+    return test.fail("debug does not say where it listens")

@@ -79,6 +79,15 @@ session("recursion", """
     run("reverse-next"); at("c_main", "third", "and back over all of it")
 """)
 
+session("stepping by ranges", """
+    run("tbreak %d" % line_of("fifth")); run("continue"); packets("next")
+    at("c_main", "sixth", "next over spin, whose 20,000 rounds are no packets")
+    run("monitor seek start"); run("reverse-continue"); run("tbreak %d" % line_of("adding")); run("continue"); packets("next")
+    sent = packets("next")
+    check(sum(p.startswith("$vCont;r") for p in sent) == 1, "a line is one packet: %r" % sent)
+    check(len(sent) < 10, "and few others: %r" % sent)
+""")
+
 session("watchpoints", """
     run("hbreak %d" % line_of("sixth")); run("continue"); at("c_main", "sixth", "hardware breakpoint")
     run("delete")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from gdb_session import GUESTS, travel_guest
+from gdb_session import GUESTS, serve_tcp, travel_guest
 from harness import Test, skip
 
 test = Test(__doc__)
@@ -94,4 +94,14 @@ expect(done, said[8], r"history", "the beginning of history")
 expect(done, said[9], r"position = 0x?0+", "position 0")
 expect(done, said[10], r"position 0", "monitor commands")
 expect(done, said[13], r"position = (0x0*3e8|1000)", "a seek")
+
+# Over TCP and by the commands that CodeLLDB is configured with.
+server, address = serve_tcp(test, recording)
+done = test.run("--no-lldbinit", "--no-use-colors", "--batch", "-o", f"target create {symbols}", "-o", f"gdb-remote {address}",
+                "-o", "breakpoint set --name add_up", "-o", "process continue", "-o", "process continue --reverse",
+                "-o", "process detach", program=LLDB, seconds=120, expect=None)
+server.wait(timeout=20)
+text = done.stdout.decode(errors="replace")
+expect(done, text, r"stop reason = breakpoint", "a breakpoint over TCP")
+expect(done, text, r"history|stop reason = (?!breakpoint)", "and back to the beginning")
 print("all sessions passed")

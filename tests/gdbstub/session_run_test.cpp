@@ -93,6 +93,17 @@ TEST_CASE("reverse steps undo one step each") {
   CHECK(fixture.one("bs") == at(17));
 }
 
+TEST_CASE("the thread chosen by Hc steps back, and another cannot be chosen") {
+  GdbFixture fixture(20);
+  CHECK(fixture.one("Hcp1.1") == "OK");
+  CHECK(fixture.one("bs") == at(19));
+  CHECK(fixture.one("Hcp1.2") == "E01");
+  CHECK(fixture.one("Hcp1.-1") == "OK");
+  CHECK(fixture.one("bs") == at(18));
+  CHECK(fixture.one("vCont;s:p1.2") == "E01");
+  CHECK(fixture.target.position == 18);
+}
+
 TEST_CASE("swbreak and hwbreak are reported only to who offered them") {
   GdbFixture gdb;
   gdb.one("Z0,1004,1");

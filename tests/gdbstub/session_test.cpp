@@ -120,11 +120,13 @@ TEST_CASE("the thread list and a memory map over all addresses") {
   CHECK(fixture.one("qXfer:threads:read::0,1000") ==
         "l<?xml version=\"1.0\"?>\n<threads>\n<thread id=\"p1.1\" core=\"0\" name=\"CPU 0\">CPU 0"
         "</thread>\n</threads>\n");
-  const std::string map = fixture.one("qXfer:memory-map:read::0,1000");
-  CHECK(map.find("<memory type=\"ram\" start=\"0x0\" length=\"0x8000000000000000\"/>") !=
-        std::string::npos);
-  CHECK(map.find("<memory type=\"ram\" start=\"0x8000000000000000\" "
-                 "length=\"0x8000000000000000\"/>") != std::string::npos);
+  CHECK(
+      fixture.one("qXfer:memory-map:read::0,1000") ==
+      "l<?xml version=\"1.0\"?>\n<!DOCTYPE memory-map PUBLIC \"+//IDN gnu.org//DTD GDB Memory Map "
+      "V1.0//EN\" \"http://sourceware.org/gdb/gdb-memory-map.dtd\">\n<memory-map>\n"
+      "<memory type=\"ram\" start=\"0x0\" length=\"0x8000000000000000\"/>\n"
+      "<memory type=\"ram\" start=\"0x8000000000000000\" length=\"0x8000000000000000\"/>\n"
+      "</memory-map>\n");
 }
 
 TEST_CASE("a monitor command's output arrives as O packets before the result") {

@@ -106,6 +106,9 @@ class Cpu final : public PageUseListener {
     deliveries_ = 0;
     inside_repeat_ = inside_repeat;
   }
+  /// Whether the last step left a REP instruction unfinished, so that the next
+  /// one does not arrive at it anew.
+  [[nodiscard]] bool inside_repeat() const { return inside_repeat_; }
   /// The latest run() touched a device, or took an interrupt.
   [[nodiscard]] bool recheck_requested() const { return recheck_; }
   /// Someone outside watches instructions or accesses.
