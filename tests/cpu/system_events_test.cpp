@@ -226,5 +226,17 @@ TEST_CASE("a bad segment in a new task faults there, not in the old one") {
   CHECK(m.get<std::uint32_t>(m.cpu.gpr(kRsp) + 4) == M::kHandler);
 }
 
+TEST_CASE("POP of a segment register reads the selector's two bytes only") {
+  M m;
+  m.real_mode();
+  m.put<std::uint16_t>(0xfffe, 0x1234);
+  m.cpu.gpr(kRsp) = 0xfffe;
+  m.code(M::kCode, {0x66, 0x07});  // the other two bytes of the operand lie past the limit
+  m.step();
+  CHECK(m.cpu.rip() == M::kCode + 2);
+  CHECK(m.cpu.state.segment[kEs].selector == 0x1234);
+  CHECK(m.cpu.gpr(kRsp) == 2);
+}
+
 }  // namespace
 }  // namespace chronovisor

@@ -361,6 +361,9 @@ class Cpu final : public PageUseListener {
   void load_pdptes(std::uint64_t cr3);
   /// Translates without side effects (for debuggers): no A or D bits, no faults.
   [[nodiscard]] std::optional<GuestPhysical> translate_for_debugger(std::uint64_t linear) const;
+  /// Whether `linear` is mapped and every table entry on the way has its A bit:
+  /// then no walk for it, one that ends in a fault included, changes any of them.
+  [[nodiscard]] bool accessed_throughout(std::uint64_t linear) const;
 
   [[nodiscard]] CpuEnvironment& environment() { return environment_; }
   [[nodiscard]] Ram& ram() { return ram_; }
@@ -376,6 +379,8 @@ class Cpu final : public PageUseListener {
   struct PageWalk;
 
   // paging.cpp
+  [[nodiscard]] std::optional<GuestPhysical> walk_for_debugger(std::uint64_t linear,
+                                                               bool& accessed) const;
   [[nodiscard]] Translation translate(std::uint64_t address, Access access, TlbContext context,
                                       unsigned segment);
   [[nodiscard]] Translation walk(std::uint64_t address, Access access, TlbContext context);

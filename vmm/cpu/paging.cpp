@@ -242,6 +242,16 @@ void Cpu::flush_tlb_page(std::uint64_t linear) {
 }
 
 std::optional<GuestPhysical> Cpu::translate_for_debugger(std::uint64_t linear) const {
+  bool accessed = true;
+  return walk_for_debugger(linear, accessed);
+}
+
+bool Cpu::accessed_throughout(std::uint64_t linear) const {
+  bool accessed = true;
+  return walk_for_debugger(linear, accessed).has_value() && accessed;
+}
+
+std::optional<GuestPhysical> Cpu::walk_for_debugger(std::uint64_t linear, bool& accessed) const {
   if ((state.cr0 & kCr0Pg) == 0) return GuestPhysical{linear};
   const bool pae = (state.cr4 & kCr4Pae) != 0;
   const unsigned width = pae ? 8 : 4;
@@ -261,6 +271,7 @@ std::optional<GuestPhysical> Cpu::translate_for_debugger(std::uint64_t linear) c
     if (ram_.read({table + slot * width}, std::span(raw).first(width)) != width) return std::nullopt;
     std::memcpy(&entry, raw.data(), sizeof(entry));
     if ((entry & kPresent) == 0) return std::nullopt;
+    accessed = accessed && (entry & kAccessed) != 0;
     const bool large =
         level > 1 && (entry & kLarge) != 0 && (pae || (state.cr4 & kCr4Pse) != 0);
     if (level == 1 || large) {

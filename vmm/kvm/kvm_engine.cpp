@@ -38,6 +38,8 @@ bool KvmEngine::host_may_step() {
   }
   if ((state.dr7 & 0xff) != 0 || cpu_.flags.test(kTf | kRf)) return false;
   if (cpu_.cpl() == 3 && !capabilities_.step_ring3) return false;
+  // Emulated processors leave out alignment checks.
+  if (cpu_.cpl() == 3 && (state.cr0 & kCr0Am) != 0 && cpu_.flags.test(kAc)) return false;
   if ((state.cr0 & kCr0Pg) != 0 && !cpu_.long_mode_active() && !capabilities_.paged32) return false;
   return true;
 }
@@ -66,30 +68,57 @@ bool KvmEngine::fetch(Instruction& instruction) {
   return false;
 }
 
-/// The instruction may touch two pages. KVM's emulator would change the first
-/// before it finds that the second faults.
-bool KvmEngine::may_cross_page(const Instruction& instruction) {
-  constexpr std::uint64_t kWidest = 16, kDeepestPush = 64;
-  const auto crosses = [&](unsigned segment, std::uint64_t offset, std::uint64_t size) {
+/// The access needs no check of its segment, for a KVM that makes none.
+bool KvmEngine::plainly_inside(unsigned segment, std::uint64_t offset, std::uint64_t size) const {
+  if (cpu_.long64()) return true;
+  constexpr unsigned kExpandDown = 4, kWritable = 2, kCodeType = 8;
+  const SegmentRegister& s = cpu_.state.segment[segment];
+  return s.present() && (s.type() & (kExpandDown | kWritable | kCodeType)) == kWritable &&
+         offset <= s.limit && size - 1 <= s.limit - offset;
+}
+
+/// Calls `visit(linear, bytes)` for whatever memory the instruction may touch,
+/// until it returns false.
+template <class Visit>
+bool KvmEngine::every_access(const Instruction& instruction, Visit&& visit) {
+  constexpr std::uint64_t kWidest = 16, kDeepest = 64;
+  const auto at = [&](unsigned segment, std::uint64_t offset, std::uint64_t size) {
     const bool flat = cpu_.long64() && segment < kFs;
     const std::uint64_t linear = offset + (flat ? 0 : cpu_.state.segment[segment].base);
-    return (linear & ~kPageMask) > kPageSize - size;
+    if (!capabilities_.checks_segments && !plainly_inside(segment, offset, size)) return false;
+    return visit(cpu_.long64() ? linear : static_cast<std::uint32_t>(linear), size);
   };
-  const std::uint64_t below =
-      cpu_.state.gpr[kRsp] + (cpu_.long64() ? 0 : cpu_.state.segment[kSs].base);
-  if ((below & ~kPageMask) < kDeepestPush) return true;
+  const std::uint64_t rsp = Cpu::cut(cpu_.state.gpr[kRsp], cpu_.stack_width());
+  // Pops may cross a page: nothing is changed before all of it was read.
+  if (!at(kSs, rsp - kDeepest, kDeepest) || !at(kSs, rsp, 1) || !at(kSs, rsp + kDeepest - 1, 1))
+    return false;
   if (instruction.memory &&
-      crosses(instruction.segment, cpu_.effective_address(instruction), kWidest))
-    return true;
-  const std::uint32_t attributes = row_attributes(instruction);
-  if ((attributes & kString) != 0) {
-    return crosses(kEs, Cpu::cut(cpu_.state.gpr[kRdi], instruction.address_size), 8) ||
-           crosses(instruction.segment, Cpu::cut(cpu_.state.gpr[kRsi], instruction.address_size),
-                   8);
+      !at(instruction.segment, cpu_.effective_address(instruction), kWidest))
+    return false;
+  const bool leave = instruction.opcode == 0xc9;
+  if (leave && !at(kSs, Cpu::cut(cpu_.state.gpr[kRbp], cpu_.stack_width()), 8)) return false;
+  if ((row_attributes(instruction) & kString) != 0) {
+    return at(kEs, Cpu::cut(cpu_.state.gpr[kRdi], instruction.address_size), 8) &&
+           at(instruction.segment, Cpu::cut(cpu_.state.gpr[kRsi], instruction.address_size), 8);
   }
   const bool absolute =
       instruction.opcode >= 0xa0 && instruction.opcode <= 0xa3 && !instruction.memory;
-  return absolute && crosses(instruction.segment, instruction.immediate, 8);
+  return !absolute || at(instruction.segment, instruction.immediate, 8);
+}
+
+/// KVM may be given the instruction: it touches no two pages, since KVM's
+/// emulator would change the first before it finds that the second faults; and
+/// the processor's page walks, which set A bits also on the way to a fault, find
+/// nothing to set.
+bool KvmEngine::accesses_are_plain(const Instruction& instruction) {
+  const std::uint64_t base = cpu_.long64() ? 0 : cpu_.state.segment[kCs].base;
+  const bool branch = (row_attributes(instruction) & kEndsBlock) != 0;
+  const bool small_code = !cpu_.long64() && cpu_.state.segment[kCs].limit != ~0U;
+  if (!capabilities_.checks_segments && branch && small_code) return false;
+  if (!cpu_.accessed_throughout(base + cpu_.rip())) return false;
+  return every_access(instruction, [&](std::uint64_t linear, std::uint64_t size) {
+    return (linear & ~kPageMask) <= kPageSize - size && cpu_.accessed_throughout(linear);
+  });
 }
 
 /// One delivery or one step by the soft processor.
@@ -110,7 +139,7 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
     Instruction instruction;
     if (host_may_step() && fetch(instruction)) {
       const StepRule rule = policy_.rule(instruction, ByteView(bytes_).first(bytes_fetched_));
-      if (rule != StepRule::soft && !may_cross_page(instruction)) {
+      if (rule != StepRule::soft && accesses_are_plain(instruction)) {
         const StepOutcome outcome = stepper_.step(instruction);
         if (outcome == StepOutcome::retired || outcome == StepOutcome::unfinished) {
           if (rule == StepRule::host_clears_af) {

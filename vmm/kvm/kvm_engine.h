@@ -42,7 +42,11 @@ class KvmEngine final : public CpuEngine {
  private:
   [[nodiscard]] bool host_may_step();
   [[nodiscard]] bool fetch(Instruction& instruction);
-  [[nodiscard]] bool may_cross_page(const Instruction& instruction);
+  [[nodiscard]] bool plainly_inside(unsigned segment, std::uint64_t offset,
+                                    std::uint64_t size) const;
+  template <class Visit>
+  [[nodiscard]] bool every_access(const Instruction& instruction, Visit&& visit);
+  [[nodiscard]] bool accesses_are_plain(const Instruction& instruction);
   CpuStop soft_event();
 
   Cpu& cpu_;

@@ -276,6 +276,29 @@ bool runs_paged32(const Device& device) {
   return trial.vm().set_sregs(sregs) && trial.steps_to(kCode + 1);
 }
 
+/// JMP RAX to a non-canonical address: a fault, so that nothing is left of it.
+bool refuses_wild_branches(const Device& device) {
+  Trial trial(device, {0xff, 0xe0, 0x90});
+  kvm_regs regs = trial.vm().regs();
+  regs.rax = 0x1234567812345678;
+  trial.vm().set_regs(regs);
+  trial.run();
+  return trial.reason() == KVM_EXIT_SHUTDOWN;
+}
+
+/// A load past a limit, by compatibility-mode code: a fault.
+bool refuses_past_limits(const Device& device) {
+  Trial trial(device, {0x8a, 0x06, 0x90});  // mov al, [esi]
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.cs.l = 0;
+  sregs.cs.db = 1;
+  sregs.ds.limit = 0xfff;
+  sregs.ds.g = 0;
+  if (!trial.vm().set_sregs(sregs)) return false;
+  trial.run();
+  return trial.reason() == KVM_EXIT_SHUTDOWN;
+}
+
 bool hlt_exits(const Device& device) {
   Trial trial(device, {0xf4, 0x90});
   trial.run();
@@ -341,6 +364,8 @@ Capabilities self_test() {
     result.steps_base_access = tried([&] { return steps_base_access(device); });
     result.fast_calls = tried([&] { return makes_fast_calls(device); });
     result.paged32 = tried([&] { return runs_paged32(device); });
+    result.checks_branch_targets = tried([&] { return refuses_wild_branches(device); });
+    result.checks_segments = tried([&] { return refuses_past_limits(device); });
     result.reusable_after_fault =
         result.faults_shut_down && tried([&] { return recovers_from_faults(device); });
     result.msr_filter = tried([&] { return reaches_user_space_for_msrs(device); });

@@ -27,6 +27,8 @@ struct Capabilities {
   bool software_interrupts = false;  ///< INT n in 64-bit code goes through its gate
   bool steps_base_access = false;    ///< RDFSBASE and its kin in supervisor code are one step each
   bool fast_calls = false;  ///< SYSCALL and SYSRET in supervisor code do what the manual says
+  bool checks_branch_targets = false;  ///< a near branch to a non-canonical address faults
+  bool checks_segments = false;        ///< limits of segments hold outside 64-bit mode
   bool reusable_after_fault = false;  ///< the vCPU can be loaded again after such an exit
   bool msr_filter = false;            ///< RDMSR and WRMSR reach user space
   bool dirty_log = false;             ///< writes are logged by page

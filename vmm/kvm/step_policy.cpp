@@ -64,7 +64,13 @@ StepRule integer_rule(const Row& row) {
   return StepRule::host;
 }
 
-StepRule control_rule(const Row& row) {
+/// Branches whose target only the processor that executes them knows.
+constexpr std::array<std::string_view, 4> kIndirectBranches{"jmp rm", "call rm", "ret",
+                                                            "ret imm16"};
+
+StepRule control_rule(const Row& row, const Capabilities& capabilities) {
+  if (!capabilities.checks_branch_targets && listed(kIndirectBranches, row.name))
+    return StepRule::soft;
   const auto has = [&](std::string_view part) {
     return row.name.find(part) != std::string_view::npos;
   };
@@ -77,7 +83,7 @@ StepRule control_rule(const Row& row) {
 StepPolicy::StepPolicy(const Capabilities& capabilities) : rows_(instruction_table().size()) {
   std::size_t at = 0;
   for (const Row& row : integer_rows()) rows_[at++].rule = integer_rule(row);
-  for (const Row& row : control_rows()) rows_[at++].rule = control_rule(row);
+  for (const Row& row : control_rows()) rows_[at++].rule = control_rule(row, capabilities);
   for (const Row& row : system_rows()) {
     const bool host = listed(kHostSystemRows, row.name) ||
                       (capabilities.keeps_granularity && listed(kSegmentRows, row.name));
