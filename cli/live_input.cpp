@@ -26,7 +26,12 @@ constexpr std::size_t kMostPending = 65536;
 }  // namespace
 
 LiveInput::LiveInput(int fd, bool escapes, IdlePolicy idle, std::atomic<bool>& stop)
-    : fd_(fd), escapes_(escapes), idle_(idle), stop_(stop), closed_(fd < 0), closed_delivered_(fd < 0) {
+    : fd_(fd),
+      escapes_(escapes),
+      idle_(idle),
+      stop_(stop),
+      closed_(fd < 0),
+      closed_delivered_(fd < 0) {
   if (fd_ >= 0) {
     saved_flags_ = fcntl(fd_, F_GETFL);
     fcntl(fd_, F_SETFL, saved_flags_ | O_NONBLOCK);
@@ -45,7 +50,8 @@ bool LiveInput::anything_to_deliver() const {
 Position LiveInput::next_look(Position now) {
   Position next{kNever};
   if (!closed_) next = std::max(next_poll_, Position{now.steps + 1});
-  if (!pending_.empty() || (closed_ && !closed_delivered_)) next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
+  if (!pending_.empty() || (closed_ && !closed_delivered_))
+    next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
   return next;
 }
 
@@ -138,7 +144,8 @@ IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
     }
     if (anything_to_deliver()) {
       next_byte_ = here.position;
-      const std::uint64_t arrival = here.idle_ns + std::max<std::uint64_t>(monotonic_ns() - began, 1);
+      const std::uint64_t arrival =
+          here.idle_ns + std::max<std::uint64_t>(monotonic_ns() - began, 1);
       if (arrival >= deadline_idle_ns) return {IdleOutcome::Kind::deadline, deadline_idle_ns};
       return {IdleOutcome::Kind::early, arrival};
     }

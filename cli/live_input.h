@@ -48,11 +48,11 @@ class LiveInput final : public InputSource {
   int saved_flags_ = 0;
   std::deque<std::uint8_t> pending_;
   bool escape_seen_ = false;
-  bool room_ = true;              ///< the receiver had room when last asked
-  bool closed_ = false;           ///< end of input was read
+  bool room_ = true;     ///< the receiver had room when last asked
+  bool closed_ = false;  ///< end of input was read
   bool closed_delivered_ = false;
   Position next_poll_;
-  Position next_byte_;            ///< bytes follow each other at line speed
+  Position next_byte_;  ///< bytes follow each other at line speed
 };
 
 }  // namespace chronovisor::cli
