@@ -143,8 +143,7 @@ std::string ending_text(const std::string& file, Position start, const RunOutcom
                         const std::string& trouble) {
   if (!trouble.empty()) return file + ": the recording ended early: " + trouble;
   return file + ": recorded from position " + grouped(start.steps) + " to " +
-         grouped(outcome.position.steps) + ", ended by " +
-         exit_reason(outcome, Position{kNever});
+         grouped(outcome.position.steps) + ", ended by " + exit_reason(outcome, Position{kNever});
 }
 
 }  // namespace
@@ -179,8 +178,7 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
   return options;
 }
 
-GoneLive go_live(Timeline& timeline, const GoLiveOptions& options,
-                 std::function<bool()> cancelled,
+GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
                  std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
   require_another_file(timeline.reader().name(), options.file);
@@ -200,8 +198,7 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options,
     run.output = std::make_unique<ConsoleOutput>(options.serial, nullptr);
   }
   run.input = std::make_unique<TerminalInput>(
-      terminal, options.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp,
-      std::move(cancelled));
+      terminal, options.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, std::move(cancelled));
   run.clock_ns = monotonic_ns;
   run.recorder.begin_with_checkpoint = true;
   // Breakpoints make the processor look closer than the index counts on.

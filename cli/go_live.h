@@ -34,8 +34,7 @@ struct GoneLive {
 /// Makes `timeline` go on live from where it stands, recorded in a new file.
 /// `cancelled` cuts idle waits short; `ended` is told, once, how the recording
 /// ended. Throws Error: the timeline is then where it was.
-GoneLive go_live(Timeline& timeline, const GoLiveOptions& options,
-                 std::function<bool()> cancelled,
+GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
                  std::function<void(const std::string&)> ended);
 
 }  // namespace chronovisor::cli

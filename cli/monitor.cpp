@@ -157,6 +157,11 @@ void MonitorCommands::info(const Words&, const Output& output, const gdb::Cancel
   output(fmt::format("guest        {}{}{}, {} of memory, engine {}\n", start.kernel_name,
                      start.command_line.empty() ? "" : " ", start.command_line,
                      size_text(start.machine.memory_bytes), start.engine));
+  if (start.parent) {
+    output(fmt::format("parent       {} at position {}{}\n", start.parent->name,
+                       grouped(start.parent->position.steps),
+                       start.parent->changed_by_hand ? ", changed by hand" : ""));
+  }
   output(fmt::format("positions    {} to {}\n", grouped(reader.start().steps),
                      grouped(reader.usable_to().steps)));
   output(fmt::format("checkpoints  {} recorded, {} in memory here\n", reader.checkpoints().size(),

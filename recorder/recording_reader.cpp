@@ -386,19 +386,23 @@ void RecordingReader::for_each_console(const std::function<void(const ConsoleVie
 }
 
 std::vector<Bookmark> RecordingReader::bookmarks() const {
-  std::vector<Bookmark> all;
+  std::vector<std::pair<std::size_t, Bookmark>> all;
+  std::map<std::string, std::size_t> removed;  // a name, and the last chunk that removes it
   for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
     const ChunkEntry& entry = index_.chunks[i];
     if (!entry.usable) continue;
     if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark)) {
-      all.push_back(decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
+      all.emplace_back(i, decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
     } else if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark_removed)) {
-      const std::string name =
-          decode_bookmark_removed(read_chunk(i, ChunkType::bookmark_removed), place(i));
-      std::erase_if(all, [&](const Bookmark& mark) { return mark.name == name; });
+      removed[decode_bookmark_removed(read_chunk(i, ChunkType::bookmark_removed), place(i))] = i;
     }
   }
-  return all;
+  std::vector<Bookmark> left;
+  for (auto& [chunk, mark] : all) {
+    const auto removal = removed.find(mark.name);
+    if (removal == removed.end() || removal->second < chunk) left.push_back(std::move(mark));
+  }
+  return left;
 }
 
 std::vector<TypeSize> RecordingReader::sizes() const {

@@ -104,8 +104,7 @@ void Timeline::verify_here() {
   if (recorded == digests_.end()) return;
   const Hash128 digest = machine().digest();
   if (digest != recorded->second) {
-    throw DivergenceError(reader_.name() +
-                              ": the replay differs from the recording at position " +
+    throw DivergenceError(reader_.name() + ": the replay differs from the recording at position " +
                               grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
                               recorded->second.hex(),
                           here, recorded_base(here));

@@ -1,8 +1,8 @@
 // Owns a recording opened for travel: one machine that can be put at any moment
 // of the recorded run, forward and backward, and searched for stops in both
 // directions. The recording itself never changes; what the user alters lives
-// on a branch, which may be recorded on its own. Knows no debugger protocol. One thread at a time; searches use
-// threads of their own.
+// on a branch, which may be recorded on its own. Knows no debugger protocol. One thread at a time;
+// searches use threads of their own.
 #pragma once
 
 #include <atomic>

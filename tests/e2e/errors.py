@@ -57,7 +57,11 @@ for name, path in BAD:
         refused(3, command, path)
         count += 1
     refused(3, "debug", path, "--listen", "stdio")
-    count += 1
+    refused(3, "live", path, "-o", test.path("live.cvr"), "--serial", "none")
+    refused(3, "bookmark", path, "name", "5")
+    refused(3, "bookmark", path, "--delete", "name")
+    test.check(not os.path.exists(test.path("live.cvr")), f"{name}: live leaves a file")
+    count += 4
 
 # A real image, cut anywhere, is refused or is another guest, but never worse.
 for number in range(40):
@@ -96,7 +100,16 @@ for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path(
                 ["record", "-o", test.path("o.cvr"), "--flat", boot + "@zebra"],
                 ["replay"], ["replay", good, "--to", "soon"], ["verify"], ["info"], ["debug"],
                 ["debug", good, "--listen", "carrier-pigeon:1"], ["debug", good, "--at", "yesterday"],
-                ["info", good, "--no-such-option"]):
+                ["info", good, "--no-such-option"], ["live"], ["live", good], ["live", good, "-o", good],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "yesterday"],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "999999999999"],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--limit", "5"],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--keep", "1 parsec"],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--serial", "telegraph"],
+                ["live", good, "-o", test.path("o.cvr"), "--at", "end"],
+                ["bookmark"], ["bookmark", good, "name"], ["bookmark", good, "end", "5"], ["bookmark", good, "17", "5"],
+                ["bookmark", good, "far", "999999999999"], ["bookmark", good, "--delete", "never"],
+                ["bookmark", good, "name", "5", "--delete"], ["bookmark", good, "-d"]):
     done = test.run(*command, expect=2, seconds=30)
     test.check(done.stderr.strip(), "no message on stderr", done)
     count += 1

@@ -33,9 +33,9 @@ def console(path):
     return test.run("replay", path).stdout
 
 
-def echo_guest():
-    object_file, linked, image = test.path("echo.o"), test.path("echo.elf"), test.path("echo")
-    for command in (["gcc", "-m32", "-c", os.path.join(GUESTS, "echo16.S"), "-o", object_file],
+def flat_guest(name):
+    object_file, linked, image = test.path(name + ".o"), test.path(name + ".elf"), test.path(name)
+    for command in (["gcc", "-m32", "-c", os.path.join(GUESTS, name + ".S"), "-o", object_file],
                     ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none",
                      "-Wl,--no-warn-rwx-segments", "-Wl,-T," + os.path.join(ROOT, "tests/guests/flat.ld"), object_file,
                      "-o", linked],
@@ -48,7 +48,7 @@ def echo_guest():
 # ---- from the command line -------------------------------------------------------------
 
 run = test.path("run.cvr")
-test.run("record", "-o", run, "--flat", echo_guest(), "--memory", "1M", "--serial", "stdio", "--checkpoint-every", "50000",
+test.run("record", "-o", run, "--flat", flat_guest("echo16"), "--memory", "1M", "--serial", "stdio", "--checkpoint-every", "50000",
          "--checkpoint-budget", "0", given=b"abcdq")
 before, facts = content(run), info(run)
 test.check(facts["parent"] is None and facts["machine"]["state_version"] >= 1, f"info: {facts}")
@@ -239,6 +239,23 @@ facts = info(forever)
 test.check(facts["finished"] and facts["summary"]["exit"]["reason"] == "interrupted", f"interrupted: {facts['summary']}")
 sound(forever)
 test.check(content(recording) == before, "the parent has changed under gdb")
+
+# A full disk: the guest does not run on unrecorded, and the timeline is still there.
+chatter, full = test.path("chatter.cvr"), test.path("full.cvr")
+test.run("record", "-o", chatter, "--flat", flat_guest("chatter16"), "--memory", "1M", "--serial", "none", "--limit", "100000")
+Gdb(test, chatter)("a full disk", LOAD + f'    file = {full!r}\n' + """    run("stepi 10"); run("set $rbx = 7"); run("monitor go-live " + file); last = 0
+    for count in range(400):
+        run("stepi"); here = value("$position")
+        if here == last: break
+        last = here
+    check(here == last, "it ran on"); size = os.path.getsize(file)
+    run("continue"); check(value("$position") < last + 1000000, "it ran on unrecorded")
+    equal(os.path.getsize(file), size, "nothing is written any more")
+    run("chronovisor seek 50000"); equal(value("$position"), 50000, "the timeline"); run("reverse-stepi")
+    equal(value("$position"), 49999, "backward")
+""", connect=f"target remote | trap '' XFSZ; ulimit -f 12; exec {test.program} debug {chatter} --listen stdio --at 1000")
+test.check(info(full)["damage"] and info(full)["start"] == 1010, "what was recorded before the disk was full")
+test.run("replay", full)
 
 # ---- bookmarks from the debugger ------------------------------------------------------------------
 
