@@ -46,6 +46,7 @@ struct RecordOptions {
   std::string seed;
   bool force = false;
   bool no_checkpoints = false;
+  bool no_index = false;
   bool reference_images = false;
   bool json = false;
 };
@@ -286,6 +287,7 @@ int record(const RecordOptions& options) {
   writer_options.sync = sync_of(options.sync);
   RecorderOptions recorder_options;
   recorder_options.checkpoints = !options.no_checkpoints;
+  recorder_options.index = !options.no_index;
   recorder_options.checkpoint_budget_percent = options.checkpoint_budget;
   if (!options.checkpoint_every.empty()) {
     recorder_options.checkpoint_every_steps =
@@ -394,6 +396,8 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--keep", options->keep,
                       "Flight recorder: keep only the last 60s (virtual time), 60s-wall, or 500M");
   command->add_flag("--no-checkpoints", options->no_checkpoints, "Digests only");
+  command->add_flag("--no-index", options->no_index,
+                    "Leave out what searches go by; chronovisor index makes it later");
   command->add_flag("--reference-images", options->reference_images,
                     "Refer to kernel and images by path and hash instead of embedding them");
   command->add_option("--sync", options->sync,
