@@ -9,6 +9,7 @@
 #include <exception>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -74,6 +75,40 @@ void measure_search(Report& report, Timeline& timeline, const std::string& name,
   report.number((name + "_position").c_str(), static_cast<double>(timeline.now().position.steps));
 }
 
+/// Steps a second of a run without stops: two of the recording's intervals.
+double plain_speed(Timeline& timeline) {
+  const std::uint64_t end = timeline.end().steps;
+  const Position from{end / 2};
+  const Position to{std::min(end, from.steps + 150'000'000)};
+  timeline.seek({from, 0});
+  const double ms = milliseconds([&] { (void)timeline.run_forward({}, nullptr, to); });
+  return static_cast<double>(timeline.now().position.steps - from.steps) / ms * 1000;
+}
+
+/// A condition on a hot place that holds nowhere, so that everything is searched.
+void measure_condition(Report& report, Timeline& timeline, const Options& options) {
+  StopSet stops;
+  stops.breakpoints.push_back({options.hot, [](Machine& machine) {
+                                 return machine.cpu().gpr(kRax) == 0x1234567887654321;
+                               }});
+  const unsigned jobs = options.travel.jobs != 0
+                            ? options.travel.jobs
+                            : std::max(1U, std::thread::hardware_concurrency());
+  const double plain = plain_speed(timeline);
+  timeline.seek({timeline.end(), 0});
+  const std::uint64_t before = timeline.steps_searched();
+  const double ms = milliseconds([&] { (void)timeline.run_backward(stops, nullptr); });
+  const auto steps = static_cast<double>(timeline.steps_searched() - before);
+  report.number("reverse_condition_ms", ms);
+  report.number("reverse_condition_steps", steps);
+  report.number("reverse_condition_speed", steps / ms * 1000);
+  report.number("plain_speed", plain);
+  report.number("reverse_condition_ratio", steps / ms * 1000 / (plain * jobs));
+  timeline.seek({timeline.start(), 0});
+  report.number("forward_condition_ms",
+                milliseconds([&] { (void)timeline.run_forward(stops, nullptr); }));
+}
+
 void measure(const Options& options) {
   Report report;
   const auto began = Clock::now();
@@ -119,14 +154,7 @@ void measure(const Options& options) {
     stops.watchpoints.push_back({Watchpoint{options.watch, options.watch_length, false, true}, {}});
     measure_search(report, timeline, "reverse_watch", stops);
   }
-  if (options.hot != 0) {
-    // Holds nowhere, so that the whole recording is searched.
-    StopSet stops;
-    stops.breakpoints.push_back({options.hot, [](Machine& machine) {
-                                   return machine.cpu().gpr(kRax) == 0x1234567887654321;
-                                 }});
-    measure_search(report, timeline, "reverse_condition", stops);
-  }
+  if (options.hot != 0) measure_condition(report, timeline, options);
   report.number("cache_bytes", static_cast<double>(timeline.cache_bytes_used()));
   report.number("resident_bytes", static_cast<double>(resident_bytes()));
 }

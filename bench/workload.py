@@ -18,6 +18,21 @@ def call(*command, seconds=1800):
     return done.stdout.decode(errors="replace")
 
 
+# Boots, then works until the recording ends: for recordings of any length.
+ENDLESS_INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+while true; do
+  dd if=/dev/zero bs=1M count=4 2>/dev/null | sha256sum
+  i=0
+  while [ $i -lt 5000 ]; do i=$((i+1)); done
+  ps > /tmp/ps
+  ls -lR /bin /proc/self > /tmp/ls
+  sort /tmp/ls | md5sum
+done
+"""
+
+
 class Workload:
     """The guest's files, in `folder`."""
 

@@ -21,6 +21,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
 void add_debug(CLI::App& app, Action& action);
 void add_info(CLI::App& app, Action& action);
+void add_index(CLI::App& app, Action& action);
 void add_query(CLI::App& app, Action& action);
 void add_symbols(CLI::App& app, Action& action);
 void add_linux(CLI::App& app, Action& action);

@@ -27,17 +27,21 @@
 namespace chronovisor::cli {
 namespace {
 
+constexpr std::uint64_t kMostJobs = 256;
+
 struct DebugOptions {
   std::string file;
   std::string listen;
   std::string at = "start";
   std::string cache = "1G";
+  std::string jobs = "0";
   std::string symbols;
   std::string architecture = "auto";
   std::string gdb;  ///< the debugger to start; empty: none
   bool keep = false;
   bool allow_remote = false;
   bool no_verify = false;
+  bool no_index = false;
 };
 
 /// Whether `path` is a 32-bit ELF file.
@@ -178,6 +182,12 @@ int debug(const DebugOptions& options) {
   TimelineOptions timeline_options;
   timeline_options.cache_bytes = parse_size(options.cache, "--cache");
   timeline_options.verify = !options.no_verify;
+  timeline_options.use_index = !options.no_index;
+  const std::uint64_t jobs = parse_number(options.jobs, "--jobs");
+  if (jobs > kMostJobs) {
+    throw Error(ErrorCode::usage, "--jobs: " + options.jobs + " is not from 0 to 256");
+  }
+  timeline_options.jobs = static_cast<unsigned>(jobs);
   const bool starts = !options.gdb.empty();
   std::string listen = options.listen;
   if (listen.empty()) {
@@ -237,6 +247,7 @@ void add_debug(CLI::App& app, Action& action) {
                       "unix:PATH, tcp:ADDRESS:PORT or stdio (tcp:127.0.0.1:1234)");
   command->add_option("--at", options->at, "Where to begin: a position, start, end or a bookmark");
   command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)");
+  command->add_option("-j,--jobs", options->jobs, "Threads that search (one a core)");
   command->add_option("--symbols", options->symbols,
                       "ELF file for --gdb to load (the guest's own)");
   command
@@ -248,6 +259,8 @@ void add_debug(CLI::App& app, Action& action) {
   command->add_flag("--keep", options->keep, "Wait for another client when one leaves");
   command->add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");
+  command->add_flag("--no-index", options->no_index,
+                    "Search also what the recording's index rules out");
   command->callback([options, &action] { action = [options] { return debug(*options); }; });
 }
 

@@ -125,6 +125,25 @@ std::uint64_t log_bytes(const RecordingReader& reader) {
   return bytes;
 }
 
+/// Steps that lie in indexed intervals, as far as the list of them says.
+std::uint64_t indexed_steps(const RecordingReader& reader) {
+  std::map<Position, Position> intervals;
+  for (const IntervalInfo& info : reader.intervals()) {
+    Position& to = intervals[info.from];
+    to = std::max(to, info.to);
+  }
+  std::uint64_t steps = 0;
+  Position covered = reader.start();
+  for (const auto& [from, to] : intervals) {
+    const Position begin = std::max(from, covered);
+    const Position end = std::min(to, reader.usable_to());
+    if (end <= begin) continue;
+    steps += end.steps - begin.steps;
+    covered = end;
+  }
+  return steps;
+}
+
 nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondition& start) {
   nlohmann::ordered_json json;
   json["file"] = reader.name();
@@ -158,6 +177,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
   for (const CheckpointInfo& info : reader.checkpoints()) {
     json["checkpoint_positions"].push_back(info.position.steps);
   }
+  json["index"] = {{"intervals", reader.intervals().size()}, {"steps", indexed_steps(reader)}};
   json["digests"] = reader.digests().size();
   json["inputs"] = inputs_of(reader);
   json["images"] = nlohmann::ordered_json::array();
@@ -202,6 +222,10 @@ void print_contents(const RecordingReader& reader, const nlohmann::ordered_json&
                 grouped(reader.checkpoints().back().position.steps).c_str(),
                 json["digests"].get<std::size_t>());
   }
+  std::printf("  index       %zu intervals, %s of %s steps\n",
+              json["index"]["intervals"].get<std::size_t>(),
+              grouped(json["index"]["steps"].get<std::uint64_t>()).c_str(),
+              grouped(reader.usable_to().steps - reader.start().steps).c_str());
   std::string inputs;
   for (const auto& [kind, count] : json["inputs"].items()) {
     inputs += (inputs.empty() ? "" : ", ") + grouped(count.get<std::uint64_t>()) + " " + kind;

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_diff(app, action);
   chronovisor::cli::add_debug(app, action);
   chronovisor::cli::add_info(app, action);
+  chronovisor::cli::add_index(app, action);
   chronovisor::cli::add_query(app, action);
   chronovisor::cli::add_symbols(app, action);
   chronovisor::cli::add_linux(app, action);

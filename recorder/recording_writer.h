@@ -57,7 +57,8 @@ class RecordingWriter {
   RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
                   std::string_view metadata_json, const WriterOptions& options = {});
   /// Goes on with a finished recording whose footer has been cut off: `index` is
-  /// what it knew. Small records can be added; no inputs, pages or checkpoints.
+  /// what it knew. Small records and interval indexes can be added; no inputs, pages
+  /// or checkpoints.
   RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id, RecordingIndex index);
 
   /// Embeds `content` under `role`; equal contents are stored once. Throws

@@ -257,7 +257,12 @@ class Rewriter {
       for (std::size_t n = 0; n < source->intervals().size(); ++n) {
         const IntervalInfo& interval = source->intervals()[n];
         if (interval.from < start_ || interval.to > end_) continue;
-        writer_->interval_index(interval.from, interval.to, source->load_interval(n));
+        try {
+          writer_->interval_index(interval.from, interval.to, source->load_interval(n));
+        } catch (const Error& error) {
+          // A damaged index is left out: it can be made again.
+          if (error.code() != ErrorCode::bad_input) throw;
+        }
       }
     }
   }

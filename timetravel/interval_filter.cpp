@@ -1,13 +1,13 @@
 #include "timetravel/interval_filter.h"
 
 #include "base/error.h"
-#include "timetravel/traveller.h"
 
 namespace chronovisor {
 
 IntervalFilter::IntervalFilter(const RecordingReader& reader) : reader_(reader) {
   for (std::size_t n = 0; n < reader.intervals().size(); ++n) {
-    intervals_.emplace(reader.intervals()[n].from, n);
+    // A later one stands in for an earlier one that was damaged.
+    intervals_[reader.intervals()[n].from] = n;
   }
 }
 
@@ -52,28 +52,6 @@ bool IntervalFilter::Question::may_stop(Position from, Position to) {
     from = info.to;
   }
   return false;
-}
-
-BuiltInterval build_interval(Traveller& traveller, const CheckpointStore& store,
-                             std::size_t checkpoint) {
-  const RecordingReader& reader = store.reader();
-  const auto& checkpoints = reader.checkpoints();
-  BuiltInterval built;
-  built.from = checkpoints.at(checkpoint).position;
-  built.to = checkpoint + 1 < checkpoints.size() ? checkpoints[checkpoint + 1].position
-                                                 : reader.usable_to();
-  traveller.restore(Base{built.from, checkpoint, nullptr});
-  AccessGatherer gatherer;
-  Machine& machine = traveller.machine();
-  machine.set_access_observer(&gatherer);
-  const MachineStop stop = machine.run({built.to, 0});
-  machine.set_access_observer(nullptr);
-  if (stop != MachineStop::reached) {
-    throw Error(ErrorCode::divergence, reader.name() + ": the replay ended at position " +
-                                           grouped(machine.position().steps));
-  }
-  built.accesses = gatherer.take();
-  return built;
 }
 
 }  // namespace chronovisor

@@ -1,6 +1,5 @@
 // Owns the question whether a stretch of a recording can hold a stop at all,
-// answered from the recording's interval index, or from what was built in
-// memory where that is missing. One thread.
+// answered from the recording's interval index. One thread.
 #pragma once
 
 #include <map>
@@ -42,17 +41,5 @@ class IntervalFilter {
 
 /// Whether accesses gathered in an interval may include a stop.
 [[nodiscard]] bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops);
-
-/// Gathers the index of the interval from recorded checkpoint `checkpoint` to
-/// the next, or to the end of the recording, by running it.
-struct BuiltInterval {
-  Position from;
-  Position to;
-  IntervalAccesses accesses;
-};
-class Traveller;
-class CheckpointStore;
-[[nodiscard]] BuiltInterval build_interval(Traveller& traveller, const CheckpointStore& store,
-                                           std::size_t checkpoint);
 
 }  // namespace chronovisor

@@ -12,8 +12,6 @@ namespace chronovisor {
 namespace {
 
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-/// Not worth a thread of its own.
-constexpr std::uint64_t kSmallSteps = 4'000'000;
 constexpr std::chrono::milliseconds kCancelLook{5};
 
 }  // namespace
@@ -35,6 +33,7 @@ struct SegmentSearch::Task {
   std::size_t running = 0;
   bool cancelled = false;
   std::uint64_t steps = 0;
+  std::vector<char> without_stop;  ///< by segment
   std::exception_ptr failure;
 
   Task(const std::vector<Segment>& all, const StopSet& stop_set, Traveller::Which wanted,
@@ -44,7 +43,8 @@ struct SegmentSearch::Task {
         which(wanted),
         cancel(cancel_flag),
         working_on(workers, kNone),
-        stop_worker(workers) {}
+        stop_worker(workers),
+        without_stop(all.size(), 0) {}
 
   /// Needs the lock.
   void stop_those_after(std::size_t segment) {
@@ -58,9 +58,12 @@ struct SegmentSearch::Task {
   }
 };
 
-SegmentSearch::SegmentSearch(const CheckpointStore& store, unsigned jobs,
+SegmentSearch::SegmentSearch(const CheckpointStore& store, unsigned jobs, std::uint64_t small_steps,
                              std::function<std::unique_ptr<Machine>()> make_machine)
-    : store_(store), jobs_(std::max(jobs, 1U)), make_machine_(std::move(make_machine)) {}
+    : store_(store),
+      jobs_(std::max(jobs, 1U)),
+      small_steps_(small_steps),
+      make_machine_(std::move(make_machine)) {}
 
 SegmentSearch::~SegmentSearch() = default;
 
@@ -80,6 +83,7 @@ void SegmentSearch::work(Task& task, Traveller& traveller, std::size_t worker) {
       task.working_on[worker] = kNone;
       const std::uint64_t at = traveller.machine().position().steps;
       task.steps += at - std::min(at, segment.base.position.steps);
+      task.without_stop[mine] = !found.cancelled && !found.hit;
       if (!found.cancelled && found.hit && mine < task.decided) {
         task.decided = mine;
         task.hit = found.hit;
@@ -104,7 +108,7 @@ SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segm
   std::size_t done = 0;
   while (done < segments.size()) {
     const Segment& segment = segments[done];
-    const bool is_small = segment.to.position.steps - segment.base.position.steps <= kSmallSteps;
+    const bool is_small = segment.to.position.steps - segment.base.position.steps <= small_steps_;
     if (jobs_ > 1 && !is_small) break;
     const Traveller::Found found = own.search(segment.base, segment.to, stops, which, cancel);
     const std::uint64_t at = own.machine().position().steps;
@@ -115,6 +119,7 @@ SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segm
       return outcome;
     }
     ++done;
+    outcome.without_stop = done;
   }
   if (done == segments.size()) return outcome;
 
@@ -142,6 +147,8 @@ SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segm
   if (task.failure) std::rethrow_exception(task.failure);
   outcome.steps += task.steps;
   outcome.cancelled = task.cancelled;
+  const auto open = std::find(task.without_stop.begin(), task.without_stop.end(), 0);
+  outcome.without_stop += static_cast<std::size_t>(open - task.without_stop.begin());
   if (!task.cancelled) outcome.hit = task.hit;
   return outcome;
 }

@@ -25,7 +25,8 @@ class SegmentSearch {
  public:
   /// @param make_machine makes a machine as constructed, of the recording's shape
   /// @param jobs threads at most, at least 1
-  SegmentSearch(const CheckpointStore& store, unsigned jobs,
+  /// @param small_steps stretches up to this are not worth a thread
+  SegmentSearch(const CheckpointStore& store, unsigned jobs, std::uint64_t small_steps,
                 std::function<std::unique_ptr<Machine>()> make_machine);
   ~SegmentSearch();
   SegmentSearch(const SegmentSearch&) = delete;
@@ -37,6 +38,8 @@ class SegmentSearch {
     std::optional<TravelHit> hit;
     bool cancelled = false;
     std::uint64_t steps = 0;  ///< executed
+    /// So many of the segments, from the first on, hold no stop.
+    std::size_t without_stop = 0;
   };
   /// Searches `segments` in their order; the first of them that has a stop
   /// decides, by its first or last one. Uses `own` on the calling thread, and
@@ -52,6 +55,7 @@ class SegmentSearch {
 
   const CheckpointStore& store_;
   unsigned jobs_;
+  std::uint64_t small_steps_;
   std::function<std::unique_ptr<Machine>()> make_machine_;
   std::vector<std::unique_ptr<Traveller>> helpers_;  ///< made when first needed, then kept
 };

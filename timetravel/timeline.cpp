@@ -21,6 +21,8 @@ constexpr std::uint64_t kSparseSteps = 1ULL << 26;
 constexpr std::uint64_t kBranchSliceSteps = 1'000'000;
 /// Going ahead by checkpoint pays from here on.
 constexpr std::uint64_t kWorthJumpingSteps = 8'000'000;
+/// Going ahead on several cores pays from so many small stretches on.
+constexpr std::uint64_t kSharedStretches = 16;
 
 unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
@@ -43,7 +45,7 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
   traveller_ = std::make_unique<Traveller>(std::move(machine), *store_);
   if (options.use_index) filter_ = std::make_unique<IntervalFilter>(reader);
   search_ = std::make_unique<SegmentSearch>(
-      *store_, options.jobs != 0 ? options.jobs : cores(),
+      *store_, options.jobs != 0 ? options.jobs : cores(), options.small_steps,
       [shape = condition.machine] { return std::make_unique<Machine>(shape); });
   if (checkpointed) {
     go_to_base(start_);
@@ -298,11 +300,58 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
       traveller_->restore(*base);
     }
     result = run_recorded(stops, cancel, std::min(last, std::max(piece, ahead)));
+    if (!result) result = search_forward(stops, cancel, last);
   }
   traveller_->disarm();
   if (result) return *result;
   return {
       last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end, 0, {}, false};
+}
+
+/// The stretches that may hold a stop from `from` on, the earliest first.
+std::vector<Segment> Timeline::segments_after(Position from, Position to, const StopSet& stops) {
+  IntervalFilter::Question question(filter_.get(), stops);
+  std::vector<Segment> segments;
+  while (from < to) {
+    const std::optional<Base> base = store_->latest(from);
+    CHECK_THAT(base && base->position == from, "stretches begin where a machine can be put");
+    const Position next = std::min(to, store_->next_after(from).value_or(to));
+    if (question.may_stop(from, next)) {
+      segments.push_back({*base, {next, 0}});
+      if (!base->snapshot) (void)store_->recorded_map(*base->recorded);
+    }
+    from = next;
+  }
+  return segments;
+}
+
+/// From a checkpoint on, what is far ahead is searched on all cores. The machine
+/// is then armed and just before the stop, or where there is none, or where it
+/// was when one machine would do as well.
+/// @return a result when the search was cancelled
+std::optional<TravelResult> Timeline::search_forward(const StopSet& stops,
+                                                     const std::atomic<bool>* cancel,
+                                                     Position last) {
+  const Position here = now().position;
+  const bool from_base = store_->latest(here) && store_->latest(here)->position == here;
+  if (search_->jobs() == 1 || !from_base || !machine().at_arrival() ||
+      last.steps - std::min(last, here).steps < kSharedStretches * options_.small_steps) {
+    return std::nullopt;
+  }
+  const std::vector<Segment> segments = segments_after(here, last, stops);
+  if (segments.size() < 2) return std::nullopt;
+  traveller_->disarm();
+  const SegmentSearch::Outcome found =
+      search_->run(*traveller_, segments, stops, Traveller::Which::first, cancel);
+  steps_searched_ += found.steps;
+  if (found.cancelled) {
+    // Up to there nothing stops: as far as one machine would have come, or further.
+    traveller_->restore(segments[std::min(found.without_stop, segments.size() - 1)].base);
+    return TravelResult{TravelStop::interrupted, 0, {}, false};
+  }
+  seek(found.hit ? found.hit->moment : Moment{last, 0}, cancel);
+  traveller_->arm(stops);
+  return std::nullopt;
 }
 
 /// The stretches that may hold a stop before `to`, the latest first.

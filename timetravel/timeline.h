@@ -32,6 +32,9 @@ struct TimelineOptions {
   bool verify = true;
   /// Threads that search, each with a machine of its own; 0: one a core.
   unsigned jobs = 0;
+  /// Stretches up to this long are not worth a thread of their own; forward runs
+  /// are shared among threads when some 16 times this is ahead.
+  std::uint64_t small_steps = 4'000'000;
   /// Skip what the interval index rules out.
   bool use_index = true;
 };
@@ -109,6 +112,11 @@ class Timeline {
                                                          const std::atomic<bool>* cancel,
                                                          Position to);
   [[nodiscard]] std::vector<Segment> segments_before(Moment to, const StopSet& stops);
+  [[nodiscard]] std::vector<Segment> segments_after(Position from, Position to,
+                                                    const StopSet& stops);
+  [[nodiscard]] std::optional<TravelResult> search_forward(const StopSet& stops,
+                                                           const std::atomic<bool>* cancel,
+                                                           Position last);
   TravelResult cancelled_at(Moment origin);
 
   const RecordingReader& reader_;

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <set>
@@ -16,6 +17,7 @@
 #include "recorder/replay_input.h"
 #include "recorder/run_recorder.h"
 #include "tests/timetravel/random_recordings.h"
+#include "timetravel/index_build.h"
 
 namespace chronovisor {
 namespace {
@@ -121,6 +123,14 @@ std::uint32_t word_at(Machine& machine, std::uint64_t address) {
   std::array<std::uint8_t, 2> bytes{};
   if (physical) (void)machine.ram().read(*physical, bytes);
   return bytes[0] | (bytes[1] << 8);
+}
+
+std::uint64_t resident_bytes() {
+  std::ifstream status("/proc/self/statm");
+  std::uint64_t all = 0;
+  std::uint64_t resident = 0;
+  status >> all >> resident;
+  return resident * 4096;
 }
 
 class Walk {
@@ -330,6 +340,7 @@ TimelineOptions random_options(std::mt19937_64& random) {
   constexpr std::array<std::uint64_t, 4> kBudgets{0, 300'000, 3'000'000, 1ULL << 30};
   options.cache_bytes = kBudgets[random() % kBudgets.size()];
   options.jobs = 1 + static_cast<unsigned>(random() % 3);
+  if (random() % 2 == 0) options.small_steps = random() % 500;
   options.use_index = random() % 3 != 0;
   options.verify = random() % 4 != 0;
   return options;
@@ -438,6 +449,18 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
     CHECK(result.stop == TravelStop::interrupted);
     CHECK(timeline.now() == Moment{timeline.end(), 0});
     CHECK(timeline.machine().digest() == before);
+
+    // Forward too; then the machine is somewhere on the way, on the timeline.
+    timeline.seek({{1'000'000}, 0});
+    cancel = false;
+    const std::jthread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      cancel = true;
+    });
+    CHECK(timeline.run_forward(stops, &cancel).stop == TravelStop::interrupted);
+    CHECK(timeline.now() >= Moment{{1'000'000}, 0});
+    timeline.seek({timeline.end(), 0});
+    CHECK(timeline.machine().digest() == before);
   }
 }
 
@@ -453,6 +476,85 @@ TEST_CASE("memory for checkpoints stays within the budget however long one trave
   for (int n = 0; n < 400; ++n) {
     timeline.seek({{random() % (timeline.end().steps + 1)}, 0});
     REQUIRE(timeline.cache_bytes_used() <= travel.cache_bytes);
+  }
+}
+
+TEST_CASE("travelling on and on takes no more memory") {
+  Guest guest = tiny(12, 300);
+  RecorderOptions recording;
+  recording.checkpoint_every_steps = 20'000;
+  recording.checkpoint_budget_percent = 0;
+  const auto reader = record(guest, 12, recording);
+  TimelineOptions travel;
+  travel.cache_bytes = 4 << 20;
+  travel.jobs = 2;
+  travel.small_steps = 1000;
+  Timeline timeline(*reader, travel);
+  std::mt19937_64 random(5);
+  const auto walk = [&](int rounds_of_it) {
+    for (int n = 0; n < rounds_of_it; ++n) {
+      timeline.seek({{random() % (timeline.end().steps + 1)}, 0});
+      StopSet stops;
+      stops.breakpoints.push_back(
+          {guest.code[random() % guest.code.size()], [](Machine&) { return false; }});
+      stops.watchpoints.push_back(
+          {Watchpoint{guest.data[random() % guest.data.size()], 2, false, true}, {}});
+      if (random() % 2 == 0) {
+        (void)timeline.run_backward(stops, nullptr);
+      } else {
+        (void)timeline.run_forward(stops, nullptr);
+      }
+      for (int step = 0; step < 5; ++step) (void)timeline.step_backward();
+      REQUIRE(timeline.cache_bytes_used() <= travel.cache_bytes);
+    }
+  };
+  walk(150);  // every cache has filled up
+  const std::uint64_t before = resident_bytes();
+  walk(450);
+  const std::uint64_t after = resident_bytes();
+  MESSAGE("resident: " << before / 1024 << " KiB, then " << after / 1024 << " KiB");
+  CHECK(after < before + (8 << 20));
+}
+
+TEST_CASE("an index made afterwards rules out nothing that happened") {
+  for (std::uint64_t seed = 60; seed < 66; ++seed) {
+    INFO("seed " << seed);
+    const Guest guest = tiny(seed, 60);
+    RecorderOptions recording;
+    recording.checkpoint_every_steps = 300;
+    recording.checkpoint_budget_percent = 0;
+    recording.index = false;
+    const auto bare = record(guest, seed, recording);
+    const IndexState missing = index_state(*bare);
+    REQUIRE(missing.intervals > 1);
+    REQUIRE(missing.missing.size() == missing.intervals);
+    const BuiltIndex one = build_index(*bare, missing, 1, nullptr, [](auto, auto) {});
+    const BuiltIndex three = build_index(*bare, missing, 3, nullptr, [](auto, auto) {});
+    REQUIRE(one.intervals.size() == missing.intervals);
+    REQUIRE(three.intervals.size() == missing.intervals);
+    // All of it holds for each: whatever stops in an interval is in its index.
+    Reference reference(*bare);
+    std::mt19937_64 random(seed);
+    for (int n = 0; n < 40; ++n) {
+      StopSet stops;
+      if (n % 2 == 0) {
+        stops.breakpoints.push_back({guest.code[random() % guest.code.size()], {}});
+      } else {
+        stops.watchpoints.push_back({Watchpoint{guest.data[random() % guest.data.size()],
+                                                1 + random() % 4, n % 3 == 0, true},
+                                     {}});
+      }
+      for (const Reference::Event& event : reference.events(stops)) {
+        for (const BuiltIndex* built : {&one, &three}) {
+          const auto interval = std::find_if(
+              built->intervals.begin(), built->intervals.end(), [&](const NewInterval& i) {
+                return i.from <= event.before.position && event.before.position < i.to;
+              });
+          REQUIRE(interval != built->intervals.end());
+          REQUIRE(may_stop_in(IntervalAccesses::decode(interval->data, "index"), stops));
+        }
+      }
+    }
   }
 }
 

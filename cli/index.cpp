@@ -1,0 +1,152 @@
+// index: makes the interval index of a recording where it is missing.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "cli/host.h"
+#include "cli/long_run.h"
+#include "cli/output_path.h"
+#include "recorder/rewrite.h"
+#include "timetravel/index_build.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::uint64_t kMostJobs = 256;
+
+struct IndexOptions {
+  std::string file;
+  std::string output;
+  std::string jobs = "0";
+  bool force = false;
+  bool json = false;
+};
+
+struct IndexReport {
+  IndexState state;
+  std::size_t built = 0;
+  bool cancelled = false;
+  double seconds = 0;
+};
+
+/// Completes the index of the recording at `path`. What was finished before a
+/// cancel is kept.
+IndexReport complete_index(const std::string& path, unsigned jobs) {
+  const std::uint64_t began = monotonic_ns();
+  IndexReport report;
+  BuiltIndex built;
+  {
+    const RecordingReader reader(path);
+    if (!reader.damage().empty()) {
+      throw Error(ErrorCode::bad_input, reader.damage().front().message +
+                                            "; an index is only added to a whole recording "
+                                            "(index -o NEW makes one)");
+    }
+    report.state = index_state(reader);
+    Progress progress(true);
+    built = build_index(reader, report.state, jobs, &stop_signal(),
+                        [&](std::uint64_t done, std::uint64_t total) {
+                          progress.show(progress_text("indexing", done, total));
+                        });
+  }
+  append_intervals(path, built.intervals);
+  report.built = built.intervals.size();
+  report.cancelled = built.cancelled;
+  report.seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
+  return report;
+}
+
+/// A copy of the recording under another name, until it is indexed.
+IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(options.file, options.output, ignored)) {
+    throw Error(ErrorCode::usage, options.output + ": is the recording itself; leave out -o");
+  }
+  if (!options.force) refuse_to_replace_foreign_file(options.output);
+  const std::string temporary = options.output + ".new";
+  try {
+    {
+      const RecordingReader reader(options.file);
+      for (const Damage& damage : reader.damage()) {
+        std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+      }
+      const RecordingReader* const source = &reader;
+      rewrite_recording({&source, 1},
+                        std::make_unique<PosixOutputFile>(temporary, ExistingFile::replace), {});
+    }
+    const IndexReport report = complete_index(temporary, jobs);
+    std::filesystem::rename(temporary, options.output);
+    return report;
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::filesystem::remove(temporary, ignored);
+    throw Error(ErrorCode::host, error.what());
+  } catch (const Error&) {
+    std::filesystem::remove(temporary, ignored);
+    throw;
+  }
+}
+
+int index(const IndexOptions& options) {
+  const std::uint64_t jobs = parse_number(options.jobs, "--jobs");
+  if (jobs > kMostJobs) {
+    throw Error(ErrorCode::usage, "--jobs: " + options.jobs + " is not from 0 to 256");
+  }
+  watch_stop_signals();
+  const bool in_place = options.output.empty();
+  const std::string& result = in_place ? options.file : options.output;
+  const IndexReport report = in_place ? complete_index(options.file, static_cast<unsigned>(jobs))
+                                      : index_copy(options, static_cast<unsigned>(jobs));
+  if (options.json) {
+    nlohmann::ordered_json json;
+    json["file"] = result;
+    json["intervals"] = report.state.intervals;
+    json["missing"] = report.state.missing.size();
+    json["damaged"] = report.state.damaged;
+    json["built"] = report.built;
+    json["steps"] = report.state.missing_steps;
+    json["seconds"] = report.seconds;
+    json["bytes"] = std::filesystem::file_size(result);
+    json["interrupted"] = report.cancelled;
+    std::printf("%s\n",
+                json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  } else {
+    std::fprintf(stderr, "chronovisor: %s: %zu intervals, %zu were missing, %zu built in %.1f s\n",
+                 result.c_str(), report.state.intervals, report.state.missing.size(), report.built,
+                 report.seconds);
+  }
+  if (report.state.intervals == 0) {
+    std::fprintf(stderr, "chronovisor: without checkpoints there are no intervals to index\n");
+  }
+  if (report.state.damaged != 0 && in_place) {
+    std::fprintf(stderr,
+                 "chronovisor: %zu damaged indexes stay in the file beside the new ones; "
+                 "index -o NEW leaves them out\n",
+                 report.state.damaged);
+  }
+  if (report.cancelled) {
+    throw Error(ErrorCode::host, "interrupted; index again for the rest");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_index(CLI::App& app, Action& action) {
+  auto options = std::make_shared<IndexOptions>();
+  CLI::App* command = app.add_subcommand(
+      "index", "Make the index that searches go by, where it is missing or damaged");
+  command->add_option("file", options->file, "The recording; it is added to")->required();
+  command->add_option("-o,--output", options->output, "Leave FILE alone, write an indexed copy");
+  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)");
+  command->add_flag("-f,--force", options->force,
+                    "Replace OUTPUT whatever it is; without this only a recording is replaced");
+  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return index(*options); }; });
+}
+
+}  // namespace chronovisor::cli
