@@ -35,6 +35,7 @@ struct RecordOptions {
   std::string flat;
   std::string memory = "256M";
   std::string engine = "soft";
+  std::string kvm_device = kvm::kDevicePath;
   std::string idle;
   std::string serial = "stdio";
   std::string limit;
@@ -294,7 +295,7 @@ int record(const RecordOptions& options) {
 
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
-  kvm::select_engine(*machine, options.engine);
+  kvm::select_engine(*machine, options.engine, options.kvm_device);
   // Only the soft engine sees every access; `index` adds the rest from a replay.
   if (machine->engine() != nullptr) recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
@@ -402,6 +403,7 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--seed", options->seed,
                       "Entropy the guest draws from: a number, or random (0)");
   command->add_flag("--json", options->json, "Report the outcome as one JSON object on stdout");
+  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return record(*options); }; });
 }
 
