@@ -105,11 +105,14 @@ bool Checker::comparable(const Instruction& instruction) const {
 /// under this KVM: it shows the TF that stepping sets, or lacks RF.
 bool Checker::frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const {
   constexpr std::uint64_t kFrame = 64;
+  if ((a ^ b) != 1 || ((b & 1) == 0 && capabilities_.pushes_resume_flag)) return false;
   const std::uint64_t base = left_.long64() ? 0 : left_.state.segment[kSs].base;
+  // Without paging a frame may wrap around at the top of a 16-bit stack.
+  if ((left_.state.cr0 & kCr0Pg) == 0)
+    return Cpu::cut(at - base - left_.state.gpr[kRsp], left_.stack_width()) < kFrame;
   const auto top = left_.translate_for_debugger(
       base + Cpu::cut(left_.state.gpr[kRsp], left_.stack_width()));
-  if (!top || at < top->value || at >= top->value + kFrame || (a ^ b) != 1) return false;
-  return (b & 1) == 1 || !capabilities_.pushes_resume_flag;
+  return top && at >= top->value && at < top->value + kFrame;
 }
 
 void Checker::compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields) {
@@ -345,6 +348,10 @@ std::string Checker::cause_in_emulation() const {
   if (pushes_segment && left_.deliveries() == 0 &&
       std::all_of(fields_.begin(), fields_.end(), cleared))
     return "PUSH of a segment register writes all 4 bytes of its operand";
+  const bool starts_paging = name_ == "MOV CRn, r" && (left_.state.cr0 & kCr0Pg) != 0 &&
+                             (left_.state.msr.efer & kEferLma) == 0;
+  if (!capabilities_.paged32 && starts_paging)
+    return "paging outside long mode cannot be switched on";
   const auto pointer = [](const kvm::FieldValue& f) {
     if (!f.name.starts_with("memory ")) return false;
     const std::uint64_t at = std::stoull(f.name.substr(7), nullptr, 16);
@@ -425,7 +432,7 @@ std::string known_cause(const std::string& name, const std::vector<kvm::FieldVal
   const kvm::FieldValue* rip = field("rip");
   const std::uint64_t left_rip = left.state.gpr[kGprRip];
   const std::uint64_t right_rip = rip != nullptr ? number(rip->right) : left_rip;
-  if (delivered && instruction.memory && left_rip == kInvalidHandler &&
+  if (delivered && instruction.row == kNoRow && left_rip == kInvalidHandler &&
       (right_rip == kStackHandler || right_rip == kProtectionHandler || right_rip == kPageHandler)) {
     return "an undefined instruction reads its operand before it is found undefined";
   }
@@ -436,6 +443,26 @@ std::string known_cause(const std::string& name, const std::vector<kvm::FieldVal
   }
   if (delivered && refused && operand_wraps(left, instruction)) {
     return "accesses that wrap around at 4 GiB: left open by the manual";
+  }
+  const auto descriptor_accessed = [&](const kvm::FieldValue& f) {
+    if (!memory(f)) return false;
+    const std::uint64_t at = number(f.name.substr(7));
+    const bool table = (at >= World::kGdt && at < World::kIdt) || (at >= World::kLdt && at < World::kCode);
+    return table && (at & 7) == 5 && (number(f.left) ^ number(f.right)) == 1;
+  };
+  if (delivered && all(descriptor_accessed))
+    return "the accessed bit of a descriptor, of an instruction that faults";
+  const bool crosses = instruction.memory && (left.effective_address(instruction) & 0xfff) > 0xff8;
+  if (stores_word && !delivered && instruction.operand_size == 8 && crosses)
+    return "stores of a selector or of CR0 with REX.W are 8 bytes wide";
+  if (exceptions == Exceptions::own_way && delivered && only("rsp") &&
+      (left.state.cr0 & kCr0Pe) == 0 &&
+      (number(fields[0].left) & 0xffff) == number(fields[0].right)) {
+    return "the delivery of an exception in real mode clears the upper half of ESP";
+  }
+  if ((name == "SGDT" || name == "SIDT") && !delivered && instruction.operand_size == 2 &&
+      fields.size() == 1 && memory(fields[0]) && number(fields[0].right) == 0) {
+    return "SGDT and SIDT with a 16-bit operand store 24 bits of the base";
   }
   if (delivered && name == "LLDT" && prefix("ldtr")) return "LLDT takes a selector of the LDT";
   const auto page_end = [&](const kvm::FieldValue& f) {
