@@ -73,7 +73,8 @@ std::vector<Finding> kvm_findings(const kvm::Capabilities& c) {
       {"near branches checked", "checks_branch_targets", c.checks_branch_targets,
        c.checks_branch_targets ? "" : "indirect ones are executed by the soft processor"},
       {"segment limits checked", "checks_segments", c.checks_segments,
-       c.checks_segments ? "" : "accesses that are not plainly within them are the soft processor's"},
+       c.checks_segments ? ""
+                         : "accesses that are not plainly within them are the soft processor's"},
       {"MSR filter", "msr_filter", c.msr_filter, ""},
       {"dirty page log", "dirty_log", c.dirty_log, ""},
       {"registers in the shared page", "synchronised_registers", c.synchronised_registers, ""},
@@ -152,8 +153,7 @@ struct DoctorOptions {
 int doctor(const DoctorOptions& options) {
   const kvm::Availability device = kvm::availability(options.kvm_device);
   const kvm::Capabilities capabilities = kvm::self_test(options.kvm_device);
-  const kvm::CounterReport counter = 
-      kvm::test_hardware_counter(device.usable, options.kvm_device);
+  const kvm::CounterReport counter = kvm::test_hardware_counter(device.usable, options.kvm_device);
   const std::string engine = "soft";
   const std::string why =
       capabilities.engine_possible()

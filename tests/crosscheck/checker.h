@@ -60,7 +60,7 @@ class Checker {
   void follow_left();
   [[nodiscard]] bool at_handler() const;
   void clear_high_pages();
-  [[nodiscard]] std::string cause_in_emulation() const;
+  [[nodiscard]] std::string cause_in_emulation();
   [[nodiscard]] bool entered_handler();
   [[nodiscard]] bool frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const;
   [[nodiscard]] StackKind stack_kind() const;

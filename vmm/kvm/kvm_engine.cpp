@@ -40,7 +40,8 @@ bool KvmEngine::host_may_step() {
   if (cpu_.cpl() == 3 && !capabilities_.step_ring3) return false;
   // QEMU 7.2 hangs, host and all, at a fault in real mode without a vector table.
   if ((state.cr0 & kCr0Pe) == 0 && !capabilities_.checks_segments) return false;
-  const bool pae32 = (state.cr0 & kCr0Pg) != 0 && (state.cr4 & kCr4Pae) != 0 && !cpu_.long_mode_active();
+  const bool pae32 =
+      (state.cr0 & kCr0Pg) != 0 && (state.cr4 & kCr4Pae) != 0 && !cpu_.long_mode_active();
   if (pae32 && !capabilities_.keeps_pdptes) return false;
   // Emulated processors leave out alignment checks.
   if (cpu_.cpl() == 3 && (state.cr0 & kCr0Am) != 0 && cpu_.flags.test(kAc)) return false;
@@ -96,8 +97,7 @@ bool KvmEngine::every_access(const Instruction& instruction, Visit&& visit) {
   // Pops may cross a page: nothing is changed before all of it was read.
   if (!at(kSs, rsp - kDeepest, kDeepest) || !at(kSs, rsp, 1) || !at(kSs, rsp + kDeepest - 1, 1))
     return false;
-  if (instruction.memory &&
-      !at(instruction.segment, cpu_.effective_address(instruction), kWidest))
+  if (instruction.memory && !at(instruction.segment, cpu_.effective_address(instruction), kWidest))
     return false;
   const bool leave = instruction.opcode == 0xc9;
   if (leave && !at(kSs, Cpu::cut(cpu_.state.gpr[kRbp], cpu_.stack_width()), 8)) return false;
