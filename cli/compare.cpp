@@ -22,6 +22,7 @@ namespace chronovisor::cli {
 namespace {
 
 struct CompareOptions {
+  std::string kvm_device = kvm::kDevicePath;
   std::string engines = "soft,kvm";
   std::vector<std::string> guests;
   std::string kind = "auto";
@@ -113,8 +114,8 @@ kvm::LockStepOutcome compare_guest(const CompareOptions& options, const std::str
   };
   const std::unique_ptr<Machine> left = make_machine(start, images),
                                  right = make_machine(start, images);
-  kvm::select_engine(*left, engines.first);
-  kvm::select_engine(*right, engines.second);
+  kvm::select_engine(*left, engines.first, options.kvm_device);
+  kvm::select_engine(*right, engines.second, options.kvm_device);
   const Position limit{parse_number(options.limit, "--limit")};
   Progress progress(!options.json);
   return kvm::run_in_lock_step(*left, *right, limit, [&](Position here) {
@@ -163,6 +164,7 @@ void add_compare(CLI::App& app, Action& action) {
   command->add_option("--memory", options->memory, "Guest memory (64M)");
   command->add_option("--limit", options->limit, "Stop at this position (20,000,000)");
   command->add_flag("--json", options->json, "Report as one JSON array on stdout");
+  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return compare(*options); }; });
 }
 

@@ -50,6 +50,12 @@ std::vector<Finding> kvm_findings(const kvm::Capabilities& c) {
        c.hides_trap_flag ? "" : "flag images are made by the soft processor in any case"},
       {"a step after MOV SS", "steps_mov_ss", c.steps_mov_ss,
        c.steps_mov_ss ? "" : "MOV SS is executed by the soft processor in any case"},
+      {"a step after STI", "steps_sti", c.steps_sti,
+       c.steps_sti ? "" : "STI is executed by the soft processor in any case"},
+      {"PAE directory pointers left alone", "keeps_pdptes", c.keeps_pdptes,
+       c.keeps_pdptes ? "" : "PAE code outside long mode is the soft processor's"},
+      {"RF in the frames of faults", "pushes_resume_flag", c.pushes_resume_flag,
+       c.pushes_resume_flag ? "" : "frames are made by the soft processor in any case"},
       {"segment granularity kept", "keeps_granularity", c.keeps_granularity,
        c.keeps_granularity ? "" : "segments are loaded by the soft processor"},
       {"32-bit paged code", "paged32", c.paged32,
@@ -67,7 +73,8 @@ std::vector<Finding> kvm_findings(const kvm::Capabilities& c) {
       {"near branches checked", "checks_branch_targets", c.checks_branch_targets,
        c.checks_branch_targets ? "" : "indirect ones are executed by the soft processor"},
       {"segment limits checked", "checks_segments", c.checks_segments,
-       c.checks_segments ? "" : "accesses that are not plainly within them are the soft processor's"},
+       c.checks_segments ? ""
+                         : "accesses that are not plainly within them are the soft processor's"},
       {"MSR filter", "msr_filter", c.msr_filter, ""},
       {"dirty page log", "dirty_log", c.dirty_log, ""},
       {"registers in the shared page", "synchronised_registers", c.synchronised_registers, ""},
@@ -114,9 +121,9 @@ void print(const kvm::Availability& device, const kvm::Capabilities& c,
   std::printf("host: %s\n\nsoft engine\n", host_description().c_str());
   line(true, "usable", "it needs nothing of the host");
   std::printf("\nkvm engine\n");
-  line(device.present, "/dev/kvm is there", device.present ? "" : device.problem);
+  line(device.present, "the device is there", device.present ? "" : device.problem);
   if (device.present)
-    line(device.usable, "/dev/kvm may be used", device.usable ? "" : device.problem);
+    line(device.usable, "the device may be used", device.usable ? "" : device.problem);
   if (device.usable) {
     for (const Finding& f : kvm_findings(c)) line(f.good, f.name, f.detail);
     std::printf("       one step takes %.1f us\n", c.microseconds_per_step);
@@ -138,16 +145,21 @@ void print(const kvm::Availability& device, const kvm::Capabilities& c,
   std::printf("\nengine used by default: %s, because %s\n", engine.c_str(), why.c_str());
 }
 
-int doctor(bool as_json) {
-  const kvm::Availability device = kvm::availability();
-  const kvm::Capabilities capabilities = kvm::self_test();
-  const kvm::CounterReport counter = kvm::test_hardware_counter(device.usable);
+struct DoctorOptions {
+  bool json = false;
+  std::string kvm_device = kvm::kDevicePath;
+};
+
+int doctor(const DoctorOptions& options) {
+  const kvm::Availability device = kvm::availability(options.kvm_device);
+  const kvm::Capabilities capabilities = kvm::self_test(options.kvm_device);
+  const kvm::CounterReport counter = kvm::test_hardware_counter(device.usable, options.kvm_device);
   const std::string engine = "soft";
   const std::string why =
       capabilities.engine_possible()
           ? "it is exact and faster than single-stepping KVM; --engine kvm is there to check it"
           : "it needs nothing of the host, and KVM is not an engine here";
-  if (as_json) {
+  if (options.json) {
     std::printf("%s\n", to_json(device, capabilities, counter, engine, why).dump(2).c_str());
   } else {
     print(device, capabilities, counter, engine, why);
@@ -158,10 +170,11 @@ int doctor(bool as_json) {
 }  // namespace
 
 void add_doctor(CLI::App& app, Action& action) {
-  auto json = std::make_shared<bool>(false);
+  auto options = std::make_shared<DoctorOptions>();
   CLI::App* command = app.add_subcommand("doctor", "Try what this host can do, and say it");
-  command->add_flag("--json", *json, "Report as one JSON object on stdout");
-  command->callback([json, &action] { action = [json] { return doctor(*json); }; });
+  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
+  command->callback([options, &action] { action = [options] { return doctor(*options); }; });
 }
 
 }  // namespace chronovisor::cli

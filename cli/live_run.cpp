@@ -214,7 +214,7 @@ RunPlan plan_run(const RunOptions& options) {
 int run_live(const RunOptions& options, const RunPlan& plan, const StartCondition& start,
              Machine& machine, const ImageEmbedder& embed) {
   RecorderOptions recorder_options = plan.recorder;
-  kvm::select_engine(machine, options.engine);
+  kvm::select_engine(machine, options.engine, options.kvm_device);
   // Only the soft engine sees every access; `index` adds the rest from a replay.
   if (machine.engine() != nullptr) recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
@@ -269,6 +269,7 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command.add_option("-o,--output", options.output, "The recording to write")->required();
   command.add_flag("-f,--force", options.force,
                    "Replace the output file even if it is not a recording");
+  command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is")->group("");
   command.add_option("--engine", options.engine,
                      "What executes: soft, or kvm by single steps (soft)");
   command.add_option(

@@ -11,6 +11,7 @@
 #include "recorder/recording_writer.h"
 #include "recorder/run_recorder.h"
 #include "recorder/start_condition.h"
+#include "vmm/kvm/kvm_device.h"
 #include "vmm/machine/machine.h"
 
 namespace CLI {
@@ -22,6 +23,7 @@ namespace chronovisor::cli {
 struct RunOptions {
   std::string output;
   std::string engine = "soft";
+  std::string kvm_device = kvm::kDevicePath;
   std::string idle;
   std::string serial = "stdio";
   std::string limit;

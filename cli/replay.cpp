@@ -27,6 +27,7 @@ struct ReplayCommandOptions {
   std::string to;
   std::string from = "start";
   std::string engine = "soft";
+  std::string kvm_device = kvm::kDevicePath;
   std::string serial = "stdio";
   bool no_verify = false;
 };
@@ -36,9 +37,7 @@ ReplayOptions replay_options(const ReplayCommandOptions& options) {
   replay.verify = !options.no_verify;
   if (!options.to.empty()) replay.to = {parse_number(options.to, "--to")};
   if (options.engine != "soft") {
-    replay.prepare = [engine = options.engine](Machine& machine) {
-      kvm::select_engine(machine, engine);
-    };
+    replay.prepare = kvm::engine_selector(options.engine, options.kvm_device);
   }
   if (options.from != "start") replay.from = Position{parse_number(options.from, "--from")};
   return replay;
@@ -97,6 +96,7 @@ void add_replay(CLI::App& app, Action& action) {
                       "Start at the checkpoint at or before this position");
   command->add_option("--serial", options->serial, "stdio, none or file:PATH");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
+  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return replay(*options); }; });
 }
 

@@ -14,6 +14,7 @@
 #include "recorder/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/verify.h"
+#include "vmm/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -25,6 +26,8 @@ struct VerifyCommandOptions {
   std::string to;
   std::string from = "start";
   std::string jobs = "1";
+  std::string engine = "soft";
+  std::string kvm_device = kvm::kDevicePath;
   bool bytes_only = false;
   bool json = false;
 };
@@ -41,6 +44,9 @@ VerifyOptions verify_options(const VerifyCommandOptions& options) {
     throw Error(ErrorCode::usage, "--from is past --to");
   }
   verify.jobs = static_cast<unsigned>(jobs);
+  if (options.engine != "soft") {
+    verify.prepare = kvm::engine_selector(options.engine, options.kvm_device);
+  }
   verify.cancel = &stop_signal();
   return verify;
 }
@@ -120,6 +126,7 @@ int verify(const VerifyCommandOptions& options) {
   report.json()["position"] = outcome.to.steps;
   report.json()["digests_checked"] = outcome.digests_checked;
   report.json()["checkpoints_checked"] = outcome.checkpoints_checked;
+  report.json()["engine"] = options.engine;
   report.json()["stretches"] = outcome.stretches;
   report.json()["seconds"] = static_cast<double>(monotonic_ns() - began) / 1e9;
   const std::string checked = sound + "; " + grouped(outcome.digests_checked) + " digests and " +
@@ -147,8 +154,11 @@ void add_verify(CLI::App& app, Action& action) {
                       "Start at the checkpoint at or before this position");
   command->add_option("-j,--jobs", options->jobs,
                       "Check stretches between checkpoints side by side on this many cores (1)");
+  command->add_option("--engine", options->engine,
+                      "What executes the replay: soft, or kvm by single steps (soft)");
   command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return verify(*options); }; });
 }
 

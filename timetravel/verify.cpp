@@ -79,6 +79,7 @@ class StretchCheck {
         stop_(stop),
         done_(done),
         run_(reader, stretch.from, options.tamper) {
+    if (options.prepare) options.prepare(run_.machine());
     run_.machine().set_cancel(&stop_);
   }
 

@@ -24,6 +24,8 @@ struct VerifyOptions {
   unsigned jobs = 1;
   const std::atomic<bool>* cancel = nullptr;
   std::optional<Tamper> tamper{};
+  /// As in ReplayOptions; called once a stretch, from the thread that runs it.
+  std::function<void(Machine&)> prepare{};
 };
 
 struct VerifyOutcome {

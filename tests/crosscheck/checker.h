@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,10 @@ class Checker {
   void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
   void follow_left();
   [[nodiscard]] bool at_handler() const;
+  void clear_high_pages();
+  [[nodiscard]] std::string cause_in_emulation();
+  [[nodiscard]] bool entered_handler();
+  [[nodiscard]] bool frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const;
   [[nodiscard]] StackKind stack_kind() const;
   [[nodiscard]] std::string describe(const std::vector<kvm::FieldValue>& fields) const;
 
@@ -73,6 +78,7 @@ class Checker {
   std::string name_;
   std::vector<kvm::FieldValue> fields_;
   Instruction instruction_;
+  std::set<std::uint64_t> high_pages_;  ///< written in this case
 };
 
 /// Why a difference is not the soft processor's fault: a defect of this KVM

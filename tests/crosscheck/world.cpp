@@ -28,6 +28,7 @@ class Builder {
       mode_ = WorldMode::long64;
     std::memset(ram_.host(0), 0, 0x60000);
     cpl_ = options_.user_code && mode_ != WorldMode::real && random_.chance(40) ? 3 : 0;
+    if (!options_.user_outside_long_mode && !long_active()) cpl_ = 0;
     descriptors();
     gates();
     task_state();

@@ -36,7 +36,8 @@ struct World {
 };
 
 struct WorldOptions {
-  bool user_code = false;  ///< some cases run at CPL 3
+  bool user_code = false;              ///< some cases run at CPL 3
+  bool user_outside_long_mode = true;  ///< ... in any mode
   bool steps_mov_ss = false;
   bool paged32 = true;
   bool odd_gates = true;  ///< the KVM honours gates, so that some are wrong

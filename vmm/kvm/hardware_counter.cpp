@@ -77,14 +77,14 @@ std::uint64_t count_loop(Vm& vm, const kvm_sregs& sregs, const FileDescriptor& c
   return read_count(counter);
 }
 
-void count_runs(const FileDescriptor& counter, CounterReport& report) {
+void count_runs(const FileDescriptor& counter, const std::string& path, CounterReport& report) {
   void* memory =
       ::mmap(nullptr, kGuestBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw Error(ErrorCode::host, "no memory for the counter's test");
   try {
     constexpr std::array<std::uint8_t, 4> kLoop{0x49, 0x75, 0xfd, 0xf4};
     std::memcpy(static_cast<std::uint8_t*>(memory) + kCode, kLoop.data(), kLoop.size());
-    const Device device;
+    const Device device(path);
     Vm vm(device);
     vm.set_memory({0, 0, kGuestBytes, memory});
     kvm_sregs sregs = vm.sregs();
@@ -143,7 +143,7 @@ Arrival run_to_place(CountedGuest& guest, const CountedPlace& target, const Sear
   return Arrival::not_there;
 }
 
-CounterReport test_hardware_counter(bool kvm_usable) {
+CounterReport test_hardware_counter(bool kvm_usable, const std::string& device) {
   CounterReport report;
   if (!kvm_usable) {
     report.problem = "needs KVM";
@@ -169,7 +169,7 @@ CounterReport test_hardware_counter(bool kvm_usable) {
   }
   report.present = true;
   try {
-    count_runs(counter, report);
+    count_runs(counter, device, report);
   } catch (const Error& error) {
     report.deterministic = false;
     report.problem = error.what();

@@ -90,6 +90,7 @@ struct CounterReport {
 };
 
 /// Opens the counter and counts 100 runs of a loop of known length in a guest.
-[[nodiscard]] CounterReport test_hardware_counter(bool kvm_usable);
+[[nodiscard]] CounterReport test_hardware_counter(bool kvm_usable,
+                                                  const std::string& device = "/dev/kvm");
 
 }  // namespace chronovisor::kvm

@@ -16,7 +16,6 @@
 namespace chronovisor::kvm {
 namespace {
 
-constexpr const char* kPath = "/dev/kvm";
 /// Below the top of 4 GiB, where no machine of ours has RAM; Intel's KVM needs
 /// room for a TSS and an identity page table of its own.
 constexpr std::uint64_t kTssAddress = 0xfffbd000;
@@ -113,6 +112,11 @@ Availability availability(const std::string& path) {
   }
   result.present = true;
   result.api_version = ::ioctl(fd.get(), KVM_GET_API_VERSION, 0);
+  if (result.api_version < 0) {
+    result.problem = path + ": not a KVM device (" + std::strerror(errno) + ")";
+    result.remedy = "the device of the kernel's KVM is character device 10, 232 at /dev/kvm";
+    return result;
+  }
   if (result.api_version != KVM_API_VERSION) {
     result.problem = path + ": API version " + std::to_string(result.api_version) + ", not " +
                      std::to_string(KVM_API_VERSION);
@@ -129,14 +133,14 @@ Availability availability(const std::string& path) {
   return result;
 }
 
-Device::Device() {
-  const Availability state = availability(kPath);
+Device::Device(const std::string& path) {
+  const Availability state = availability(path);
   if (!state.usable) {
     throw Error(ErrorCode::host, state.problem + (state.remedy.empty() ? "" : "; " + state.remedy) +
                                      "; --engine soft needs nothing of the host");
   }
-  fd_ = FileDescriptor(::open(kPath, O_RDWR | O_CLOEXEC));
-  if (fd_.get() < 0) fail(kPath);
+  fd_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (fd_.get() < 0) fail(path.c_str());
 }
 
 int Device::capability(int number) const {

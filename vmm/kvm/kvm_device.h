@@ -36,7 +36,8 @@ struct Availability {
   std::string problem;  ///< empty when usable
   std::string remedy;   ///< what the user can do about it; may be empty
 };
-[[nodiscard]] Availability availability(const std::string& path = "/dev/kvm");
+inline constexpr const char* kDevicePath = "/dev/kvm";
+[[nodiscard]] Availability availability(const std::string& path = kDevicePath);
 
 /// One entry of host memory that the guest sees.
 struct MemorySlot {
@@ -48,8 +49,8 @@ struct MemorySlot {
 
 class Device {
  public:
-  /// Opens /dev/kvm. Throws Error{host} with the remedy.
-  Device();
+  /// Opens the device. Throws Error{host} with the remedy.
+  explicit Device(const std::string& path = kDevicePath);
   /// The value of a capability; 0 when the host lacks it.
   [[nodiscard]] int capability(int number) const;
   [[nodiscard]] std::vector<kvm_cpuid_entry2> supported_cpuid() const;

@@ -10,7 +10,7 @@ namespace {
 
 const Capabilities& require_engine(const Capabilities& capabilities) {
   if (!capabilities.engine_possible()) {
-    const Availability state = availability();
+    const Availability state = availability(capabilities.device);
     std::string message =
         "--engine kvm: " + (state.usable ? capabilities.why_not() : state.problem);
     if (!state.remedy.empty()) message += "; " + state.remedy;
@@ -38,6 +38,11 @@ bool KvmEngine::host_may_step() {
   }
   if ((state.dr7 & 0xff) != 0 || cpu_.flags.test(kTf | kRf)) return false;
   if (cpu_.cpl() == 3 && !capabilities_.step_ring3) return false;
+  // QEMU 7.2 hangs, host and all, at a fault in real mode without a vector table.
+  if ((state.cr0 & kCr0Pe) == 0 && !capabilities_.checks_segments) return false;
+  const bool pae32 =
+      (state.cr0 & kCr0Pg) != 0 && (state.cr4 & kCr4Pae) != 0 && !cpu_.long_mode_active();
+  if (pae32 && !capabilities_.keeps_pdptes) return false;
   // Emulated processors leave out alignment checks.
   if (cpu_.cpl() == 3 && (state.cr0 & kCr0Am) != 0 && cpu_.flags.test(kAc)) return false;
   if ((state.cr0 & kCr0Pg) != 0 && !cpu_.long_mode_active() && !capabilities_.paged32) return false;
@@ -92,8 +97,7 @@ bool KvmEngine::every_access(const Instruction& instruction, Visit&& visit) {
   // Pops may cross a page: nothing is changed before all of it was read.
   if (!at(kSs, rsp - kDeepest, kDeepest) || !at(kSs, rsp, 1) || !at(kSs, rsp + kDeepest - 1, 1))
     return false;
-  if (instruction.memory &&
-      !at(instruction.segment, cpu_.effective_address(instruction), kWidest))
+  if (instruction.memory && !at(instruction.segment, cpu_.effective_address(instruction), kWidest))
     return false;
   const bool leave = instruction.opcode == 0xc9;
   if (leave && !at(kSs, Cpu::cut(cpu_.state.gpr[kRbp], cpu_.stack_width()), 8)) return false;
@@ -115,6 +119,10 @@ bool KvmEngine::accesses_are_plain(const Instruction& instruction) {
   const bool branch = (row_attributes(instruction) & kEndsBlock) != 0;
   const bool small_code = !cpu_.long64() && cpu_.state.segment[kCs].limit != ~0U;
   if (!capabilities_.checks_segments && branch && small_code) return false;
+  // Emulated processors raise no #XM.
+  constexpr std::uint32_t kAllMasked = 0x1f80;
+  const bool masked = (cpu_.state.mxcsr & kAllMasked) == kAllMasked;
+  if (!masked && touches_vector_state(instruction)) return false;
   if (!cpu_.accessed_throughout(base + cpu_.rip())) return false;
   return every_access(instruction, [&](std::uint64_t linear, std::uint64_t size) {
     return (linear & ~kPageMask) <= kPageSize - size && cpu_.accessed_throughout(linear);
@@ -165,14 +173,16 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
   }
 }
 
-void select_engine(Machine& machine, const std::string& name) {
-  if (name == "soft") {
-    machine.set_engine(nullptr);
-  } else if (name == "kvm") {
-    machine.set_engine(std::make_unique<KvmEngine>(machine.cpu(), machine.ram(), self_test()));
-  } else {
-    throw Error(ErrorCode::usage, "--engine " + name + ": soft or kvm");
-  }
+std::function<void(Machine&)> engine_selector(const std::string& name, const std::string& device) {
+  if (name == "soft") return [](Machine& machine) { machine.set_engine(nullptr); };
+  if (name != "kvm") throw Error(ErrorCode::usage, "--engine " + name + ": soft or kvm");
+  return [capabilities = require_engine(self_test(device))](Machine& machine) {
+    machine.set_engine(std::make_unique<KvmEngine>(machine.cpu(), machine.ram(), capabilities));
+  };
+}
+
+void select_engine(Machine& machine, const std::string& name, const std::string& device) {
+  engine_selector(name, device)(machine);
 }
 
 }  // namespace chronovisor::kvm

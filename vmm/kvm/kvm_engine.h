@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "vmm/engine.h"
@@ -60,8 +61,13 @@ class KvmEngine final : public CpuEngine {
   EngineCounters counters_;
 };
 
-/// Gives `machine` the engine `name`: soft or kvm. Throws Error{usage} for
-/// another name and Error{host} where the host cannot.
-void select_engine(Machine& machine, const std::string& name);
+/// What gives a machine the engine `name`, soft or kvm; the KVM at `device` is
+/// tested once, here. Any thread may call it. Throws Error{usage} for another
+/// name and Error{host}, with what to do, where the host cannot.
+[[nodiscard]] std::function<void(Machine&)> engine_selector(
+    const std::string& name, const std::string& device = kDevicePath);
+/// The same, for one machine.
+void select_engine(Machine& machine, const std::string& name,
+                   const std::string& device = kDevicePath);
 
 }  // namespace chronovisor::kvm

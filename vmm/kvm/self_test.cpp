@@ -236,6 +236,15 @@ bool checks_iret(const Device& device) {
   return regs.rip == kHandler + 13 * 0x100 + 1 && trial.memory().get(regs.rsp) == 0x10;
 }
 
+/// The frame of #DE, which no KVM intercepts, holds RF.
+bool pushes_resume_flag(const Device& device) {
+  Trial trial(device, {0xf7, 0xf7});  // div edi
+  if (!set_gates(trial)) return false;
+  trial.run();
+  const kvm_regs regs = trial.vm().regs();
+  return regs.rip == kHandler + 1 && (trial.memory().get(regs.rsp + 16) & 0x10000) != 0;
+}
+
 bool delivers_software_interrupts(const Device& device) {
   Trial trial(device, {0xcd, 0x14});
   if (!set_gates(trial)) return false;
@@ -274,6 +283,18 @@ bool runs_paged32(const Device& device) {
   sregs.efer = 0;
   sregs.cr4 = 0x610;
   return trial.vm().set_sregs(sregs) && trial.steps_to(kCode + 1);
+}
+
+/// One step of PAE code that reads memory: the pointer it used stays as it was.
+bool leaves_pdptes_alone(const Device& device) {
+  Trial trial(device, {0x8a, 0x06, 0x90});
+  trial.memory().put(kTables, (kTables + 0x2000) | 1);
+  kvm_sregs sregs = trial.vm().sregs();
+  sregs.cs.l = 0;
+  sregs.cs.db = 1;
+  sregs.efer = 0;
+  return trial.vm().set_sregs(sregs) && trial.steps_to(kCode + 2) &&
+         trial.memory().get(kTables) == ((kTables + 0x2000) | 1);
 }
 
 /// JMP RAX to a non-canonical address: a fault, so that nothing is left of it.
@@ -325,9 +346,10 @@ std::string Capabilities::why_not() const {
   return {};
 }
 
-Capabilities self_test() {
+Capabilities self_test(const std::string& path) {
   Capabilities result;
-  if (!availability().usable) return result;
+  result.device = path;
+  if (!availability(path).usable) return result;
   const auto tried = [](auto&& trial) {
     try {
       return trial();
@@ -336,7 +358,7 @@ Capabilities self_test() {
     }
   };
   try {
-    const Device device;
+    const Device device(path);
     result.usable = true;
     result.step_ring0 = tried([&] { return counts_exactly(device, 0); });
     result.step_ring3 = tried([&] { return counts_exactly(device, 3); });
@@ -364,6 +386,12 @@ Capabilities self_test() {
     result.steps_base_access = tried([&] { return steps_base_access(device); });
     result.fast_calls = tried([&] { return makes_fast_calls(device); });
     result.paged32 = tried([&] { return runs_paged32(device); });
+    result.steps_sti = tried([&] {
+      Trial trial(device, {0xfb, 0x90, 0x90});
+      return trial.steps_to(kCode + 1) && trial.steps_to(kCode + 2);
+    });
+    result.keeps_pdptes = tried([&] { return leaves_pdptes_alone(device); });
+    result.pushes_resume_flag = tried([&] { return pushes_resume_flag(device); });
     result.checks_branch_targets = tried([&] { return refuses_wild_branches(device); });
     result.checks_segments = tried([&] { return refuses_past_limits(device); });
     result.reusable_after_fault =

@@ -7,10 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "vmm/kvm/kvm_device.h"
+
 namespace chronovisor::kvm {
 
 /// What this host's KVM was seen to do.
 struct Capabilities {
+  std::string device;       ///< whose KVM this is
   bool usable = false;      ///< a guest ran at all
   bool step_ring0 = false;  ///< single-stepping of supervisor code is exact
   bool step_ring3 = false;  ///< ... of user code
@@ -26,12 +29,15 @@ struct Capabilities {
   bool checks_iret = false;          ///< IRET refuses a bad selector with its error code
   bool software_interrupts = false;  ///< INT n in 64-bit code goes through its gate
   bool steps_base_access = false;    ///< RDFSBASE and its kin in supervisor code are one step each
-  bool fast_calls = false;  ///< SYSCALL and SYSRET in supervisor code do what the manual says
+  bool fast_calls = false;    ///< SYSCALL and SYSRET in supervisor code do what the manual says
+  bool steps_sti = false;     ///< the step after STI is a step of its own
+  bool keeps_pdptes = false;  ///< PAE page-directory pointers get no A bit
+  bool pushes_resume_flag = false;     ///< RF is set in the frame of a fault
   bool checks_branch_targets = false;  ///< a near branch to a non-canonical address faults
   bool checks_segments = false;        ///< limits of segments hold outside 64-bit mode
-  bool reusable_after_fault = false;  ///< the vCPU can be loaded again after such an exit
-  bool msr_filter = false;            ///< RDMSR and WRMSR reach user space
-  bool dirty_log = false;             ///< writes are logged by page
+  bool reusable_after_fault = false;   ///< the vCPU can be loaded again after such an exit
+  bool msr_filter = false;             ///< RDMSR and WRMSR reach user space
+  bool dirty_log = false;              ///< writes are logged by page
   bool synchronised_registers = false;
   double microseconds_per_step = 0;
   std::vector<std::string> missing_features;  ///< of the machine's CPUID
@@ -45,6 +51,6 @@ struct Capabilities {
 };
 
 /// Tries the host's KVM. Never throws for what the host lacks.
-[[nodiscard]] Capabilities self_test();
+[[nodiscard]] Capabilities self_test(const std::string& path = kDevicePath);
 
 }  // namespace chronovisor::kvm

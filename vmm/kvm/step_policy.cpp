@@ -15,10 +15,9 @@ namespace {
 /// (docs/KVM.md). The others: time, entropy, CPUID and MSRs are the machine's own;
 /// whatever uses the IDT is (the vCPU has none, see Stepper); flag images show
 /// the TF that stepping needs; control and debug registers are KVM's business
-/// as much as the guest's.
-constexpr std::array<std::string_view, 14> kHostSystemRows{
-    "PUSH ES", "PUSH CS", "PUSH SS", "PUSH DS", "PUSH FS", "PUSH GS", "VERR",
-    "VERW",    "LAR",     "LSL",     "SGDT",    "CLTS",    "CLAC",    "STAC"};
+/// as much as the guest's; PUSH of a segment register writes 2 bytes or 4.
+constexpr std::array<std::string_view, 8> kHostSystemRows{"VERR", "VERW", "LAR",  "LSL",
+                                                          "SGDT", "CLTS", "CLAC", "STAC"};
 /// These load hidden parts of segment registers: only where KVM keeps them whole.
 constexpr std::array<std::string_view, 19> kSegmentRows{
     "MOV ES, r/m16", "MOV DS, r/m16", "MOV FS, r/m16", "MOV GS, r/m16", "POP ES",

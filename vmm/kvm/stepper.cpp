@@ -40,7 +40,11 @@ bool same(const T& a, const T& b) {
 
 Stepper::Stepper(Cpu& cpu, Ram& ram, const Capabilities& capabilities,
                  InterruptTable interrupt_table)
-    : cpu_(cpu), ram_(ram), capabilities_(capabilities), interrupt_table_(interrupt_table) {
+    : cpu_(cpu),
+      ram_(ram),
+      capabilities_(capabilities),
+      interrupt_table_(interrupt_table),
+      device_(capabilities.device) {
   const auto add = [&](std::uint64_t physical, std::uint64_t offset, std::uint64_t bytes) {
     if (bytes == 0) return;
     slots_.push_back({static_cast<std::uint32_t>(slots_.size()), physical, offset / kPageSize,
@@ -61,6 +65,9 @@ void Stepper::create_vm() {
                      ram_.host(slot.first_page * kPageSize)});
   }
   vm_->set_cpuid(guest_cpuid(device_.supported_cpuid()));
+  // RDMSR and WRMSR are never stepped (StepPolicy): should one be, or should what
+  // is stepped turn out to be one, no MSR of the host's KVM answers it.
+  msrs_filtered_ = capabilities_.msr_filter && vm_->filter_all_msrs();
   template_sregs_ = vm_->sregs();
   everything_stale_ = true;
   vm_spent_ = false;
@@ -168,6 +175,12 @@ StepOutcome Stepper::step(const Instruction& instruction) {
       return StepOutcome::not_taken;
     case KVM_EXIT_MMIO:
     case KVM_EXIT_IO:
+      finish_device_access();
+      everything_stale_ = true;
+      return StepOutcome::not_taken;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+      vm_->shared().msr.error = 1;
       finish_device_access();
       everything_stale_ = true;
       return StepOutcome::not_taken;

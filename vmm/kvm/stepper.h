@@ -53,6 +53,8 @@ class Stepper {
   /// The vCPU's registers after `handler`.
   [[nodiscard]] const kvm_regs& exit_regs() const { return exit_regs_; }
   [[nodiscard]] const kvm_sregs& exit_sregs() const { return exit_sregs_; }
+  /// MSR accesses of the vCPU come to user space.
+  [[nodiscard]] bool msrs_filtered() const { return msrs_filtered_; }
   [[nodiscard]] Vm& vm() { return *vm_; }
 
  private:
@@ -70,6 +72,7 @@ class Stepper {
   InterruptTable interrupt_table_;
   Device device_;
   std::unique_ptr<Vm> vm_;
+  bool msrs_filtered_ = false;
   bool vm_spent_ = false;  ///< it ended in a shutdown that this host does not recover from
   kvm_sregs template_sregs_{};
   bool everything_stale_ = true;
