@@ -23,7 +23,7 @@ inline ByteView as_bytes(std::string_view text) {
 class ByteWriter {
  public:
   template <class T>
-    requires std::is_integral_v<T>
+  requires std::is_integral_v<T>
   void integer(T value) {
     for (std::size_t i = 0; i < sizeof(T); ++i) {
       out_.push_back(static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> (8 * i)));
@@ -51,8 +51,7 @@ class ByteReader {
   ByteReader(ByteView data, std::string_view what) : data_(data), what_(what) {}
 
   template <class T>
-    requires std::is_integral_v<T>
-  T integer() {
+  requires std::is_integral_v<T> T integer() {
     const ByteView raw = bytes(sizeof(T));
     std::uint64_t value = 0;
     for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::uint64_t{raw[i]} << (8 * i);

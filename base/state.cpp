@@ -63,10 +63,9 @@ ByteView StateLoader::take(std::string_view name) {
 void StateLoader::raw(std::string_view name, void* data, std::size_t size) {
   const ByteView value = take(name);
   if (value.size() != size) {
-    throw Error(ErrorCode::bad_input, "state section " + section_name_ + ": field " +
-                                          std::string(name) + " has " +
-                                          std::to_string(value.size()) + " bytes, expected " +
-                                          std::to_string(size));
+    throw Error(ErrorCode::bad_input,
+                "state section " + section_name_ + ": field " + std::string(name) + " has " +
+                    std::to_string(value.size()) + " bytes, expected " + std::to_string(size));
   }
   std::memcpy(data, value.data(), size);
 }

@@ -101,7 +101,7 @@ class StateLoader final : public StateVisitor {
 
 struct FieldDifference {
   std::string field;
-  Bytes left;   ///< empty when the field exists on the right only
+  Bytes left;  ///< empty when the field exists on the right only
   Bytes right;
 };
 

@@ -25,10 +25,9 @@ void on_stop_signal(int /*number*/) { stop_asked.store(true, std::memory_order_r
 }  // namespace
 
 std::uint64_t monotonic_ns() {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::steady_clock::now().time_since_epoch())
-          .count());
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
 }
 
 std::int64_t unix_seconds() { return std::time(nullptr); }
@@ -45,7 +44,8 @@ std::string utc_text(std::int64_t unix_time) {
 std::uint64_t host_entropy() {
   std::uint64_t value = 0;
   if (getrandom(&value, sizeof(value), 0) != static_cast<ssize_t>(sizeof(value))) {
-    throw Error(ErrorCode::host, std::string("the host gives no random numbers: ") + std::strerror(errno));
+    throw Error(ErrorCode::host,
+                std::string("the host gives no random numbers: ") + std::strerror(errno));
   }
   return value;
 }
@@ -68,7 +68,7 @@ std::string host_description() {
 std::atomic<bool>& stop_signal() { return stop_asked; }
 
 void watch_stop_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = on_stop_signal;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends the process
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
@@ -111,10 +111,20 @@ std::uint64_t parse_size(const std::string& text, const std::string& option) {
   std::string number = text;
   if (!number.empty()) {
     switch (number.back()) {
-      case 'K': case 'k': unit = 1ULL << 10; break;
-      case 'M': case 'm': unit = 1ULL << 20; break;
-      case 'G': case 'g': unit = 1ULL << 30; break;
-      default: break;
+      case 'K':
+      case 'k':
+        unit = 1ULL << 10;
+        break;
+      case 'M':
+      case 'm':
+        unit = 1ULL << 20;
+        break;
+      case 'G':
+      case 'g':
+        unit = 1ULL << 30;
+        break;
+      default:
+        break;
     }
     if (unit != 1) number.pop_back();
   }

@@ -2,11 +2,11 @@
 // signals, the terminal. Nothing here is seen by a guest. Main thread.
 #pragma once
 
+#include <termios.h>
 #include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <termios.h>
 
 #include "base/bytes.h"
 

@@ -29,14 +29,22 @@ unsigned physical(const X87State& x87, unsigned n) { return (((x87.status >> 11)
 
 std::uint64_t read_x87_control(const X87State& x87, std::size_t index) {
   switch (static_cast<X86Register>(index)) {
-    case X86Register::fctrl: return x87.control;
-    case X86Register::fstat: return x87.status;
-    case X86Register::ftag: return x87.tag;
-    case X86Register::fiseg: return x87.last_cs;
-    case X86Register::fioff: return static_cast<std::uint32_t>(x87.last_ip);
-    case X86Register::foseg: return x87.last_ds;
-    case X86Register::fooff: return static_cast<std::uint32_t>(x87.last_dp);
-    default: return x87.last_opcode;
+    case X86Register::fctrl:
+      return x87.control;
+    case X86Register::fstat:
+      return x87.status;
+    case X86Register::ftag:
+      return x87.tag;
+    case X86Register::fiseg:
+      return x87.last_cs;
+    case X86Register::fioff:
+      return static_cast<std::uint32_t>(x87.last_ip);
+    case X86Register::foseg:
+      return x87.last_ds;
+    case X86Register::fooff:
+      return static_cast<std::uint32_t>(x87.last_dp);
+    default:
+      return x87.last_opcode;
   }
 }
 
@@ -49,38 +57,70 @@ std::uint64_t apic_base(Machine& machine) {
 /// A system register as the state holds it, or null for those that are derived.
 std::uint64_t* system_storage(CpuState& s, X86Register r) {
   switch (r) {
-    case X86Register::fs_base: return &s.segment[kFs].base;
-    case X86Register::gs_base: return &s.segment[kGs].base;
-    case X86Register::cr0: return &s.cr0;
-    case X86Register::cr2: return &s.cr2;
-    case X86Register::cr3: return &s.cr3;
-    case X86Register::cr4: return &s.cr4;
-    case X86Register::efer: return &s.msr.efer;
-    case X86Register::k_gs_base: return &s.msr.kernel_gs_base;
-    case X86Register::gdtr_base: return &s.gdtr.base;
-    case X86Register::idtr_base: return &s.idtr.base;
-    case X86Register::ldtr_base: return &s.ldtr.base;
-    case X86Register::tr_base: return &s.tr.base;
-    case X86Register::cs_base: return &s.segment[kCs].base;
-    case X86Register::ss_base: return &s.segment[kSs].base;
-    case X86Register::ds_base: return &s.segment[kDs].base;
-    case X86Register::es_base: return &s.segment[kEs].base;
-    case X86Register::dr0: return &s.dr[0];
-    case X86Register::dr1: return &s.dr[1];
-    case X86Register::dr2: return &s.dr[2];
-    case X86Register::dr3: return &s.dr[3];
-    case X86Register::dr6: return &s.dr6;
-    case X86Register::dr7: return &s.dr7;
-    case X86Register::star: return &s.msr.star;
-    case X86Register::lstar: return &s.msr.lstar;
-    case X86Register::cstar: return &s.msr.cstar;
-    case X86Register::sfmask: return &s.msr.fmask;
-    case X86Register::sysenter_cs: return &s.msr.sysenter_cs;
-    case X86Register::sysenter_esp: return &s.msr.sysenter_esp;
-    case X86Register::sysenter_eip: return &s.msr.sysenter_eip;
-    case X86Register::pat: return &s.msr.pat;
-    case X86Register::tsc_aux: return &s.msr.tsc_aux;
-    default: return nullptr;
+    case X86Register::fs_base:
+      return &s.segment[kFs].base;
+    case X86Register::gs_base:
+      return &s.segment[kGs].base;
+    case X86Register::cr0:
+      return &s.cr0;
+    case X86Register::cr2:
+      return &s.cr2;
+    case X86Register::cr3:
+      return &s.cr3;
+    case X86Register::cr4:
+      return &s.cr4;
+    case X86Register::efer:
+      return &s.msr.efer;
+    case X86Register::k_gs_base:
+      return &s.msr.kernel_gs_base;
+    case X86Register::gdtr_base:
+      return &s.gdtr.base;
+    case X86Register::idtr_base:
+      return &s.idtr.base;
+    case X86Register::ldtr_base:
+      return &s.ldtr.base;
+    case X86Register::tr_base:
+      return &s.tr.base;
+    case X86Register::cs_base:
+      return &s.segment[kCs].base;
+    case X86Register::ss_base:
+      return &s.segment[kSs].base;
+    case X86Register::ds_base:
+      return &s.segment[kDs].base;
+    case X86Register::es_base:
+      return &s.segment[kEs].base;
+    case X86Register::dr0:
+      return &s.dr[0];
+    case X86Register::dr1:
+      return &s.dr[1];
+    case X86Register::dr2:
+      return &s.dr[2];
+    case X86Register::dr3:
+      return &s.dr[3];
+    case X86Register::dr6:
+      return &s.dr6;
+    case X86Register::dr7:
+      return &s.dr7;
+    case X86Register::star:
+      return &s.msr.star;
+    case X86Register::lstar:
+      return &s.msr.lstar;
+    case X86Register::cstar:
+      return &s.msr.cstar;
+    case X86Register::sfmask:
+      return &s.msr.fmask;
+    case X86Register::sysenter_cs:
+      return &s.msr.sysenter_cs;
+    case X86Register::sysenter_esp:
+      return &s.msr.sysenter_esp;
+    case X86Register::sysenter_eip:
+      return &s.msr.sysenter_eip;
+    case X86Register::pat:
+      return &s.msr.pat;
+    case X86Register::tsc_aux:
+      return &s.msr.tsc_aux;
+    default:
+      return nullptr;
   }
 }
 
@@ -88,19 +128,32 @@ std::uint64_t read_system(Machine& machine, X86Register r) {
   CpuState& s = machine.cpu().state;
   if (const std::uint64_t* storage = system_storage(s, r); storage != nullptr) return *storage;
   switch (r) {
-    case X86Register::mxcsr: return s.mxcsr;
-    case X86Register::cr8: return machine.cpu().environment().task_priority();
-    case X86Register::gdtr_limit: return s.gdtr.limit;
-    case X86Register::idtr_limit: return s.idtr.limit;
-    case X86Register::ldtr: return s.ldtr.selector;
-    case X86Register::ldtr_limit: return s.ldtr.limit;
-    case X86Register::tr: return s.tr.selector;
-    case X86Register::tr_limit: return s.tr.limit;
-    case X86Register::apic_base: return apic_base(machine);
-    case X86Register::tsc: return machine.now().ns + s.msr.tsc_offset;
-    case X86Register::position: return machine.position().steps;
-    case X86Register::virtual_time_ns: return machine.now().ns;
-    default: return 0;
+    case X86Register::mxcsr:
+      return s.mxcsr;
+    case X86Register::cr8:
+      return machine.cpu().environment().task_priority();
+    case X86Register::gdtr_limit:
+      return s.gdtr.limit;
+    case X86Register::idtr_limit:
+      return s.idtr.limit;
+    case X86Register::ldtr:
+      return s.ldtr.selector;
+    case X86Register::ldtr_limit:
+      return s.ldtr.limit;
+    case X86Register::tr:
+      return s.tr.selector;
+    case X86Register::tr_limit:
+      return s.tr.limit;
+    case X86Register::apic_base:
+      return apic_base(machine);
+    case X86Register::tsc:
+      return machine.now().ns + s.msr.tsc_offset;
+    case X86Register::position:
+      return machine.position().steps;
+    case X86Register::virtual_time_ns:
+      return machine.now().ns;
+    default:
+      return 0;
   }
 }
 
@@ -130,7 +183,8 @@ bool read_register(Machine& machine, std::size_t index, std::span<std::uint8_t> 
   } else if (between(index, X86Register::cs, X86Register::gs)) {
     put(out, s.segment[kSegments[index - number(X86Register::cs)]].selector);
   } else if (between(index, X86Register::st0, X86Register::st7)) {
-    const X87Register& st = s.x87.st[physical(s.x87, static_cast<unsigned>(index - number(X86Register::st0)))];
+    const X87Register& st =
+        s.x87.st[physical(s.x87, static_cast<unsigned>(index - number(X86Register::st0)))];
     put(out, st.significand);
     if (out.size() >= 10) std::memcpy(out.data() + 8, &st.sign_exponent, 2);
   } else if (between(index, X86Register::fctrl, X86Register::fop)) {
@@ -157,7 +211,8 @@ void write_register(Machine& machine, std::size_t index, ByteView value) {
   } else if (index == number(X86Register::eflags)) {
     cpu.flags.set(static_cast<std::uint32_t>(integer));
   } else if (between(index, X86Register::st0, X86Register::st7)) {
-    X87Register& st = s.x87.st[physical(s.x87, static_cast<unsigned>(index - number(X86Register::st0)))];
+    X87Register& st =
+        s.x87.st[physical(s.x87, static_cast<unsigned>(index - number(X86Register::st0)))];
     st.significand = integer;
     if (value.size() >= 10) std::memcpy(&st.sign_exponent, value.data() + 8, 2);
   } else if (between(index, X86Register::xmm0, X86Register::xmm15)) {

@@ -4,7 +4,8 @@
 
 namespace chronovisor {
 
-ReplayInput::ReplayInput(const RecordingReader& reader) : reader_(reader), cursor_(std::in_place, reader) {}
+ReplayInput::ReplayInput(const RecordingReader& reader)
+    : reader_(reader), cursor_(std::in_place, reader) {}
 
 void ReplayInput::rewind_to(Position position) { cursor_.emplace(reader_, position); }
 
@@ -21,9 +22,10 @@ std::optional<Input> ReplayInput::take(InputStamp here, InputRoom /*room*/) {
   if (stamp > here) return std::nullopt;
   if (stamp < here) {
     throw Error(ErrorCode::divergence,
-                reader_.name() + ": an input recorded at position " + grouped(stamp.position.steps) +
-                    ", idle " + grouped(stamp.idle_ns) + " ns, was not reached: the machine is at " +
-                    grouped(here.position.steps) + ", idle " + grouped(here.idle_ns) + " ns");
+                reader_.name() + ": an input recorded at position " +
+                    grouped(stamp.position.steps) + ", idle " + grouped(stamp.idle_ns) +
+                    " ns, was not reached: the machine is at " + grouped(here.position.steps) +
+                    ", idle " + grouped(here.idle_ns) + " ns");
   }
   Input input{event->kind, static_cast<std::uint8_t>(event->device), event->payload};
   cursor_->pop();

@@ -107,7 +107,7 @@ BuiltIndex build_index(
     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) {
   BuiltIndex result;
   if (state.missing.empty()) return result;
-  const StartCondition start = start_of(reader);
+  const StartCondition start = runnable_start_of(reader);
   auto first_machine = std::make_unique<Machine>(start.machine);
   const CheckpointStore store(reader, first_machine->ram().page_count(), 0);
   const unsigned threads = threads_for(jobs);

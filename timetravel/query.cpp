@@ -72,7 +72,7 @@ class QueryRun {
         query_(query),
         options_(options),
         stops_(stops_of(query)),
-        condition_(start_of(reader)),
+        condition_(runnable_start_of(reader)),
         first_machine_(std::make_unique<Machine>(condition_.machine)),
         store_(reader, first_machine_->ram().page_count(), 0) {
     plan();

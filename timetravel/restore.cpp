@@ -20,7 +20,8 @@ void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::si
   for (const auto& [page, content] : pages) {
     if (page >= machine.ram().page_count()) {
       throw Error(ErrorCode::bad_input, reader.name() + ": a checkpoint has page " +
-                                            std::to_string(page) + ", outside the machine's memory");
+                                            std::to_string(page) +
+                                            ", outside the machine's memory");
     }
     if (content == Machine::zero_page_hash()) continue;
     reader.read_page(content, bytes);

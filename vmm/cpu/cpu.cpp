@@ -223,8 +223,8 @@ void Cpu::mode_changed() {
   if (cpl_ == 3 && (state.cr0 & kCr0Am) != 0 && flags.test(kAc)) context = TlbContext::no_fast_path;
   tlb_ = &(*tlbs_)[static_cast<std::size_t>(context)];
   const bool typed = mode_ != CpuMode::real && mode_ != CpuMode::virtual8086;
-  mode_key_ = (wide ? 1U : 0U) | (typed ? 2U : 0U) | (code_width_ == 4 ? 4U : 0U) |
-              (cpl_ == 3 ? 8U : 0U);
+  mode_key_ =
+      (wide ? 1U : 0U) | (typed ? 2U : 0U) | (code_width_ == 4 ? 4U : 0U) | (cpl_ == 3 ? 8U : 0U);
   leave_block();
 }
 

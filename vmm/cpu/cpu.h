@@ -50,12 +50,12 @@ enum class CpuMode : std::uint8_t { real, virtual8086, protected_mode, compatibi
 
 /// Why run() came back.
 enum class CpuStop : std::uint8_t {
-  budget,        ///< the position asked for is reached
-  recheck,       ///< a device was touched: deadlines and interrupt lines may have changed
-  halted,        ///< HLT with nothing pending
-  shutdown,      ///< triple fault
-  breakpoint,    ///< about to execute at an address in DebugHooks
-  watchpoint,    ///< the step just retired touched a watched range
+  budget,      ///< the position asked for is reached
+  recheck,     ///< a device was touched: deadlines and interrupt lines may have changed
+  halted,      ///< HLT with nothing pending
+  shutdown,    ///< triple fault
+  breakpoint,  ///< about to execute at an address in DebugHooks
+  watchpoint,  ///< the step just retired touched a watched range
 };
 
 /// Diagnostics outside the guest; not state, not in any digest.
@@ -123,7 +123,10 @@ class Cpu final : public PageUseListener {
   /// so not part of the CPU's state.
   void set_interrupt_request(bool level) { interrupt_request_ = level; }
   [[nodiscard]] bool interrupt_requested() const { return interrupt_request_; }
-  void request_nmi() { state.nmi_pending = true; leave_block(); }
+  void request_nmi() {
+    state.nmi_pending = true;
+    leave_block();
+  }
   [[nodiscard]] const CpuCounters& counters() const { return counters_; }
 
   // ============================ registers ==========================================
@@ -133,7 +136,9 @@ class Cpu final : public PageUseListener {
   [[nodiscard]] std::uint64_t& gpr(unsigned index) { return state.gpr[index]; }
   [[nodiscard]] std::uint64_t& rip() { return state.gpr[kGprRip]; }
   /// The address of the instruction that is executing (IP, not linear).
-  [[nodiscard]] std::uint64_t instruction_rip() const { return block_rip_ + current_->start_offset; }
+  [[nodiscard]] std::uint64_t instruction_rip() const {
+    return block_rip_ + current_->start_offset;
+  }
 
   /// Reads a register as the decoder numbered it (byte registers: kHighByte).
   template <class T>
@@ -150,7 +155,8 @@ class Cpu final : public PageUseListener {
     if constexpr (sizeof(T) == 1) {
       const unsigned shift = (index & kHighByte) >> 1;
       std::uint64_t& whole = state.gpr[index & 15];
-      whole = (whole & ~(0xffULL << shift)) | (std::uint64_t{static_cast<std::uint8_t>(value)} << shift);
+      whole = (whole & ~(0xffULL << shift)) |
+              (std::uint64_t{static_cast<std::uint8_t>(value)} << shift);
     } else if constexpr (sizeof(T) == 2) {
       state.gpr[index] = (state.gpr[index] & ~0xffffULL) | static_cast<std::uint16_t>(value);
     } else if constexpr (sizeof(T) == 4) {
@@ -168,7 +174,10 @@ class Cpu final : public PageUseListener {
   [[nodiscard]] bool virtual8086() const { return mode_ == CpuMode::virtual8086; }
   [[nodiscard]] unsigned cpl() const { return cpl_; }
   /// Sets CPL; used by whoever loads CS. SS.DPL is not consulted.
-  void set_cpl(unsigned cpl) { cpl_ = static_cast<std::uint8_t>(cpl); mode_changed(); }
+  void set_cpl(unsigned cpl) {
+    cpl_ = static_cast<std::uint8_t>(cpl);
+    mode_changed();
+  }
   /// Stack pointer width in bytes: 8, 4 or 2.
   [[nodiscard]] unsigned stack_width() const { return stack_width_; }
   /// Default operand size of the code segment in bytes: 2 or 4.
@@ -191,7 +200,8 @@ class Cpu final : public PageUseListener {
   [[nodiscard]] std::uint64_t effective_address(const Instruction& i) const {
     const std::uint64_t address = state.gpr[i.base] + (state.gpr[i.index] << i.scale) +
                                   static_cast<std::uint64_t>(std::int64_t{i.displacement});
-    if (i.address_size == 8) [[likely]] return address;
+    if (i.address_size == 8) [[likely]]
+      return address;
     return i.address_size == 4 ? static_cast<std::uint32_t>(address)
                                : static_cast<std::uint16_t>(address);
   }
@@ -203,7 +213,8 @@ class Cpu final : public PageUseListener {
   /// Raises #GP(0), or #SS(0) for SS.
   template <Access A>
   [[nodiscard]] std::uint64_t linear(unsigned segment, std::uint64_t offset, unsigned size) {
-    if (mode_ == CpuMode::long64) [[likely]] return segment_base_[segment] + offset;
+    if (mode_ == CpuMode::long64) [[likely]]
+      return segment_base_[segment] + offset;
     return linear_checked(segment, offset, size, A);
   }
 
@@ -336,7 +347,10 @@ class Cpu final : public PageUseListener {
     pause_ = true;
   }
   /// As leave_block, and run() returns CpuStop::recheck: a device was touched.
-  void request_recheck() { recheck_ = true; leave_block(); }
+  void request_recheck() {
+    recheck_ = true;
+    leave_block();
+  }
 
   /// INT n and its like delivered an event with TF clear: no #DB for this step.
   void suppress_single_step() { single_step_suppressed_ = true; }
@@ -439,21 +453,22 @@ class Cpu final : public PageUseListener {
   std::uint8_t cpl_ = 0;
   std::uint8_t stack_width_ = 2;
   std::uint8_t code_width_ = 2;
-  std::array<std::uint64_t, 8> segment_base_{};      ///< 0 for ES, CS, SS, DS in 64-bit mode
-  std::array<std::uint8_t, 8> segment_shortcut_{};   ///< bit 0 readable, bit 1 writable, base-0 4 GiB
-  Tlb* tlb_;                                         ///< of the present TlbContext
+  std::array<std::uint64_t, 8> segment_base_{};  ///< 0 for ES, CS, SS, DS in 64-bit mode
+  std::array<std::uint8_t, 8>
+      segment_shortcut_{};  ///< bit 0 readable, bit 1 writable, base-0 4 GiB
+  Tlb* tlb_;                ///< of the present TlbContext
   std::unique_ptr<std::array<Tlb, kTlbContexts>> tlbs_;
   struct PageMark {
-    std::uint32_t leaf_table = 0;   ///< TLB epoch in which it served as a last-level table
-    std::uint32_t upper_table = 0;  ///< ... or as a table above that
-    std::uint32_t write_tagged = 0; ///< ... or got a write tag
+    std::uint32_t leaf_table = 0;    ///< TLB epoch in which it served as a last-level table
+    std::uint32_t upper_table = 0;   ///< ... or as a table above that
+    std::uint32_t write_tagged = 0;  ///< ... or got a write tag
   };
-  std::vector<PageMark> page_marks_;                 ///< by RAM page
-  std::uint32_t tlb_epoch_ = 1;                      ///< counts full flushes
+  std::vector<PageMark> page_marks_;  ///< by RAM page
+  std::uint32_t tlb_epoch_ = 1;       ///< counts full flushes
 
   // Where execution is.
-  std::uint64_t steps_ = 0;                          ///< retired before block_begin_
-  std::uint64_t iterations_ = 0;                     ///< of the REP instruction at current_
+  std::uint64_t steps_ = 0;       ///< retired before block_begin_
+  std::uint64_t iterations_ = 0;  ///< of the REP instruction at current_
   const Instruction* current_ = nullptr;
   const Instruction* block_begin_ = nullptr;
   const Instruction* block_end_ = nullptr;
@@ -463,21 +478,21 @@ class Cpu final : public PageUseListener {
   bool pause_ = false;
   bool interrupt_request_ = false;
   bool single_step_suppressed_ = false;
-  bool inside_repeat_ = false;      ///< the last step left a REP instruction unfinished
+  bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
 
   std::unique_ptr<BlockCache> blocks_;
-  std::unique_ptr<Block> once_;                      ///< the block that is never cached
+  std::unique_ptr<Block> once_;  ///< the block that is never cached
   struct Jump {
     std::uint64_t linear_rip = 0;
-    std::uint64_t tag = 0;          ///< generation and mode; 0 never matches
+    std::uint64_t tag = 0;  ///< generation and mode; 0 never matches
     const Block* block = nullptr;
   };
   static constexpr std::size_t kJumps = 8192;
   std::vector<Jump> jumps_;
   std::uint64_t jump_generation_ = 1;
-  std::uint64_t mode_key_ = 0;                       ///< what decoding and fetching depend on
+  std::uint64_t mode_key_ = 0;  ///< what decoding and fetching depend on
   bool watchpoint_hit_ = false;
   CpuCounters counters_;
 

@@ -30,13 +30,13 @@ struct WatchHit {
 class DebugHooks {
  public:
   /// After a change of the sets, Cpu::set_debug_hooks must be called again.
-  std::set<std::uint64_t> breakpoints;   ///< linear addresses
+  std::set<std::uint64_t> breakpoints;  ///< linear addresses
   std::vector<Watchpoint> watchpoints;
   /// A breakpoint where the observer resumed is not reported again there.
   std::uint64_t resumed_at_position = kNever;
   std::uint32_t resumed_at_deliveries = 0;
   std::uint64_t resumed_at_address = 0;
-  std::vector<WatchHit> hits;            ///< of the step that has just retired
+  std::vector<WatchHit> hits;  ///< of the step that has just retired
 
   [[nodiscard]] bool breakpoint_on_page(std::uint64_t linear_page) const {
     const auto first = breakpoints.lower_bound(linear_page);

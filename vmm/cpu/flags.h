@@ -80,14 +80,30 @@ class Flags {
   [[nodiscard]] bool condition(unsigned code) const {
     bool value = false;
     switch (code >> 1) {
-      case 0: value = of(); break;
-      case 1: value = cf(); break;
-      case 2: value = zf(); break;
-      case 3: value = cf() || zf(); break;
-      case 4: value = sf(); break;
-      case 5: value = pf(); break;
-      case 6: value = sf() != of(); break;
-      default: value = zf() || sf() != of(); break;
+      case 0:
+        value = of();
+        break;
+      case 1:
+        value = cf();
+        break;
+      case 2:
+        value = zf();
+        break;
+      case 3:
+        value = cf() || zf();
+        break;
+      case 4:
+        value = sf();
+        break;
+      case 5:
+        value = pf();
+        break;
+      case 6:
+        value = sf() != of();
+        break;
+      default:
+        value = zf() || sf() != of();
+        break;
     }
     return value != ((code & 1) != 0);
   }
@@ -100,8 +116,7 @@ class Flags {
   void set_arithmetic(std::uint32_t bits) {
     result_ = (bits & kZf) != 0 ? 0 : 0x100;  // low byte 0 has even parity, sign is flipped below
     const bool carry = (bits & kCf) != 0;
-    carries_ = (std::uint64_t{carry} << 63) |
-               (std::uint64_t{carry != ((bits & kOf) != 0)} << 62) |
+    carries_ = (std::uint64_t{carry} << 63) | (std::uint64_t{carry != ((bits & kOf) != 0)} << 62) |
                ((bits & kPf) != 0 ? 0U : 0x100U) | ((bits & kAf) != 0 ? 8U : 0U) |
                ((bits & kSf) != 0 ? 1U : 0U);
   }

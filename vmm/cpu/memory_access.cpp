@@ -52,7 +52,8 @@ bool Cpu::page_watched(std::uint64_t linear_page) const {
   if ((state.dr7 & 0xff) == 0) return false;
   for (unsigned n = 0; n < 4; ++n) {
     const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;
-    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) != 0 && (state.dr[n] & kPageMask) == linear_page) {
+    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) != 0 &&
+        (state.dr[n] & kPageMask) == linear_page) {
       return true;
     }
   }
@@ -115,7 +116,8 @@ void Cpu::drop_write_tags_of(std::uint64_t page) {
   for (Tlb& tlb : *tlbs_) {
     if (!tlb.used) continue;
     for (TlbEntry& entry : tlb.data) {
-      if (entry.write_tag != TlbEntry::kInvalid && entry.write_tag + entry.host_minus_linear == host) {
+      if (entry.write_tag != TlbEntry::kInvalid &&
+          entry.write_tag + entry.host_minus_linear == host) {
         entry.write_tag = TlbEntry::kInvalid;
       }
     }
@@ -190,11 +192,13 @@ void Cpu::read_slow(std::uint64_t address, void* out, unsigned size, unsigned se
   ++counters_.slow_accesses;
   const TlbContext context = access_context(system);
   if (!long64() && !long_mode_active()) address = static_cast<std::uint32_t>(address);
-  const bool alignment = !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
+  const bool alignment =
+      !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
   // A non-canonical address comes before a misaligned one.
   if (alignment && (!long_mode_active() || canonical(address))) check_alignment(address, size);
   auto* bytes = static_cast<std::uint8_t*>(out);
-  const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
+  const unsigned first =
+      std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
   if (first != size && long_mode_active() && !canonical(address + first)) {
     raise(segment == kSs ? kStackFault : kGeneralProtection, 0);
   }
@@ -221,11 +225,13 @@ void Cpu::write_slow(std::uint64_t address, const void* data, unsigned size, uns
   ++counters_.slow_accesses;
   const TlbContext context = access_context(system);
   if (!long64() && !long_mode_active()) address = static_cast<std::uint32_t>(address);
-  const bool alignment = !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
+  const bool alignment =
+      !system && tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
   // A non-canonical address comes before a misaligned one.
   if (alignment && (!long_mode_active() || canonical(address))) check_alignment(address, size);
   const auto* bytes = static_cast<const std::uint8_t*>(data);
-  const unsigned first = std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
+  const unsigned first =
+      std::min<unsigned>(size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
   if (first != size && long_mode_active() && !canonical(address + first)) {
     raise(segment == kSs ? kStackFault : kGeneralProtection, 0);
   }
@@ -245,14 +251,16 @@ void Cpu::write_slow(std::uint64_t address, const void* data, unsigned size, uns
 }
 
 void Cpu::probe(unsigned segment, std::uint64_t offset, unsigned size, Access access) {
-  const std::uint64_t address = access == Access::write ? linear<Access::write>(segment, offset, size)
-                                                        : linear<Access::read>(segment, offset, size);
+  const std::uint64_t address = access == Access::write
+                                    ? linear<Access::write>(segment, offset, size)
+                                    : linear<Access::read>(segment, offset, size);
   const TlbContext context = access_context(false);
   const bool alignment = tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)];
   if (alignment && std::has_single_bit(size) && (!long_mode_active() || canonical(address))) {
     check_alignment(address, size);
   }
-  for (std::uint64_t at = address & kPageMask; at - (address & kPageMask) <= (address + size - 1 - (address & kPageMask));
+  for (std::uint64_t at = address & kPageMask;
+       at - (address & kPageMask) <= (address + size - 1 - (address & kPageMask));
        at += kPageSize) {
     const std::uint64_t here = std::max(at, address);
     (void)translate(long_mode_active() ? here : static_cast<std::uint32_t>(here), access, context,

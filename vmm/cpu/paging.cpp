@@ -24,11 +24,11 @@ struct Cpu::PageWalk {
   unsigned entry_width = 8;
   std::array<std::uint64_t, 5> entry_address{};  ///< physical, by level
   std::array<std::uint64_t, 5> entry{};
-  unsigned top = 4;                              ///< highest level whose entries have A bits
-  bool user = true;                              ///< AND of the U/S bits
-  bool writable = true;                          ///< AND of the R/W bits
+  unsigned top = 4;      ///< highest level whose entries have A bits
+  bool user = true;      ///< AND of the U/S bits
+  bool writable = true;  ///< AND of the R/W bits
   bool no_execute = false;
-  std::uint32_t error_base = 0;                  ///< W, U and I bits of the error code
+  std::uint32_t error_base = 0;  ///< W, U and I bits of the error code
 };
 
 std::uint64_t Cpu::read_table_entry(PageWalk& walk, unsigned level) {
@@ -75,7 +75,8 @@ void Cpu::table_page_written(std::uint64_t offset, std::uint64_t size) {
   // Nothing is ever derived from an entry that is not present.
   bool any_present = false;
   for (std::uint64_t entry = first; entry <= last; ++entry) {
-    any_present = any_present || (*ram_.host((offset & kPageMask) + entry * entry_size) & kPresent) != 0;
+    any_present =
+        any_present || (*ram_.host((offset & kPageMask) + entry * entry_size) & kPresent) != 0;
   }
   if (!any_present) return;
   if (mark.upper_table == tlb_epoch_) {
@@ -125,8 +126,8 @@ Cpu::Translation Cpu::finish_walk(PageWalk& walk, unsigned level, std::uint64_t 
   const std::uint64_t entry = walk.entry[level];
   if (walk.entry_width == 4) {
     if (level == 2) {  // 4 MiB page; PSE-36 puts bits 39:32 in 20:13
-      result.physical_page = (entry & 0xffc00000U) | ((entry & 0x1fe000U) << 19) |
-                             (address & 0x3ff000U);
+      result.physical_page =
+          (entry & 0xffc00000U) | ((entry & 0x1fe000U) << 19) | (address & 0x3ff000U);
     } else {
       result.physical_page = entry & 0xfffff000U;
     }
@@ -209,7 +210,8 @@ Cpu::Translation Cpu::translate(std::uint64_t address, Access access, TlbContext
 
 void Cpu::load_pdptes(std::uint64_t cr3) {
   std::array<std::uint64_t, 4> entries{};
-  read_physical(cr3 & 0xffffffe0U, reinterpret_cast<std::uint8_t*>(entries.data()), sizeof(entries));
+  read_physical(cr3 & 0xffffffe0U, reinterpret_cast<std::uint8_t*>(entries.data()),
+                sizeof(entries));
   for (const std::uint64_t entry : entries) {
     if ((entry & kPresent) != 0 && (entry & (0xffffff00000001e6ULL)) != 0) raise_gp0();
   }
@@ -268,12 +270,12 @@ std::optional<GuestPhysical> Cpu::walk_for_debugger(std::uint64_t linear, bool& 
     const std::uint64_t slot = (linear >> (12 + bits * (level - 1))) & ((1U << bits) - 1);
     std::uint64_t entry = 0;
     std::array<std::uint8_t, 8> raw{};
-    if (ram_.read({table + slot * width}, std::span(raw).first(width)) != width) return std::nullopt;
+    if (ram_.read({table + slot * width}, std::span(raw).first(width)) != width)
+      return std::nullopt;
     std::memcpy(&entry, raw.data(), sizeof(entry));
     if ((entry & kPresent) == 0) return std::nullopt;
     accessed = accessed && (entry & kAccessed) != 0;
-    const bool large =
-        level > 1 && (entry & kLarge) != 0 && (pae || (state.cr4 & kCr4Pse) != 0);
+    const bool large = level > 1 && (entry & kLarge) != 0 && (pae || (state.cr4 & kCr4Pse) != 0);
     if (level == 1 || large) {
       const std::uint64_t mask = (1ULL << (12 + bits * (level - 1))) - 1;
       std::uint64_t frame = entry & (pae ? kAddressMask : 0xfffff000U);

@@ -13,8 +13,22 @@ namespace chronovisor {
 /// Index into CpuState::gpr, in encoding order. Two extra slots serve address
 /// arithmetic: one that is always zero, and RIP.
 enum GprIndex : std::uint8_t {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi,
-  kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15,
   kGprZero,  ///< always 0: "no base", "no index"
   kGprRip,   ///< RIP; while an instruction executes, the address after it
   kGprSlots,
@@ -49,34 +63,86 @@ struct DescriptorTableRegister {
 
 /// RFLAGS bits.
 enum Rflags : std::uint32_t {
-  kCf = 1U << 0, kPf = 1U << 2, kAf = 1U << 4, kZf = 1U << 6, kSf = 1U << 7,
-  kTf = 1U << 8, kIf = 1U << 9, kDf = 1U << 10, kOf = 1U << 11, kIoplMask = 3U << 12,
-  kNt = 1U << 14, kRf = 1U << 16, kVm = 1U << 17, kAc = 1U << 18, kVif = 1U << 19,
-  kVip = 1U << 20, kId = 1U << 21,
+  kCf = 1U << 0,
+  kPf = 1U << 2,
+  kAf = 1U << 4,
+  kZf = 1U << 6,
+  kSf = 1U << 7,
+  kTf = 1U << 8,
+  kIf = 1U << 9,
+  kDf = 1U << 10,
+  kOf = 1U << 11,
+  kIoplMask = 3U << 12,
+  kNt = 1U << 14,
+  kRf = 1U << 16,
+  kVm = 1U << 17,
+  kAc = 1U << 18,
+  kVif = 1U << 19,
+  kVip = 1U << 20,
+  kId = 1U << 21,
 };
 inline constexpr std::uint32_t kFlagsAlwaysOne = 2;
 inline constexpr std::uint32_t kArithmeticFlags = kCf | kPf | kAf | kZf | kSf | kOf;
 
 enum Cr0 : std::uint64_t {
-  kCr0Pe = 1U << 0, kCr0Mp = 1U << 1, kCr0Em = 1U << 2, kCr0Ts = 1U << 3, kCr0Et = 1U << 4,
-  kCr0Ne = 1U << 5, kCr0Wp = 1U << 16, kCr0Am = 1U << 18, kCr0Nw = 1U << 29,
-  kCr0Cd = 1U << 30, kCr0Pg = 1U << 31,
+  kCr0Pe = 1U << 0,
+  kCr0Mp = 1U << 1,
+  kCr0Em = 1U << 2,
+  kCr0Ts = 1U << 3,
+  kCr0Et = 1U << 4,
+  kCr0Ne = 1U << 5,
+  kCr0Wp = 1U << 16,
+  kCr0Am = 1U << 18,
+  kCr0Nw = 1U << 29,
+  kCr0Cd = 1U << 30,
+  kCr0Pg = 1U << 31,
 };
 enum Cr4 : std::uint64_t {
-  kCr4Vme = 1U << 0, kCr4Pvi = 1U << 1, kCr4Tsd = 1U << 2, kCr4De = 1U << 3, kCr4Pse = 1U << 4,
-  kCr4Pae = 1U << 5, kCr4Mce = 1U << 6, kCr4Pge = 1U << 7, kCr4Pce = 1U << 8,
-  kCr4Osfxsr = 1U << 9, kCr4Osxmmexcpt = 1U << 10, kCr4Umip = 1U << 11,
-  kCr4Fsgsbase = 1U << 16, kCr4Pcide = 1U << 17, kCr4Osxsave = 1U << 18,
-  kCr4Smep = 1U << 20, kCr4Smap = 1U << 21,
+  kCr4Vme = 1U << 0,
+  kCr4Pvi = 1U << 1,
+  kCr4Tsd = 1U << 2,
+  kCr4De = 1U << 3,
+  kCr4Pse = 1U << 4,
+  kCr4Pae = 1U << 5,
+  kCr4Mce = 1U << 6,
+  kCr4Pge = 1U << 7,
+  kCr4Pce = 1U << 8,
+  kCr4Osfxsr = 1U << 9,
+  kCr4Osxmmexcpt = 1U << 10,
+  kCr4Umip = 1U << 11,
+  kCr4Fsgsbase = 1U << 16,
+  kCr4Pcide = 1U << 17,
+  kCr4Osxsave = 1U << 18,
+  kCr4Smep = 1U << 20,
+  kCr4Smap = 1U << 21,
 };
-enum Efer : std::uint64_t { kEferSce = 1U << 0, kEferLme = 1U << 8, kEferLma = 1U << 10, kEferNxe = 1U << 11 };
+enum Efer : std::uint64_t {
+  kEferSce = 1U << 0,
+  kEferLme = 1U << 8,
+  kEferLma = 1U << 10,
+  kEferNxe = 1U << 11
+};
 
 /// Exception vectors.
 enum Vector : std::uint8_t {
-  kDivideError = 0, kDebug = 1, kNmi = 2, kBreakpoint = 3, kOverflow = 4, kBoundRange = 5,
-  kInvalidOpcode = 6, kDeviceNotAvailable = 7, kDoubleFault = 8, kInvalidTss = 10,
-  kSegmentNotPresent = 11, kStackFault = 12, kGeneralProtection = 13, kPageFault = 14,
-  kX87FloatingPoint = 16, kAlignmentCheck = 17, kMachineCheck = 18, kSimdFloatingPoint = 19,
+  kDivideError = 0,
+  kDebug = 1,
+  kNmi = 2,
+  kBreakpoint = 3,
+  kOverflow = 4,
+  kBoundRange = 5,
+  kInvalidOpcode = 6,
+  kDeviceNotAvailable = 7,
+  kDoubleFault = 8,
+  kInvalidTss = 10,
+  kSegmentNotPresent = 11,
+  kStackFault = 12,
+  kGeneralProtection = 13,
+  kPageFault = 14,
+  kX87FloatingPoint = 16,
+  kAlignmentCheck = 17,
+  kMachineCheck = 18,
+  kSimdFloatingPoint = 19,
 };
 
 /// An 80-bit x87 register: sign and exponent above the 64-bit significand.
@@ -113,7 +179,7 @@ struct CpuMsrs {
   std::uint64_t kernel_gs_base = 0;
   std::uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
   std::uint64_t tsc_aux = 0;
-  std::uint64_t tsc_offset = 0;   ///< guest TSC = virtual time in ns + this
+  std::uint64_t tsc_offset = 0;  ///< guest TSC = virtual time in ns + this
   std::uint64_t tsc_adjust = 0;
   std::uint64_t pat = 0x0007040600070406;
   std::uint64_t misc_enable = 1;  ///< fast strings
@@ -144,13 +210,13 @@ struct CpuState {
   X87State x87;
   std::array<Xmm, 16> xmm{};
   std::uint32_t mxcsr = 0x1f80;
-  std::uint8_t shadow = kNoShadow;     ///< InterruptShadow, for the next step only
-  bool halted = false;                 ///< HLT retired, waiting
-  bool shutdown = false;               ///< triple fault: the machine decides
-  bool nmi_blocked = false;            ///< until IRET
+  std::uint8_t shadow = kNoShadow;  ///< InterruptShadow, for the next step only
+  bool halted = false;              ///< HLT retired, waiting
+  bool shutdown = false;            ///< triple fault: the machine decides
+  bool nmi_blocked = false;         ///< until IRET
   bool nmi_pending = false;
-  std::uint64_t pending_debug = 0;     ///< DR6 bits of a trap #DB due before the next step
-  std::uint64_t random_counter = 0;    ///< values drawn from the entropy seed
+  std::uint64_t pending_debug = 0;   ///< DR6 bits of a trap #DB due before the next step
+  std::uint64_t random_counter = 0;  ///< values drawn from the entropy seed
 };
 
 }  // namespace chronovisor

@@ -24,7 +24,8 @@ constexpr std::uint64_t kDebugStatusSingleStep = 1ULL << 14;
 
 const Block& Cpu::find_block() {
   if (!long64()) rip() = static_cast<std::uint32_t>(rip());
-  const std::uint64_t linear_rip = long64() ? rip() : static_cast<std::uint32_t>(rip() + state.segment[kCs].base);
+  const std::uint64_t linear_rip =
+      long64() ? rip() : static_cast<std::uint32_t>(rip() + state.segment[kCs].base);
   Jump& jump = jumps_[(linear_rip ^ (linear_rip >> 13)) & (kJumps - 1)];
   const std::uint64_t tag = (jump_generation_ << 4) | mode_key_;
   if (jump.linear_rip == linear_rip && jump.tag == tag) [[likely]] {
@@ -32,7 +33,8 @@ const Block& Cpu::find_block() {
       return *jump.block;
     }
   }
-  const Block& block = observer_ == nullptr ? find_block_slow(linear_rip) : find_block_observed(linear_rip);
+  const Block& block =
+      observer_ == nullptr ? find_block_slow(linear_rip) : find_block_observed(linear_rip);
   if (block.mode_key == (mode_key_ & 7)) {
     jump.linear_rip = linear_rip;
     jump.tag = (jump_generation_ << 4) | mode_key_;
@@ -92,7 +94,8 @@ const Block& Cpu::find_block_slow(std::uint64_t linear_rip) {
   if (const Block* block = blocks_->find(ram_offset, mode_key_ & 7); block != nullptr) {
     bool same = block->length_bytes <= limit_bytes;
     if (same && block->second_page != Block::kNoPage) {
-      same = fetch_translate((linear_rip & kPageMask) + kPageSize) == block->second_page * kPageSize;
+      same =
+          fetch_translate((linear_rip & kPageMask) + kPageSize) == block->second_page * kPageSize;
     }
     if (same) return *block;
     if (block->length_bytes > limit_bytes) return decode_once(linear_rip, limit_bytes);
@@ -130,12 +133,14 @@ const Block& Cpu::build_block(std::uint64_t linear_rip, std::uint64_t ram_offset
     // The first instruction runs past the page, or past the segment limit.
     if (limit_bytes <= in_page) raise_gp0();
     const std::uint64_t next = (linear_rip & kPageMask) + kPageSize;
-    const std::uint64_t second = fetch_translate(long64() ? next : static_cast<std::uint32_t>(next));
+    const std::uint64_t second =
+        fetch_translate(long64() ? next : static_cast<std::uint32_t>(next));
     if (second == kNever) return decode_once(linear_rip, limit_bytes);
     std::array<std::uint8_t, kLongestInstruction> joined{};
     std::copy(bytes.begin(), bytes.end(), joined.begin());
     const std::size_t tail = std::min<std::uint64_t>(joined.size(), limit_bytes) - bytes.size();
-    std::copy_n(ram_.host(second), tail, joined.begin() + static_cast<std::ptrdiff_t>(bytes.size()));
+    std::copy_n(ram_.host(second), tail,
+                joined.begin() + static_cast<std::ptrdiff_t>(bytes.size()));
     Instruction instruction;
     if (decode(decode_mode, ByteView(joined).first(bytes.size() + tail), instruction) ==
         DecodeStatus::need_more) {
@@ -145,7 +150,8 @@ const Block& Cpu::build_block(std::uint64_t linear_rip, std::uint64_t ram_offset
     block->instructions.push_back(instruction);
     block->second_page = second / kPageSize;
     ram_.add_use(block->second_page, kPageHasCode);
-    if (page_marks_[block->second_page].write_tagged == tlb_epoch_) drop_write_tags_of(block->second_page);
+    if (page_marks_[block->second_page].write_tagged == tlb_epoch_)
+      drop_write_tags_of(block->second_page);
   }
   const std::uint64_t page = ram_offset / kPageSize;
   if ((ram_.use(page) & kPageHasCode) == 0) {
@@ -167,7 +173,8 @@ const Block& Cpu::decode_once(std::uint64_t linear_rip, std::uint64_t limit_byte
   once_->mode_key = ~std::uint64_t{0};
   Instruction instruction;
   for (std::size_t have = 0; have < wanted; ++have) {
-    const std::uint64_t at = long64() ? linear_rip + have : static_cast<std::uint32_t>(linear_rip + have);
+    const std::uint64_t at =
+        long64() ? linear_rip + have : static_cast<std::uint32_t>(linear_rip + have);
     const Translation translation = translate(at, Access::execute, context, kCs);
     read_physical(translation.physical_page | (at & ~kPageMask), &bytes[have], 1);
     if (decode(decode_mode, ByteView(bytes).first(have + 1), instruction) == DecodeStatus::ok) {
@@ -244,7 +251,8 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
   std::uint64_t hit = 0;
   for (unsigned n = 0; n < 4; ++n) {
     const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;
-    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) == 0 && state.dr[n] == linear_rip) hit |= 1ULL << n;
+    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) == 0 && state.dr[n] == linear_rip)
+      hit |= 1ULL << n;
   }
   if (hit == 0) return false;
   state.dr6 |= hit;
@@ -274,7 +282,8 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
     const bool single_step = flags.test(kTf);
     const std::uint64_t linear_rip =
         long64() ? rip() : static_cast<std::uint32_t>(rip() + state.segment[kCs].base);
-    const bool careful = (state.dr7 & 0xff) != 0 || (hooks_ != nullptr && hooks_->breakpoint_on_page(linear_rip & kPageMask));
+    const bool careful = (state.dr7 & 0xff) != 0 ||
+                         (hooks_ != nullptr && hooks_->breakpoint_on_page(linear_rip & kPageMask));
     if (careful) {
       CpuStop stop = CpuStop::budget;
       if (instruction_breakpoint(linear_rip, stop)) {

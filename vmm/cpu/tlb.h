@@ -29,13 +29,13 @@ struct TlbEntry {
   static constexpr std::uint64_t kInvalid = 1;  // never equal to a page address
   std::uint64_t read_tag = kInvalid;            ///< linear page address
   std::uint64_t write_tag = kInvalid;
-  std::uint64_t host_minus_linear = 0;          ///< host address = linear + this
+  std::uint64_t host_minus_linear = 0;  ///< host address = linear + this
 };
 
 /// Execute tags are kept apart, so that data does not push code out.
 struct ExecuteTag {
-  std::uint64_t tag = TlbEntry::kInvalid;       ///< linear page address
-  std::uint64_t ram_page_offset = 0;            ///< RAM offset of the page
+  std::uint64_t tag = TlbEntry::kInvalid;  ///< linear page address
+  std::uint64_t ram_page_offset = 0;       ///< RAM offset of the page
 };
 
 inline constexpr std::size_t kTlbEntries = 1024;

@@ -23,7 +23,8 @@ void Machine::Board::IsaLines::set_line(unsigned line, bool level) {
 }
 
 void Machine::Board::SerialOut::write_byte(std::uint8_t byte) {
-  if (board_.observer_ != nullptr) board_.observer_->serial_output(board_.machine_.position(), byte);
+  if (board_.observer_ != nullptr)
+    board_.observer_->serial_output(board_.machine_.position(), byte);
 }
 
 void Machine::Board::DebugOut::write_byte(std::uint8_t byte) {
@@ -41,8 +42,9 @@ Machine::Board::Board(Machine& machine)
       uart_("uart0", *this, isa_lines_, platform::kCom1Irq, serial_out_),
       i8042_(isa_lines_, 1),
       debug_exit_([this](std::uint32_t value) { request_end(EndReason::debug_exit, value); }) {
-  devices_ = {&pic_,   &io_apic_,  &local_apic_,     &pit_,       &rtc_,           &acpi_pm_, &uart_,
-              &i8042_, &pci_host_, &system_control_, &post_port_, &debug_console_, &debug_exit_};
+  devices_ = {&pic_,       &io_apic_,       &local_apic_, &pit_,      &rtc_,
+              &acpi_pm_,   &uart_,          &i8042_,      &pci_host_, &system_control_,
+              &post_port_, &debug_console_, &debug_exit_};
   connect();
 }
 

@@ -49,7 +49,7 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   [[nodiscard]] const Ending& ending_request() const { return ending_request_; }
   void forget_ending() { ending_request_ = {}; }
   /// Some device could raise NMI while the CPU is halted with interrupts off.
-  [[nodiscard]] bool nmi_possible() const { 
+  [[nodiscard]] bool nmi_possible() const {
     return local_apic_.external_is_nmi() || io_apic_.routes_nmi();
   }
 

@@ -33,12 +33,18 @@ SegmentRegister register_of(const BootSegment& s) {
 
 std::string_view end_reason_name(EndReason reason) {
   switch (reason) {
-    case EndReason::none: return "none";
-    case EndReason::poweroff: return "poweroff";
-    case EndReason::reset: return "reset";
-    case EndReason::triple_fault: return "triple-fault";
-    case EndReason::debug_exit: return "debug-exit";
-    case EndReason::halted: return "halted";
+    case EndReason::none:
+      return "none";
+    case EndReason::poweroff:
+      return "poweroff";
+    case EndReason::reset:
+      return "reset";
+    case EndReason::triple_fault:
+      return "triple-fault";
+    case EndReason::debug_exit:
+      return "debug-exit";
+    case EndReason::halted:
+      return "halted";
   }
   return "unknown";
 }
@@ -64,9 +70,7 @@ Machine::Machine(const MachineConfig& config)
 
 Machine::~Machine() = default;
 
-void Machine::boot(const BootRequest& request) {
-  copy_boot_state(load_guest(ram_, request));
-}
+void Machine::boot(const BootRequest& request) { copy_boot_state(load_guest(ram_, request)); }
 
 void Machine::copy_boot_state(const BootCpuState& boot) {
   CpuState& state = cpu_->state;
@@ -94,9 +98,7 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
 void Machine::set_observer(MachineObserver* observer) { board_->set_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
 void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }
-void Machine::set_access_observer(AccessObserver* observer) {
-  cpu_->set_access_observer(observer);
-}
+void Machine::set_access_observer(AccessObserver* observer) { cpu_->set_access_observer(observer); }
 
 Position Machine::position() const { return cpu_->position(); }
 Moment Machine::moment() const { return {cpu_->position(), cpu_->deliveries()}; }
@@ -142,10 +144,15 @@ void Machine::deliver(const Input& input) {
     case InputKind::key:
       for (const std::uint8_t byte : input.payload) board_->receive_scan_code(byte);
       break;
-    case InputKind::power_button: board_->press_power_button(); break;
-    case InputKind::reset_button: ending_ = {EndReason::reset, 0}; break;
+    case InputKind::power_button:
+      board_->press_power_button();
+      break;
+    case InputKind::reset_button:
+      ending_ = {EndReason::reset, 0};
+      break;
     case InputKind::serial_closed:
-    case InputKind::wakeup: break;
+    case InputKind::wakeup:
+      break;
     case InputKind::mouse:
     case InputKind::network_frame:
     case InputKind::cd_change:
@@ -189,8 +196,11 @@ bool Machine::idle(MachineStop& stop) {
                  "an idle wait ended outside its bounds");
       idle_ns_ = outcome.idle_ns;
       return true;
-    case IdleOutcome::Kind::forever: return end();
-    case IdleOutcome::Kind::stop: stop = MachineStop::idle_stopped; return false;
+    case IdleOutcome::Kind::forever:
+      return end();
+    case IdleOutcome::Kind::stop:
+      stop = MachineStop::idle_stopped;
+      return false;
   }
   return false;
 }
@@ -226,9 +236,12 @@ MachineStop Machine::run(Moment until) {
     if (position() != here) idle_hops_ = 0;
     switch (stop) {
       case CpuStop::budget:
-      case CpuStop::recheck: break;
-      case CpuStop::breakpoint: return MachineStop::breakpoint;
-      case CpuStop::watchpoint: return MachineStop::watchpoint;
+      case CpuStop::recheck:
+        break;
+      case CpuStop::breakpoint:
+        return MachineStop::breakpoint;
+      case CpuStop::watchpoint:
+        return MachineStop::watchpoint;
       case CpuStop::shutdown:
         ending_ = {EndReason::triple_fault, 0};
         return MachineStop::ended;

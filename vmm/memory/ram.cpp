@@ -10,8 +10,7 @@
 
 namespace chronovisor {
 
-Ram::Ram(std::uint64_t size_bytes)
-    : size_(size_bytes), low_end_(std::min(size_bytes, kLowLimit)) {
+Ram::Ram(std::uint64_t size_bytes) : size_(size_bytes), low_end_(std::min(size_bytes, kLowLimit)) {
   if (size_bytes % kPageSize != 0 || size_bytes < (1ULL << 20) || size_bytes > (1ULL << 38)) {
     throw Error(ErrorCode::usage, "memory of " + std::to_string(size_bytes) +
                                       " bytes: must be whole pages, from 1 MiB to 256 GiB");
@@ -33,8 +32,8 @@ std::size_t Ram::read(GuestPhysical address, std::span<std::uint8_t> out) const 
   std::size_t done = 0;
   while (done < out.size()) {
     const GuestPhysical here{address.value + done};
-    const std::size_t chunk = std::min<std::size_t>(out.size() - done,
-                                                    kPageSize - (here.value & ~kPageMask));
+    const std::size_t chunk =
+        std::min<std::size_t>(out.size() - done, kPageSize - (here.value & ~kPageMask));
     const auto offset = offset_of(here);
     if (!offset) break;
     std::memcpy(out.data() + done, host(*offset), chunk);
@@ -47,8 +46,8 @@ std::size_t Ram::write(GuestPhysical address, ByteView data) {
   std::size_t done = 0;
   while (done < data.size()) {
     const GuestPhysical here{address.value + done};
-    const std::size_t chunk = std::min<std::size_t>(data.size() - done,
-                                                    kPageSize - (here.value & ~kPageMask));
+    const std::size_t chunk =
+        std::min<std::size_t>(data.size() - done, kPageSize - (here.value & ~kPageMask));
     const auto offset = offset_of(here);
     if (!offset) break;
     const std::uint64_t page = *offset / kPageSize;

@@ -22,8 +22,8 @@ namespace chronovisor {
 
 /// Uses of a page that make a write to it more than a store.
 enum PageUse : std::uint8_t {
-  kPageHasCode = 1,       ///< decoded blocks were made from it
-  kPageHasTables = 2,     ///< the TLB holds translations made from it
+  kPageHasCode = 1,    ///< decoded blocks were made from it
+  kPageHasTables = 2,  ///< the TLB holds translations made from it
 };
 
 /// Told before a write changes a page whose use is not 0.

@@ -91,16 +91,37 @@ std::uint8_t read_prefixes(const DecodeMode& mode, Reader& reader, Prefixes& pre
   while (true) {
     const std::uint8_t byte = reader.byte();
     switch (byte) {
-      case 0x26: if (!mode.long64) prefixes.segment = kEs; break;
-      case 0x2e: if (!mode.long64) prefixes.segment = kCs; break;
-      case 0x36: if (!mode.long64) prefixes.segment = kSs; break;
-      case 0x3e: if (!mode.long64) prefixes.segment = kDs; break;
-      case 0x64: prefixes.segment = kFs; break;
-      case 0x65: prefixes.segment = kGs; break;
-      case 0x66: prefixes.operand_size = true; break;
-      case 0x67: prefixes.address_size = true; break;
-      case 0xf0: prefixes.lock = true; break;
-      case 0xf2: case 0xf3: prefixes.repeat = byte; break;
+      case 0x26:
+        if (!mode.long64) prefixes.segment = kEs;
+        break;
+      case 0x2e:
+        if (!mode.long64) prefixes.segment = kCs;
+        break;
+      case 0x36:
+        if (!mode.long64) prefixes.segment = kSs;
+        break;
+      case 0x3e:
+        if (!mode.long64) prefixes.segment = kDs;
+        break;
+      case 0x64:
+        prefixes.segment = kFs;
+        break;
+      case 0x65:
+        prefixes.segment = kGs;
+        break;
+      case 0x66:
+        prefixes.operand_size = true;
+        break;
+      case 0x67:
+        prefixes.address_size = true;
+        break;
+      case 0xf0:
+        prefixes.lock = true;
+        break;
+      case 0xf2:
+      case 0xf3:
+        prefixes.repeat = byte;
+        break;
       default:
         if (mode.long64 && (byte & 0xf0) == 0x40) {
           prefixes.rex = byte;  // counts only if the opcode follows at once
@@ -120,7 +141,8 @@ MandatoryPrefix mandatory_prefix(const Prefixes& prefixes) {
 }
 
 bool row_fits(const Row& row, const DecodeMode& mode, std::uint8_t modrm) {
-  if (mode.long64 ? (row.attributes & kInvalid64) != 0 : (row.attributes & kOnly64) != 0) return false;
+  if (mode.long64 ? (row.attributes & kInvalid64) != 0 : (row.attributes & kOnly64) != 0)
+    return false;
   if (!mode.protected_mode && (row.attributes & kNotInRealMode) != 0) return false;
   if (row.modrm == ModRm::absent) return true;
   const bool names_register = modrm >= 0xc0;
@@ -143,7 +165,8 @@ std::uint16_t choose_row(const Index::Entry& entry, const DecodeMode& mode,
 }
 
 void read_memory_operand_16(Reader& reader, Instruction& out) {
-  static constexpr std::array<std::uint8_t, 8> kBase{kRbx, kRbx, kRbp, kRbp, kRsi, kRdi, kRbp, kRbx};
+  static constexpr std::array<std::uint8_t, 8> kBase{kRbx, kRbx, kRbp, kRbp,
+                                                     kRsi, kRdi, kRbp, kRbx};
   static constexpr std::array<std::uint8_t, 8> kIndexOf{kRsi,     kRdi,     kRsi,     kRdi,
                                                         kGprZero, kGprZero, kGprZero, kGprZero};
   const unsigned mod = out.modrm >> 6;
@@ -155,7 +178,8 @@ void read_memory_operand_16(Reader& reader, Instruction& out) {
   out.base = kBase[rm];
   out.index = kIndexOf[rm];
   if (out.base == kRbp) out.segment = kSs;
-  if (mod != 0) out.displacement = static_cast<std::int32_t>(reader.sign_extended(mod == 1 ? 1 : 2));
+  if (mod != 0)
+    out.displacement = static_cast<std::int32_t>(reader.sign_extended(mod == 1 ? 1 : 2));
 }
 
 void read_memory_operand(const DecodeMode& mode, const Prefixes& prefixes, Reader& reader,
@@ -214,12 +238,24 @@ std::uint8_t byte_register(unsigned number, bool rex) {
 void read_immediate(const DecodeMode& mode, Immediate kind, Reader& reader, Instruction& out) {
   const unsigned z = out.operand_size == 2 ? 2 : 4;
   switch (kind) {
-    case Immediate::none: break;
-    case Immediate::imm8: case Immediate::rel8: out.immediate = reader.sign_extended(1); break;
-    case Immediate::imm8_zero: out.immediate = reader.value(1); break;
-    case Immediate::imm16: out.immediate = reader.value(2); break;
-    case Immediate::imm_z: out.immediate = reader.sign_extended(out.operand_size == 1 ? 1 : z); break;
-    case Immediate::imm_v: out.immediate = reader.sign_extended(out.operand_size); break;
+    case Immediate::none:
+      break;
+    case Immediate::imm8:
+    case Immediate::rel8:
+      out.immediate = reader.sign_extended(1);
+      break;
+    case Immediate::imm8_zero:
+      out.immediate = reader.value(1);
+      break;
+    case Immediate::imm16:
+      out.immediate = reader.value(2);
+      break;
+    case Immediate::imm_z:
+      out.immediate = reader.sign_extended(out.operand_size == 1 ? 1 : z);
+      break;
+    case Immediate::imm_v:
+      out.immediate = reader.sign_extended(out.operand_size);
+      break;
     case Immediate::imm16_imm8:
       out.immediate = reader.value(2);
       out.immediate2 = reader.byte();
@@ -228,8 +264,12 @@ void read_immediate(const DecodeMode& mode, Immediate kind, Reader& reader, Inst
       out.immediate = reader.value(z);
       out.immediate2 = static_cast<std::uint16_t>(reader.value(2));
       break;
-    case Immediate::moffs: out.immediate = reader.value(out.address_size); break;
-    case Immediate::rel_z: out.immediate = reader.sign_extended(mode.long64 ? 4 : z); break;
+    case Immediate::moffs:
+      out.immediate = reader.value(out.address_size);
+      break;
+    case Immediate::rel_z:
+      out.immediate = reader.sign_extended(mode.long64 ? 4 : z);
+      break;
   }
 }
 

@@ -18,8 +18,8 @@ struct DecodeMode {
 };
 
 enum class DecodeStatus : std::uint8_t {
-  ok,        ///< `out` is complete; undefined opcodes decode to a handler that raises #UD
-  need_more, ///< the bytes end inside the instruction
+  ok,         ///< `out` is complete; undefined opcodes decode to a handler that raises #UD
+  need_more,  ///< the bytes end inside the instruction
 };
 
 inline constexpr unsigned kLongestInstruction = 15;
