@@ -75,14 +75,19 @@ void measure_search(Report& report, Timeline& timeline, const std::string& name,
   report.number((name + "_position").c_str(), static_cast<double>(timeline.now().position.steps));
 }
 
-/// Steps a second of a run without stops: two of the recording's intervals.
-double plain_speed(Timeline& timeline) {
+/// Steps a second of one machine that just runs.
+double plain_speed(const RecordingReader& reader) {
+  TimelineOptions plain;
+  plain.jobs = 1;
+  plain.verify = false;
+  plain.use_index = false;  // or it would leave out everything
+  Timeline timeline(reader, plain);
   const std::uint64_t end = timeline.end().steps;
   const Position from{end / 2};
   const Position to{std::min(end, from.steps + 150'000'000)};
   timeline.seek({from, 0});
   const double ms = milliseconds([&] { (void)timeline.run_forward({}, nullptr, to); });
-  return static_cast<double>(timeline.now().position.steps - from.steps) / ms * 1000;
+  return static_cast<double>(to.steps - from.steps) / ms * 1000;
 }
 
 /// A condition on a hot place that holds nowhere, so that everything is searched.
@@ -94,7 +99,7 @@ void measure_condition(Report& report, Timeline& timeline, const Options& option
   const unsigned jobs = options.travel.jobs != 0
                             ? options.travel.jobs
                             : std::max(1U, std::thread::hardware_concurrency());
-  const double plain = plain_speed(timeline);
+  const double plain = plain_speed(timeline.reader());
   timeline.seek({timeline.end(), 0});
   const std::uint64_t before = timeline.steps_searched();
   const double ms = milliseconds([&] { (void)timeline.run_backward(stops, nullptr); });

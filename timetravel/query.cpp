@@ -118,7 +118,12 @@ class QueryRun {
     if (recorded && reader_.checkpoints()[*recorded].position == position) {
       return {position, recorded, nullptr};
     }
-    // Only the start of a recording may be without a checkpoint: the boot.
+    // Only where the guest is booted there may be no checkpoint.
+    if (position.steps != 0) {
+      throw Error(ErrorCode::bad_input, reader_.name() + ": the recording starts at position " +
+                                            grouped(position.steps) +
+                                            ", but has no checkpoint there");
+    }
     Traveller booted(make_machine(condition_, images_of(reader_)), store_);
     return {position, std::nullopt,
             std::make_shared<const Snapshot>(booted.take_snapshot(store_.pool()))};

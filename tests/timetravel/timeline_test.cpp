@@ -513,7 +513,9 @@ TEST_CASE("travelling on and on takes no more memory") {
   walk(450);
   const std::uint64_t after = resident_bytes();
   MESSAGE("resident: " << before / 1024 << " KiB, then " << after / 1024 << " KiB");
+#ifndef __SANITIZE_ADDRESS__  // which holds back what is freed
   CHECK(after < before + (8 << 20));
+#endif
 }
 
 TEST_CASE("an index made afterwards rules out nothing that happened") {
