@@ -87,8 +87,8 @@ std::string gdb_commands() {
     }
     if (folder == folder.parent_path()) break;
   }
-  // A build outside the tree: this file says where the tree is.
-  const std::filesystem::path tree = std::filesystem::path(__FILE__).parent_path().parent_path();
+  // A build outside the tree.
+  const std::filesystem::path tree = CHRONOVISOR_SOURCE_DIR;
   const std::filesystem::path commands = tree / "scripts/gdb/chronovisor.py";
   return std::filesystem::exists(commands, failed) ? commands.string() : std::string();
 }

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 /// The files called `name` that scripts/fetch-kernel left.
 std::vector<fs::path> fetched(const std::string& name) {
-  const fs::path root = fs::path(__FILE__).parent_path().parent_path().parent_path();
+  const fs::path root = CHRONOVISOR_SOURCE_DIR;
   const fs::path folder = root / ".cache" / "kernels";
   std::vector<fs::path> found;
   std::error_code ignored;

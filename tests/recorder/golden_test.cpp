@@ -13,7 +13,7 @@ using namespace chronovisor::testing;
 namespace {
 
 std::shared_ptr<const InputFile> golden(const char* name) {
-  const auto folder = std::filesystem::path(__FILE__).parent_path() / "golden";
+  const auto folder = std::filesystem::path(CHRONOVISOR_SOURCE_DIR) / "tests/recorder/golden";
   return std::make_shared<PosixInputFile>((folder / name).string());
 }
 
