@@ -257,7 +257,7 @@ TEST_CASE("a thousand clients, each gone at another point of an exchange, leave 
   }
   const std::string ending = "$QC1#c5";
   std::size_t descriptors = 0;
-  std::size_t resident = 0;
+  [[maybe_unused]] std::size_t resident = 0;
   for (int i = 0; i < kClients; ++i) {
     if (i == kWarmUp) {
       descriptors = open_descriptors();
