@@ -120,6 +120,7 @@ void measure(const Options& options) {
   const RecordingReader reader(options.file);
   Timeline timeline(reader, options.travel);
   timeline.seek({timeline.end(), 0});
+  timeline.prepare_way_back();
   report.number("open_at_end_ms",
                 std::chrono::duration<double, std::milli>(Clock::now() - began).count());
   report.number("steps", static_cast<double>(timeline.end().steps));

@@ -209,6 +209,7 @@ int debug(const DebugOptions& options) {
   std::string symbols = options.symbols;
   if (starts && symbols.empty()) symbols = guest_symbols(timeline, scratch.emplace());
   timeline.seek(moment_of(options.at, timeline));
+  timeline.prepare_way_back();
   const RegisterLayout layout = layout_of(options, symbols);
   TimelineTarget target(timeline, layout);
   gdb::Server server(target, server_options);

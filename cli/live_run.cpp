@@ -197,7 +197,9 @@ RunPlan plan_run(const RunOptions& options) {
   plan.recorder.checkpoints = !options.no_checkpoints;
   plan.recorder.checkpoint_budget_percent = options.checkpoint_budget;
   plan.recorder.index = !options.no_index;
+  plan.recorder.checkpoint_every_ns = kUsualCheckpointNs;
   if (!options.checkpoint_every.empty()) {
+    plan.recorder.checkpoint_every_ns = 0;
     plan.recorder.checkpoint_every_steps =
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
   }
@@ -278,7 +280,8 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command.add_option("--serial", options.serial, "stdio, none or file:PATH (output only)");
   command.add_option("--limit", options.limit, "Stop at this position");
   command.add_option("--checkpoint-every", options.checkpoint_every,
-                     "Steps between checkpoints (67108864)");
+                     "Steps between checkpoints (67108864, or 250 ms of the run where "
+                     "that is fewer)");
   command
       .add_option("--checkpoint-budget", options.checkpoint_budget,
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")

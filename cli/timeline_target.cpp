@@ -279,6 +279,7 @@ gdb::StopReason TimelineTarget::travel_to_destination(const gdb::CancelFlag& can
     timeline_.seek(origin);
     return reason_of({TravelStop::interrupted, 0, {}, false});
   }
+  timeline_.prepare_way_back(&cancel);
   gdb::StopReason reason;
   reason.kind = gdb::StopKind::arrived;
   return reason;

@@ -263,10 +263,10 @@ std::optional<Trailer> decode_trailer(ByteView data, const FileId& id) {
 }
 
 struct ChunkEncoder::Impl {
-  struct Free {
-    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  struct FreeContext {
+    void operator()(ZSTD_CCtx* freed) const { ZSTD_freeCCtx(freed); }
   };
-  std::unique_ptr<ZSTD_CCtx, Free> context{ZSTD_createCCtx()};
+  std::unique_ptr<ZSTD_CCtx, FreeContext> context{ZSTD_createCCtx()};
 };
 
 ChunkEncoder::ChunkEncoder() : impl_(std::make_unique<Impl>()) {

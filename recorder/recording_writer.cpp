@@ -321,7 +321,7 @@ void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvi
     write_pending();
     arrived_ = record.position;
     flush_held();
-    CheckpointInfo& info = pending_.emplace().info;
+    CheckpointInfo& info = pending_.emplace(Pending{}).info;
     info.position = record.position;
     info.idle_ns = record.idle_ns;
     info.digest = record.digest;

@@ -14,6 +14,9 @@ namespace {
 constexpr double kBudgetGraceNs = 300e6;
 /// The writer's clock is looked at this often.
 constexpr std::uint64_t kTickSteps = 2'000'000;
+/// Closer checkpoints are not taken for the sake of time: a guest that mostly
+/// waits takes long for few steps.
+constexpr std::uint64_t kLeastSteps = 1ULL << 22;
 
 }  // namespace
 
@@ -73,9 +76,9 @@ void RunRecorder::arrived(Position here) {
   writer_->tick(clock_ns_());
 }
 
-bool RunRecorder::within_budget(std::uint64_t began_ns) const {
+bool RunRecorder::within_budget() const {
   if (options_.checkpoint_budget_percent <= 0) return true;
-  const auto passed_ns = static_cast<double>(clock_ns_() - began_ns);
+  const auto passed_ns = static_cast<double>(clock_ns_() - began_ns_);
   return static_cast<double>(costs_.checkpoint_ns) <=
          kBudgetGraceNs + passed_ns * options_.checkpoint_budget_percent / 100;
 }
@@ -115,11 +118,18 @@ void RunRecorder::stopped() {
   if (machine_.at_arrival()) checkpoint_if_due(here);
 }
 
+/// So long after the last checkpoint that going back to here would be slow.
+bool RunRecorder::overdue(Position here) const {
+  return options_.checkpoint_every_ns != 0 && options_.checkpoints &&
+         here.steps - last_checkpoint_.steps >= kLeastSteps &&
+         clock_ns_() - last_checkpoint_ns_ >= options_.checkpoint_every_ns;
+}
+
 /// On arrival at `here`.
 void RunRecorder::checkpoint_if_due(Position here) {
   const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
   const bool due = here >= next_checkpoint_;
-  if (full || (due && (left_one_out_ || within_budget(began_ns_)))) {
+  if (full || (due && left_one_out_) || ((due || overdue(here)) && within_budget())) {
     checkpoint();
     left_one_out_ = false;
   } else if (due) {
@@ -170,7 +180,9 @@ void RunRecorder::checkpoint() {
   } else {
     write_checkpoint(here);
   }
-  costs_.checkpoint_ns += clock_ns_() - began_ns;
+  last_checkpoint_ = here;
+  last_checkpoint_ns_ = clock_ns_();
+  costs_.checkpoint_ns += last_checkpoint_ns_ - began_ns;
 }
 
 /// Stores what was touched since the interval began, and begins the next.

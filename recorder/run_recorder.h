@@ -19,8 +19,15 @@
 
 namespace chronovisor {
 
+/// What `RecorderOptions::checkpoint_every_ns` is unless the user says otherwise.
+constexpr std::uint64_t kUsualCheckpointNs = 250'000'000;
+
 struct RecorderOptions {
   std::uint64_t checkpoint_every_steps = 1ULL << 26;
+  /// Checkpoints between those, where so much host time has passed since the
+  /// last one (but 4 Mi steps at least): some code takes three times as long a
+  /// step, and a replay of it as well. 0: none.
+  std::uint64_t checkpoint_every_ns = 0;
   bool checkpoints = true;  ///< false: digests only, at the same positions
   /// The most of the run's time that checkpoints may take, in percent, after a
   /// grace of 300 ms. One that would come too early by this is left out (its
@@ -96,10 +103,11 @@ class RunRecorder final : private InputSource, private MachineObserver {
   void arrived(Position here);
   void checkpoint();
   void checkpoint_if_due(Position here);
+  [[nodiscard]] bool overdue(Position here) const;
   void close_interval(Position here);
   void write_checkpoint(Position here);
   void digest_only(Position here);
-  [[nodiscard]] bool within_budget(std::uint64_t began_ns) const;
+  [[nodiscard]] bool within_budget() const;
   [[nodiscard]] TapeCounter counter() const;
   [[nodiscard]] bool cancelled() const;
   MachineStop run_to(Position target);
@@ -118,7 +126,9 @@ class RunRecorder final : private InputSource, private MachineObserver {
   std::optional<Position> interval_from_;
   std::uint64_t began_ns_ = 0;
   Position next_checkpoint_;
-  bool left_one_out_ = false;  ///< never two in a row, or travel would find a gap
+  Position last_checkpoint_;
+  std::uint64_t last_checkpoint_ns_ = 0;  ///< host time
+  bool left_one_out_ = false;             ///< never two in a row, or travel would find a gap
   /// Inputs at this stamp have been asked for until there was none.
   std::optional<InputStamp> asked_;
   /// The machine comes back soon: cancelled, or a segment is full.

@@ -17,6 +17,8 @@ constexpr std::array<std::uint64_t, 5> kRungSteps{1ULL << 26, 1ULL << 22, 1ULL <
                                                   1ULL << 10};
 /// Where the recording has no checkpoints, some are left at this spacing.
 constexpr std::uint64_t kSparseSteps = 1ULL << 26;
+/// What a first step back may have to run, for which a checkpoint is prepared.
+constexpr std::uint64_t kWayBackSteps = 1ULL << 22;
 /// A branch looks for a cancel this often.
 constexpr std::uint64_t kBranchSliceSteps = 1'000'000;
 /// Going ahead by checkpoint pays from here on.
@@ -158,6 +160,25 @@ TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
   }
   if (!stay) go_to_base(target.position);
   return run_towards(target, cancel);
+}
+
+void Timeline::prepare_way_back(const std::atomic<bool>* cancel) {
+  const Moment here = now();
+  if (branched_ || here.deliveries != 0 || here.position <= start_ || !machine().at_arrival()) {
+    return;
+  }
+  const Position before = store_->latest({here.position.steps - 1})->position;
+  if (store_->latest(here.position)->position != here.position ||
+      here.position.steps - before.steps <= 2 * kWayBackSteps) {
+    return;
+  }
+  try {
+    const Moment near{{here.position.steps - kWayBackSteps}, 0};
+    if (seek(near, cancel) == TravelStop::arrived) take_snapshot();
+  } catch (const Error&) {
+    // A replay that fails there is reported to the user who goes there.
+  }
+  go_to_base(here.position);
 }
 
 // ---- steps -----------------------------------------------------------------------------

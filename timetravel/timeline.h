@@ -58,6 +58,9 @@ class Timeline {
   /// past either end is brought to that end. `history_begin` and `history_end`
   /// are never returned. Throws Error{divergence} when a digest does not match.
   TravelStop seek(Moment target, const std::atomic<bool>* cancel = nullptr);
+  /// Where the machine was put by a checkpoint, leaves one in memory a little
+  /// before here, so that the first step back is short. The moment stays.
+  void prepare_way_back(const std::atomic<bool>* cancel = nullptr);
   /// One step on; `history_end` at the end.
   TravelResult step_forward(const std::atomic<bool>* cancel = nullptr);
   /// One step back; from within a position (after deliveries) to its arrival.

@@ -406,7 +406,12 @@ TEST_CASE("a recording can be travelled with checkpoints, without, and gives the
   }
 }
 
-TEST_CASE("a search is cancelled at once and leaves the timeline where it was") {
+/// A guest that counts in memory on and on, recorded for 60 million steps.
+struct Counting {
+  std::unique_ptr<RecordingReader> reader;
+  std::uint64_t loop = 0;  ///< address of the loop
+};
+Counting counting_recording(std::uint64_t checkpoint_every_steps) {
   test::Assembler a;
   test::emit_prologue(a, 1000);
   a.label("loop");
@@ -424,14 +429,20 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
   writer.embed_image(kKernelRole, "guest", MemoryInputFile(guest.image));
   NoInput input;
   RecorderOptions options;
-  options.checkpoint_every_steps = 10'000'000;
+  options.checkpoint_every_steps = checkpoint_every_steps;
   {
     RunRecorder recorder(
         *machine, writer, input, nullptr, [] { return std::uint64_t{0}; }, options);
     (void)recorder.run({60'000'000}, [](Position) {});
   }
   writer.finish("{}");
-  const RecordingReader reader(std::make_shared<MemoryInputFile>(*bytes));
+  return {std::make_unique<RecordingReader>(std::make_shared<MemoryInputFile>(*bytes)),
+          a.address_of("loop")};
+}
+
+TEST_CASE("a search is cancelled at once and leaves the timeline where it was") {
+  const Counting counting = counting_recording(10'000'000);
+  const RecordingReader& reader = *counting.reader;
   for (const unsigned jobs : {1U, 3U}) {
     TimelineOptions travel;
     travel.jobs = jobs;
@@ -444,7 +455,7 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
       cancel = true;
     });
     StopSet stops;
-    stops.breakpoints.push_back({a.address_of("loop"), [](Machine&) { return false; }});
+    stops.breakpoints.push_back({counting.loop, [](Machine&) { return false; }});
     const TravelResult result = timeline.run_backward(stops, &cancel);
     CHECK(result.stop == TravelStop::interrupted);
     CHECK(timeline.now() == Moment{timeline.end(), 0});
@@ -462,6 +473,47 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
     timeline.seek({timeline.end(), 0});
     CHECK(timeline.machine().digest() == before);
   }
+}
+
+TEST_CASE("the way back from a checkpoint is prepared without leaving it") {
+  const Counting counting = counting_recording(60'000'000);
+  Timeline plain(*counting.reader, {});
+  plain.seek({{plain.end().steps - 1}, 0});
+  const Hash128 one_before = plain.machine().digest();
+
+  TimelineOptions travel;
+  travel.jobs = 1;
+  Timeline timeline(*counting.reader, travel);
+  timeline.seek({timeline.end(), 0});
+  const Hash128 at_end = timeline.machine().digest();
+  std::atomic<bool> cancel{true};
+  timeline.prepare_way_back(&cancel);  // comes to nothing
+  CHECK(timeline.now() == Moment{timeline.end(), 0});
+  CHECK(timeline.machine().digest() == at_end);
+
+  const std::uint64_t before = timeline.cache_bytes_used();
+  timeline.prepare_way_back();
+  CHECK(timeline.now() == Moment{timeline.end(), 0});
+  CHECK(timeline.machine().digest() == at_end);
+  CHECK(timeline.cache_bytes_used() > before);
+  // A search over what is left runs from the checkpoint that was prepared.
+  StopSet stops;
+  std::uint64_t seen = 0;
+  stops.breakpoints.push_back({counting.loop, [&](Machine&) { return ++seen, true; }});
+  REQUIRE(timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+  CHECK(seen < (1 << 21) + 10'000);  // two steps a turn, 4 Mi steps, and returns of interrupts
+
+  timeline.seek({timeline.end(), 0});
+  (void)timeline.step_backward();
+  CHECK(timeline.machine().digest() == one_before);
+
+  // Off the timeline, and at its start, there is nothing to prepare.
+  timeline.note_change();
+  timeline.prepare_way_back();
+  CHECK(timeline.on_branch());
+  timeline.seek({timeline.start(), 0});
+  timeline.prepare_way_back();
+  CHECK(timeline.now() == Moment{timeline.start(), 0});
 }
 
 TEST_CASE("memory for checkpoints stays within the budget however long one travels") {
