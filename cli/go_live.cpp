@@ -74,6 +74,7 @@ class TerminalInput final : public InputSource {
         live_(terminal_ ? terminal_->guest_end() : -1, false, idle, never_) {
     live_.stop_also_when(std::move(cancelled));
   }
+  void set_on_wait(std::function<void()> on_wait) { live_.set_on_wait(std::move(on_wait)); }
   [[nodiscard]] Position next_look(Position now) override { return live_.next_look(now); }
   std::optional<Input> take(InputStamp here, InputRoom room) override {
     return live_.take(here, room);
@@ -197,9 +198,14 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
   } else if (options.serial != "none") {
     run.output = std::make_unique<ConsoleOutput>(options.serial, nullptr);
   }
-  run.input = std::make_unique<TerminalInput>(
+  auto input = std::make_unique<TerminalInput>(
       terminal, options.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, std::move(cancelled));
+  input->set_on_wait([&timeline] {
+    if (timeline.live() != nullptr) timeline.live()->waiting();
+  });
+  run.input = std::move(input);
   run.clock_ns = monotonic_ns;
+  run.recorder.checkpoint_every_ns = kUsualCheckpointNs;
   run.recorder.begin_with_checkpoint = true;
   // Breakpoints make the processor look closer than the index counts on.
   run.recorder.index = false;

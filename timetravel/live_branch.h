@@ -41,6 +41,9 @@ class LiveBranch {
   /// The machine was run and stopped. Throws Error{host} when the recording
   /// cannot be written; it then ends where it is.
   void stopped(MachineStop stop);
+  /// The input calls this while the machine waits, at least every 100 ms: what
+  /// is held back is due all the same. Throws Error{host}.
+  void waiting() { recorder_.waiting(); }
   /// Puts everything recorded so far into the file, so that a kill of this
   /// program loses nothing. Throws Error{host}.
   void flush() { run_.writer->flush(); }

@@ -301,4 +301,63 @@ TEST_CASE("a full disk stops a live branch, and the timeline is still there") {
   }
 }
 
+/// Waits for somebody who never comes, looking around every 200 ms.
+class Waiting final : public InputSource {
+ public:
+  explicit Waiting(std::function<void()> look) : look_(std::move(look)) {}
+  [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
+  std::optional<Input> take(InputStamp /*here*/, InputRoom /*room*/) override { return {}; }
+  IdleOutcome idle(InputStamp /*here*/, std::uint64_t /*deadline*/) override {
+    look_();
+    return {IdleOutcome::Kind::stop, 0};
+  }
+
+ private:
+  std::function<void()> look_;
+};
+
+std::size_t console_size(const std::shared_ptr<const Bytes>& bytes) {
+  std::size_t size = 0;
+  open_bytes(bytes)->for_each_console([&](const ConsoleView& view) { size += view.bytes.size(); });
+  return size;
+}
+
+TEST_CASE("what a live branch has done is in the file while it waits") {
+  Guest guest;
+  guest.start.kind = BootKind::flat;
+  guest.start.machine.memory_bytes = 2 << 20;
+  guest.image = {0xb0, 'x', 0xe6, 0xe9, 0xfb, 0xf4, 0xeb, 0xfd};  // print x; sti; hlt; again
+  const auto parent = record(guest, 1);
+  Timeline timeline(*parent, {});
+  timeline.seek({timeline.start(), 0});
+  timeline.settle();
+  Departure departure;
+  departure.digest = timeline.machine().digest();
+  LiveRun run;
+  auto memory = std::make_unique<MemoryOutputFile>();
+  const auto bytes = memory->bytes();
+  run.writer = std::make_unique<RecordingWriter>(
+      std::move(memory), FileId::random(), child_start(timeline.reader(), departure).to_json(),
+      WriterOptions{});
+  copy_images(timeline.reader(), *run.writer);
+  std::uint64_t clock = 0;
+  run.clock_ns = [&] { return clock; };
+  std::size_t before = 0;
+  std::size_t after = 0;
+  run.input = std::make_unique<Waiting>([&] {
+    before = console_size(bytes);
+    clock += 200'000'000;
+    timeline.live()->waiting();
+    after = console_size(bytes);
+  });
+  run.recorder.begin_with_checkpoint = true;
+  run.recorder.index = false;
+  run.summary = [](const RunOutcome&) { return "{}"; };
+  run.ended = [](const RunOutcome&, const std::string&) {};
+  timeline.go_live(std::move(run));
+  timeline.run_forward({}, nullptr, {100});
+  CHECK(before == 0);
+  CHECK(after == 1);
+}
+
 }  // namespace chronovisor
