@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """A stock Debian kernel is recorded, recorded again to the same digest, verified
 and replayed to the same console."""
+import subprocess
+
 from harness import SHA_OF_16_MIB, Test
 
 test = Test(__doc__, needs_kernel=True)
@@ -50,3 +52,23 @@ test.run("verify", bare)
 information = test.json_of(test.run("info", recordings[0], "--json"))
 test.check(isinstance(information, dict) and information, "info --json is empty")
 print("verified, replayed")
+
+# A query by a symbol's name is one by its address, wherever the kernel was put.
+symbols = test.path("kernel.elf")
+test.run("symbols", recordings[0], "-o", symbols)
+listed = subprocess.run(["nm", symbols], capture_output=True, text=True, check=True).stdout.splitlines()
+addresses = {words[2]: int(words[0], 16) for words in (line.split() for line in listed) if len(words) == 3}
+
+
+def executed(address):
+    answer = test.json_of(test.run("query", "executes", recordings[0], "--address", address, "--json"))
+    return [row["position"] for row in answer["results"]]
+
+
+begun = executed("start_kernel")
+test.check(len(begun) == 1 and begun == executed(hex(addresses["start_kernel"])), f"start_kernel at {begun}")
+off = executed("kernel_power_off")
+test.check(len(off) == 1 and off[0] > begun[0] and executed(hex(addresses["kernel_power_off"] - 1) + "+1") == off,
+           f"kernel_power_off at {off}")
+test.run("query", "executes", recordings[0], "--address", "no_such_symbol", expect=2)
+print(f"start_kernel runs at {begun[0]:,}, kernel_power_off at {off[0]:,}")
