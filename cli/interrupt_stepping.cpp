@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "timetravel/linear_memory.h"
+
 namespace chronovisor::cli {
 namespace {
 
@@ -13,20 +15,6 @@ constexpr std::uint64_t kLongestHandlerSteps = 1ULL << 31;
 constexpr std::array<std::uint64_t, 3> kLookBackSteps{1ULL << 16, 1ULL << 21, 1ULL << 26};
 constexpr std::uint8_t kFirstExternalVector = 32;
 constexpr std::uint64_t kLongestInstructionBytes = 15;
-
-std::size_t read_linear(Machine& machine, std::uint64_t address, std::span<std::uint8_t> out) {
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const auto physical = machine.cpu().translate_for_debugger(address + done);
-    if (!physical) break;
-    const std::size_t chunk =
-        std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));
-    const std::size_t got = machine.ram().read(*physical, out.subspan(done, chunk));
-    done += got;
-    if (got < chunk) break;
-  }
-  return done;
-}
 
 std::uint64_t integer_at(ByteView bytes, std::size_t at, std::size_t size) {
   std::uint64_t value = 0;
@@ -39,7 +27,8 @@ std::uint64_t segment_base(Machine& machine, std::uint16_t selector) {
   const CpuState& s = machine.cpu().state;
   const std::uint64_t table = (selector & 4) != 0 ? s.ldtr.base : s.gdtr.base;
   std::array<std::uint8_t, 8> descriptor{};
-  if (read_linear(machine, table + (selector & ~7U), descriptor) < descriptor.size()) return 0;
+  if (read_linear_memory(machine, table + (selector & ~7U), descriptor) < descriptor.size())
+    return 0;
   return integer_at(descriptor, 2, 3) | integer_at(descriptor, 7, 1) << 24;
 }
 
@@ -51,7 +40,7 @@ bool may_follow_gate(Machine& machine, const std::vector<InterruptGate>& gates, 
   return std::any_of(gates.begin(), gates.end(), [&](const InterruptGate& gate) {
     if (pc - gate.address <= kLongestInstructionBytes) return true;
     std::array<std::uint8_t, 5> code{};
-    if (read_linear(machine, gate.address, code) < code.size()) return false;
+    if (read_linear_memory(machine, gate.address, code) < code.size()) return false;
     if (code[0] == kJumpShort) {
       return gate.address + 2 +
                  static_cast<std::uint64_t>(std::int64_t{static_cast<std::int8_t>(code[1])}) ==
@@ -73,12 +62,6 @@ bool passed_over(const Machine& machine, std::uint8_t vector, bool from_user) {
 
 }  // namespace
 
-std::uint64_t linear_pc(Machine& machine) {
-  Cpu& cpu = machine.cpu();
-  return cpu.long64() ? cpu.rip()
-                      : static_cast<std::uint32_t>(cpu.rip() + cpu.state.segment[kCs].base);
-}
-
 std::vector<InterruptGate> interrupt_gates(Machine& machine) {
   const Cpu& cpu = machine.cpu();
   const DescriptorTableRegister& idtr = cpu.state.idtr;
@@ -86,7 +69,7 @@ std::vector<InterruptGate> interrupt_gates(Machine& machine) {
   const std::size_t size = real ? 4 : cpu.long_mode_active() ? 16 : 8;
   const std::size_t length = std::min<std::size_t>(std::size_t{idtr.limit} + 1, 256 * size);
   std::vector<std::uint8_t> table(length);
-  table.resize(read_linear(machine, idtr.base, table));
+  table.resize(read_linear_memory(machine, idtr.base, table));
   std::vector<InterruptGate> gates;
   for (std::size_t n = 0; (n + 1) * size <= table.size(); ++n) {
     const ByteView gate = ByteView(table).subspan(n * size, size);
@@ -155,7 +138,8 @@ std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context
   const std::uint64_t base = long_mode ? 0 : s.segment[kSs].base;
   std::array<std::uint8_t, 40> frame{};
   const std::size_t fields = long_mode ? 5 : 3;
-  if (read_linear(machine, base + at, std::span(frame).first(fields * width)) < fields * width) {
+  if (read_linear_memory(machine, base + at, std::span(frame).first(fields * width)) <
+      fields * width) {
     return std::nullopt;
   }
   Context out;
@@ -166,7 +150,7 @@ std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context
   const bool stack_saved = long_mode || (cpu.protected_mode() && (out.cs & 3U) != cpu.cpl());
   if (stack_saved) {
     std::array<std::uint8_t, 8> saved{};
-    if (read_linear(machine, base + at + 3 * width, std::span(saved).first(width)) < width) {
+    if (read_linear_memory(machine, base + at + 3 * width, std::span(saved).first(width)) < width) {
       return std::nullopt;
     }
     out.rsp = integer_at(saved, 0, width);
@@ -224,7 +208,7 @@ TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
     const Moment entry = timeline_.now();
     if (result.stop != TravelStop::arrived || entry.position > here.position || !skip)
       return result;
-    const std::uint64_t pc = linear_pc(machine);
+    const std::uint64_t pc = machine.cpu().linear_rip();
     const std::vector<InterruptGate> gates = interrupt_gates(machine);
     const bool pass = std::any_of(gates.begin(), gates.end(), [&](const InterruptGate& gate) {
       return gate.address == pc && passed_over(machine, gate.vector, from_user);
@@ -312,7 +296,7 @@ TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
     }
     const Context context = context_of(machine);
     const bool user_mode = machine.cpu().cpl() == 3;
-    const std::uint64_t pc = linear_pc(machine);
+    const std::uint64_t pc = machine.cpu().linear_rip();
     const TravelResult result = timeline_.step_backward(cancel);
     if (result.stop != TravelStop::arrived) return result;
     const Moment back = timeline_.now();
@@ -321,7 +305,7 @@ TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
       return {TravelStop::arrived, 0, {}, false};
     }
     std::array<std::uint8_t, 2> code{};
-    read_linear(machine, linear_pc(machine), code);
+    read_linear_memory(machine, machine.cpu().linear_rip(), code);
     constexpr std::uint8_t kIret = 0xcf;
     const bool prefixed = (code[0] & 0xf8) == 0x48 || code[0] == 0x66;
     const bool returning = code[0] == kIret || (prefixed && code[1] == kIret);

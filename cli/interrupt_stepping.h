@@ -19,9 +19,6 @@ struct InterruptGate {
   std::uint8_t vector = 0;
 };
 
-/// The linear address of the instruction at CS:RIP.
-[[nodiscard]] std::uint64_t linear_pc(Machine& machine);
-
 /// Every gate that can be read; empty when the table is not mapped.
 [[nodiscard]] std::vector<InterruptGate> interrupt_gates(Machine& machine);
 

@@ -81,7 +81,7 @@ std::optional<MonitorCommands::Store> MonitorCommands::earlier_store(
   if (result.stop != TravelStop::watchpoint) return std::nullopt;
   Store store;
   store.moment = timeline_.now();
-  store.pc = linear_pc(timeline_.machine());
+  store.pc = timeline_.machine().cpu().linear_rip();
   store.first_byte = result.address;
   store.before = value_text(timeline_.machine(), address, length);
   timeline_.step_forward();

@@ -139,7 +139,7 @@ void MonitorCommands::disassemble(const Words& arguments, const Output& output,
                                   const gdb::CancelFlag& cancel) {
   if (arguments.size() > 2) throw Error(ErrorCode::usage, "disassemble [ADDRESS [COUNT]]");
   Machine& machine = timeline_.machine();
-  const std::uint64_t here = linear_pc(machine);
+  const std::uint64_t here = machine.cpu().linear_rip();
   std::uint64_t address = arguments.empty() ? here : parse_number(arguments[0], "disassemble");
   std::uint64_t count = arguments.size() > 1 ? parse_number(arguments[1], "disassemble") : 10;
   count = std::min(count, kMostInstructions);

@@ -49,7 +49,7 @@ bool read_shown_register(Machine& machine, RegisterLayout layout, bool linear, s
   const std::size_t number = register_number(layout, index);
   if (!is_program_counter(number)) return cli::read_register(machine, number, out);
   const std::uint64_t pc =
-      linear && !machine.cpu().long64() ? linear_pc(machine) : machine.cpu().rip();
+      linear && !machine.cpu().long64() ? machine.cpu().linear_rip() : machine.cpu().rip();
   for (std::size_t n = 0; n < out.size(); ++n) {
     out[n] = n < 8 ? static_cast<std::uint8_t>(pc >> (8 * n)) : std::uint8_t{0};
   }
@@ -109,7 +109,7 @@ std::size_t TimelineTarget::read_memory(std::uint64_t address, std::span<std::ui
 void TimelineTarget::refuse_skip_of_breakpoint(std::uint64_t new_pc) const {
   constexpr std::uint8_t kInt3 = 0xcc;
   Machine& machine = timeline_.machine();
-  const std::uint64_t pc = linear_pc(machine);
+  const std::uint64_t pc = machine.cpu().linear_rip();
   const bool at_breakpoint =
       last_stop_.kind == gdb::StopKind::breakpoint && last_stop_.address == pc;
   if (!at_breakpoint || new_pc != pc + 1) return;
@@ -207,7 +207,7 @@ StopSet TimelineTarget::stops() const {
 bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
   // A REP instruction is arrived at once, not again for each iteration.
   if (timeline_.machine().cpu().inside_repeat()) return false;
-  const std::uint64_t pc = linear_pc(timeline_.machine());
+  const std::uint64_t pc = timeline_.machine().cpu().linear_rip();
   for (const gdb::Breakpoint& b : breakpoints_) {
     if (!is_execution(b.kind) || b.address != pc) continue;
     const MachineReader reader(timeline_.machine(), layout_, settings_.linear_pc);
@@ -266,7 +266,7 @@ gdb::StopReason TimelineTarget::range_step(const gdb::ResumeRequest& request,
     std::uint64_t address = 0;
     if (breakpoint_here(address)) return reason_of({TravelStop::breakpoint, address, {}, false});
     Machine& machine = timeline_.machine();
-    const std::uint64_t pc = settings_.linear_pc ? linear_pc(machine) : machine.cpu().rip();
+    const std::uint64_t pc = settings_.linear_pc ? machine.cpu().linear_rip() : machine.cpu().rip();
     if (pc < request.range_start || pc >= request.range_end) return reason_of(result);
     if (cancel) return reason_of({TravelStop::interrupted, 0, {}, false});
   }

@@ -56,7 +56,7 @@ void StretchQuery::note_execution() {
   Machine& machine = traveller_.machine();
   QueryEntry entry;
   entry.moment = machine.moment();
-  entry.pc = linear_instruction_address(machine);
+  entry.pc = machine.cpu().linear_rip();
   entry.address = entry.pc;
   entry.cr3 = machine.cpu().state.cr3;
   add(entry);
@@ -107,7 +107,7 @@ void StretchQuery::describe(bool go_on) {
     QueryEntry entry;
     entry.moment = touch.before;
     entry.by_delivery = touch.after.position == touch.before.position;
-    entry.pc = linear_instruction_address(machine);
+    entry.pc = machine.cpu().linear_rip();
     entry.cr3 = machine.cpu().state.cr3;
     entry.address = touch.address;
     if (query_.kind == QueryKind::value) {

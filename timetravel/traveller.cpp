@@ -8,12 +8,6 @@
 
 namespace chronovisor {
 
-std::uint64_t linear_instruction_address(Machine& machine) {
-  Cpu& cpu = machine.cpu();
-  return cpu.long64() ? cpu.rip()
-                      : static_cast<std::uint32_t>(cpu.rip() + cpu.state.segment[kCs].base);
-}
-
 Traveller::Traveller(std::unique_ptr<Machine> machine, const CheckpointStore& store)
     : machine_(std::move(machine)),
       store_(store),
@@ -104,12 +98,12 @@ void Traveller::resume_here() {
   const Moment here = machine_->moment();
   hooks_.resumed_at_position = here.position.steps;
   hooks_.resumed_at_deliveries = here.deliveries;
-  hooks_.resumed_at_address = linear_instruction_address(*machine_);
+  hooks_.resumed_at_address = machine_->cpu().linear_rip();
 }
 
 bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult& result) {
   if (stop == MachineStop::breakpoint) {
-    const std::uint64_t address = linear_instruction_address(*machine_);
+    const std::uint64_t address = machine_->cpu().linear_rip();
     resume_here();
     for (const TravelBreakpoint& b : stops.breakpoints) {
       if (b.address == address && (!b.condition || b.condition(*machine_))) {

@@ -71,7 +71,4 @@ class Traveller {
   std::vector<std::uint32_t> unsaved_;  ///< pages of it whose bytes may be nowhere else
 };
 
-/// RIP with the code segment's base.
-[[nodiscard]] std::uint64_t linear_instruction_address(Machine& machine);
-
 }  // namespace chronovisor

@@ -146,11 +146,6 @@ class Disassembler {
   std::array<Handle, 3> handles_;
 };
 
-std::uint64_t linear_rip(const Cpu& cpu) {
-  const std::uint64_t rip = cpu.state.gpr[kGprRip];
-  return cpu.long64() ? rip : static_cast<std::uint32_t>(rip + cpu.state.segment[kCs].base);
-}
-
 std::size_t code_at(Machine& machine, std::uint64_t address,
                     std::span<std::uint8_t, kLongestInstruction> out) {
   std::size_t done = 0;
@@ -170,7 +165,7 @@ std::uint64_t export_trace(Machine& machine, Position to, const TextSink& out) {
   Snapshot before(machine.cpu());
   while (machine.position() < to) {
     const Moment here = machine.moment();
-    const std::uint64_t address = linear_rip(machine.cpu());
+    const std::uint64_t address = machine.cpu().linear_rip();
     std::array<std::uint8_t, kLongestInstruction> code{};
     const std::size_t there = code_at(machine, address, code);
     const Disassembler::Text instruction =
@@ -199,7 +194,7 @@ std::uint64_t export_trace(Machine& machine, Position to, const TextSink& out) {
     std::string what = instruction.text;
     if (delivered) {
       std::snprintf(head, sizeof(head), "(delivery to %016llx)",
-                    static_cast<unsigned long long>(linear_rip(machine.cpu())));
+                    static_cast<unsigned long long>(machine.cpu().linear_rip()));
       what = head;
     }
     line += what;

@@ -158,7 +158,7 @@ void wander(Timeline& timeline, std::mt19937_64& random, int pieces) {
       case 2: {
         // The code that runs next, and data that anybody writes.
         StopSet stops;
-        stops.breakpoints.push_back({linear_instruction_address(timeline.machine()), {}});
+        stops.breakpoints.push_back({timeline.machine().cpu().linear_rip(), {}});
         stops.watchpoints.push_back({{0x1000 + random() % 0x1000, 64, true, true}, {}});
         timeline.run_forward(stops, nullptr, {here.position.steps + random() % 3000});
         break;

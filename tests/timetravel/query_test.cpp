@@ -59,7 +59,7 @@ std::vector<Event> events_of(const RecordingReader& reader, const Query& query) 
       const Moment here = machine.moment();
       hooks.resumed_at_position = here.position.steps;
       hooks.resumed_at_deliveries = here.deliveries;
-      hooks.resumed_at_address = linear_instruction_address(machine);
+      hooks.resumed_at_address = machine.cpu().linear_rip();
       events.push_back({here, here, hooks.resumed_at_address});
     } else if (stop == MachineStop::watchpoint) {
       std::uint64_t address = kNever;
@@ -84,7 +84,7 @@ QueryAnswer reference(const RecordingReader& reader, const Query& query) {
     go(event.before);
     QueryEntry entry;
     entry.moment = event.before;
-    entry.pc = linear_instruction_address(machine);
+    entry.pc = machine.cpu().linear_rip();
     entry.cr3 = machine.cpu().state.cr3;
     entry.address = event.address;
     if (query.kind != QueryKind::executes) {

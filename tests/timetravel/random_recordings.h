@@ -107,7 +107,7 @@ inline void find_places(Guest& guest, const RecordingReader& reader) {
   while (machine->position() < reader.usable_to()) {
     const Position next{machine->position().steps + 1 + random() % 300};
     if (machine->run({std::min(next, reader.usable_to()), 0}) != MachineStop::reached) break;
-    guest.code.push_back(linear_instruction_address(*machine));
+    guest.code.push_back(machine->cpu().linear_rip());
     guest.data.push_back(machine->cpu().gpr(kRsp) - 8);
     guest.data.push_back(machine->cpu().gpr(kRdi));
     guest.data.push_back(0x100000 + random() % 0x4000);

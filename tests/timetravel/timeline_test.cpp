@@ -75,7 +75,7 @@ class Reference {
       const MachineStop stop = machine.run({end_, 0});
       if (stop == MachineStop::breakpoint) {
         const Moment here = machine.moment();
-        const std::uint64_t address = linear_instruction_address(machine);
+        const std::uint64_t address = machine.cpu().linear_rip();
         hooks.resumed_at_position = here.position.steps;
         hooks.resumed_at_deliveries = here.deliveries;
         hooks.resumed_at_address = address;

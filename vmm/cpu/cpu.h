@@ -135,6 +135,12 @@ class Cpu final : public PageUseListener {
 
   [[nodiscard]] std::uint64_t& gpr(unsigned index) { return state.gpr[index]; }
   [[nodiscard]] std::uint64_t& rip() { return state.gpr[kGprRip]; }
+  /// RIP as a linear address: with the base of CS, cut to 32 bits, outside
+  /// 64-bit mode.
+  [[nodiscard]] std::uint64_t linear_rip() const {
+    const std::uint64_t offset = state.gpr[kGprRip];
+    return long64() ? offset : static_cast<std::uint32_t>(offset + state.segment[kCs].base);
+  }
   /// The address of the instruction that is executing (IP, not linear).
   [[nodiscard]] std::uint64_t instruction_rip() const {
     return block_rip_ + current_->start_offset;

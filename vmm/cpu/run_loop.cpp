@@ -24,8 +24,7 @@ constexpr std::uint64_t kDebugStatusSingleStep = 1ULL << 14;
 
 const Block& Cpu::find_block() {
   if (!long64()) rip() = static_cast<std::uint32_t>(rip());
-  const std::uint64_t linear_rip =
-      long64() ? rip() : static_cast<std::uint32_t>(rip() + state.segment[kCs].base);
+  const std::uint64_t linear_rip = this->linear_rip();
   Jump& jump = jumps_[(linear_rip ^ (linear_rip >> 13)) & (kJumps - 1)];
   const std::uint64_t tag = (jump_generation_ << 4) | mode_key_;
   if (jump.linear_rip == linear_rip && jump.tag == tag) [[likely]] {
@@ -280,8 +279,7 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
 
     std::uint64_t budget = std::max<std::uint64_t>(until.steps - steps_, 1);
     const bool single_step = flags.test(kTf);
-    const std::uint64_t linear_rip =
-        long64() ? rip() : static_cast<std::uint32_t>(rip() + state.segment[kCs].base);
+    const std::uint64_t linear_rip = this->linear_rip();
     const bool careful = (state.dr7 & 0xff) != 0 ||
                          (hooks_ != nullptr && hooks_->breakpoint_on_page(linear_rip & kPageMask));
     if (careful) {
@@ -341,9 +339,8 @@ void Cpu::count_delivery() {
 void Cpu::count_undefined() {
   ++counters_.undefined_instructions;
   counters_.last_undefined_rip = rip();
-  const std::uint64_t linear_rip = rip() + (long64() ? 0 : state.segment[kCs].base);
   for (std::size_t n = 0; n < counters_.last_undefined.size(); ++n) {
-    const auto physical = translate_for_debugger(linear_rip + n);
+    const auto physical = translate_for_debugger(linear_rip() + n);
     counters_.last_undefined[n] = 0;
     if (physical) ram_.read(*physical, std::span(&counters_.last_undefined[n], 1));
   }
