@@ -50,6 +50,7 @@ constexpr std::uint16_t kOldestVersion = 0x20c;  // the first with xloadflags
 constexpr std::uint8_t kLoadedHigh = 0x01;
 constexpr std::uint16_t kKernel64 = 0x01;
 constexpr std::uint64_t kEntry64 = 0x200;
+constexpr std::uint64_t kParagraph = 16;  // bytes, the unit of syssize
 constexpr std::uint64_t kLoadMinimum = 0x100000;
 constexpr std::uint32_t kSetupRngSeed = 9;
 
@@ -100,13 +101,16 @@ SetupHeader parse(const Image& image) {
   if (sectors == 0) sectors = 4;
   setup.payload_offset = (sectors + 1) * 512;
   const std::uint64_t size =
-      std::uint64_t{image.at<std::uint32_t>(header::kSystemParagraphs, "syssize")} * 16;
+      std::uint64_t{image.at<std::uint32_t>(header::kSystemParagraphs, "syssize")} * kParagraph;
   if (size <= kEntry64) {
     image.fail("syssize at 0x1f4 says the kernel has " + std::to_string(size) +
                " bytes; the bzImage is corrupt: fetch or build it again");
   }
-  setup.payload_size = size;
-  static_cast<void>(image.slice(setup.payload_offset, size, "the protected-mode kernel"));
+  // syssize counts whole paragraphs; not every builder fills the last one up.
+  const std::uint64_t present = image.size() - std::min(image.size(), setup.payload_offset);
+  setup.payload_size = present < size && present + kParagraph > size ? present : size;
+  static_cast<void>(
+      image.slice(setup.payload_offset, setup.payload_size, "the protected-mode kernel"));
 
   setup.preferred_address = image.at<std::uint64_t>(header::kPreferredAddress, "pref_address");
   setup.init_size = image.at<std::uint32_t>(header::kInitSize, "init_size");
