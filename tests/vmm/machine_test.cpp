@@ -46,11 +46,6 @@ void copy_machine(Machine& from, Machine& to) {
   to.load_sections(from.save_sections());
 }
 
-/// 32-bit RIP of a real-mode guest.
-std::uint64_t linear_rip(Machine& machine) {
-  return static_cast<std::uint32_t>(machine.cpu().rip() + machine.cpu().state.segment[kCs].base);
-}
-
 Bytes small_loop() {
   test::Assembler a;
   test::emit_prologue(a, 1000);
@@ -240,7 +235,7 @@ TEST_CASE("an input is delivered at its stamp and nowhere else") {
   // the interrupt is taken at the very position of the input
   REQUIRE(machine->run({{5000}, 1}) == MachineStop::reached);
   CHECK(machine->position() == Position{5000});
-  CHECK(linear_rip(*machine) == a.address_of("serial"));
+  CHECK(machine->cpu().linear_rip() == a.address_of("serial"));
   CHECK(count() == 0);
   REQUIRE(machine->run({{9000}, 0}) == MachineStop::reached);
   CHECK(count() == 2);
@@ -321,7 +316,7 @@ TEST_CASE("a breakpoint stops before its instruction each time it is arrived at"
       std::uint64_t previous_rip = kNever;
       while (true) {
         const Moment here = walked->moment();
-        const std::uint64_t rip = linear_rip(*walked);
+        const std::uint64_t rip = walked->cpu().linear_rip();
         if (walked->run({here.position, here.deliveries + 1}) != MachineStop::reached) break;
         const bool retired = walked->position() > here.position;
         const bool repeats = previous_rip == rip && (walked->ram().host(rip)[0] & 0xfe) == 0xf2;
@@ -341,7 +336,7 @@ TEST_CASE("a breakpoint stops before its instruction each time it is arrived at"
       machine->set_debug_hooks(&hooks);
       std::set<Moment> stops;
       while (machine->run({{kNever - 1}, 0}) == MachineStop::breakpoint) {
-        CHECK(linear_rip(*machine) == address);
+        CHECK(machine->cpu().linear_rip() == address);
         const Moment here = machine->moment();
         CHECK(stops.insert(here).second);
         hooks.resumed_at_position = here.position.steps;
@@ -461,6 +456,19 @@ TEST_CASE("a machine ends as the guest asked, and says how") {
   const Bytes triple{0x0f, 0x01, 0x1e, 0x08, 0x7c, 0xcc, 0x90, 0x90, 0, 0, 0, 0, 0, 0};
   CHECK(ending_of(triple).reason == EndReason::triple_fault);
   CHECK(ending_of({0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe}).reason == EndReason::reset);
+}
+
+TEST_CASE(
+    "instructions that are not implemented are counted, those that raise #UD on purpose not") {
+  const auto counted = [](std::initializer_list<std::uint8_t> code) {
+    const auto machine = boot_tiny(Bytes(code));
+    (void)machine->run({{3}, 0});
+    return machine->cpu().counters().undefined_instructions;
+  };
+  CHECK(counted({0x0f, 0x0b}) == 0);        // UD2
+  CHECK(counted({0x0f, 0xb9, 0xc0}) == 0);  // UD1
+  CHECK(counted({0x0f, 0xff, 0xc0}) == 0);  // UD0
+  CHECK(counted({0x0f, 0x04}) > 0);
 }
 
 }  // namespace chronovisor

@@ -60,7 +60,7 @@ enum class CpuStop : std::uint8_t {
 
 /// Diagnostics outside the guest; not state, not in any digest.
 struct CpuCounters {
-  std::uint64_t undefined_instructions = 0;
+  std::uint64_t undefined_instructions = 0;       ///< not those meant to be: UD0, UD1, UD2
   std::array<std::uint8_t, 15> last_undefined{};  ///< bytes of the latest #UD instruction
   std::uint64_t last_undefined_rip = 0;
   std::uint64_t blocks_decoded = 0;

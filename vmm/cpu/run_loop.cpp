@@ -337,13 +337,16 @@ void Cpu::count_delivery() {
 }
 
 void Cpu::count_undefined() {
+  std::array<std::uint8_t, kLongestInstruction> bytes{};
+  for (std::size_t n = 0; n < bytes.size(); ++n) {
+    const auto physical = translate_for_debugger(linear_rip() + n);
+    if (physical) ram_.read(*physical, std::span(&bytes[n], 1));
+  }
+  // UD0, UD1 and UD2 are there to raise it.
+  if (bytes[0] == 0x0f && (bytes[1] == 0xff || bytes[1] == 0xb9 || bytes[1] == 0x0b)) return;
   ++counters_.undefined_instructions;
   counters_.last_undefined_rip = rip();
-  for (std::size_t n = 0; n < counters_.last_undefined.size(); ++n) {
-    const auto physical = translate_for_debugger(linear_rip() + n);
-    counters_.last_undefined[n] = 0;
-    if (physical) ram_.read(*physical, std::span(&counters_.last_undefined[n], 1));
-  }
+  counters_.last_undefined = bytes;
 }
 
 }  // namespace chronovisor
