@@ -169,6 +169,14 @@ Task Kernel::task_at(std::uint64_t address) const {
   return task;
 }
 
+std::optional<Task> Kernel::current() const {
+  const auto address = current_task();
+  if (!address) return std::nullopt;
+  Task task = task_at(*address);
+  task.on_cpu = true;
+  return task;
+}
+
 std::vector<Task> Kernel::tasks() const {
   const std::uint64_t first = address_of("init_task");
   const std::uint64_t link = types().need("task_struct", "tasks").offset();

@@ -59,6 +59,8 @@ class Kernel {
   [[nodiscard]] std::string version() const;
   [[nodiscard]] std::vector<LogLine> log() const;
   [[nodiscard]] std::vector<Task> tasks() const;
+  /// The thread that runs here; nothing when the kernel does not say.
+  [[nodiscard]] std::optional<Task> current() const;
   [[nodiscard]] std::vector<Module> modules() const;
 
  private:
