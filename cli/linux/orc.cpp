@@ -131,6 +131,10 @@ void frame_pointer(ByteWriter& out, const OrcEntry& entry) {
 void rules(ByteWriter& out, const OrcEntry& entry) {
   switch (entry.kind) {
     case OrcEntry::Kind::end:
+      // gdb gives up on a frame without a frame address before it looks at more.
+      out.integer(kDefineCfa);
+      out.varint(kDwarfRsp);
+      out.varint(8);
       out.integer(kUndefinedRule);
       out.varint(kDwarfRip);
       return;

@@ -149,3 +149,11 @@ TEST_CASE("unwind entries become frame descriptions that cover each address once
   const Bytes rules{0x0c, 7, 8};  // DW_CFA_def_cfa: rsp + 8
   CHECK(std::search(frames.begin(), frames.end(), rules.begin(), rules.end()) != frames.end());
 }
+
+TEST_CASE("a place without a caller has a frame address all the same, or gdb gives up") {
+  const std::vector<OrcEntry> entries{{kBase, OrcEntry::Kind::end, 0, 0, 0, 0},
+                                      {kBase + 0x10, OrcEntry::Kind::end, 0, 0, 0, 0}};
+  const Bytes frames = make_debug_frame(entries);
+  const Bytes rules{0x0c, 7, 8, 0x07, 16};  // DW_CFA_def_cfa: rsp + 8; DW_CFA_undefined: rip
+  CHECK(std::search(frames.begin(), frames.end(), rules.begin(), rules.end()) != frames.end());
+}

@@ -104,6 +104,7 @@ gdb("memory that holds 0xcc", """
     run("break *start_kernel"); run("reverse-continue")
     start = value("(unsigned long) &start_kernel")
     equal(pc(), start, "the breakpoint works")
+    check("start_kernel" in run("backtrace"), "a backtrace that ends where the kernel begins")
     text = fails("stepi")
     check("delete" in text and "0xcc" in text, "the reason is told: " + text)
     equal(pc(), start, "nothing has moved")
