@@ -93,7 +93,8 @@ void vmcore(const ExportOptions& options, const RecordingReader& reader) {
   Timeline timeline(reader, {});
   travel(timeline, position);
   PosixOutputFile file(options.output, ExistingFile::replace);
-  const VmcoreFacts facts = export_vmcore(timeline.machine(), current_pid(timeline.machine()), file);
+  const VmcoreFacts facts =
+      export_vmcore(timeline.machine(), current_pid(timeline.machine()), file);
   std::fprintf(
       stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
       size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),

@@ -89,7 +89,7 @@ test.run("export", packed, "--format", "vmcore", "--at", "half", "-o", core)
 headers = subprocess.run(["readelf", "-Wln", core], capture_output=True, check=False)
 listing = headers.stdout.decode()
 test.check(headers.returncode == 0 and not headers.stderr, "readelf does not like the core", headers)
-for wanted in ("CORE (Core file)", "NT_PRSTATUS", "VMCOREINFO", "0xffffffff81000000 0x0000000001000000"):
+for wanted in ("CORE (Core file)", "NT_PRSTATUS", "QEMU", "VMCOREINFO", "0xffffffff81000000 0x0000000001000000"):
     test.check(wanted in listing, f"the core has no {wanted}", headers)
 loads = re.findall(r"LOAD\s+(0x\w+) (0x\w+) (0x\w+) (0x\w+)", listing)
 test.check(sum(int(l[3], 16) for l in loads[1:]) == 256 * 2**20 - 0x20000, f"not all RAM is in the core: {loads}")
