@@ -319,8 +319,8 @@ hookpost-symbol-file) and does so."""
         except gdb.MemoryError:
             return  # not in memory yet
         if bytes(seen) != kernel.build_id and any(bytes(seen)):
-            raise gdb.GdbError(f"{kernel.path} is not of the guest kernel's build: it has build ID "
-                               f"{kernel.build_id.hex()}, the guest has {bytes(seen).hex()}.")
+            raise gdb.GdbError(f"{kernel.path} is not of the guest kernel's build: the guest does not have its "
+                               f"build ID, {kernel.build_id.hex()}, where it should be.")
 
     def load(self):
         def quoted(path):

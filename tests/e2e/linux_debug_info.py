@@ -131,7 +131,7 @@ def with_lx():
     script = os.path.join(ROOT, "scripts/gdb/chronovisor.py")
     # A vmlinux of another build: the same sections, another build ID.
     other = test.path("other")
-    cut = subprocess.run(["objcopy", "--only-section=.text", "--only-section=.notes", VMLINUX, other],
+    cut = subprocess.run(["objcopy", "--strip-all", "--remove-section=.rela*", VMLINUX, other],
                          capture_output=True, check=False)
     notes = subprocess.run(["readelf", "-n", VMLINUX], capture_output=True, check=False).stdout.decode()
     build_id = bytes.fromhex(re.search(r"Build ID: ([0-9a-f]+)", notes)[1])
