@@ -178,10 +178,8 @@ Bytes prstatus(const Cpu& cpu, std::uint32_t pid) {
 }
 
 /// The control registers and descriptor tables, in the layout that QEMU's memory
-/// dumps have. By it crash knows a running machine's core from a panicked
-/// kernel's, takes the registers of the running thread from NT_PRSTATUS, and
-/// finds the kernel where there is no VMCOREINFO yet.
-/// Source: QEMU docs and crash: struct QEMUCPUState, version 1.
+/// dumps have, and in which crash shows them (help -r).
+/// Source: QEMU, target/i386/arch_dump.c, struct QEMUCPUState, version 1.
 Bytes machine_state(const Cpu& cpu) {
   const CpuState& s = cpu.state;
   constexpr std::uint32_t kVersion = 1;
