@@ -36,6 +36,7 @@ struct DebugOptions {
   std::string cache = "1G";
   std::string jobs = "0";
   std::string symbols;
+  std::string vmlinux;
   std::string architecture = "auto";
   std::string gdb;  ///< the debugger to start; empty: none
   bool keep = false;
@@ -135,14 +136,36 @@ RegisterLayout layout_of(const DebugOptions& options, const std::string& symbols
   return is_elf32(symbols) ? RegisterLayout::i386 : RegisterLayout::x86_64;
 }
 
-/// Starts the debugger in the foreground, connected to `address`.
-pid_t start_debugger(const std::string& debugger, const std::string& symbols, RegisterLayout layout,
+bool is_lldb(const std::string& debugger) { return debugger.find("lldb") != std::string::npos; }
+
+/// Refuses a --vmlinux that could only be ignored.
+void check_vmlinux(const DebugOptions& options) {
+  if (options.vmlinux.empty()) return;
+  if (options.gdb.empty() || is_lldb(options.gdb)) {
+    throw Error(ErrorCode::usage,
+                "--vmlinux is for --gdb; in another gdb: chronovisor add-vmlinux FILE");
+  }
+  if (access(options.vmlinux.c_str(), R_OK) != 0) {
+    throw Error(ErrorCode::bad_input, options.vmlinux + ": " + std::strerror(errno));
+  }
+  if (options.vmlinux.find_first_of("\"\\") != std::string::npos) {
+    throw Error(ErrorCode::usage, options.vmlinux + ": gdb cannot be told of such a name");
+  }
+  if (gdb_commands().empty()) {
+    throw Error(ErrorCode::host, "--vmlinux needs the commands for gdb, chronovisor.py");
+  }
+}
+
+/// Starts the debugger in the foreground, connected to `address`, with the
+/// kernel's `vmlinux` unless empty.
+pid_t start_debugger(const std::string& debugger, const std::string& symbols,
+                     const std::string& vmlinux, RegisterLayout layout,
                      const gdb::ListenAddress& listening) {
   const bool local = listening.kind == gdb::ListenAddress::Kind::unix_socket;
   const std::string address =
       local ? listening.path : listening.address + ":" + std::to_string(listening.port);
   std::vector<std::string> arguments;
-  if (debugger.find("lldb") != std::string::npos) {
+  if (is_lldb(debugger)) {
     arguments = {debugger};
     if (!symbols.empty()) arguments.push_back(symbols);
     const std::string url = local ? "unix-connect://" + listening.path : "connect://" + address;
@@ -159,6 +182,9 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols, Re
     }
     const std::string commands = gdb_commands();
     if (!commands.empty()) arguments.insert(arguments.end(), {"-x", commands});
+    if (!vmlinux.empty()) {
+      arguments.insert(arguments.end(), {"-ex", "chronovisor add-vmlinux \"" + vmlinux + "\""});
+    }
   }
   const pid_t child = fork();
   if (child < 0) throw Error(ErrorCode::host, std::string("fork: ") + std::strerror(errno));
@@ -175,6 +201,7 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols, Re
 }
 
 int debug(const DebugOptions& options) {
+  check_vmlinux(options);
   const RecordingReader reader(options.file);
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
@@ -227,7 +254,7 @@ int debug(const DebugOptions& options) {
     return kDone;
   }
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C is the debugger's
-  const pid_t child = start_debugger(options.gdb, symbols, layout, listening);
+  const pid_t child = start_debugger(options.gdb, symbols, options.vmlinux, layout, listening);
   std::thread waiter([&] {
     int status = 0;
     waitpid(child, &status, 0);
@@ -251,6 +278,9 @@ void add_debug(CLI::App& app, Action& action) {
   command->add_option("-j,--jobs", options->jobs, "Threads that search (one a core)");
   command->add_option("--symbols", options->symbols,
                       "ELF file for --gdb to load (the guest's own)");
+  command->add_option("--vmlinux", options->vmlinux,
+                      "The Linux guest's vmlinux with debug information, for --gdb to load where "
+                      "KASLR put the kernel");
   command
       ->add_option("--architecture", options->architecture,
                    "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")

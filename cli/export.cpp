@@ -14,6 +14,7 @@
 #include "cli/export/trace.h"
 #include "cli/export/vmcore.h"
 #include "cli/host.h"
+#include "cli/linux/kernel.h"
 #include "cli/recorded_place.h"
 #include "timetravel/timeline.h"
 
@@ -73,6 +74,16 @@ void travel(Timeline& timeline, Position position) {
   }
 }
 
+/// Of the thread that a Linux guest runs; 0 for other guests.
+std::uint32_t current_pid(Machine& machine) {
+  try {
+    const auto task = linux_guest::Kernel(machine).current();
+    return task ? task->pid : 0;
+  } catch (const Error&) {
+    return 0;  // no Linux kernel is up here: the core is of use without
+  }
+}
+
 void vmcore(const ExportOptions& options, const RecordingReader& reader) {
   if (options.output == "-") {
     throw Error(ErrorCode::usage, "--format vmcore writes a file; name it with -o");
@@ -82,7 +93,8 @@ void vmcore(const ExportOptions& options, const RecordingReader& reader) {
   Timeline timeline(reader, {});
   travel(timeline, position);
   PosixOutputFile file(options.output, ExistingFile::replace);
-  const VmcoreFacts facts = export_vmcore(timeline.machine(), file);
+  const VmcoreFacts facts =
+      export_vmcore(timeline.machine(), current_pid(timeline.machine()), file);
   std::fprintf(
       stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
       size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),

@@ -72,6 +72,7 @@ std::span<const MonitorCommands::Command> MonitorCommands::commands() {
       {"walk", "ADDRESS", "the page-table entries on the way to a linear address", &M::walk},
       {"disassemble", "[ADDRESS [COUNT]]", "instructions, by the CPU's present mode",
        &M::disassemble},
+      {"linux-kernel", "", "the guest kernel's version and where it is", &M::linux_kernel},
       {"linux-log", "", "the guest kernel's log buffer", &M::linux_log},
       {"linux-tasks", "", "the guest's processes", &M::linux_tasks},
       {"linux-modules", "", "the guest kernel's modules", &M::linux_modules},

@@ -81,6 +81,7 @@ class MonitorCommands {
   void history(const Words&, const Output&, const gdb::CancelFlag&);
 
   // monitor_linux.cpp
+  void linux_kernel(const Words&, const Output&, const gdb::CancelFlag&);
   void linux_log(const Words&, const Output&, const gdb::CancelFlag&);
   void linux_tasks(const Words&, const Output&, const gdb::CancelFlag&);
   void linux_modules(const Words&, const Output&, const gdb::CancelFlag&);

@@ -140,8 +140,10 @@ std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
   const linux_guest::Kernel kernel(timeline.machine());
   std::vector<linux_guest::KernelSymbol> all = kernel.symbols();
   std::vector<linux_guest::SymbolRegion> regions = linux_guest::kernel_regions(all);
+  std::vector<linux_guest::Module> modules;
   try {
-    for (const linux_guest::Module& module : kernel.modules()) {
+    modules = kernel.modules();
+    for (const linux_guest::Module& module : modules) {
       if (module.size == 0) continue;
       regions.push_back({".text." + module.name, module.base, module.base + module.size, true});
       all.insert(all.end(), module.symbols.begin(), module.symbols.end());
@@ -150,7 +152,7 @@ std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
     // The kernel's own symbols are worth having without those of its modules.
     std::fprintf(stderr, "chronovisor: warning: the modules are left out: %s\n", error.what());
   }
-  const Bytes frames = linux_guest::frames_from_orc(kernel);
+  const Bytes frames = linux_guest::frames_from_orc(kernel, modules);
   const std::size_t count = all.size();
   const Bytes elf = linux_guest::make_symbol_file(std::move(all), regions, frames);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -151,16 +152,19 @@ std::vector<CoreSegment> segments_of(Machine& machine, const std::string& info) 
   return segments;
 }
 
-/// struct elf_prstatus of x86-64: 112 bytes about the process, the registers in
-/// the order of struct user_regs_struct, and whether there is FPU state.
+/// struct elf_prstatus of x86-64: 112 bytes about the process, of which its
+/// number at byte 32 is all that is known here, the registers in the order of
+/// struct user_regs_struct, and whether there is FPU state.
 /// Source: Linux include/uapi/linux/elfcore.h, arch/x86/include/asm/user_64.h
-Bytes prstatus(const Cpu& cpu) {
+Bytes prstatus(const Cpu& cpu, std::uint32_t pid) {
   const CpuState& s = cpu.state;
   const auto selector = [&](SegmentIndex index) -> std::uint64_t {
     return s.segment[index].selector;
   };
   ByteWriter out;
-  out.bytes(Bytes(112));
+  out.bytes(Bytes(32));
+  out.integer(pid);
+  out.bytes(Bytes(76));
   const std::array<std::uint64_t, 27> registers{
       s.gpr[kR15],   s.gpr[kR14],         s.gpr[kR13],         s.gpr[kR12],       s.gpr[kRbp],
       s.gpr[kRbx],   s.gpr[kR11],         s.gpr[kR10],         s.gpr[kR9],        s.gpr[kR8],
@@ -170,6 +174,47 @@ Bytes prstatus(const Cpu& cpu) {
       selector(kFs), selector(kGs)};
   for (const std::uint64_t value : registers) out.integer(value);
   out.integer(std::uint64_t{0});
+  return out.take();
+}
+
+/// The control registers and descriptor tables, in the layout that QEMU's memory
+/// dumps have, and in which crash shows them (help -r).
+/// Source: QEMU, target/i386/arch_dump.c, struct QEMUCPUState, version 1.
+Bytes machine_state(const Cpu& cpu) {
+  const CpuState& s = cpu.state;
+  constexpr std::uint32_t kVersion = 1;
+  constexpr std::uint32_t kBytes = 440;
+  ByteWriter out;
+  out.integer(kVersion);
+  out.integer(kBytes);
+  for (const auto index : {kRax, kRbx, kRcx, kRdx, kRsi, kRdi, kRsp, kRbp, kR8, kR9, kR10, kR11,
+                           kR12, kR13, kR14, kR15}) {
+    out.integer(s.gpr[index]);
+  }
+  out.integer(s.gpr[kGprRip]);
+  out.integer(std::uint64_t{cpu.flags.value()});
+  const auto segment = [&](std::uint32_t selector, std::uint32_t limit, std::uint32_t flags,
+                           std::uint64_t base) {
+    out.integer(selector);
+    out.integer(limit);
+    out.integer(flags);
+    out.integer(std::uint32_t{0});
+    out.integer(base);
+  };
+  const auto descriptor = [&](const SegmentRegister& reg) {
+    // As in the upper half of a descriptor.
+    segment(reg.selector, reg.limit, std::uint32_t{reg.attributes} << 8, reg.base);
+  };
+  for (const SegmentIndex index : {kCs, kDs, kEs, kFs, kGs, kSs}) descriptor(s.segment[index]);
+  descriptor(s.ldtr);
+  descriptor(s.tr);
+  segment(0, s.gdtr.limit, 0, s.gdtr.base);
+  segment(0, s.idtr.limit, 0, s.idtr.base);
+  for (const std::uint64_t control : {s.cr0, std::uint64_t{0}, s.cr2, s.cr3, s.cr4}) {
+    out.integer(control);
+  }
+  out.integer(s.msr.kernel_gs_base);
+  CHECK_THAT(out.size() == kBytes, "QEMUCPUState");
   return out.take();
 }
 
@@ -210,13 +255,14 @@ Elf64_Ehdr elf_header(std::size_t program_headers) {
 
 }  // namespace
 
-VmcoreFacts export_vmcore(Machine& machine, OutputFile& file) {
+VmcoreFacts export_vmcore(Machine& machine, std::uint32_t pid, OutputFile& file) {
   const Ram& ram = machine.ram();
   VmcoreFacts facts;
   facts.vmcoreinfo = find_vmcoreinfo(ram);
   facts.segments = segments_of(machine, facts.vmcoreinfo);
   ByteWriter notes;
-  add_note(notes, "CORE", NT_PRSTATUS, prstatus(machine.cpu()));
+  add_note(notes, "CORE", NT_PRSTATUS, prstatus(machine.cpu(), pid));
+  add_note(notes, "QEMU", 0, machine_state(machine.cpu()));
   if (!facts.vmcoreinfo.empty()) add_note(notes, "VMCOREINFO", 0, as_bytes(facts.vmcoreinfo));
 
   const std::size_t headers = facts.segments.size() + 1;
@@ -239,7 +285,9 @@ VmcoreFacts export_vmcore(Machine& machine, OutputFile& file) {
     load.p_vaddr = segment.linear;
     load.p_paddr = segment.physical;
     load.p_filesz = load.p_memsz = segment.bytes;
-    load.p_align = kPageSize;
+    // As Linux writes it: crash takes a core with an alignment for one of another
+    // kind, and then does not look at VMCOREINFO for where the kernel is.
+    load.p_align = 0;
     out.bytes(raw(load));
   }
   out.bytes(notes.data());

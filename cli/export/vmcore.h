@@ -26,7 +26,9 @@ struct VmcoreFacts {
   std::uint64_t bytes = 0;
 };
 
-/// Writes the machine as it stands to `file`. Throws Error{host}.
-VmcoreFacts export_vmcore(Machine& machine, OutputFile& file);
+/// Writes the machine as it stands to `file`. `pid` is that of the thread the
+/// guest's kernel runs, by which tools tell whose registers these are; 0 when
+/// it is not known. Throws Error{host}.
+VmcoreFacts export_vmcore(Machine& machine, std::uint32_t pid, OutputFile& file);
 
 }  // namespace chronovisor::cli

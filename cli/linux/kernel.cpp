@@ -14,6 +14,7 @@ constexpr std::size_t kMostListEntries = 1U << 20;
 constexpr std::uint64_t kMostLogRecords = 1U << 20;
 constexpr std::size_t kMostLogText = 1U << 16;
 constexpr std::size_t kMostModuleSymbols = 1U << 16;
+constexpr std::uint64_t kMostModuleUnwindEntries = 1U << 20;
 constexpr std::size_t kMostNameBytes = 512;
 constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
@@ -169,6 +170,14 @@ Task Kernel::task_at(std::uint64_t address) const {
   return task;
 }
 
+std::optional<Task> Kernel::current() const {
+  const auto address = current_task();
+  if (!address) return std::nullopt;
+  Task task = task_at(*address);
+  task.on_cpu = true;
+  return task;
+}
+
 std::vector<Task> Kernel::tasks() const {
   const std::uint64_t first = address_of("init_task");
   const std::uint64_t link = types().need("task_struct", "tasks").offset();
@@ -205,6 +214,21 @@ void Kernel::read_module_symbols(std::uint64_t address, Module& module) const {
   }
 }
 
+void Kernel::read_module_unwind(std::uint64_t address, Module& module) const {
+  if (!types().field("module", "arch.orc_unwind_ip")) return;  // a kernel without ORC
+  const std::uint64_t count = member(address, "module", "arch.num_orcs") & 0xffffffff;
+  const std::uint64_t size = types().size_of("orc_entry");
+  if (count == 0 || count > kMostModuleUnwindEntries || size == 0 || size > 64) return;
+  UnwindTable table;
+  table.ips_address = member(address, "module", "arch.orc_unwind_ip");
+  const std::uint64_t entries = member(address, "module", "arch.orc_unwind");
+  table.ips.resize(count * 4);
+  table.entries.resize(count * size);
+  if (memory_.read(table.ips_address, table.ips) != table.ips.size()) return;
+  if (memory_.read(entries, table.entries) != table.entries.size()) return;
+  module.unwind = std::move(table);
+}
+
 std::vector<Module> Kernel::modules() const {
   const Btf& btf = types();
   const std::uint64_t head = address_of("modules");
@@ -217,12 +241,14 @@ std::vector<Module> Kernel::modules() const {
     if (btf.field("module", "core_layout.base")) {  // up to 6.3
       module.base = member(address, "module", "core_layout.base");
       module.size = member(address, "module", "core_layout.size");
+      module.code_bytes = member(address, "module", "core_layout.text_size");
     } else {  // an array of which the text is the first
       const std::uint64_t text = address + btf.need("module", "mem").offset();
       module.base = member(text, "module_memory", "base");
-      module.size = member(text, "module_memory", "size");
+      module.size = module.code_bytes = member(text, "module_memory", "size");
     }
     read_module_symbols(address, module);
+    read_module_unwind(address, module);
     all.push_back(std::move(module));
   });
   return all;

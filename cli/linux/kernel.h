@@ -35,11 +35,21 @@ struct Task {
   std::string name;
 };
 
+/// A table of how to unwind (ORC), as it lies in memory: for the code from each
+/// of the places in `ips` on, by an entry of `entries`.
+struct UnwindTable {
+  std::uint64_t ips_address = 0;
+  Bytes ips;      ///< 4 bytes each: the distance from there to the code
+  Bytes entries;  ///< struct orc_entry
+};
+
 struct Module {
   std::string name;
   std::uint64_t base = 0;
   std::uint64_t size = 0;
+  std::uint64_t code_bytes = 0;  ///< from the base
   std::vector<KernelSymbol> symbols;
+  UnwindTable unwind;  ///< empty when the module has none
 };
 
 class Kernel {
@@ -59,6 +69,8 @@ class Kernel {
   [[nodiscard]] std::string version() const;
   [[nodiscard]] std::vector<LogLine> log() const;
   [[nodiscard]] std::vector<Task> tasks() const;
+  /// The thread that runs here; nothing when the kernel does not say.
+  [[nodiscard]] std::optional<Task> current() const;
   [[nodiscard]] std::vector<Module> modules() const;
 
  private:
@@ -71,6 +83,7 @@ class Kernel {
   [[nodiscard]] std::string log_text(std::uint64_t ring, std::uint64_t begin, std::uint64_t next,
                                      std::uint64_t length) const;
   void read_module_symbols(std::uint64_t address, Module& module) const;
+  void read_module_unwind(std::uint64_t address, Module& module) const;
 
   KernelMemory memory_;
   KernelImage image_;

@@ -131,6 +131,10 @@ void frame_pointer(ByteWriter& out, const OrcEntry& entry) {
 void rules(ByteWriter& out, const OrcEntry& entry) {
   switch (entry.kind) {
     case OrcEntry::Kind::end:
+      // gdb gives up on a frame without a frame address before it looks at more.
+      out.integer(kDefineCfa);
+      out.varint(kDwarfRsp);
+      out.varint(8);
       out.integer(kUndefinedRule);
       out.varint(kDwarfRip);
       return;
@@ -193,14 +197,8 @@ bool is_signal(const OrcEntry& entry) {
   return entry.kind == OrcEntry::Kind::registers || entry.kind == OrcEntry::Kind::interrupt;
 }
 
-}  // namespace
-
-Bytes make_debug_frame(const std::vector<OrcEntry>& entries) {
-  ByteWriter out;
-  const std::size_t call_frames = out.size();
-  put_common(out, false);
-  const std::size_t signal_frames = out.size();
-  put_common(out, true);
+void put_frames(ByteWriter& out, const OrcTable& entries, std::size_t call_frames,
+                std::size_t signal_frames) {
   for (std::size_t n = 0; n + 1 < entries.size();) {
     const OrcEntry& first = entries[n];
     const bool signal = is_signal(first);
@@ -220,65 +218,120 @@ Bytes make_debug_frame(const std::vector<OrcEntry>& entries) {
     put_record(out, record);
     n = end;
   }
-  return out.take();
 }
 
-Bytes frames_from_orc(const Kernel& kernel) {
-  const auto ips = kernel.find("__start_orc_unwind_ip");
-  const auto ips_end = kernel.find("__stop_orc_unwind_ip");
-  const auto table = kernel.find("__start_orc_unwind");
-  if (!ips || !ips_end || !table || *ips_end < *ips) return {};
-  const Btf& btf = kernel.types();
+/// Where struct orc_entry of this kernel has what.
+struct OrcLayout {
+  Field sp_offset, bp_offset, sp_register, bp_register, type;
+  /// From 6.4 on "no caller" is a type of its own and the types have three bits.
+  [[nodiscard]] bool ends_are_types() const { return type.bit_size == 3; }
+};
+constexpr std::size_t kOrcEntryBytes = 6;
+
+std::optional<OrcLayout> layout_of(const Btf& btf) {
   const auto sp_offset = btf.field("orc_entry", "sp_offset");
   const auto bp_offset = btf.field("orc_entry", "bp_offset");
   const auto sp_register = btf.field("orc_entry", "sp_reg");
   const auto bp_register = btf.field("orc_entry", "bp_reg");
   const auto type = btf.field("orc_entry", "type");
-  const std::uint64_t size = btf.size_of("orc_entry");
-  if (!sp_offset || !bp_offset || !sp_register || !bp_register || !type || size != 6) return {};
-  // From 6.4 on "no caller" is a type of its own and the types have three bits.
-  const bool ends_are_types = type->bit_size == 3;
-
-  const KernelImage& image = kernel.image();
-  const std::size_t count = static_cast<std::size_t>(*ips_end - *ips) / 4;
-  const std::uint64_t ips_at = *ips - image.base;
-  const std::uint64_t table_at = *table - image.base;
-  if (count > kMostOrcEntries || *ips < image.base || *table < image.base ||
-      ips_at + 4 * count > image.bytes.size() || table_at + size * count > image.bytes.size()) {
-    return {};
+  if (!sp_offset || !bp_offset || !sp_register || !bp_register || !type ||
+      btf.size_of("orc_entry") != kOrcEntryBytes) {
+    return std::nullopt;
   }
-  const auto bits = [&](std::uint64_t at, const Field& field) {
+  return OrcLayout{*sp_offset, *bp_offset, *sp_register, *bp_register, *type};
+}
+
+OrcEntry decode_entry(const OrcLayout& layout, ByteView raw) {
+  const auto bits = [&](const Field& field) {
     std::uint64_t value = 0;
-    for (std::size_t n = 6; n-- > 0;) value = value << 8 | image.bytes[at + n];
+    for (std::size_t n = kOrcEntryBytes; n-- > 0;) value = value << 8 | raw[n];
     return value >> field.bit_offset & ((1ULL << field.bit_size) - 1);
   };
-  std::vector<OrcEntry> entries;
-  entries.reserve(count);
-  for (std::size_t n = 0; n < count; ++n) {
+  OrcEntry entry;
+  entry.sp_offset = static_cast<std::int16_t>(bits(layout.sp_offset));
+  entry.bp_offset = static_cast<std::int16_t>(bits(layout.bp_offset));
+  entry.sp_register = static_cast<std::uint8_t>(bits(layout.sp_register));
+  entry.bp_register = static_cast<std::uint8_t>(bits(layout.bp_register));
+  const std::uint64_t kind = bits(layout.type) + (layout.ends_are_types() ? 0 : 2);
+  const bool known = dwarf_register(entry.sp_register) || entry.sp_register == kBpIndirect ||
+                     entry.sp_register == kSpIndirect;
+  if (known && kind == 2) entry.kind = OrcEntry::Kind::call;
+  if (known && kind == 3) entry.kind = OrcEntry::Kind::registers;
+  if (known && kind == 4) entry.kind = OrcEntry::Kind::interrupt;
+  return entry;
+}
+
+/// The entries for code at [from, to); empty when they are not sorted, and so
+/// not understood.
+OrcTable decode(const OrcLayout& layout, std::uint64_t ips_address, ByteView ips, ByteView raw,
+                std::uint64_t from, std::uint64_t to) {
+  OrcTable entries;
+  entries.reserve(ips.size() / 4);
+  for (std::size_t n = 0; n < ips.size() / 4; ++n) {
     std::uint32_t distance = 0;
-    for (std::size_t i = 4; i-- > 0;) distance = distance << 8 | image.bytes[ips_at + 4 * n + i];
-    OrcEntry entry;
-    entry.address = *ips + 4 * n +
+    for (std::size_t i = 4; i-- > 0;) distance = distance << 8 | ips[4 * n + i];
+    OrcEntry entry = decode_entry(layout, raw.subspan(kOrcEntryBytes * n, kOrcEntryBytes));
+    entry.address = ips_address + 4 * n +
                     static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(distance)});
-    const std::uint64_t at = table_at + size * n;
-    entry.sp_offset = static_cast<std::int16_t>(bits(at, *sp_offset));
-    entry.bp_offset = static_cast<std::int16_t>(bits(at, *bp_offset));
-    entry.sp_register = static_cast<std::uint8_t>(bits(at, *sp_register));
-    entry.bp_register = static_cast<std::uint8_t>(bits(at, *bp_register));
-    const std::uint64_t kind = bits(at, *type) + (ends_are_types ? 0 : 2);
-    const bool known = dwarf_register(entry.sp_register) || entry.sp_register == kBpIndirect ||
-                       entry.sp_register == kSpIndirect;
-    if (known && kind == 2) entry.kind = OrcEntry::Kind::call;
-    if (known && kind == 3) entry.kind = OrcEntry::Kind::registers;
-    if (known && kind == 4) entry.kind = OrcEntry::Kind::interrupt;
+    if (entry.address < from || entry.address >= to) continue;
     if (!entries.empty() && entry.address <= entries.back().address) {
-      if (entry.address < entries.back().address) return {};  // not sorted: not understood
+      if (entry.address < entries.back().address) return {};
       entries.back() = entry;
       continue;
     }
     entries.push_back(entry);
   }
-  return make_debug_frame(entries);
+  return entries;
+}
+
+OrcTable kernel_table(const Kernel& kernel, const OrcLayout& layout) {
+  const auto ips = kernel.find("__start_orc_unwind_ip");
+  const auto ips_end = kernel.find("__stop_orc_unwind_ip");
+  const auto table = kernel.find("__start_orc_unwind");
+  if (!ips || !ips_end || !table || *ips_end < *ips) return {};
+  const KernelImage& image = kernel.image();
+  const std::size_t count = static_cast<std::size_t>(*ips_end - *ips) / 4;
+  const std::uint64_t ips_at = *ips - image.base;
+  const std::uint64_t table_at = *table - image.base;
+  if (count > kMostOrcEntries || *ips < image.base || *table < image.base ||
+      ips_at + 4 * count > image.bytes.size() ||
+      table_at + kOrcEntryBytes * count > image.bytes.size()) {
+    return {};
+  }
+  const ByteView bytes(image.bytes);
+  return decode(layout, *ips, bytes.subspan(ips_at, 4 * count),
+                bytes.subspan(table_at, kOrcEntryBytes * count), 0, kNever);
+}
+
+OrcTable module_table(const Module& module, const OrcLayout& layout) {
+  const UnwindTable& table = module.unwind;
+  if (table.entries.size() != table.ips.size() / 4 * kOrcEntryBytes) return {};
+  const std::uint64_t end = module.base + module.code_bytes;
+  OrcTable entries = decode(layout, table.ips_address, table.ips, table.entries, module.base, end);
+  // The last one holds to the end of the module's code.
+  if (!entries.empty()) entries.push_back({end, OrcEntry::Kind::end, 0, 0, 0, 0});
+  return entries;
+}
+
+}  // namespace
+
+Bytes make_debug_frame(const std::vector<OrcTable>& tables) {
+  ByteWriter out;
+  const std::size_t call_frames = out.size();
+  put_common(out, false);
+  const std::size_t signal_frames = out.size();
+  put_common(out, true);
+  for (const OrcTable& table : tables) put_frames(out, table, call_frames, signal_frames);
+  return out.take();
+}
+
+Bytes frames_from_orc(const Kernel& kernel, const std::vector<Module>& modules) {
+  const auto layout = layout_of(kernel.types());
+  if (!layout) return {};
+  std::vector<OrcTable> tables{kernel_table(kernel, *layout)};
+  if (tables[0].empty()) return {};
+  for (const Module& module : modules) tables.push_back(module_table(module, *layout));
+  return make_debug_frame(tables);
 }
 
 }  // namespace chronovisor::cli::linux_guest

@@ -29,12 +29,15 @@ struct OrcEntry {
   std::int16_t bp_offset = 0;
 };
 
-/// The contents of a .debug_frame section for `entries`, which ascend by
-/// address; the last one only ends the one before.
-[[nodiscard]] Bytes make_debug_frame(const std::vector<OrcEntry>& entries);
+/// Entries that ascend by address; the last one only ends the one before.
+using OrcTable = std::vector<OrcEntry>;
 
-/// The kernel's tables as .debug_frame; empty when it has none that are
-/// understood.
-[[nodiscard]] Bytes frames_from_orc(const Kernel& kernel);
+/// The contents of a .debug_frame section for the tables.
+[[nodiscard]] Bytes make_debug_frame(const std::vector<OrcTable>& tables);
+
+/// The tables of the kernel and of the modules as .debug_frame, without those
+/// that are not understood; empty when the kernel's is not. What a module has in
+/// memory only while it is loaded (its __init code) is left out.
+[[nodiscard]] Bytes frames_from_orc(const Kernel& kernel, const std::vector<Module>& modules);
 
 }  // namespace chronovisor::cli::linux_guest

@@ -5,6 +5,10 @@ Everything is under one prefix; `help chronovisor` lists it. What the commands
 do happens in the server (`monitor help`); here expressions are evaluated, and a
 command that travels also arrives.
 """
+import os
+import re
+import struct
+
 import gdb
 
 
@@ -208,6 +212,134 @@ seek and chronovisor discard end the recording and return to this one."""
         monitor("go-live " + argument)
 
 
+class Vmlinux:
+    """What is needed of a kernel's ELF file. Raises ValueError when it is none."""
+
+    def __init__(self, path):
+        self.path = path
+        self.build_id = self.build_id_address = None
+        with open(path, "rb") as file:
+            header = file.read(64)
+            if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+                raise ValueError("not a 64-bit ELF file")
+            at, size, count, names = *struct.unpack_from("<40xQ10xH", header), *struct.unpack_from("<60xHH", header)
+            file.seek(at)
+            table = [struct.unpack("<IIQQQQIIQQ", file.read(64)) for _ in range(count)] if size == 64 else []
+            if names >= len(table):
+                raise ValueError("it has no sections")
+            file.seek(table[names][4])
+            strings = file.read(min(table[names][5], 1 << 20))
+            sections = {strings[s[0]:strings.find(b"\0", s[0])]: s for s in table}
+            if b".text" not in sections:
+                raise ValueError("it has no section .text")
+            self.text = sections[b".text"][3]
+            if self.text < 0xffffffff80000000:
+                raise ValueError("it is not a kernel's: .text is not where x86-64 Linux has it")
+            # The per-CPU variables' addresses are offsets, and are not moved.
+            self.per_cpu = sections[b".data..percpu"][3] if b".data..percpu" in sections else None
+            notes = sections.get(b".notes")
+            if notes:
+                file.seek(notes[4])
+                self.find_build_id(file.read(min(notes[5], 1 << 16)), notes[3])
+
+    def find_build_id(self, notes, address):
+        at = 0
+        while at + 12 <= len(notes):
+            name, description, kind = struct.unpack_from("<III", notes, at)
+            start = at + 12 + (name + 3) // 4 * 4
+            if kind == 3 and notes[at + 12:at + 12 + name] == b"GNU\0":
+                self.build_id, self.build_id_address = notes[start:start + description], address + start
+                return
+            at = start + (description + 3) // 4 * 4
+
+
+class AddVmlinux(gdb.Command):
+    """Load the debug information of the guest's Linux kernel: chronovisor add-vmlinux FILE
+
+FILE is the vmlinux of the very same build; it is loaded where KASLR has put the
+kernel. Where the kernel is not in memory yet, symbols that were made by
+`chronovisor symbols' tell where it will be. Symbols loaded before stay: those
+have the modules, and unwind information for the kernel's assembly code.
+
+The lx- commands of the kernel's source work with it. As lx-symbols loads the
+vmlinux again, and gdb then does not move it, this follows it (with
+hookpost-symbol-file) and does so."""
+
+    loaded = None  # the one that was asked for last
+
+    def __init__(self):
+        super().__init__("chronovisor add-vmlinux", gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
+        self.kernel = self.slide = self.symbols = None
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        words = gdb.string_to_argv(argument)
+        if len(words) != 1:
+            raise gdb.GdbError("Usage: chronovisor add-vmlinux FILE")
+        try:
+            kernel = Vmlinux(os.path.abspath(os.path.expanduser(words[0])))
+        except (OSError, ValueError, struct.error) as error:
+            raise gdb.GdbError(f"{words[0]}: {getattr(error, 'strerror', None) or error}") from error
+        slide = self.text_address(kernel) - kernel.text
+        self.check(kernel, slide)
+        present = gdb.current_progspace().filename
+        self.symbols = None if present == kernel.path else present
+        self.kernel, self.slide = kernel, slide
+        self.load()
+        AddVmlinux.loaded = self
+        gdb.execute("define hookpost-symbol-file\npython AddVmlinux.loaded.follow()\nend")
+        print(f"{words[0]}: moved by {slide:#x}, where the guest's kernel is.")
+
+    @staticmethod
+    def text_address(kernel):
+        """Where the guest has the kernel's first byte."""
+        if gdb.selected_inferior().pid == 0:
+            raise gdb.GdbError("Not connected; use target remote first.")
+        try:
+            found = re.search(r"_text is at (0x[0-9a-f]+)", gdb.execute("monitor linux-kernel", to_string=True))
+            if found:
+                return int(found[1], 16)
+            reason = "the server does not say where the kernel is"
+        except gdb.error as error:
+            reason = str(error)
+        if gdb.current_progspace().filename not in (None, kernel.path):
+            try:
+                return int(gdb.parse_and_eval("(unsigned long) &_text"))
+            except gdb.error:
+                pass
+        raise gdb.GdbError(reason)
+
+    @staticmethod
+    def check(kernel, slide):
+        """Refuses a vmlinux that is not of the guest's build, where that can be seen."""
+        if not kernel.build_id:
+            return
+        try:
+            seen = gdb.selected_inferior().read_memory(kernel.build_id_address + slide, len(kernel.build_id))
+        except gdb.MemoryError:
+            return  # not in memory yet
+        if bytes(seen) != kernel.build_id and any(bytes(seen)):
+            raise gdb.GdbError(f"{kernel.path} is not of the guest kernel's build: the guest does not have its "
+                               f"build ID, {kernel.build_id.hex()}, where it should be.")
+
+    def load(self):
+        def quoted(path):
+            return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+        gdb.execute("symbol-file", to_string=True)
+        if self.symbols:
+            gdb.execute("symbol-file " + quoted(self.symbols), to_string=True)
+        command = f"add-symbol-file {quoted(self.kernel.path)} -o {self.slide:#x}"
+        if self.kernel.per_cpu is not None:
+            command += f" -s .data..percpu {self.kernel.per_cpu:#x}"
+        gdb.execute(command, to_string=True)
+
+    def follow(self):
+        """After a symbol-file: when that was the vmlinux, it is not where it belongs."""
+        if self.kernel and gdb.current_progspace().filename == self.kernel.path:
+            self.load()
+
+
 class Timeline(gdb.Command):
     """Draw the recording as a strip, with the present position."""
 
@@ -263,6 +395,7 @@ def install():
             ("events", "List inputs, interrupts and exceptions near here: chronovisor events [STEPS]"),
             ("bookmark", "Name this position for seek, in the recording: chronovisor bookmark [NAME]; without\n"
                          "NAME, list. --move NAME takes a name that exists here, --delete NAME removes it."),
+            ("linux-kernel", "Show the guest kernel's version and where it is."),
             ("linux-log", "Show the guest kernel's log as of now."),
             ("linux-tasks", "List the guest's processes as of now."),
             ("linux-modules", "List the guest kernel's modules as of now.")):
@@ -274,7 +407,7 @@ def install():
           gdb.COMMAND_DATA)
     AtAddress("translate", "Translate a linear address: chronovisor translate EXPRESSION")
     AtAddress("walk", "Show the page-table entries for a linear address: chronovisor walk EXPRESSION")
-    for command in (Seek, LastWrite, LastReached, History, Discard, GoLive, Timeline, PositionFunction):
+    for command in (AddVmlinux, Seek, LastWrite, LastReached, History, Discard, GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):
         Prefix(verb)

@@ -124,7 +124,7 @@ TEST_CASE("unwind entries become frame descriptions that cover each address once
   entries[1] = {kBase + 1, OrcEntry::Kind::call, 5, 1, 16, -16};
   entries[2] = {kBase + 0x100, OrcEntry::Kind::registers, 5, 0, 0, 0};
   entries[3] = {kBase + 0x200, OrcEntry::Kind::end, 0, 0, 0, 0};
-  const Bytes frames = make_debug_frame(entries);
+  const Bytes frames = make_debug_frame({entries});
   std::uint64_t covered = kBase;
   unsigned descriptions = 0;
   for (std::size_t at = 0; at < frames.size();) {
@@ -147,5 +147,13 @@ TEST_CASE("unwind entries become frame descriptions that cover each address once
   CHECK(covered == kBase + 0x200);
   CHECK(descriptions == 2);       // the calls together, the interrupted place by itself
   const Bytes rules{0x0c, 7, 8};  // DW_CFA_def_cfa: rsp + 8
+  CHECK(std::search(frames.begin(), frames.end(), rules.begin(), rules.end()) != frames.end());
+}
+
+TEST_CASE("a place without a caller has a frame address all the same, or gdb gives up") {
+  const std::vector<OrcEntry> entries{{kBase, OrcEntry::Kind::end, 0, 0, 0, 0},
+                                      {kBase + 0x10, OrcEntry::Kind::end, 0, 0, 0, 0}};
+  const Bytes frames = make_debug_frame({entries});
+  const Bytes rules{0x0c, 7, 8, 0x07, 16};  // DW_CFA_def_cfa: rsp + 8; DW_CFA_undefined: rip
   CHECK(std::search(frames.begin(), frames.end(), rules.begin(), rules.end()) != frames.end());
 }

@@ -54,8 +54,7 @@ test.check(b"later position" in early.stderr, "no advice at the start", early)
 test.check(b"no modules" in test.run("linux-modules", recording).stdout, "modules out of nothing")
 
 # A module of the kernel's own package, loaded: it is listed, and its symbols are there.
-package = os.path.dirname(os.path.dirname(test.kernel()))
-modules = glob.glob(os.path.join(package, "lib/modules/*/kernel/drivers/net/dummy.ko*"))
+modules = glob.glob(os.path.join(test.package(), "lib/modules/*/kernel/drivers/net/dummy.ko*"))
 if modules and modules[0].endswith((".ko", ".ko.xz")):
     plain, init, loaded = test.path("dummy.ko"), test.path("init"), test.path("module.cvr")
     opener = lzma.open if modules[0].endswith(".xz") else open
@@ -63,7 +62,7 @@ if modules and modules[0].endswith((".ko", ".ko.xz")):
         file.write(packed.read())
     with open(init, "w", encoding="utf-8") as file:
         file.write("#!/bin/sh\nmount -t proc proc /proc\nbusybox insmod /dummy.ko || insmod /dummy.ko\n"
-                   "echo LISTED $(cat /proc/modules)\npoweroff -f\n")
+                   "echo LISTED $(cat /proc/modules)\nbusybox ip link set dummy0 up\nsleep 3\npoweroff -f\n")
     image = test.initramfs("--init", init, "--add", "dummy.ko=" + plain)
     test.run("record", "-o", loaded, "--kernel", test.kernel(), "--initrd", image, "--append", "console=ttyS0 panic=-1 quiet",
              "--memory", "128M", "--serial", f"file:{console}")
@@ -75,6 +74,21 @@ if modules and modules[0].endswith((".ko", ".ko.xz")):
     test.run("symbols", loaded, "-o", test.path("module.elf"), "--at", "end")
     names = subprocess.run(["nm", test.path("module.elf")], capture_output=True, check=True).stdout.decode()
     test.check(" set_multicast_list\n" in names, "the module's functions are missing from the symbols")
+    frames = subprocess.run(["readelf", "--debug-dump=frames", test.path("module.elf")], capture_output=True, check=True)
+    covered = [[int(n, 16) for n in found] for found in re.findall(rb"FDE .*pc=([0-9a-f]+)\.\.([0-9a-f]+)", frames.stdout)]
+    base = module[0]["base"]
+    test.check(any(base <= start < end <= base + module[0]["size"] for start, end in covered), "no unwind information for the module")
+    # The network's first packets go through the module, in a kernel thread.
+    Gdb(test, loaded, test.path("module.elf"))("a backtrace through a module", """
+        run("break dummy_xmit"); run("reverse-continue")
+        equal(gdb.selected_frame().name(), "dummy_xmit", "where the packet goes")
+        run("break consume_skb"); run("continue"); text = run("backtrace")
+        names = ["consume_skb", "dummy_xmit", "dev_hard_start_xmit", "__dev_queue_xmit", "worker_thread", "kthread", "ret_from_fork"]
+        places = [text.find(" " + name + " (") for name in names]
+        check(min(places) >= 0 and places == sorted(places), "the backtrace: " + text)
+        run("delete"); run("finish"); equal(gdb.selected_frame().name(), "dummy_xmit", "finish")
+        run("finish"); equal(gdb.selected_frame().name(), "dev_hard_start_xmit", "finish out of the module")
+    """, at="end")
     print("modules passed")
 
 gdb = Gdb(test, recording, symbols)
@@ -104,6 +118,7 @@ gdb("memory that holds 0xcc", """
     run("break *start_kernel"); run("reverse-continue")
     start = value("(unsigned long) &start_kernel")
     equal(pc(), start, "the breakpoint works")
+    check("start_kernel" in run("backtrace"), "a backtrace that ends where the kernel begins")
     text = fails("stepi")
     check("delete" in text and "0xcc" in text, "the reason is told: " + text)
     equal(pc(), start, "nothing has moved")

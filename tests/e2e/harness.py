@@ -101,6 +101,12 @@ class Test:
             skip(f"kernel {package} cannot be fetched: {done.stderr.decode(errors='replace').strip()[-300:]}")
         return done.stdout.decode().strip()
 
+    def package(self):
+        """The folder that the package of the kernel was unpacked to."""
+        self.kernel()
+        cache = os.environ.get("CHRONOVISOR_CACHE", os.path.join(ROOT, ".cache"))
+        return os.path.join(cache, "kernels", self.arguments.kernel)
+
     def initramfs(self, *options):
         output = self.path("initramfs" + "".join(options).replace("/", "_") + ".cpio.gz")
         done = subprocess.run([os.path.join(ROOT, "scripts/build-initramfs"), output, *options],

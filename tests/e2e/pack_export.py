@@ -89,10 +89,19 @@ test.run("export", packed, "--format", "vmcore", "--at", "half", "-o", core)
 headers = subprocess.run(["readelf", "-Wln", core], capture_output=True, check=False)
 listing = headers.stdout.decode()
 test.check(headers.returncode == 0 and not headers.stderr, "readelf does not like the core", headers)
-for wanted in ("CORE (Core file)", "NT_PRSTATUS", "VMCOREINFO", "0xffffffff81000000 0x0000000001000000"):
+for wanted in ("CORE (Core file)", "NT_PRSTATUS", "QEMU", "VMCOREINFO", "0xffffffff81000000 0x0000000001000000"):
     test.check(wanted in listing, f"the core has no {wanted}", headers)
 loads = re.findall(r"LOAD\s+(0x\w+) (0x\w+) (0x\w+) (0x\w+)", listing)
 test.check(sum(int(l[3], 16) for l in loads[1:]) == 256 * 2**20 - 0x20000, f"not all RAM is in the core: {loads}")
+# What crash and drgn need, which only linux_debug_info.py can try: no alignment,
+# and whose registers these are.
+test.check(len(re.findall(r"^ +LOAD .* 0$", listing, re.M)) == len(loads), "a segment with an alignment", headers)
+running = [task for task in json.loads(test.run("linux-tasks", packed, "--json", "--at", "half").stdout) if task["on_cpu"]]
+with open(core, "rb") as file:
+    content = file.read(1 << 16)
+note = content.index(b"CORE\0")
+test.check(running and int.from_bytes(content[note + 8 + 32:note + 8 + 36], "little") == running[0]["pid"],
+           f"the core's registers are not said to be those of {running}")
 if shutil.which("gdb"):
     first = steps[0]
     asked = subprocess.run(["gdb", "-batch", "-nx", "-ex", "info registers rip", "-ex", "x/15xb $rip",
