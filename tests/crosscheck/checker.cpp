@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "tests/crosscheck/lab_causes.h"
 #include "vmm/cpu/decode/decoder.h"
 #include "vmm/cpu/instruction_table.h"
 
@@ -60,7 +61,10 @@ Checker::Checker(const kvm::Capabilities& capabilities)
       right_ram_(World::kMemory),
       left_(left_ram_, environment_),
       right_(right_ram_, environment_),
-      stepper_(right_, right_ram_, capabilities, kvm::InterruptTable::guest) {}
+      stepper_(right_, right_ram_, capabilities, kvm::InterruptTable::guest),
+      laboratory_(in_laboratory()) {
+  stepper_.give_up_when(&watchdog_.tired());
+}
 
 bool Checker::fetch(Instruction& instruction) {
   const bool wide = left_.long64();
@@ -206,12 +210,23 @@ Checker::Verdict Checker::step(Tally& tally) {
                               (row_attributes(instruction) & kString) != 0 &&
                               Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
   if (repeat_of_none) return Verdict::ends;
+  if (laboratory_) {
+    const std::string reason = kept_from_lab(left_, name_, World::kMemory);
+    if (!reason.empty()) {
+      ++tally.not_stepped[reason];
+      return Verdict::ends;
+    }
+  }
   before_ = left_.state;
   flags_before_ = left_.flags.value();
   cpl_before_ = left_.cpl();
   (void)left_.run(left_.position(), left_.deliveries() + 1);
+  if (trace_) print_step();
   const bool delivered = left_.deliveries() != 0;
+  watchdog_.step_begins();
   const kvm::StepOutcome outcome = stepper_.step(instruction);
+  if (watchdog_.tired() && outcome == kvm::StepOutcome::unsupported)
+    ++tally.not_stepped["KVM did not come back: " + name_];
   const bool shutdown = stepper_.vm().shared().exit_reason == KVM_EXIT_SHUTDOWN;
   // Nowhere else is a HLT executed: KVM gave up delivering something.
   const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
@@ -238,10 +253,15 @@ Checker::Verdict Checker::step(Tally& tally) {
   fields_ = differences(instruction, delivered);
   compare_memory(delivered || entered_handler(), fields_);
   if (!fields_.empty()) return Verdict::disagrees;
+  const bool ends = over();
   follow_left();
-  const bool over = delivered || entered_handler() || left_.flags.test(kTf | kVm | kRf) ||
+  return ends ? Verdict::ends : Verdict::goes_on;
+}
+
+/// Nothing comparable follows what was just executed.
+bool Checker::over() {
+  return left_.deliveries() != 0 || entered_handler() || left_.flags.test(kTf | kVm | kRf) ||
                     left_.state.halted || (left_.cpl() == 3 && !capabilities_.step_ring3);
-  return over ? Verdict::ends : Verdict::goes_on;
 }
 
 /// A gate that an instruction went through led to a handler, whose HLT KVM has
@@ -281,6 +301,16 @@ std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const 
   return text;
 }
 
+void Checker::print_step() const {
+  std::string text = "  step: rip " + hex(before_.gpr[kGprRip]) + " cpl " +
+                     std::to_string(cpl_before_) + " " + name_ + " bytes";
+  for (const std::uint8_t byte : bytes_) text += " " + hex(byte);
+  if (left_.deliveries() != 0) text += ", delivers to " + hex(left_.state.gpr[kGprRip]);
+  if (left_.state.shutdown) text += ", shuts down";
+  std::printf("%s\n", text.c_str());
+  std::fflush(stdout);
+}
+
 /// Pages above what a world fills, which an earlier case wrote through some
 /// random segment: every case begins with zeros there, on both sides.
 void Checker::clear_high_pages() {
@@ -316,23 +346,38 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
     tally.by_mode[mode_name(mode)] += tally.steps - before;
     if (verdict == Verdict::ends) break;
     if (verdict == Verdict::goes_on) continue;
-    const std::string emulated = cause_in_emulation();
-    const std::string cause =
-        !emulated.empty() ? emulated
-                          : known_cause(name_, fields_, left_, instruction_,
-                                        capabilities_.checks_gates ? Exceptions::as_documented
-                                                                   : Exceptions::own_way,
-                                        stack_kind());
-    if (!cause.empty()) {
+    const std::vector<std::string> known = causes();
+    if (!known.empty()) {
       ++tally.known;
-      ++tally.known_by_cause[cause];
-      break;
+      for (const std::string& cause : known) ++tally.known_by_cause[cause];
+      if (!laboratory_ || over()) break;
+      follow_left();
+      continue;
     }
     std::string kind;
     for (const kvm::FieldValue& f : fields_) kind += f.name.substr(0, f.name.find(' ')) + " ";
     return Disagreement{seed, n, mode, name_, kind, describe(fields_)};
   }
   return std::nullopt;
+}
+
+/// Why what differs is not the soft processor's; empty when no reason is known.
+std::vector<std::string> Checker::causes() {
+  const std::string emulated = cause_in_emulation();
+  if (!emulated.empty()) return {emulated};
+  if (laboratory_) {
+    const kvm_run& shared = stepper_.vm().shared();
+    std::vector<std::string> found =
+        lab_causes({name_, instruction_, fields_, before_, cpl_before_, left_, left_ram_,
+                    stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
+                    shared.exit_reason == KVM_EXIT_SHUTDOWN});
+    if (!found.empty()) return found;
+  }
+  const Exceptions exceptions =
+      capabilities_.checks_gates ? Exceptions::as_documented : Exceptions::own_way;
+  const std::string cause =
+      known_cause(name_, fields_, left_, instruction_, exceptions, stack_kind());
+  return cause.empty() ? std::vector<std::string>{} : std::vector{cause};
 }
 
 /// What an emulated processor under the KVM leaves out, as the self-test showed.
