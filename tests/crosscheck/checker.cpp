@@ -105,18 +105,33 @@ bool Checker::comparable(const Instruction& instruction) const {
   return instruction.row < first_x87;
 }
 
+/// Where the flags begin in the frame of the handler that was entered: by the
+/// width of its words, which the gate decides outside long mode.
+std::vector<unsigned> Checker::flags_in_frame() const {
+  const std::uint64_t rip = left_.state.gpr[kGprRip];
+  const std::uint64_t vector = (rip - World::kHandlers) / 16;
+  const bool handler = rip >= World::kHandlers && vector < World::kVectors;
+  const bool protected_mode = (before_.cr0 & kCr0Pe) != 0;
+  const bool error =
+      handler && protected_mode && (vector == 8 || vector == 17 || (vector >= 10 && vector <= 14));
+  const unsigned words = error ? 3 : 2;
+  if ((before_.msr.efer & kEferLma) != 0) return {words * 8};
+  if (!protected_mode) return {words * 2};
+  return {words * 2, words * 4};
+}
+
 /// The right byte differs from the left one as the frame of an exception does
 /// under this KVM: it shows the TF that stepping sets, or lacks RF.
 bool Checker::frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const {
-  constexpr std::uint64_t kFrame = 64;
-  if ((a ^ b) != 1 || ((b & 1) == 0 && capabilities_.pushes_resume_flag)) return false;
+  if ((a ^ b) != 1) return false;
+  const bool shows = (b & 1) != 0;
+  if (!shows && capabilities_.pushes_resume_flag) return false;
   const std::uint64_t base = left_.long64() ? 0 : left_.state.segment[kSs].base;
-  // Without paging a frame may wrap around at the top of a 16-bit stack.
-  if ((left_.state.cr0 & kCr0Pg) == 0)
-    return Cpu::cut(at - base - left_.state.gpr[kRsp], left_.stack_width()) < kFrame;
-  for (std::uint64_t n = 0; n < kFrame; ++n) {
-    const auto place = left_.translate_for_debugger(
-        base + Cpu::cut(left_.state.gpr[kRsp] + n, left_.stack_width()));
+  for (const unsigned flags : flags_in_frame()) {
+    const std::uint64_t offset = flags + (shows ? 1U : 2U);
+    const std::uint64_t linear =
+        base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width());
+    const auto place = left_.translate_for_debugger(linear);
     if (place && place->value == at) return true;
   }
   return false;
@@ -227,6 +242,7 @@ Checker::Verdict Checker::step(Tally& tally) {
   const kvm::StepOutcome outcome = stepper_.step(instruction);
   if (watchdog_.tired() && outcome == kvm::StepOutcome::unsupported)
     ++tally.not_stepped["KVM did not come back: " + name_];
+  if (trace_ && watchdog_.tired()) std::printf("  KVM did not come back\n");
   const bool shutdown = stepper_.vm().shared().exit_reason == KVM_EXIT_SHUTDOWN;
   // Nowhere else is a HLT executed: KVM gave up delivering something.
   const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
@@ -261,7 +277,7 @@ Checker::Verdict Checker::step(Tally& tally) {
 /// Nothing comparable follows what was just executed.
 bool Checker::over() {
   return left_.deliveries() != 0 || entered_handler() || left_.flags.test(kTf | kVm | kRf) ||
-                    left_.state.halted || (left_.cpl() == 3 && !capabilities_.step_ring3);
+         left_.state.halted || (left_.cpl() == 3 && !capabilities_.step_ring3);
 }
 
 /// A gate that an instruction went through led to a handler, whose HLT KVM has

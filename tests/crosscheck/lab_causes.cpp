@@ -217,6 +217,14 @@ std::string far_pointer(const LabStep& step) {
              : "";
 }
 
+std::string null_task(const LabStep& step) {
+  const auto null = [](const kvm::FieldValue& f) {
+    return f.name == "tr.selector" && (number(f.right) & ~3ULL) == 0;
+  };
+  const bool loaded = std::any_of(step.fields.begin(), step.fields.end(), null);
+  return step.name == "LTR" && delivered(step) && loaded ? "LTR takes a null selector" : "";
+}
+
 /// The soft processor could not even deliver what the other one does not notice.
 std::string unnoticed(const LabStep& step) {
   const bool retired = !step.right_halted && !step.right_shut_down;
@@ -280,16 +288,16 @@ std::string kept_from_lab(const Cpu& cpu, const std::string& name, std::uint64_t
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
-  for (const auto cause :
-       {double_fault, shadow_of_lss, far_pointer, unnoticed, wild_gate, wide_real_stack}) {
+  for (const auto cause : {double_fault, shadow_of_lss, far_pointer, null_task, unnoticed,
+                           wild_gate, wide_real_stack}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
   std::set<std::string> causes;
   for (const kvm::FieldValue& field : step.fields) {
     std::string text;
-    for (const auto cause : {error_code, next_rip, stack_segment_of_ist, pointer_accessed,
-                             accessed_bits, null_ldt}) {
+    for (const auto cause :
+         {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt}) {
       if (text.empty()) text = cause(step, field);
     }
     if (text.empty()) return {};

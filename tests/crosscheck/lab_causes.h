@@ -22,8 +22,8 @@ struct LabStep {
   const std::vector<kvm::FieldValue>& fields;  ///< that differ
   const CpuState& before;
   unsigned cpl_before = 0;
-  const Cpu& left;            ///< after it
-  const Ram& memory;          ///< of the left one, after it
+  const Cpu& left;              ///< after it
+  const Ram& memory;            ///< of the left one, after it
   std::uint64_t right_rip = 0;  ///< behind a handler's HLT, where `right_halted`
   bool right_halted = false;
   bool right_shut_down = false;
