@@ -105,19 +105,12 @@ bool Checker::comparable(const Instruction& instruction) const {
   return instruction.row < first_x87;
 }
 
-/// Where the flags begin in the frame of the handler that was entered: by the
-/// width of its words, which the gate decides outside long mode.
+/// Where the flags may begin in the frame of a handler that was entered: the
+/// gate decides about the width of its words, the vector about the error code.
 std::vector<unsigned> Checker::flags_in_frame() const {
-  const std::uint64_t rip = left_.state.gpr[kGprRip];
-  const std::uint64_t vector = (rip - World::kHandlers) / 16;
-  const bool handler = rip >= World::kHandlers && vector < World::kVectors;
-  const bool protected_mode = (before_.cr0 & kCr0Pe) != 0;
-  const bool error =
-      handler && protected_mode && (vector == 8 || vector == 17 || (vector >= 10 && vector <= 14));
-  const unsigned words = error ? 3 : 2;
-  if ((before_.msr.efer & kEferLma) != 0) return {words * 8};
-  if (!protected_mode) return {words * 2};
-  return {words * 2, words * 4};
+  if ((before_.msr.efer & kEferLma) != 0) return {2 * 8, 3 * 8};
+  if ((before_.cr0 & kCr0Pe) == 0) return {2 * 2};
+  return {2 * 2, 3 * 2, 2 * 4, 3 * 4};
 }
 
 /// The right byte differs from the left one as the frame of an exception does
@@ -226,7 +219,7 @@ Checker::Verdict Checker::step(Tally& tally) {
                               Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
   if (repeat_of_none) return Verdict::ends;
   if (laboratory_) {
-    const std::string reason = kept_from_lab(left_, name_, World::kMemory);
+    const std::string reason = kept_from_lab(left_, instruction, name_, World::kMemory);
     if (!reason.empty()) {
       ++tally.not_stepped[reason];
       return Verdict::ends;
@@ -235,6 +228,7 @@ Checker::Verdict Checker::step(Tally& tally) {
   before_ = left_.state;
   flags_before_ = left_.flags.value();
   cpl_before_ = left_.cpl();
+  operand_offset_ = instruction.memory ? left_.effective_address(instruction) : 0;
   (void)left_.run(left_.position(), left_.deliveries() + 1);
   if (trace_) print_step();
   const bool delivered = left_.deliveries() != 0;
@@ -245,15 +239,16 @@ Checker::Verdict Checker::step(Tally& tally) {
   if (trace_ && watchdog_.tired()) std::printf("  KVM did not come back\n");
   const bool shutdown = stepper_.vm().shared().exit_reason == KVM_EXIT_SHUTDOWN;
   // Nowhere else is a HLT executed: KVM gave up delivering something.
-  const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
-                     stepper_.exit_regs().rip == before_.gpr[kGprRip];
+  const bool halted = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT;
+  const bool stuck = halted && stepper_.exit_regs().rip == before_.gpr[kGprRip];
   if (outcome == kvm::StepOutcome::unsupported || stuck ||
       (outcome == kvm::StepOutcome::not_taken && !shutdown)) {
     ++tally.unsupported;
     return Verdict::ends;
   }
   // A handler that is none (a table that the program moved): KVM has gone on in it.
-  if (delivered && !left_.state.shutdown && !at_handler()) {
+  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && halted);
+  if (entered && !left_.state.shutdown && !at_handler()) {
     ++tally.unsupported;
     return Verdict::ends;
   }
@@ -311,7 +306,8 @@ std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const 
           " cs " + hex(before_.segment[kCs].selector) + " ss " +
           hex(before_.segment[kSs].selector) + "\n   ";
   for (unsigned n = 0; n < 16; ++n) text += " " + hex(before_.gpr[n]);
-  text += "\n";
+  text += "\n  after: rip " + hex(left_.state.gpr[kGprRip]) + " rsp " + hex(left_.state.gpr[kRsp]) +
+          " idtr " + hex(left_.state.idtr.base) + " gdtr " + hex(left_.state.gdtr.base) + "\n";
   for (const kvm::FieldValue& f : fields)
     text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
   return text;
@@ -384,8 +380,8 @@ std::vector<std::string> Checker::causes() {
   if (laboratory_) {
     const kvm_run& shared = stepper_.vm().shared();
     std::vector<std::string> found =
-        lab_causes({name_, instruction_, fields_, before_, cpl_before_, left_, left_ram_,
-                    stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
+        lab_causes({name_, instruction_, fields_, before_, cpl_before_, operand_offset_, left_,
+                    left_ram_, stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
                     shared.exit_reason == KVM_EXIT_SHUTDOWN});
     if (!found.empty()) return found;
   }

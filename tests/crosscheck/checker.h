@@ -82,6 +82,7 @@ class Checker {
   CpuState before_;
   std::uint32_t flags_before_ = 0;
   unsigned cpl_before_ = 0;
+  std::uint64_t operand_offset_ = 0;
   std::vector<std::uint8_t> bytes_;
   std::string name_;
   std::vector<kvm::FieldValue> fields_;

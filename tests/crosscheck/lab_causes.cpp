@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <optional>
@@ -11,6 +12,8 @@
 #include <string_view>
 
 #include "tests/crosscheck/world.h"
+#include "vmm/cpu/decode/decoder.h"
+#include "vmm/cpu/system/descriptors.h"
 
 namespace chronovisor::crosscheck {
 namespace {
@@ -19,9 +22,12 @@ bool leaves_memory(std::uint64_t base, std::uint64_t limit, std::uint64_t memory
   return base >= memory_bytes || base + limit >= memory_bytes;
 }
 
-using Fields = std::vector<kvm::FieldValue>;
+constexpr const char* kLaterDoubleFault =
+    "a fault in the delivery of #PF or of an injected exception is not a double fault";
+constexpr unsigned kDoubleFault = 8, kInvalidTss = 10, kProtection = 13, kPageFault = 14;
 
-std::uint64_t number(const std::string& text) { return std::stoull(text, nullptr, 16); }
+/// A field's value; 0 for one that is not a number.
+std::uint64_t number(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 16); }
 
 /// Where a memory field lies; everything else lies nowhere.
 std::optional<std::uint64_t> place_of(const kvm::FieldValue& field) {
@@ -34,29 +40,13 @@ bool all(const LabStep& step, const std::function<bool(const kvm::FieldValue&)>&
   return std::all_of(step.fields.begin(), step.fields.end(), test);
 }
 
-/// The vector whose handler begins at `rip`.
-std::optional<unsigned> vector_of(std::uint64_t rip) {
-  if (rip < World::kHandlers || (rip & 15) != 0) return std::nullopt;
-  const std::uint64_t vector = (rip - World::kHandlers) / 16;
-  return vector < World::kVectors ? std::optional(static_cast<unsigned>(vector)) : std::nullopt;
-}
-
-bool delivered(const LabStep& step) { return step.left.deliveries() != 0; }
-
-/// The vector whose handler the left one entered, by a fault or by INT.
-std::optional<unsigned> left_vector(const LabStep& step) {
-  return vector_of(step.left.state.gpr[kGprRip]);
-}
-
-std::optional<unsigned> right_vector(const LabStep& step) {
-  return step.right_halted ? vector_of(static_cast<std::uint32_t>(step.right_rip) - 1)
-                           : std::nullopt;
-}
-
 bool long_active(const LabStep& step) { return (step.before.msr.efer & kEferLma) != 0; }
 bool long_code(const LabStep& step) {
   return long_active(step) && step.before.segment[kCs].long_mode();
 }
+bool protected_mode(const LabStep& step) { return (step.before.cr0 & kCr0Pe) != 0; }
+
+bool delivered(const LabStep& step) { return step.left.deliveries() != 0; }
 
 /// A number of `size` bytes in the left one's memory; zeros where none is mapped.
 std::uint64_t left_number(const LabStep& step, std::uint64_t linear, unsigned size) {
@@ -83,6 +73,34 @@ std::uint64_t right_number(const LabStep& step, std::uint64_t linear, unsigned s
   return value;
 }
 
+/// Where a gate leads, by the table that was in force before the step.
+std::uint64_t gate_target(const LabStep& step, unsigned vector) {
+  const std::uint64_t base = step.before.idtr.base;
+  if (!protected_mode(step)) return left_number(step, base + vector * 4ULL, 2);
+  const std::uint64_t gate = base + vector * (long_active(step) ? 16ULL : 8ULL);
+  const std::uint64_t low = left_number(step, gate, 2);
+  if (long_active(step)) return low | left_number(step, gate + 6, 6) << 16;
+  const bool wide = (left_number(step, gate + 5, 1) & 8) != 0;
+  return wide ? low | left_number(step, gate + 6, 2) << 16 : low;
+}
+
+/// The vector whose gate leads to `rip`; 8 where it is one of several.
+std::optional<unsigned> vector_of(const LabStep& step, std::uint64_t rip) {
+  std::optional<unsigned> found;
+  for (unsigned vector = 0; vector < World::kVectors; ++vector)
+    if (gate_target(step, vector) == rip && (!found || vector == kDoubleFault)) found = vector;
+  return found;
+}
+
+/// The vector whose handler the left one entered, by a fault or by INT.
+std::optional<unsigned> left_vector(const LabStep& step) {
+  return vector_of(step, step.left.state.gpr[kGprRip]);
+}
+
+std::optional<unsigned> right_vector(const LabStep& step) {
+  return step.right_halted ? vector_of(step, step.right_rip - 1) : std::nullopt;
+}
+
 /// The linear address of byte `n` of the frame that the left one pushed.
 std::uint64_t frame_linear(const LabStep& step, std::uint64_t n) {
   const std::uint64_t base = step.left.long64() ? 0 : step.left.state.segment[kSs].base;
@@ -106,10 +124,8 @@ unsigned frame_word(const LabStep& step, unsigned vector) {
 }
 
 bool has_error_code(unsigned vector) {
-  return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+  return vector == 8 || (vector >= kInvalidTss && vector <= kPageFault) || vector == 17;
 }
-
-bool protected_mode(const LabStep& step) { return (step.before.cr0 & kCr0Pe) != 0; }
 
 bool software_interrupt(const LabStep& step) {
   return step.name == "INT imm8" || step.name == "INT3" || step.name == "INTO";
@@ -134,7 +150,6 @@ bool table_code(const LabStep& step, std::uint64_t left, std::uint64_t right) {
 }
 
 std::string error_code(const LabStep& step, const kvm::FieldValue& field) {
-  constexpr unsigned kPageFault = 14;
   const auto vector = left_vector(step);
   if (!vector || !has_error_code(*vector) || !protected_mode(step)) return {};
   if (step.right_halted && right_vector(step) != vector) return {};
@@ -192,17 +207,65 @@ std::string null_ldt(const LabStep& step, const kvm::FieldValue& field) {
              : "";
 }
 
+std::string double_fault_flag(const LabStep& step, const kvm::FieldValue& field) {
+  const auto vector = left_vector(step);
+  if (vector != kDoubleFault || !delivered(step)) return {};
+  if (field.name == "cr2") return kLaterDoubleFault;
+  const unsigned word = protected_mode(step) ? frame_word(step, kDoubleFault) : 2;
+  const bool resume = in_frame(step, field, 3 * word + 2, 1);
+  return resume && number(field.left) == 0 && number(field.right) == 1
+             ? "the frame of #DF behind an injected fault holds RF"
+             : "";
+}
+
+std::string code_not_accessed(const LabStep& step, const kvm::FieldValue& field) {
+  const std::uint16_t selector = step.left.state.segment[kCs].selector;
+  const std::uint64_t table =
+      (selector & 4) != 0 ? step.left.state.ldtr.base : step.left.state.gdtr.base;
+  const auto access = step.left.translate_for_debugger(table + (selector & ~7U) + 5);
+  const bool here = field.name == "cs.attributes" || (access && place_of(field) == access->value);
+  constexpr std::uint64_t kAccessed = 1;
+  const std::uint64_t left = number(field.left), right = number(field.right);
+  return here && (left & kAccessed) != 0 && left == (right | kAccessed)
+             ? "the accessed bit of a code segment is not set"
+             : "";
+}
+
+std::string still_unusable(const LabStep& step, const kvm::FieldValue& field) {
+  if (protected_mode(step) || number(field.right) != 0) return {};
+  constexpr std::array<std::string_view, 6> kNames{"es.", "cs.", "ss.", "ds.", "fs.", "gs."};
+  for (unsigned n = 0; n < kNames.size(); ++n) {
+    const bool hidden = field.name.starts_with(kNames[n]) && !field.name.ends_with("selector");
+    if (hidden && !step.before.segment[n].present())
+      return "a register that was null in protected mode stays unusable in real mode";
+  }
+  return {};
+}
+
 // Causes that explain all of it.
 
+/// What was read is an entry whose A bit differs.
+std::string reads_pointer(const LabStep& step) {
+  if ((step.left.state.cr0 & kCr0Pg) == 0 || long_active(step)) return {};
+  constexpr std::uint64_t kReach = 16;
+  const auto near = [](std::uint64_t address) {
+    return address + kReach >= World::kTables && address < World::kTables + 32;
+  };
+  const bool string =
+      step.instruction.row != kNoRow && (row_attributes(step.instruction) & kString) != 0;
+  const bool reads = string ? near(step.before.gpr[kRsi]) || near(step.before.gpr[kRdi])
+                            : step.instruction.memory && near(step.operand_offset);
+  const bool pae = (step.left.state.cr4 & kCr4Pae) != 0;
+  return reads && pae ? "PAE page-directory pointers get an A bit" : "";
+}
+
 std::string double_fault(const LabStep& step) {
-  constexpr unsigned kDoubleFault = 8;
   const auto right = right_vector(step);
   const bool left_double = left_vector(step) == kDoubleFault && delivered(step);
-  const bool contributory = right && *right >= 10 && *right <= 14;
+  const bool contributory = right && *right >= kInvalidTss && *right <= kPageFault;
   const bool later = (left_double && (contributory || step.right_shut_down)) ||
                      (step.left.state.shutdown && (contributory || right == kDoubleFault));
-  return later ? "a fault in the delivery of #PF or of an injected exception is not a double fault"
-               : "";
+  return later ? kLaterDoubleFault : "";
 }
 
 std::string shadow_of_lss(const LabStep& step) {
@@ -225,27 +288,84 @@ std::string null_task(const LabStep& step) {
   return step.name == "LTR" && delivered(step) && loaded ? "LTR takes a null selector" : "";
 }
 
-/// The soft processor could not even deliver what the other one does not notice.
+/// An access of the step that a segment does not allow.
+bool violates_segment(const LabStep& step) {
+  const auto& i = step.instruction;
+  const auto bad = [&](unsigned index, std::uint64_t offset) {
+    const SegmentRegister& segment = step.before.segment[index];
+    const unsigned type = segment.type();
+    const bool code = (type & 8) != 0;
+    const bool writable = (type & 2) != 0;
+    return !segment.present() || code || !writable || !within_segment(segment, offset, 1) ||
+           !within_segment(segment, offset, i.operand_size);
+  };
+  if (i.row == kNoRow) return false;
+  if ((row_attributes(i) & kString) != 0)
+    return bad(kEs, Cpu::cut(step.before.gpr[kRdi], i.address_size)) ||
+           bad(i.segment, Cpu::cut(step.before.gpr[kRsi], i.address_size));
+  if (!i.memory) return false;
+  return bad(i.segment, step.operand_offset);
+}
+
+/// The soft processor delivers what the other one does not notice.
 std::string unnoticed(const LabStep& step) {
   const bool retired = !step.right_halted && !step.right_shut_down;
-  return step.left.state.shutdown && retired && !long_code(step)
+  const bool noticed = step.left.state.shutdown || delivered(step);
+  return noticed && retired && !long_code(step) && violates_segment(step)
              ? "limits and types of segments are not checked"
+             : "";
+}
+
+/// Its frame fell on the instruction, which was begun again after a nested fault.
+std::string frame_on_code(const LabStep& step) {
+  if (!left_vector(step)) return {};
+  constexpr std::uint64_t kFrame = 64;
+  const std::uint64_t code = step.before.gpr[kGprRip] + step.before.segment[kCs].base;
+  const std::uint64_t frame = frame_linear(step, 0);
+  return frame < code + step.instruction.length() && code < frame + kFrame
+             ? "a delivery that overwrites its instruction is begun again with the new one"
+             : "";
+}
+
+std::string supervisor_stack(const LabStep& step) {
+  constexpr std::uint64_t kPresentAndUser = 5, kNear = 64;
+  const bool far =
+      step.name.starts_with("RETF") || step.name == "IRET" || step.name.starts_with("CALL ");
+  if (!far || step.cpl_before != 3 || left_vector(step) != kPageFault) return {};
+  const std::uint64_t distance = step.left.state.cr2 - step.before.gpr[kRsp] + kNear;
+  const std::uint64_t error = left_number(step, frame_linear(step, 0), 2);
+  return distance < 2 * kNear && (error & kPresentAndUser) == kPresentAndUser
+             ? "far transfers at CPL 3 use the stack with the supervisor's rights"
+             : "";
+}
+
+std::string pusha_from_below(const LabStep& step) {
+  const bool only_cr2 = step.fields.size() == 1 && step.fields[0].name == "cr2";
+  if (step.name != "pusha" || left_vector(step) != kPageFault || !only_cr2) return {};
+  constexpr std::uint64_t kRegisters = 8;
+  const std::uint64_t size = step.instruction.operand_size;
+  return number(step.fields[0].left) - number(step.fields[0].right) == (kRegisters - 1) * size
+             ? "PUSHA pushes from below"
              : "";
 }
 
 std::string wild_gate(const LabStep& step) {
   if (!long_active(step) || !step.right_halted) return {};
+  bool wild = false, saved_wild = false;
   std::uint64_t rsp = step.left.state.gpr[kRsp];
   for (const kvm::FieldValue& f : step.fields)
     if (f.name == "rsp") rsp = number(f.right);
   const std::uint64_t saved = right_number(step, rsp + 8, 8);
-  if (Cpu::canonical(saved)) return {};
   for (unsigned vector = 0; vector < World::kVectors; ++vector) {
-    const std::uint64_t gate = step.before.idtr.base + vector * 16ULL;
-    const std::uint64_t offset = left_number(step, gate, 2) | left_number(step, gate + 6, 6) << 16;
-    if (offset == saved) return "gates to non-canonical addresses fault behind the delivery";
+    const std::uint64_t offset = gate_target(step, vector);
+    wild = wild || !Cpu::canonical(offset);
+    saved_wild = saved_wild || (!Cpu::canonical(offset) && offset == saved);
   }
-  return {};
+  // #GP(EXT) names no selector: the target of a gate is what it is about.
+  constexpr std::uint64_t kExternal = 1;
+  const bool refused = left_vector(step) == kProtection && wild &&
+                       left_number(step, frame_linear(step, 0), 8) == kExternal;
+  return refused || saved_wild ? "gates to non-canonical addresses fault behind the delivery" : "";
 }
 
 std::string wide_real_stack(const LabStep& step) {
@@ -275,21 +395,34 @@ bool in_laboratory() {
   return std::string_view(name.data(), name.size()) == "TCGTCGTCGTCG";
 }
 
-std::string kept_from_lab(const Cpu& cpu, const std::string& name, std::uint64_t memory_bytes) {
+std::string kept_from_lab(const Cpu& cpu, const Instruction& instruction, const std::string& name,
+                          std::uint64_t memory_bytes) {
   const CpuState& s = cpu.state;
   if (name == "INT1") return "QEMU's processor has no INT1";
+  const bool second_test = name == "test" &&
+                           (instruction.opcode == 0xf6 || instruction.opcode == 0xf7) &&
+                           (instruction.modrm >> 3 & 7) == 1;
+  if (second_test) return "QEMU's processor has no F6 /1 and F7 /1";
   if ((s.cr0 & kCr0Pg) != 0) return {};
   const bool protected_mode = (s.cr0 & kCr0Pe) != 0;
   if (leaves_memory(s.idtr.base, s.idtr.limit, memory_bytes))
     return "the interrupt table lies where no memory is";
   if (protected_mode && leaves_memory(s.gdtr.base, s.gdtr.limit, memory_bytes))
     return "the descriptor table lies where no memory is";
+  constexpr std::uint64_t kFrame = 64;
+  const std::uint64_t base = s.segment[kSs].base;
+  const std::uint64_t top = base + Cpu::cut(s.gpr[kRsp], cpu.stack_width());
+  const std::uint64_t low = base + Cpu::cut(s.gpr[kRsp] - kFrame, cpu.stack_width());
+  if (static_cast<std::uint32_t>(top) >= memory_bytes ||
+      static_cast<std::uint32_t>(low) >= memory_bytes)
+    return "the stack lies where no memory is";
   return {};
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
-  for (const auto cause : {double_fault, shadow_of_lss, far_pointer, null_task, unnoticed,
-                           wild_gate, wide_real_stack}) {
+  for (const auto cause :
+       {double_fault, shadow_of_lss, far_pointer, null_task, unnoticed, wild_gate, wide_real_stack,
+        reads_pointer, frame_on_code, supervisor_stack, pusha_from_below}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
@@ -297,7 +430,8 @@ std::vector<std::string> lab_causes(const LabStep& step) {
   for (const kvm::FieldValue& field : step.fields) {
     std::string text;
     for (const auto cause :
-         {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt}) {
+         {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
+          double_fault_flag, code_not_accessed, still_unusable}) {
       if (text.empty()) text = cause(step, field);
     }
     if (text.empty()) return {};

@@ -22,17 +22,18 @@ struct LabStep {
   const std::vector<kvm::FieldValue>& fields;  ///< that differ
   const CpuState& before;
   unsigned cpl_before = 0;
-  const Cpu& left;              ///< after it
-  const Ram& memory;            ///< of the left one, after it
-  std::uint64_t right_rip = 0;  ///< behind a handler's HLT, where `right_halted`
+  std::uint64_t operand_offset = 0;  ///< of the memory operand, before it
+  const Cpu& left;                   ///< after it
+  const Ram& memory;                 ///< of the left one, after it
+  std::uint64_t right_rip = 0;       ///< behind a handler's HLT, where `right_halted`
   bool right_halted = false;
   bool right_shut_down = false;
 };
 
 /// Why the next step may not be taken there: it hangs or ends QEMU or the KVM
 /// on it, or has another meaning. Empty when it may.
-[[nodiscard]] std::string kept_from_lab(const Cpu& cpu, const std::string& name,
-                                        std::uint64_t memory_bytes);
+[[nodiscard]] std::string kept_from_lab(const Cpu& cpu, const Instruction& instruction,
+                                        const std::string& name, std::uint64_t memory_bytes);
 
 /// The causes that together explain all of a difference; empty when something of
 /// it is not explained.

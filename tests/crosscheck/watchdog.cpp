@@ -18,9 +18,10 @@ void tick(int /*signal*/) {
   steps_seen = steps_begun.load();
 }
 
-void every_second(bool on) {
+void keep_ticking(bool on) {
+  constexpr int kMicroseconds = 250'000;
   itimerval interval{};
-  interval.it_interval.tv_sec = interval.it_value.tv_sec = on ? 1 : 0;
+  interval.it_interval.tv_usec = interval.it_value.tv_usec = on ? kMicroseconds : 0;
   (void)::setitimer(ITIMER_REAL, &interval, nullptr);
 }
 
@@ -30,10 +31,10 @@ Watchdog::Watchdog() {
   struct sigaction action {};
   action.sa_handler = tick;  // without SA_RESTART: KVM_RUN is to be interrupted
   (void)::sigaction(SIGALRM, &action, nullptr);
-  every_second(true);
+  keep_ticking(true);
 }
 
-Watchdog::~Watchdog() { every_second(false); }
+Watchdog::~Watchdog() { keep_ticking(false); }
 
 void Watchdog::step_begins() {
   ++steps_begun;
