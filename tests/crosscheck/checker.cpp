@@ -248,7 +248,9 @@ Checker::Verdict Checker::step(Tally& tally) {
   }
   // A handler that is none (a table that the program moved): KVM has gone on in it.
   const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && halted);
-  if (entered && !left_.state.shutdown && !at_handler()) {
+  // HLT is for CPL 0: a handler that stays at another one faults in turn.
+  const bool halts = at_handler() && left_.cpl() == 0;
+  if (entered && !left_.state.shutdown && !halts) {
     ++tally.unsupported;
     return Verdict::ends;
   }
@@ -307,7 +309,8 @@ std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const 
           hex(before_.segment[kSs].selector) + "\n   ";
   for (unsigned n = 0; n < 16; ++n) text += " " + hex(before_.gpr[n]);
   text += "\n  after: rip " + hex(left_.state.gpr[kGprRip]) + " rsp " + hex(left_.state.gpr[kRsp]) +
-          " idtr " + hex(left_.state.idtr.base) + " gdtr " + hex(left_.state.gdtr.base) + "\n";
+          " idtr " + hex(left_.state.idtr.base) + " gdtr " + hex(left_.state.gdtr.base) +
+          ", kvm's rip " + hex(stepper_.exit_regs().rip) + "\n";
   for (const kvm::FieldValue& f : fields)
     text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
   return text;
@@ -375,16 +378,14 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
 
 /// Why what differs is not the soft processor's; empty when no reason is known.
 std::vector<std::string> Checker::causes() {
-  const std::string emulated = cause_in_emulation();
-  if (!emulated.empty()) return {emulated};
   if (laboratory_) {
     const kvm_run& shared = stepper_.vm().shared();
-    std::vector<std::string> found =
-        lab_causes({name_, instruction_, fields_, before_, cpl_before_, operand_offset_, left_,
-                    left_ram_, stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
-                    shared.exit_reason == KVM_EXIT_SHUTDOWN});
-    if (!found.empty()) return found;
+    return lab_causes({name_, instruction_, fields_, before_, cpl_before_, operand_offset_, left_,
+                       left_ram_, stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
+                       shared.exit_reason == KVM_EXIT_SHUTDOWN});
   }
+  const std::string emulated = cause_in_emulation();
+  if (!emulated.empty()) return {emulated};
   const Exceptions exceptions =
       capabilities_.checks_gates ? Exceptions::as_documented : Exceptions::own_way;
   const std::string cause =

@@ -46,6 +46,9 @@ bool long_code(const LabStep& step) {
 }
 bool protected_mode(const LabStep& step) { return (step.before.cr0 & kCr0Pe) != 0; }
 
+/// Before the step or after it.
+bool paged(const LabStep& step) { return ((step.before.cr0 | step.left.state.cr0) & kCr0Pg) != 0; }
+
 bool delivered(const LabStep& step) { return step.left.deliveries() != 0; }
 
 /// A number of `size` bytes in the left one's memory; zeros where none is mapped.
@@ -127,6 +130,26 @@ bool has_error_code(unsigned vector) {
   return vector == 8 || (vector >= kInvalidTss && vector <= kPageFault) || vector == 17;
 }
 
+/// The right one executed it, where the left one found a fault.
+bool right_retired(const LabStep& step) {
+  return (delivered(step) || step.left.state.shutdown) && !step.right_halted &&
+         !step.right_shut_down;
+}
+
+/// The linear address of the memory operand.
+std::uint64_t operand_linear(const LabStep& step) {
+  const unsigned segment = step.instruction.segment;
+  const bool based = !long_code(step) || segment == kFs || segment == kGs;
+  const std::uint64_t linear =
+      step.operand_offset + (based ? step.before.segment[segment].base : 0);
+  return long_code(step) ? linear : static_cast<std::uint32_t>(linear);
+}
+
+std::uint64_t operand(const LabStep& step, unsigned size) {
+  if (step.instruction.memory) return left_number(step, operand_linear(step), size);
+  return Cpu::cut(step.before.gpr[step.instruction.rm], size);
+}
+
 bool software_interrupt(const LabStep& step) {
   return step.name == "INT imm8" || step.name == "INT3" || step.name == "INTO";
 }
@@ -164,11 +187,11 @@ std::string error_code(const LabStep& step, const kvm::FieldValue& field) {
 
 std::string next_rip(const LabStep& step, const kvm::FieldValue& field) {
   const auto vector = left_vector(step);
-  if (!vector || !software_interrupt(step) || !delivered(step) || !has_error_code(*vector))
-    return {};
-  const unsigned word = frame_word(step, *vector);
-  if (!in_frame(step, field, word, word)) return {};
-  const std::uint64_t at = frame_linear(step, word);
+  if (!vector || !software_interrupt(step) || !delivered(step)) return {};
+  const unsigned word = protected_mode(step) ? frame_word(step, *vector) : 2;
+  const unsigned first = protected_mode(step) && has_error_code(*vector) ? word : 0;
+  if (!in_frame(step, field, first, word)) return {};
+  const std::uint64_t at = frame_linear(step, first);
   return right_number(step, at, word) == left_number(step, at, word) + step.instruction.length()
              ? "the frame of a fault in INT n's delivery holds the next RIP"
              : "";
@@ -186,7 +209,7 @@ std::string stack_segment_of_ist(const LabStep& step, const kvm::FieldValue& fie
 std::string pointer_accessed(const LabStep& step, const kvm::FieldValue& field) {
   const auto at = place_of(field);
   const bool pointer = at && *at >= World::kTables && *at < World::kTables + 32 && (*at & 7) == 0;
-  const bool pae = (step.left.state.cr0 & kCr0Pg) != 0 && !long_active(step);
+  const bool pae = paged(step) && !long_active(step);
   constexpr std::uint64_t kAccessed = 0x20;
   return pointer && pae && (number(field.left) ^ number(field.right)) == kAccessed
              ? "PAE page-directory pointers get an A bit"
@@ -242,11 +265,24 @@ std::string still_unusable(const LabStep& step, const kvm::FieldValue& field) {
   return {};
 }
 
+std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
+  const bool several = step.name == "enter" || step.name == "pusha";
+  const auto at = place_of(field);
+  if (!several || !at || left_vector(step) != kPageFault) return {};
+  constexpr std::uint64_t kReach = 512;
+  const std::uint64_t base = long_code(step) ? 0 : step.before.segment[kSs].base;
+  for (std::uint64_t n = 1; n <= kReach; ++n) {
+    const auto place = step.left.translate_for_debugger(base + step.before.gpr[kRsp] - n);
+    if (place && place->value == *at) return "ENTER and PUSHA write a part before they fault";
+  }
+  return {};
+}
+
 // Causes that explain all of it.
 
 /// What was read is an entry whose A bit differs.
 std::string reads_pointer(const LabStep& step) {
-  if ((step.left.state.cr0 & kCr0Pg) == 0 || long_active(step)) return {};
+  if (!paged(step) || long_active(step)) return {};
   constexpr std::uint64_t kReach = 16;
   const auto near = [](std::uint64_t address) {
     return address + kReach >= World::kTables && address < World::kTables + 32;
@@ -281,11 +317,71 @@ std::string far_pointer(const LabStep& step) {
 }
 
 std::string null_task(const LabStep& step) {
-  const auto null = [](const kvm::FieldValue& f) {
-    return f.name == "tr.selector" && (number(f.right) & ~3ULL) == 0;
+  const bool null = (operand(step, 2) & ~3ULL) == 0;
+  return step.name == "LTR" && right_retired(step) && null ? "LTR takes a null selector" : "";
+}
+
+std::string wild_table(const LabStep& step) {
+  if ((step.name != "LGDT" && step.name != "LIDT") || !step.instruction.memory) return {};
+  const std::uint64_t base = left_number(step, operand_linear(step) + 2, 8);
+  constexpr unsigned kPrefixed = 2;
+  const auto narrow = [&](const kvm::FieldValue& f) {
+    constexpr std::uint64_t k24Bits = 0xffffff;
+    return (f.name == "gdtr.base" || f.name == "idtr.base") && number(f.right) == (base & k24Bits);
   };
-  const bool loaded = std::any_of(step.fields.begin(), step.fields.end(), null);
-  return step.name == "LTR" && delivered(step) && loaded ? "LTR takes a null selector" : "";
+  const bool cut = std::any_of(step.fields.begin(), step.fields.end(), narrow);
+  if (step.instruction.operand_size == kPrefixed && long_code(step) && cut)
+    return "LGDT and LIDT with a 66 prefix load 24 bits in 64-bit mode";
+  return long_code(step) && right_retired(step) && !Cpu::canonical(base)
+             ? "LGDT and LIDT take bases that are not canonical"
+             : "";
+}
+
+std::string reserved_pointers(const LabStep& step) {
+  constexpr std::uint64_t kPresent = 1, kReserved = 0xffffff00000001e6ULL;
+  const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 3;
+  if (!loads || !right_retired(step) || !paged(step) || long_active(step)) return {};
+  const std::uint64_t table = operand(step, 4) & ~31ULL;
+  for (unsigned n = 0; n < 4; ++n) {
+    std::array<std::uint8_t, 8> bytes{};
+    bytes.fill(0xff);  // what is read where no memory is
+    (void)step.memory.read({table + n * 8ULL}, bytes);
+    std::uint64_t entry = 0;
+    std::memcpy(&entry, bytes.data(), sizeof(entry));
+    if ((entry & kPresent) != 0 && (entry & kReserved) != 0)
+      return "PAE page-directory pointers may have reserved bits set";
+  }
+  return {};
+}
+
+std::string unknown_cr4(const LabStep& step) {
+  constexpr std::uint64_t kVmeAndPvi = 3;
+  const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 4;
+  return loads && right_retired(step) && (operand(step, 4) & kVmeAndPvi) != 0
+             ? "CR4.VME and CR4.PVI may be set although CPUID has no VME"
+             : "";
+}
+
+std::string protection_for_stack(const LabStep& step) {
+  constexpr unsigned kStack = 12;
+  const auto right = right_vector(step);
+  if (!long_code(step) || left_vector(step) != kStack || !right || *right == kStack) return {};
+  const bool operand_is_wild =
+      step.instruction.memory && step.instruction.segment == kSs &&
+      (!Cpu::canonical(step.operand_offset) || !Cpu::canonical(step.operand_offset + 16));
+  const bool wild = operand_is_wild || !Cpu::canonical(step.before.gpr[kRsp]) ||
+                    !Cpu::canonical(step.before.gpr[kRbp]);
+  return wild ? "non-canonical stack addresses raise #GP" : "";
+}
+
+std::string target_past_limit(const LabStep& step) {
+  const bool far = step.name.starts_with("RETF") || step.name == "IRET" ||
+                   step.name.starts_with("CALL ") || step.name.starts_with("JMP ");
+  if (!far || !right_retired(step) || long_code(step)) return {};
+  std::uint64_t limit = step.before.segment[kCs].limit;
+  for (const kvm::FieldValue& f : step.fields)
+    if (f.name == "cs.limit") limit = number(f.right);
+  return step.right_rip > limit ? "limits and types of segments are not checked" : "";
 }
 
 /// An access of the step that a segment does not allow.
@@ -307,11 +403,17 @@ bool violates_segment(const LabStep& step) {
   return bad(i.segment, step.operand_offset);
 }
 
-/// The soft processor delivers what the other one does not notice.
+/// Whatever follows from an access that the other one does not refuse.
 std::string unnoticed(const LabStep& step) {
-  const bool retired = !step.right_halted && !step.right_shut_down;
-  const bool noticed = step.left.state.shutdown || delivered(step);
-  return noticed && retired && !long_code(step) && violates_segment(step)
+  constexpr unsigned kStack = 12;
+  constexpr std::uint64_t kFrame = 128;
+  const auto vector = left_vector(step);
+  // The refusal may fail in turn, where the stack is what is refused.
+  const bool push_failed =
+      vector == kPageFault && step.before.gpr[kRsp] - step.left.state.cr2 < kFrame;
+  const bool refused = delivered(step) && (vector == kDoubleFault || vector == kStack ||
+                                           vector == kProtection || push_failed);
+  return (refused || step.left.state.shutdown) && !long_code(step) && violates_segment(step)
              ? "limits and types of segments are not checked"
              : "";
 }
@@ -421,7 +523,8 @@ std::string kept_from_lab(const Cpu& cpu, const Instruction& instruction, const 
 
 std::vector<std::string> lab_causes(const LabStep& step) {
   for (const auto cause :
-       {double_fault, shadow_of_lss, far_pointer, null_task, unnoticed, wild_gate, wide_real_stack,
+       {double_fault, shadow_of_lss, far_pointer, null_task, wild_table, reserved_pointers,
+        unknown_cr4, protection_for_stack, target_past_limit, unnoticed, wild_gate, wide_real_stack,
         reads_pointer, frame_on_code, supervisor_stack, pusha_from_below}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
@@ -431,7 +534,7 @@ std::vector<std::string> lab_causes(const LabStep& step) {
     std::string text;
     for (const auto cause :
          {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
-          double_fault_flag, code_not_accessed, still_unusable}) {
+          double_fault_flag, code_not_accessed, still_unusable, partly_pushed}) {
       if (text.empty()) text = cause(step, field);
     }
     if (text.empty()) return {};
