@@ -219,7 +219,7 @@ Checker::Verdict Checker::step(Tally& tally) {
                               Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
   if (repeat_of_none) return Verdict::ends;
   if (laboratory_) {
-    const std::string reason = kept_from_lab(left_, instruction, name_, World::kMemory);
+    const std::string reason = kept_from_lab(left_, left_ram_, instruction, name_);
     if (!reason.empty()) {
       ++tally.not_stepped[reason];
       return Verdict::ends;
@@ -247,7 +247,7 @@ Checker::Verdict Checker::step(Tally& tally) {
     return Verdict::ends;
   }
   // A handler that is none (a table that the program moved): KVM has gone on in it.
-  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && halted);
+  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && (halted || shutdown));
   // HLT is for CPL 0: a handler that stays at another one faults in turn.
   const bool halts = at_handler() && left_.cpl() == 0;
   if (entered && !left_.state.shutdown && !halts) {

@@ -18,6 +18,20 @@
 namespace chronovisor::crosscheck {
 namespace {
 
+/// What was loaded with CR3 is not what lies there now.
+bool pointers_moved(const CpuState& state, const Ram& memory) {
+  constexpr std::uint64_t kAccessed = 0x20;
+  for (unsigned n = 0; n < state.pdpte.size(); ++n) {
+    std::array<std::uint8_t, 8> bytes{};
+    bytes.fill(0xff);  // what is read where no memory is
+    (void)memory.read({(state.cr3 & ~std::uint64_t{31}) + n * 8ULL}, bytes);
+    std::uint64_t entry = 0;
+    std::memcpy(&entry, bytes.data(), sizeof(entry));
+    if (((entry ^ state.pdpte[n]) & ~kAccessed) != 0) return true;
+  }
+  return false;
+}
+
 bool leaves_memory(std::uint64_t base, std::uint64_t limit, std::uint64_t memory_bytes) {
   return base >= memory_bytes || base + limit >= memory_bytes;
 }
@@ -241,17 +255,63 @@ std::string double_fault_flag(const LabStep& step, const kvm::FieldValue& field)
              : "";
 }
 
+bool far_transfer(const LabStep& step) {
+  return step.name.starts_with("RETF") || step.name == "IRET" || step.name.starts_with("CALL ") ||
+         step.name.starts_with("JMP ");
+}
+
+/// With it, the D bit of the page where the descriptor is.
 std::string code_not_accessed(const LabStep& step, const kvm::FieldValue& field) {
-  const std::uint16_t selector = step.left.state.segment[kCs].selector;
-  const std::uint64_t table =
-      (selector & 4) != 0 ? step.left.state.ldtr.base : step.left.state.gdtr.base;
-  const auto access = step.left.translate_for_debugger(table + (selector & ~7U) + 5);
-  const bool here = field.name == "cs.attributes" || (access && place_of(field) == access->value);
-  constexpr std::uint64_t kAccessed = 1;
+  if (!far_transfer(step) && !left_vector(step)) return {};
+  constexpr std::uint64_t kCodeType = 0x18, kAccessed = 1, kDirty = 0x40;
   const std::uint64_t left = number(field.left), right = number(field.right);
-  return here && (left & kAccessed) != 0 && left == (right | kAccessed)
-             ? "the accessed bit of a code segment is not set"
+  const auto at = place_of(field);
+  const bool descriptor =
+      at && (*at & 7) == 5 && (left & kCodeType) == kCodeType &&
+      ((*at >= World::kGdt && *at < World::kIdt) || (*at >= World::kLdt && *at < World::kCode));
+  const bool page = at && *at >= World::kTables && *at < World::kTablesEnd;
+  const bool accessed =
+      (descriptor || field.name == "cs.attributes") && left != right && left == (right | kAccessed);
+  const bool dirty = page && left != right && left == (right | kDirty);
+  return accessed || dirty ? "the accessed bit of a code segment is not set" : "";
+}
+
+std::string accessed_bit_at(const LabStep& step, const kvm::FieldValue& field) {
+  const bool moved = field.name == "cr2" && number(field.left) == number(field.right) + 1;
+  const bool access = (number(field.left) & 7) == 5;
+  return moved && access && delivered(step)
+             ? "the fault of setting an accessed bit names the word, not the byte"
              : "";
+}
+
+std::string whole_push(const LabStep& step, const kvm::FieldValue& field) {
+  const bool pushes = step.name.starts_with("PUSH ") && step.instruction.operand_size == 4;
+  if (!pushes || delivered(step) || number(field.right) != 0) return {};
+  return in_frame(step, field, 2, 2) ? "PUSH of a segment register writes all 4 bytes" : "";
+}
+
+std::string partial_frame(const LabStep& step, const kvm::FieldValue& field) {
+  const auto at = place_of(field);
+  if (!at || !delivered(step)) return {};
+  constexpr std::uint64_t kFrame = 48;
+  const std::uint64_t base = long_active(step) ? 0 : step.before.segment[kSs].base;
+  const std::uint64_t aligned = long_active(step) ? ~std::uint64_t{15} : ~std::uint64_t{0};
+  const std::uint64_t inner = left_number(step, step.before.tr.base + 4, long_active(step) ? 8 : 4);
+  const std::uint64_t top = step.cpl_before == 0 ? base + step.before.gpr[kRsp] : inner;
+  for (std::uint64_t n = 1; n <= kFrame; ++n) {
+    const auto place = step.left.translate_for_debugger((top & aligned) - n);
+    if (place && place->value == *at)
+      return "a frame is written in part before a push of it faults";
+  }
+  return {};
+}
+
+std::string new_top_of_stack(const LabStep& step, const kvm::FieldValue& field) {
+  const auto at = place_of(field);
+  const bool table = at && *at >= World::kTables && *at < World::kTablesEnd;
+  const std::uint64_t left = number(field.left), right = number(field.right);
+  const bool bits = (left & right) == right && ((left ^ right) & ~0x60ULL) == 0;
+  return step.name == "enter" && table && bits ? "ENTER does not try the stack it leaves" : "";
 }
 
 std::string still_unusable(const LabStep& step, const kvm::FieldValue& field) {
@@ -374,18 +434,94 @@ std::string protection_for_stack(const LabStep& step) {
   return wild ? "non-canonical stack addresses raise #GP" : "";
 }
 
+/// A code segment with both L and D is reserved.
+std::string long_and_big(const LabStep& step) {
+  if (!long_active(step) || left_vector(step) != kProtection || !delivered(step)) return {};
+  constexpr std::uint64_t kTable = 4;
+  const std::uint64_t selector = left_number(step, frame_linear(step, 0), 2);
+  const std::uint64_t base =
+      (selector & kTable) != 0 ? step.before.ldtr.base : step.before.gdtr.base;
+  const std::uint64_t flags = left_number(step, base + (selector & 0xfff8) + 6, 1);
+  const std::uint64_t access = left_number(step, base + (selector & 0xfff8) + 5, 1);
+  const bool reserved = (flags & 0x60) == 0x60 && (access & 0x18) == 0x18;
+  return selector != 0 && reserved ? "code segments with both L and D are accepted" : "";
+}
+
+std::string wild_far_target(const LabStep& step) {
+  return far_transfer(step) && long_active(step) && right_retired(step) &&
+                 !Cpu::canonical(step.right_rip)
+             ? "branches to non-canonical addresses do not fault"
+             : "";
+}
+
+std::string wild_near_target(const LabStep& step) {
+  const bool near = step.name == "jmp rm" || step.name == "call rm" || step.name.starts_with("ret");
+  return near && right_retired(step) && long_code(step)
+             ? "branches to non-canonical addresses do not fault"
+             : "";
+}
+
+/// An instruction that writes into its own bytes is begun again with them.
+std::string own_bytes(const LabStep& step) {
+  if (!step.instruction.memory) return {};
+  constexpr std::uint64_t kWidest = 8;
+  const std::uint64_t code = step.before.gpr[kGprRip] + step.before.segment[kCs].base;
+  const std::uint64_t at = operand_linear(step);
+  return at < code + step.instruction.length() && code < at + kWidest
+             ? "an instruction that overwrites itself is begun again with what it wrote"
+             : "";
+}
+
+std::string exchanging_pause(const LabStep& step) {
+  const bool pair =
+      all(step, [](const kvm::FieldValue& f) { return f.name == "rax" || f.name == "r8"; });
+  return step.name == "pause" && pair ? "PAUSE with REX.B exchanges RAX and R8" : "";
+}
+
+std::string enter_untried(const LabStep& step) {
+  const bool faulted = left_vector(step) == kPageFault || step.left.state.shutdown;
+  return step.name == "enter" && right_retired(step) && faulted
+             ? "ENTER does not try the stack it leaves"
+             : "";
+}
+
 std::string target_past_limit(const LabStep& step) {
-  const bool far = step.name.starts_with("RETF") || step.name == "IRET" ||
-                   step.name.starts_with("CALL ") || step.name.starts_with("JMP ");
-  if (!far || !right_retired(step) || long_code(step)) return {};
+  if (!far_transfer(step) || !right_retired(step) || long_code(step)) return {};
   std::uint64_t limit = step.before.segment[kCs].limit;
   for (const kvm::FieldValue& f : step.fields)
     if (f.name == "cs.limit") limit = number(f.right);
   return step.right_rip > limit ? "limits and types of segments are not checked" : "";
 }
 
+bool uses_stack(const std::string& name) {
+  constexpr std::array<std::string_view, 13> kStarts{"push", "pop",  "enter", "leave", "call",
+                                                     "ret",  "PUSH", "POP",   "CALL",  "RETF",
+                                                     "IRET", "INT",  "pusha"};
+  return std::any_of(kStarts.begin(), kStarts.end(),
+                     [&](std::string_view start) { return name.starts_with(start); });
+}
+
+/// A push or pop of the step, by SP or by BP, reaches over the end of the stack.
+bool violates_stack(const LabStep& step) {
+  if (!uses_stack(step.name)) return false;
+  constexpr std::uint64_t kReach = 64;
+  const SegmentRegister& ss = step.before.segment[kSs];
+  const unsigned width = ss.big() ? 4 : 2;
+  const std::uint64_t sp = step.name == "leave" ? step.before.gpr[kRbp] : step.before.gpr[kRsp];
+  for (const std::uint64_t at : {sp - kReach, sp - 1, sp, sp + kReach}) {
+    if (!within_segment(ss, Cpu::cut(at, width), 1)) return true;
+  }
+  return Cpu::cut(sp - kReach, width) > Cpu::cut(sp + kReach, width);
+}
+
+bool violates_code(const LabStep& step) {
+  const std::uint64_t last = step.before.gpr[kGprRip] + kLongestInstruction - 1;
+  return !within_segment(step.before.segment[kCs], last, 1);
+}
+
 /// An access of the step that a segment does not allow.
 bool violates_segment(const LabStep& step) {
+  if (violates_stack(step) || violates_code(step)) return true;
   const auto& i = step.instruction;
   const auto bad = [&](unsigned index, std::uint64_t offset) {
     const SegmentRegister& segment = step.before.segment[index];
@@ -497,35 +633,42 @@ bool in_laboratory() {
   return std::string_view(name.data(), name.size()) == "TCGTCGTCGTCG";
 }
 
-std::string kept_from_lab(const Cpu& cpu, const Instruction& instruction, const std::string& name,
-                          std::uint64_t memory_bytes) {
+std::string kept_from_lab(const Cpu& cpu, const Ram& memory, const Instruction& instruction,
+                          const std::string& name) {
   const CpuState& s = cpu.state;
   if (name == "INT1") return "QEMU's processor has no INT1";
-  const bool second_test = name == "test" &&
-                           (instruction.opcode == 0xf6 || instruction.opcode == 0xf7) &&
-                           (instruction.modrm >> 3 & 7) == 1;
-  if (second_test) return "QEMU's processor has no F6 /1 and F7 /1";
+  const std::uint8_t even = instruction.opcode & 0xfeU;
+  const unsigned extension = instruction.modrm >> 3 & 7;
+  if (name == "test" && even == 0xf6 && extension == 1)
+    return "QEMU's processor has no F6 /1 and F7 /1";
+  if (instruction.row == kNoRow && even == 0xc6 && extension != 0)
+    return "QEMU's processor executes all of C6 and C7 as MOV";
+  const bool pae = (s.cr0 & kCr0Pg) != 0 && (s.cr4 & kCr4Pae) != 0 && !cpu.long_mode_active();
+  if (pae && pointers_moved(s, memory))
+    return "PAE page-directory pointers are read from memory at every entry";
   if ((s.cr0 & kCr0Pg) != 0) return {};
   const bool protected_mode = (s.cr0 & kCr0Pe) != 0;
-  if (leaves_memory(s.idtr.base, s.idtr.limit, memory_bytes))
+  if (leaves_memory(s.idtr.base, s.idtr.limit, memory.size()))
     return "the interrupt table lies where no memory is";
-  if (protected_mode && leaves_memory(s.gdtr.base, s.gdtr.limit, memory_bytes))
+  if (protected_mode && leaves_memory(s.gdtr.base, s.gdtr.limit, memory.size()))
     return "the descriptor table lies where no memory is";
   constexpr std::uint64_t kFrame = 64;
   const std::uint64_t base = s.segment[kSs].base;
-  const std::uint64_t top = base + Cpu::cut(s.gpr[kRsp], cpu.stack_width());
-  const std::uint64_t low = base + Cpu::cut(s.gpr[kRsp] - kFrame, cpu.stack_width());
-  if (static_cast<std::uint32_t>(top) >= memory_bytes ||
-      static_cast<std::uint32_t>(low) >= memory_bytes)
-    return "the stack lies where no memory is";
+  for (const std::uint64_t sp : {s.gpr[kRsp], s.gpr[kRsp] - kFrame}) {
+    const auto at = static_cast<std::uint32_t>(base + Cpu::cut(sp, cpu.stack_width()));
+    if (at >= memory.size()) return "the stack lies where no memory is";
+  }
   return {};
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
   for (const auto cause :
-       {double_fault, shadow_of_lss, far_pointer, null_task, wild_table, reserved_pointers,
-        unknown_cr4, protection_for_stack, target_past_limit, unnoticed, wild_gate, wide_real_stack,
-        reads_pointer, frame_on_code, supervisor_stack, pusha_from_below}) {
+       {double_fault,      shadow_of_lss,     far_pointer,     null_task,
+        wild_table,        reserved_pointers, unknown_cr4,     protection_for_stack,
+        target_past_limit, long_and_big,      wild_far_target, wild_near_target,
+        own_bytes,         exchanging_pause,  enter_untried,   unnoticed,
+        wild_gate,         wide_real_stack,   reads_pointer,   frame_on_code,
+        supervisor_stack,  pusha_from_below}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
@@ -534,7 +677,8 @@ std::vector<std::string> lab_causes(const LabStep& step) {
     std::string text;
     for (const auto cause :
          {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
-          double_fault_flag, code_not_accessed, still_unusable, partly_pushed}) {
+          double_fault_flag, code_not_accessed, still_unusable, partly_pushed, accessed_bit_at,
+          whole_push, partial_frame, new_top_of_stack}) {
       if (text.empty()) text = cause(step, field);
     }
     if (text.empty()) return {};

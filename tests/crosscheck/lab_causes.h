@@ -32,8 +32,8 @@ struct LabStep {
 
 /// Why the next step may not be taken there: it hangs or ends QEMU or the KVM
 /// on it, or has another meaning. Empty when it may.
-[[nodiscard]] std::string kept_from_lab(const Cpu& cpu, const Instruction& instruction,
-                                        const std::string& name, std::uint64_t memory_bytes);
+[[nodiscard]] std::string kept_from_lab(const Cpu& cpu, const Ram& memory,
+                                        const Instruction& instruction, const std::string& name);
 
 /// The causes that together explain all of a difference; empty when something of
 /// it is not explained.
