@@ -365,7 +365,7 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
     if (!known.empty()) {
       ++tally.known;
       for (const std::string& cause : known) ++tally.known_by_cause[cause];
-      if (!laboratory_ || over()) break;
+      if (!laboratory_ || over() || !harmless(known)) break;
       follow_left();
       continue;
     }

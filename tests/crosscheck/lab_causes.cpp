@@ -38,6 +38,8 @@ bool leaves_memory(std::uint64_t base, std::uint64_t limit, std::uint64_t memory
 
 constexpr const char* kLaterDoubleFault =
     "a fault in the delivery of #PF or of an injected exception is not a double fault";
+constexpr const char* kPointerAccessed = "PAE page-directory pointers get an A bit";
+constexpr const char* kNullLdt = "LLDT of a null selector keeps the attributes";
 constexpr unsigned kDoubleFault = 8, kInvalidTss = 10, kProtection = 13, kPageFault = 14;
 
 /// A field's value; 0 for one that is not a number.
@@ -226,7 +228,7 @@ std::string pointer_accessed(const LabStep& step, const kvm::FieldValue& field) 
   const bool pae = paged(step) && !long_active(step);
   constexpr std::uint64_t kAccessed = 0x20;
   return pointer && pae && (number(field.left) ^ number(field.right)) == kAccessed
-             ? "PAE page-directory pointers get an A bit"
+             ? kPointerAccessed
              : "";
 }
 
@@ -239,9 +241,7 @@ std::string accessed_bits(const LabStep& step, const kvm::FieldValue& field) {
 
 std::string null_ldt(const LabStep& step, const kvm::FieldValue& field) {
   const bool loads_null = step.name == "LLDT" && (step.left.state.ldtr.selector & ~3U) == 0;
-  return !delivered(step) && loads_null && field.name == "ldtr.attributes"
-             ? "LLDT of a null selector keeps the attributes"
-             : "";
+  return !delivered(step) && loads_null && field.name == "ldtr.attributes" ? kNullLdt : "";
 }
 
 std::string double_fault_flag(const LabStep& step, const kvm::FieldValue& field) {
@@ -325,10 +325,23 @@ std::string still_unusable(const LabStep& step, const kvm::FieldValue& field) {
   return {};
 }
 
+/// The limit is stored before the base's page is found missing.
+std::string partly_stored(const LabStep& step, const kvm::FieldValue& field) {
+  constexpr unsigned kImage = 10;
+  if ((step.name != "SGDT" && step.name != "SIDT") || left_vector(step) != kPageFault) return {};
+  for (unsigned n = 0; n < kImage; ++n) {
+    const auto place = step.left.translate_for_debugger(operand_linear(step) + n);
+    if (place && place_of(field) == place->value)
+      return "SGDT and SIDT write a part before they fault";
+  }
+  return {};
+}
+
 std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
   const bool several = step.name == "enter" || step.name == "pusha";
   const auto at = place_of(field);
-  if (!several || !at || left_vector(step) != kPageFault) return {};
+  const bool failed = left_vector(step) == kPageFault || left_vector(step) == kDoubleFault;
+  if (!several || !at || !failed) return {};
   constexpr std::uint64_t kReach = 512;
   const std::uint64_t base = long_code(step) ? 0 : step.before.segment[kSs].base;
   for (std::uint64_t n = 1; n <= kReach; ++n) {
@@ -336,6 +349,16 @@ std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
     if (place && place->value == *at) return "ENTER and PUSHA write a part before they fault";
   }
   return {};
+}
+
+std::string pusha_from_below(const LabStep& step, const kvm::FieldValue& field) {
+  const bool failed = left_vector(step) == kPageFault || left_vector(step) == kDoubleFault;
+  if (step.name != "pusha" || !failed || field.name != "cr2") return {};
+  constexpr std::uint64_t kRegisters = 8;
+  const std::uint64_t size = step.instruction.operand_size;
+  return number(field.left) - number(field.right) == (kRegisters - 1) * size
+             ? "PUSHA pushes from below"
+             : "";
 }
 
 // Causes that explain all of it.
@@ -352,7 +375,7 @@ std::string reads_pointer(const LabStep& step) {
   const bool reads = string ? near(step.before.gpr[kRsi]) || near(step.before.gpr[kRdi])
                             : step.instruction.memory && near(step.operand_offset);
   const bool pae = (step.left.state.cr4 & kCr4Pae) != 0;
-  return reads && pae ? "PAE page-directory pointers get an A bit" : "";
+  return reads && pae ? kPointerAccessed : "";
 }
 
 std::string double_fault(const LabStep& step) {
@@ -501,9 +524,10 @@ bool uses_stack(const std::string& name) {
                      [&](std::string_view start) { return name.starts_with(start); });
 }
 
-/// A push or pop of the step, by SP or by BP, reaches over the end of the stack.
+/// A push or pop of the step, by SP or by BP, or of a delivery on the same stack,
+/// reaches over the end of it.
 bool violates_stack(const LabStep& step) {
-  if (!uses_stack(step.name)) return false;
+  if (!uses_stack(step.name) && step.cpl_before != 0) return false;
   constexpr std::uint64_t kReach = 64;
   const SegmentRegister& ss = step.before.segment[kSs];
   const unsigned width = ss.big() ? 4 : 2;
@@ -511,7 +535,7 @@ bool violates_stack(const LabStep& step) {
   for (const std::uint64_t at : {sp - kReach, sp - 1, sp, sp + kReach}) {
     if (!within_segment(ss, Cpu::cut(at, width), 1)) return true;
   }
-  return Cpu::cut(sp - kReach, width) > Cpu::cut(sp + kReach, width);
+  return width == 2 && Cpu::cut(sp - kReach, width) > Cpu::cut(sp + kReach, width);
 }
 
 bool violates_code(const LabStep& step) {
@@ -554,14 +578,49 @@ std::string unnoticed(const LabStep& step) {
              : "";
 }
 
-/// Its frame fell on the instruction, which was begun again after a nested fault.
+/// What was pushed fell on the instruction.
 std::string frame_on_code(const LabStep& step) {
-  if (!left_vector(step)) return {};
+  if (!left_vector(step) && !uses_stack(step.name)) return {};
   constexpr std::uint64_t kFrame = 64;
   const std::uint64_t code = step.before.gpr[kGprRip] + step.before.segment[kCs].base;
-  const std::uint64_t frame = frame_linear(step, 0);
-  return frame < code + step.instruction.length() && code < frame + kFrame
-             ? "a delivery that overwrites its instruction is begun again with the new one"
+  const std::uint64_t low = frame_linear(step, 0);
+  return low < code + step.instruction.length() && code < low + kFrame
+             ? "a delivery or push that overwrites its instruction is begun again with the new one"
+             : "";
+}
+
+/// A gate leads past the limit of its code segment. What the other one then
+/// executes there may be anything.
+std::string gate_past_limit(const LabStep& step) {
+  if (!protected_mode(step) || long_active(step)) return {};
+  if (!delivered(step) && !step.left.state.shutdown) return {};
+  constexpr std::uint64_t kExternal = 1;
+  const auto vector = left_vector(step);
+  const bool refused =
+      vector == kProtection && left_number(step, frame_linear(step, 0), 2) == kExternal;
+  if (!refused && vector != kDoubleFault && !step.left.state.shutdown) return {};
+  for (unsigned n = 0; n < World::kVectors; ++n) {
+    const std::uint64_t selector = left_number(step, step.before.idtr.base + n * 8ULL + 2, 2);
+    const bool local = (selector & 4) != 0;
+    const std::uint64_t table = local ? step.before.ldtr.base : step.before.gdtr.base;
+    Descriptor code;
+    code.low = left_number(step, table + (selector & 0xfff8), 8);
+    if (code.code() && code.present() && gate_target(step, n) > code.limit())
+      return "gates to past the limit of their code segment are not refused";
+  }
+  return {};
+}
+
+/// The target's limit is looked at behind the pushes, and the selector named.
+std::string call_past_limit(const LabStep& step) {
+  const bool call = step.name.starts_with("CALL ") && left_vector(step) == kProtection &&
+                    right_vector(step) == kProtection;
+  if (!call || left_number(step, frame_linear(step, 0), 2) != 0) return {};
+  const std::uint64_t selector = right_number(step, frame_linear(step, 0), 2);
+  const unsigned offset = step.instruction.operand_size == 2 ? 2 : step.instruction.operand_size;
+  const std::uint64_t target = left_number(step, operand_linear(step) + offset, 2);
+  return selector != 0 && selector == (target & 0xfffc)
+             ? "far CALL past a limit pushes first, and names the selector"
              : "";
 }
 
@@ -574,16 +633,6 @@ std::string supervisor_stack(const LabStep& step) {
   const std::uint64_t error = left_number(step, frame_linear(step, 0), 2);
   return distance < 2 * kNear && (error & kPresentAndUser) == kPresentAndUser
              ? "far transfers at CPL 3 use the stack with the supervisor's rights"
-             : "";
-}
-
-std::string pusha_from_below(const LabStep& step) {
-  const bool only_cr2 = step.fields.size() == 1 && step.fields[0].name == "cr2";
-  if (step.name != "pusha" || left_vector(step) != kPageFault || !only_cr2) return {};
-  constexpr std::uint64_t kRegisters = 8;
-  const std::uint64_t size = step.instruction.operand_size;
-  return number(step.fields[0].left) - number(step.fields[0].right) == (kRegisters - 1) * size
-             ? "PUSHA pushes from below"
              : "";
 }
 
@@ -661,14 +710,20 @@ std::string kept_from_lab(const Cpu& cpu, const Ram& memory, const Instruction& 
   return {};
 }
 
+bool harmless(const std::vector<std::string>& causes) {
+  return std::all_of(causes.begin(), causes.end(), [](const std::string& cause) {
+    return cause == kPointerAccessed || cause == kNullLdt;
+  });
+}
+
 std::vector<std::string> lab_causes(const LabStep& step) {
   for (const auto cause :
        {double_fault,      shadow_of_lss,     far_pointer,     null_task,
         wild_table,        reserved_pointers, unknown_cr4,     protection_for_stack,
         target_past_limit, long_and_big,      wild_far_target, wild_near_target,
         own_bytes,         exchanging_pause,  enter_untried,   unnoticed,
-        wild_gate,         wide_real_stack,   reads_pointer,   frame_on_code,
-        supervisor_stack,  pusha_from_below}) {
+        wild_gate,         gate_past_limit,   call_past_limit, wide_real_stack,
+        reads_pointer,     frame_on_code,     supervisor_stack}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
@@ -677,8 +732,8 @@ std::vector<std::string> lab_causes(const LabStep& step) {
     std::string text;
     for (const auto cause :
          {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
-          double_fault_flag, code_not_accessed, still_unusable, partly_pushed, accessed_bit_at,
-          whole_push, partial_frame, new_top_of_stack}) {
+          double_fault_flag, code_not_accessed, still_unusable, partly_pushed, partly_stored,
+          pusha_from_below, accessed_bit_at, whole_push, partial_frame, new_top_of_stack}) {
       if (text.empty()) text = cause(step, field);
     }
     if (text.empty()) return {};

@@ -39,4 +39,7 @@ struct LabStep {
 /// it is not explained.
 [[nodiscard]] std::vector<std::string> lab_causes(const LabStep& step);
 
+/// Both sides go on alike after these.
+[[nodiscard]] bool harmless(const std::vector<std::string>& causes);
+
 }  // namespace chronovisor::crosscheck
