@@ -170,6 +170,14 @@ bool software_interrupt(const LabStep& step) {
   return step.name == "INT imm8" || step.name == "INT3" || step.name == "INTO";
 }
 
+bool uses_stack(const std::string& name) {
+  constexpr std::array<std::string_view, 13> kStarts{"push", "pop",  "enter", "leave", "call",
+                                                     "ret",  "PUSH", "POP",   "CALL",  "RETF",
+                                                     "IRET", "INT",  "pusha"};
+  return std::any_of(kStarts.begin(), kStarts.end(),
+                     [&](std::string_view start) { return name.starts_with(start); });
+}
+
 // Causes that explain a part of what differs: each says which fields.
 
 bool page_fault_code(const LabStep& step, std::uint64_t left, std::uint64_t right) {
@@ -372,24 +380,48 @@ std::string reads_pointer(const LabStep& step) {
   };
   const bool string =
       step.instruction.row != kNoRow && (row_attributes(step.instruction) & kString) != 0;
+  if (uses_stack(step.name) && near(step.before.gpr[kRsp])) return kPointerAccessed;
   const bool reads = string ? near(step.before.gpr[kRsi]) || near(step.before.gpr[kRdi])
                             : step.instruction.memory && near(step.operand_offset);
   const bool pae = (step.left.state.cr4 & kCr4Pae) != 0;
   return reads && pae ? kPointerAccessed : "";
 }
 
+/// The code segment that a gate outside long mode names.
+Descriptor gate_code(const LabStep& step, unsigned vector) {
+  const std::uint64_t selector = left_number(step, step.before.idtr.base + vector * 8ULL + 2, 2);
+  const bool local = (selector & 4) != 0;
+  const std::uint64_t table = local ? step.before.ldtr.base : step.before.gdtr.base;
+  Descriptor code;
+  code.low = left_number(step, table + (selector & 0xfff8), 8);
+  return code;
+}
+
+/// A contributory exception has its handler in a segment with another base.
+bool stray_gate(const LabStep& step) {
+  if (!protected_mode(step) || long_active(step)) return false;
+  for (unsigned vector = kInvalidTss; vector <= kPageFault; ++vector) {
+    const Descriptor code = gate_code(step, vector);
+    if (code.code() && code.base() != 0) return true;
+  }
+  return false;
+}
+
 std::string double_fault(const LabStep& step) {
   const auto right = right_vector(step);
   const bool left_double = left_vector(step) == kDoubleFault && delivered(step);
   const bool contributory = right && *right >= kInvalidTss && *right <= kPageFault;
-  const bool later = (left_double && (contributory || step.right_shut_down)) ||
+  // A handler elsewhere: what lies there was executed, up to some HLT.
+  const bool strayed =
+      step.right_halted && (!right || (*right == kDoubleFault && stray_gate(step)));
+  const bool later = (left_double && (contributory || strayed || step.right_shut_down)) ||
                      (step.left.state.shutdown && (contributory || right == kDoubleFault));
   return later ? kLaterDoubleFault : "";
 }
 
 std::string shadow_of_lss(const LabStep& step) {
-  return step.name == "LSS" && !delivered(step) ? "the step after LSS is two instructions long"
-                                                : "";
+  const bool loads = step.name == "LSS" || step.name == "POP SS" || step.name == "MOV SS, r/m16";
+  return loads && !delivered(step) ? "the step after a load of SS is two instructions long" : "";
 }
 
 std::string far_pointer(const LabStep& step) {
@@ -448,7 +480,8 @@ std::string unknown_cr4(const LabStep& step) {
 std::string protection_for_stack(const LabStep& step) {
   constexpr unsigned kStack = 12;
   const auto right = right_vector(step);
-  if (!long_code(step) || left_vector(step) != kStack || !right || *right == kStack) return {};
+  const bool other = right ? *right != kStack : step.right_shut_down;
+  if (!long_code(step) || left_vector(step) != kStack || !other) return {};
   const bool operand_is_wild =
       step.instruction.memory && step.instruction.segment == kSs &&
       (!Cpu::canonical(step.operand_offset) || !Cpu::canonical(step.operand_offset + 16));
@@ -457,11 +490,33 @@ std::string protection_for_stack(const LabStep& step) {
   return wild ? "non-canonical stack addresses raise #GP" : "";
 }
 
+/// This KVM offers its guests less than the machine's CPUID says.
+std::string missing_cr4(const LabStep& step) {
+  const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 4;
+  const bool refused = !delivered(step) && (step.right_halted || step.right_shut_down);
+  return loads && refused && (operand(step, 4) & (kCr4Umip | kCr4Pcide)) != 0
+             ? "CR4.UMIP and CR4.PCIDE cannot be set: this KVM lacks the features"
+             : "";
+}
+
+std::string limit_of_long_code(const LabStep& step) {
+  const std::uint64_t rip = step.left.state.gpr[kGprRip];
+  const bool past = step.left.long64() && rip > step.left.state.segment[kCs].limit;
+  return far_transfer(step) && !delivered(step) && past &&
+                 (step.right_halted || step.right_shut_down)
+             ? "far transfers to 64-bit code are held to its limit"
+             : "";
+}
+
 /// A code segment with both L and D is reserved.
 std::string long_and_big(const LabStep& step) {
-  if (!long_active(step) || left_vector(step) != kProtection || !delivered(step)) return {};
+  const bool lost = step.left.state.shutdown && far_transfer(step) && step.instruction.memory;
+  const bool refused = left_vector(step) == kProtection && delivered(step);
+  if (!long_active(step) || !(lost || refused)) return {};
   constexpr std::uint64_t kTable = 4;
-  const std::uint64_t selector = left_number(step, frame_linear(step, 0), 2);
+  const std::uint64_t selector =
+      lost ? left_number(step, operand_linear(step) + step.instruction.operand_size, 2)
+           : left_number(step, frame_linear(step, 0), 2);
   const std::uint64_t base =
       (selector & kTable) != 0 ? step.before.ldtr.base : step.before.gdtr.base;
   const std::uint64_t flags = left_number(step, base + (selector & 0xfff8) + 6, 1);
@@ -501,6 +556,23 @@ std::string exchanging_pause(const LabStep& step) {
   return step.name == "pause" && pair ? "PAUSE with REX.B exchanges RAX and R8" : "";
 }
 
+std::string enter_on_narrow_stack(const LabStep& step) {
+  const bool mixed =
+      step.name == "enter" && step.left.stack_width() == 2 && step.instruction.operand_size == 4;
+  const bool upper = std::any_of(step.fields.begin(), step.fields.end(), [](const auto& f) {
+    return f.name == "rbp" && ((number(f.left) ^ number(f.right)) & 0xffff) == 0;
+  });
+  return mixed && upper ? "ENTER with a 66 prefix lets ESP wrap around at 32 bits, not 16" : "";
+}
+
+std::string wrong_lock(const LabStep& step) {
+  constexpr unsigned kInvalid = 6;
+  return step.instruction.lock && step.instruction.row == kNoRow && right_retired(step) &&
+                 left_vector(step) == kInvalid
+             ? "LOCK is accepted where it is undefined"
+             : "";
+}
+
 std::string enter_untried(const LabStep& step) {
   const bool faulted = left_vector(step) == kPageFault || step.left.state.shutdown;
   return step.name == "enter" && right_retired(step) && faulted
@@ -516,14 +588,6 @@ std::string target_past_limit(const LabStep& step) {
   return step.right_rip > limit ? "limits and types of segments are not checked" : "";
 }
 
-bool uses_stack(const std::string& name) {
-  constexpr std::array<std::string_view, 13> kStarts{"push", "pop",  "enter", "leave", "call",
-                                                     "ret",  "PUSH", "POP",   "CALL",  "RETF",
-                                                     "IRET", "INT",  "pusha"};
-  return std::any_of(kStarts.begin(), kStarts.end(),
-                     [&](std::string_view start) { return name.starts_with(start); });
-}
-
 /// A push or pop of the step, by SP or by BP, or of a delivery on the same stack,
 /// reaches over the end of it.
 bool violates_stack(const LabStep& step) {
@@ -535,7 +599,8 @@ bool violates_stack(const LabStep& step) {
   for (const std::uint64_t at : {sp - kReach, sp - 1, sp, sp + kReach}) {
     if (!within_segment(ss, Cpu::cut(at, width), 1)) return true;
   }
-  return width == 2 && Cpu::cut(sp - kReach, width) > Cpu::cut(sp + kReach, width);
+  const std::uint64_t near = width == 2 ? kReach : kReach / 4;
+  return Cpu::cut(sp - near, width) > Cpu::cut(sp + near, width);
 }
 
 bool violates_code(const LabStep& step) {
@@ -597,14 +662,10 @@ std::string gate_past_limit(const LabStep& step) {
   constexpr std::uint64_t kExternal = 1;
   const auto vector = left_vector(step);
   const bool refused =
-      vector == kProtection && left_number(step, frame_linear(step, 0), 2) == kExternal;
+      vector == kProtection && left_number(step, frame_linear(step, 0), 2) <= kExternal;
   if (!refused && vector != kDoubleFault && !step.left.state.shutdown) return {};
   for (unsigned n = 0; n < World::kVectors; ++n) {
-    const std::uint64_t selector = left_number(step, step.before.idtr.base + n * 8ULL + 2, 2);
-    const bool local = (selector & 4) != 0;
-    const std::uint64_t table = local ? step.before.ldtr.base : step.before.gdtr.base;
-    Descriptor code;
-    code.low = left_number(step, table + (selector & 0xfff8), 8);
+    const Descriptor code = gate_code(step, n);
     if (code.code() && code.present() && gate_target(step, n) > code.limit())
       return "gates to past the limit of their code segment are not refused";
   }
@@ -637,7 +698,7 @@ std::string supervisor_stack(const LabStep& step) {
 }
 
 std::string wild_gate(const LabStep& step) {
-  if (!long_active(step) || !step.right_halted) return {};
+  if (!long_active(step) || !(step.right_halted || step.right_shut_down)) return {};
   bool wild = false, saved_wild = false;
   std::uint64_t rsp = step.left.state.gpr[kRsp];
   for (const kvm::FieldValue& f : step.fields)
@@ -651,7 +712,7 @@ std::string wild_gate(const LabStep& step) {
   // #GP(EXT) names no selector: the target of a gate is what it is about.
   constexpr std::uint64_t kExternal = 1;
   const bool refused = left_vector(step) == kProtection && wild &&
-                       left_number(step, frame_linear(step, 0), 8) == kExternal;
+                       left_number(step, frame_linear(step, 0), 8) <= kExternal;
   return refused || saved_wild ? "gates to non-canonical addresses fault behind the delivery" : "";
 }
 
@@ -692,6 +753,8 @@ std::string kept_from_lab(const Cpu& cpu, const Ram& memory, const Instruction& 
     return "QEMU's processor has no F6 /1 and F7 /1";
   if (instruction.row == kNoRow && even == 0xc6 && extension != 0)
     return "QEMU's processor executes all of C6 and C7 as MOV";
+  if (instruction.row == kNoRow && instruction.opcode == 0x8f && extension != 0)
+    return "QEMU's processor executes all of 8F as POP";
   const bool pae = (s.cr0 & kCr0Pg) != 0 && (s.cr4 & kCr4Pae) != 0 && !cpu.long_mode_active();
   if (pae && pointers_moved(s, memory))
     return "PAE page-directory pointers are read from memory at every entry";
@@ -717,13 +780,15 @@ bool harmless(const std::vector<std::string>& causes) {
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
-  for (const auto cause :
-       {double_fault,      shadow_of_lss,     far_pointer,     null_task,
-        wild_table,        reserved_pointers, unknown_cr4,     protection_for_stack,
-        target_past_limit, long_and_big,      wild_far_target, wild_near_target,
-        own_bytes,         exchanging_pause,  enter_untried,   unnoticed,
-        wild_gate,         gate_past_limit,   call_past_limit, wide_real_stack,
-        reads_pointer,     frame_on_code,     supervisor_stack}) {
+  for (const auto cause : {double_fault,      shadow_of_lss,      far_pointer,
+                           null_task,         wild_table,         reserved_pointers,
+                           unknown_cr4,       missing_cr4,        protection_for_stack,
+                           target_past_limit, limit_of_long_code, long_and_big,
+                           wild_far_target,   wild_near_target,   own_bytes,
+                           exchanging_pause,  enter_untried,      enter_on_narrow_stack,
+                           wrong_lock,        unnoticed,          wild_gate,
+                           gate_past_limit,   call_past_limit,    wide_real_stack,
+                           reads_pointer,     frame_on_code,      supervisor_stack}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
