@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <optional>
 #include <set>
 #include <string_view>
 
@@ -35,341 +32,6 @@ bool pointers_moved(const CpuState& state, const Ram& memory) {
 bool leaves_memory(std::uint64_t base, std::uint64_t limit, std::uint64_t memory_bytes) {
   return base >= memory_bytes || base + limit >= memory_bytes;
 }
-
-constexpr const char* kLaterDoubleFault =
-    "a fault in the delivery of #PF or of an injected exception is not a double fault";
-constexpr const char* kPointerAccessed = "PAE page-directory pointers get an A bit";
-constexpr const char* kNullLdt = "LLDT of a null selector keeps the attributes";
-constexpr unsigned kDoubleFault = 8, kInvalidTss = 10, kProtection = 13, kPageFault = 14;
-
-/// A field's value; 0 for one that is not a number.
-std::uint64_t number(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 16); }
-
-/// Where a memory field lies; everything else lies nowhere.
-std::optional<std::uint64_t> place_of(const kvm::FieldValue& field) {
-  constexpr std::string_view kMemory = "memory ";
-  if (!field.name.starts_with(kMemory)) return std::nullopt;
-  return number(field.name.substr(kMemory.size()));
-}
-
-bool all(const LabStep& step, const std::function<bool(const kvm::FieldValue&)>& test) {
-  return std::all_of(step.fields.begin(), step.fields.end(), test);
-}
-
-bool long_active(const LabStep& step) { return (step.before.msr.efer & kEferLma) != 0; }
-bool long_code(const LabStep& step) {
-  return long_active(step) && step.before.segment[kCs].long_mode();
-}
-bool protected_mode(const LabStep& step) { return (step.before.cr0 & kCr0Pe) != 0; }
-
-/// Before the step or after it.
-bool paged(const LabStep& step) { return ((step.before.cr0 | step.left.state.cr0) & kCr0Pg) != 0; }
-
-bool delivered(const LabStep& step) { return step.left.deliveries() != 0; }
-
-/// A number of `size` bytes in the left one's memory; zeros where none is mapped.
-std::uint64_t left_number(const LabStep& step, std::uint64_t linear, unsigned size) {
-  std::uint64_t value = 0;
-  for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(linear + n);
-    std::uint8_t byte = 0;
-    if (place) (void)step.memory.read(*place, {&byte, 1});
-    value |= std::uint64_t{byte} << (8 * n);
-  }
-  return value;
-}
-
-/// The same number on the right: what differs is in the fields.
-std::uint64_t right_number(const LabStep& step, std::uint64_t linear, unsigned size) {
-  std::uint64_t value = left_number(step, linear, size);
-  for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(linear + n);
-    for (const kvm::FieldValue& f : step.fields) {
-      if (!place || place_of(f) != place->value) continue;
-      value = (value & ~(0xffULL << (8 * n))) | number(f.right) << (8 * n);
-    }
-  }
-  return value;
-}
-
-/// Where a gate leads, by the table that was in force before the step.
-std::uint64_t gate_target(const LabStep& step, unsigned vector) {
-  const std::uint64_t base = step.before.idtr.base;
-  if (!protected_mode(step)) return left_number(step, base + vector * 4ULL, 2);
-  const std::uint64_t gate = base + vector * (long_active(step) ? 16ULL : 8ULL);
-  const std::uint64_t low = left_number(step, gate, 2);
-  if (long_active(step)) return low | left_number(step, gate + 6, 6) << 16;
-  const bool wide = (left_number(step, gate + 5, 1) & 8) != 0;
-  return wide ? low | left_number(step, gate + 6, 2) << 16 : low;
-}
-
-/// The vector whose gate leads to `rip`; 8 where it is one of several.
-std::optional<unsigned> vector_of(const LabStep& step, std::uint64_t rip) {
-  std::optional<unsigned> found;
-  for (unsigned vector = 0; vector < World::kVectors; ++vector)
-    if (gate_target(step, vector) == rip && (!found || vector == kDoubleFault)) found = vector;
-  return found;
-}
-
-/// The vector whose handler the left one entered, by a fault or by INT.
-std::optional<unsigned> left_vector(const LabStep& step) {
-  return vector_of(step, step.left.state.gpr[kGprRip]);
-}
-
-std::optional<unsigned> right_vector(const LabStep& step) {
-  return step.right_halted ? vector_of(step, step.right_rip - 1) : std::nullopt;
-}
-
-/// The linear address of byte `n` of the frame that the left one pushed.
-std::uint64_t frame_linear(const LabStep& step, std::uint64_t n) {
-  const std::uint64_t base = step.left.long64() ? 0 : step.left.state.segment[kSs].base;
-  return base + Cpu::cut(step.left.state.gpr[kRsp] + n, step.left.stack_width());
-}
-
-/// Whether a field is one of the frame's bytes from `first` on.
-bool in_frame(const LabStep& step, const kvm::FieldValue& field, unsigned first, unsigned size) {
-  for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(frame_linear(step, first + n));
-    if (place && place_of(field) == place->value) return true;
-  }
-  return false;
-}
-
-/// Bytes of one word of the left one's frame.
-unsigned frame_word(const LabStep& step, unsigned vector) {
-  if (long_active(step)) return 8;
-  const std::uint64_t access = left_number(step, step.before.idtr.base + vector * 8ULL + 5, 1);
-  return (access & 8) != 0 ? 4 : 2;
-}
-
-bool has_error_code(unsigned vector) {
-  return vector == 8 || (vector >= kInvalidTss && vector <= kPageFault) || vector == 17;
-}
-
-/// The right one executed it, where the left one found a fault.
-bool right_retired(const LabStep& step) {
-  return (delivered(step) || step.left.state.shutdown) && !step.right_halted &&
-         !step.right_shut_down;
-}
-
-/// The linear address of the memory operand.
-std::uint64_t operand_linear(const LabStep& step) {
-  const unsigned segment = step.instruction.segment;
-  const bool based = !long_code(step) || segment == kFs || segment == kGs;
-  const std::uint64_t linear =
-      step.operand_offset + (based ? step.before.segment[segment].base : 0);
-  return long_code(step) ? linear : static_cast<std::uint32_t>(linear);
-}
-
-std::uint64_t operand(const LabStep& step, unsigned size) {
-  if (step.instruction.memory) return left_number(step, operand_linear(step), size);
-  return Cpu::cut(step.before.gpr[step.instruction.rm], size);
-}
-
-bool software_interrupt(const LabStep& step) {
-  return step.name == "INT imm8" || step.name == "INT3" || step.name == "INTO";
-}
-
-bool uses_stack(const std::string& name) {
-  constexpr std::array<std::string_view, 13> kStarts{"push", "pop",  "enter", "leave", "call",
-                                                     "ret",  "PUSH", "POP",   "CALL",  "RETF",
-                                                     "IRET", "INT",  "pusha"};
-  return std::any_of(kStarts.begin(), kStarts.end(),
-                     [&](std::string_view start) { return name.starts_with(start); });
-}
-
-// Causes that explain a part of what differs: each says which fields.
-
-bool page_fault_code(const LabStep& step, std::uint64_t left, std::uint64_t right) {
-  constexpr std::uint64_t kPresent = 1, kWrite = 2, kReserved = 8;
-  std::uint64_t lacks = 0;
-  if ((right & kReserved) != 0) lacks |= kPresent;
-  if (step.instruction.memory) lacks |= kWrite;
-  return (left & right) == right && (left & ~right & ~lacks) == 0;
-}
-
-bool table_code(const LabStep& step, std::uint64_t left, std::uint64_t right) {
-  constexpr std::uint64_t kExternal = 1, kIdt = 2;
-  if ((right | kExternal) == left) return true;
-  const bool idt = (left & 7 & ~kExternal) == kIdt;
-  const std::uint64_t doubled = (left >> 3 << 4) | kIdt;
-  return idt && long_active(step) && (right & ~kExternal) == doubled;
-}
-
-std::string error_code(const LabStep& step, const kvm::FieldValue& field) {
-  const auto vector = left_vector(step);
-  if (!vector || !has_error_code(*vector) || !protected_mode(step)) return {};
-  if (step.right_halted && right_vector(step) != vector) return {};
-  constexpr unsigned kSize = 2;
-  if (!in_frame(step, field, 0, kSize)) return {};
-  const std::uint64_t left = left_number(step, frame_linear(step, 0), kSize);
-  const std::uint64_t right = right_number(step, frame_linear(step, 0), kSize);
-  if (*vector == kPageFault)
-    return page_fault_code(step, left, right) ? "error codes of page faults lack W or P" : "";
-  return table_code(step, left, right) ? "error codes lack EXT, or count by 16 in the IDT" : "";
-}
-
-std::string next_rip(const LabStep& step, const kvm::FieldValue& field) {
-  const auto vector = left_vector(step);
-  if (!vector || !software_interrupt(step) || !delivered(step)) return {};
-  const unsigned word = protected_mode(step) ? frame_word(step, *vector) : 2;
-  const unsigned first = protected_mode(step) && has_error_code(*vector) ? word : 0;
-  if (!in_frame(step, field, first, word)) return {};
-  const std::uint64_t at = frame_linear(step, first);
-  return right_number(step, at, word) == left_number(step, at, word) + step.instruction.length()
-             ? "the frame of a fault in INT n's delivery holds the next RIP"
-             : "";
-}
-
-std::string stack_segment_of_ist(const LabStep& step, const kvm::FieldValue& field) {
-  const auto vector = left_vector(step);
-  if (!vector || !long_active(step) || step.left.cpl() != step.cpl_before) return {};
-  const std::uint64_t gate = step.before.idtr.base + *vector * 16ULL;
-  if ((left_number(step, gate + 4, 1) & 7) == 0) return {};
-  const bool null = field.name.starts_with("ss.") && (number(field.right) & ~3ULL) == 0;
-  return null ? "SS is made null when the interrupt stack table gives a stack" : "";
-}
-
-std::string pointer_accessed(const LabStep& step, const kvm::FieldValue& field) {
-  const auto at = place_of(field);
-  const bool pointer = at && *at >= World::kTables && *at < World::kTables + 32 && (*at & 7) == 0;
-  const bool pae = paged(step) && !long_active(step);
-  constexpr std::uint64_t kAccessed = 0x20;
-  return pointer && pae && (number(field.left) ^ number(field.right)) == kAccessed
-             ? kPointerAccessed
-             : "";
-}
-
-std::string accessed_bits(const LabStep& step, const kvm::FieldValue& field) {
-  const auto at = place_of(field);
-  const bool table = at && *at >= World::kTables && *at < World::kTablesEnd;
-  const bool bits = ((number(field.left) ^ number(field.right)) & ~0x60ULL) == 0;
-  return delivered(step) && table && bits ? "A and D bits of an instruction that faults" : "";
-}
-
-std::string null_ldt(const LabStep& step, const kvm::FieldValue& field) {
-  const bool loads_null = step.name == "LLDT" && (step.left.state.ldtr.selector & ~3U) == 0;
-  return !delivered(step) && loads_null && field.name == "ldtr.attributes" ? kNullLdt : "";
-}
-
-std::string double_fault_flag(const LabStep& step, const kvm::FieldValue& field) {
-  const auto vector = left_vector(step);
-  if (vector != kDoubleFault || !delivered(step)) return {};
-  if (field.name == "cr2") return kLaterDoubleFault;
-  const unsigned word = protected_mode(step) ? frame_word(step, kDoubleFault) : 2;
-  const bool resume = in_frame(step, field, 3 * word + 2, 1);
-  return resume && number(field.left) == 0 && number(field.right) == 1
-             ? "the frame of #DF behind an injected fault holds RF"
-             : "";
-}
-
-bool far_transfer(const LabStep& step) {
-  return step.name.starts_with("RETF") || step.name == "IRET" || step.name.starts_with("CALL ") ||
-         step.name.starts_with("JMP ");
-}
-
-/// With it, the D bit of the page where the descriptor is.
-std::string code_not_accessed(const LabStep& step, const kvm::FieldValue& field) {
-  if (!far_transfer(step) && !left_vector(step)) return {};
-  constexpr std::uint64_t kCodeType = 0x18, kAccessed = 1, kDirty = 0x40;
-  const std::uint64_t left = number(field.left), right = number(field.right);
-  const auto at = place_of(field);
-  const bool descriptor =
-      at && (*at & 7) == 5 && (left & kCodeType) == kCodeType &&
-      ((*at >= World::kGdt && *at < World::kIdt) || (*at >= World::kLdt && *at < World::kCode));
-  const bool page = at && *at >= World::kTables && *at < World::kTablesEnd;
-  const bool accessed =
-      (descriptor || field.name == "cs.attributes") && left != right && left == (right | kAccessed);
-  const bool dirty = page && left != right && left == (right | kDirty);
-  return accessed || dirty ? "the accessed bit of a code segment is not set" : "";
-}
-
-std::string accessed_bit_at(const LabStep& step, const kvm::FieldValue& field) {
-  const bool moved = field.name == "cr2" && number(field.left) == number(field.right) + 1;
-  const bool access = (number(field.left) & 7) == 5;
-  return moved && access && delivered(step)
-             ? "the fault of setting an accessed bit names the word, not the byte"
-             : "";
-}
-
-std::string whole_push(const LabStep& step, const kvm::FieldValue& field) {
-  const bool pushes = step.name.starts_with("PUSH ") && step.instruction.operand_size == 4;
-  if (!pushes || delivered(step) || number(field.right) != 0) return {};
-  return in_frame(step, field, 2, 2) ? "PUSH of a segment register writes all 4 bytes" : "";
-}
-
-std::string partial_frame(const LabStep& step, const kvm::FieldValue& field) {
-  const auto at = place_of(field);
-  if (!at || !delivered(step)) return {};
-  constexpr std::uint64_t kFrame = 48;
-  const std::uint64_t base = long_active(step) ? 0 : step.before.segment[kSs].base;
-  const std::uint64_t aligned = long_active(step) ? ~std::uint64_t{15} : ~std::uint64_t{0};
-  const std::uint64_t inner = left_number(step, step.before.tr.base + 4, long_active(step) ? 8 : 4);
-  const std::uint64_t top = step.cpl_before == 0 ? base + step.before.gpr[kRsp] : inner;
-  for (std::uint64_t n = 1; n <= kFrame; ++n) {
-    const auto place = step.left.translate_for_debugger((top & aligned) - n);
-    if (place && place->value == *at)
-      return "a frame is written in part before a push of it faults";
-  }
-  return {};
-}
-
-std::string new_top_of_stack(const LabStep& step, const kvm::FieldValue& field) {
-  const auto at = place_of(field);
-  const bool table = at && *at >= World::kTables && *at < World::kTablesEnd;
-  const std::uint64_t left = number(field.left), right = number(field.right);
-  const bool bits = (left & right) == right && ((left ^ right) & ~0x60ULL) == 0;
-  return step.name == "enter" && table && bits ? "ENTER does not try the stack it leaves" : "";
-}
-
-std::string still_unusable(const LabStep& step, const kvm::FieldValue& field) {
-  if (protected_mode(step) || number(field.right) != 0) return {};
-  constexpr std::array<std::string_view, 6> kNames{"es.", "cs.", "ss.", "ds.", "fs.", "gs."};
-  for (unsigned n = 0; n < kNames.size(); ++n) {
-    const bool hidden = field.name.starts_with(kNames[n]) && !field.name.ends_with("selector");
-    if (hidden && !step.before.segment[n].present())
-      return "a register that was null in protected mode stays unusable in real mode";
-  }
-  return {};
-}
-
-/// The limit is stored before the base's page is found missing.
-std::string partly_stored(const LabStep& step, const kvm::FieldValue& field) {
-  constexpr unsigned kImage = 10;
-  if ((step.name != "SGDT" && step.name != "SIDT") || left_vector(step) != kPageFault) return {};
-  for (unsigned n = 0; n < kImage; ++n) {
-    const auto place = step.left.translate_for_debugger(operand_linear(step) + n);
-    if (place && place_of(field) == place->value)
-      return "SGDT and SIDT write a part before they fault";
-  }
-  return {};
-}
-
-std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
-  const bool several = step.name == "enter" || step.name == "pusha";
-  const auto at = place_of(field);
-  const bool failed = left_vector(step) == kPageFault || left_vector(step) == kDoubleFault;
-  if (!several || !at || !failed) return {};
-  constexpr std::uint64_t kReach = 512;
-  const std::uint64_t base = long_code(step) ? 0 : step.before.segment[kSs].base;
-  for (std::uint64_t n = 1; n <= kReach; ++n) {
-    const auto place = step.left.translate_for_debugger(base + step.before.gpr[kRsp] - n);
-    if (place && place->value == *at) return "ENTER and PUSHA write a part before they fault";
-  }
-  return {};
-}
-
-std::string pusha_from_below(const LabStep& step, const kvm::FieldValue& field) {
-  const bool failed = left_vector(step) == kPageFault || left_vector(step) == kDoubleFault;
-  if (step.name != "pusha" || !failed || field.name != "cr2") return {};
-  constexpr std::uint64_t kRegisters = 8;
-  const std::uint64_t size = step.instruction.operand_size;
-  return number(field.left) - number(field.right) == (kRegisters - 1) * size
-             ? "PUSHA pushes from below"
-             : "";
-}
-
-// Causes that explain all of it.
 
 /// What was read is an entry whose A bit differs.
 std::string reads_pointer(const LabStep& step) {
@@ -478,10 +140,9 @@ std::string unknown_cr4(const LabStep& step) {
 }
 
 std::string protection_for_stack(const LabStep& step) {
-  constexpr unsigned kStack = 12;
   const auto right = right_vector(step);
-  const bool other = right ? *right != kStack : step.right_shut_down;
-  if (!long_code(step) || left_vector(step) != kStack || !other) return {};
+  const bool other = right ? *right != kStackFault : step.right_shut_down;
+  if (!long_code(step) || left_vector(step) != kStackFault || !other) return {};
   const bool operand_is_wild =
       step.instruction.memory && step.instruction.segment == kSs &&
       (!Cpu::canonical(step.operand_offset) || !Cpu::canonical(step.operand_offset + 16));
@@ -511,7 +172,7 @@ std::string limit_of_long_code(const LabStep& step) {
 /// A code segment with both L and D is reserved.
 std::string long_and_big(const LabStep& step) {
   const bool lost = step.left.state.shutdown && far_transfer(step) && step.instruction.memory;
-  const bool refused = left_vector(step) == kProtection && delivered(step);
+  const bool refused = left_vector(step) == kGeneralProtection && delivered(step);
   if (!long_active(step) || !(lost || refused)) return {};
   constexpr std::uint64_t kTable = 4;
   const std::uint64_t selector =
@@ -566,18 +227,15 @@ std::string enter_on_narrow_stack(const LabStep& step) {
 }
 
 std::string wrong_lock(const LabStep& step) {
-  constexpr unsigned kInvalid = 6;
   return step.instruction.lock && step.instruction.row == kNoRow && right_retired(step) &&
-                 left_vector(step) == kInvalid
+                 left_vector(step) == kInvalidOpcode
              ? "LOCK is accepted where it is undefined"
              : "";
 }
 
 std::string enter_untried(const LabStep& step) {
   const bool faulted = left_vector(step) == kPageFault || step.left.state.shutdown;
-  return step.name == "enter" && right_retired(step) && faulted
-             ? "ENTER does not try the stack it leaves"
-             : "";
+  return step.name == "enter" && right_retired(step) && faulted ? kStackUntried : "";
 }
 
 std::string target_past_limit(const LabStep& step) {
@@ -630,14 +288,13 @@ bool violates_segment(const LabStep& step) {
 
 /// Whatever follows from an access that the other one does not refuse.
 std::string unnoticed(const LabStep& step) {
-  constexpr unsigned kStack = 12;
   constexpr std::uint64_t kFrame = 128;
   const auto vector = left_vector(step);
   // The refusal may fail in turn, where the stack is what is refused.
   const bool push_failed =
       vector == kPageFault && step.before.gpr[kRsp] - step.left.state.cr2 < kFrame;
-  const bool refused = delivered(step) && (vector == kDoubleFault || vector == kStack ||
-                                           vector == kProtection || push_failed);
+  const bool refused = delivered(step) && (vector == kDoubleFault || vector == kStackFault ||
+                                           vector == kGeneralProtection || push_failed);
   return (refused || step.left.state.shutdown) && !long_code(step) && violates_segment(step)
              ? "limits and types of segments are not checked"
              : "";
@@ -662,7 +319,7 @@ std::string gate_past_limit(const LabStep& step) {
   constexpr std::uint64_t kExternal = 1;
   const auto vector = left_vector(step);
   const bool refused =
-      vector == kProtection && left_number(step, frame_linear(step, 0), 2) <= kExternal;
+      vector == kGeneralProtection && left_number(step, frame_linear(step, 0), 2) <= kExternal;
   if (!refused && vector != kDoubleFault && !step.left.state.shutdown) return {};
   for (unsigned n = 0; n < World::kVectors; ++n) {
     const Descriptor code = gate_code(step, n);
@@ -674,8 +331,8 @@ std::string gate_past_limit(const LabStep& step) {
 
 /// The target's limit is looked at behind the pushes, and the selector named.
 std::string call_past_limit(const LabStep& step) {
-  const bool call = step.name.starts_with("CALL ") && left_vector(step) == kProtection &&
-                    right_vector(step) == kProtection;
+  const bool call = step.name.starts_with("CALL ") && left_vector(step) == kGeneralProtection &&
+                    right_vector(step) == kGeneralProtection;
   if (!call || left_number(step, frame_linear(step, 0), 2) != 0) return {};
   const std::uint64_t selector = right_number(step, frame_linear(step, 0), 2);
   const unsigned offset = step.instruction.operand_size == 2 ? 2 : step.instruction.operand_size;
@@ -711,7 +368,7 @@ std::string wild_gate(const LabStep& step) {
   }
   // #GP(EXT) names no selector: the target of a gate is what it is about.
   constexpr std::uint64_t kExternal = 1;
-  const bool refused = left_vector(step) == kProtection && wild &&
+  const bool refused = left_vector(step) == kGeneralProtection && wild &&
                        left_number(step, frame_linear(step, 0), 8) <= kExternal;
   return refused || saved_wild ? "gates to non-canonical addresses fault behind the delivery" : "";
 }
@@ -794,13 +451,7 @@ std::vector<std::string> lab_causes(const LabStep& step) {
   }
   std::set<std::string> causes;
   for (const kvm::FieldValue& field : step.fields) {
-    std::string text;
-    for (const auto cause :
-         {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
-          double_fault_flag, code_not_accessed, still_unusable, partly_pushed, partly_stored,
-          pusha_from_below, accessed_bit_at, whole_push, partial_frame, new_top_of_stack}) {
-      if (text.empty()) text = cause(step, field);
-    }
+    std::string text = lab_part(step, field);
     if (text.empty()) return {};
     causes.insert(std::move(text));
   }

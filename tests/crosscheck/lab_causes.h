@@ -6,29 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "vmm/cpu/cpu.h"
-#include "vmm/kvm/lock_step.h"
-#include "vmm/memory/ram.h"
+#include "tests/crosscheck/lab_step.h"
 
 namespace chronovisor::crosscheck {
 
 /// This program runs on QEMU's emulated processor, by CPUID's hypervisor leaf.
 [[nodiscard]] bool in_laboratory();
-
-/// One step as both processors made it.
-struct LabStep {
-  const std::string& name;  ///< of the instruction's row
-  const Instruction& instruction;
-  const std::vector<kvm::FieldValue>& fields;  ///< that differ
-  const CpuState& before;
-  unsigned cpl_before = 0;
-  std::uint64_t operand_offset = 0;  ///< of the memory operand, before it
-  const Cpu& left;                   ///< after it
-  const Ram& memory;                 ///< of the left one, after it
-  std::uint64_t right_rip = 0;       ///< behind a handler's HLT, where `right_halted`
-  bool right_halted = false;
-  bool right_shut_down = false;
-};
 
 /// Why the next step may not be taken there: it hangs or ends QEMU or the KVM
 /// on it, or has another meaning. Empty when it may.
@@ -38,6 +21,10 @@ struct LabStep {
 /// The causes that together explain all of a difference; empty when something of
 /// it is not explained.
 [[nodiscard]] std::vector<std::string> lab_causes(const LabStep& step);
+
+/// The cause of what differs in one field, where it explains no more than that;
+/// empty when none is known.
+[[nodiscard]] std::string lab_part(const LabStep& step, const kvm::FieldValue& field);
 
 /// Both sides go on alike after these.
 [[nodiscard]] bool harmless(const std::vector<std::string>& causes);
