@@ -1,5 +1,7 @@
 // The soft processor against the host's KVM on generated system programs.
-//   crosscheck_test [--steps N] [--seed S] [--case SEED] [--most M]
+//   crosscheck_test [--steps N] [--seed S] [--case SEED] [--most M] [--trace T]
+// It ends after M disagreements, of which two of a kind are shown. Traced are
+// cases (1) and their steps (2), each before it is taken.
 // Exit status: 0 no disagreement, 1 some, 77 no usable KVM (with the reason).
 #include <cstdio>
 #include <cstring>

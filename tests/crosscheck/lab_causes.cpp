@@ -49,9 +49,10 @@ std::string reads_pointer(const LabStep& step) {
   return reads && pae ? kPointerAccessed : "";
 }
 
-/// The code segment that a gate outside long mode names.
+/// The code segment that a gate names.
 Descriptor gate_code(const LabStep& step, unsigned vector) {
-  const std::uint64_t selector = left_number(step, step.before.idtr.base + vector * 8ULL + 2, 2);
+  const std::uint64_t gate = step.before.idtr.base + vector * (long_active(step) ? 16ULL : 8ULL);
+  const std::uint64_t selector = left_number(step, gate + 2, 2);
   const bool local = (selector & 4) != 0;
   const std::uint64_t table = local ? step.before.ldtr.base : step.before.gdtr.base;
   Descriptor code;
@@ -59,12 +60,15 @@ Descriptor gate_code(const LabStep& step, unsigned vector) {
   return code;
 }
 
-/// A contributory exception has its handler in a segment with another base.
+/// A contributory exception has its handler in a segment with another base, or
+/// where HLT is not allowed: there the right one goes on.
 bool stray_gate(const LabStep& step) {
-  if (!protected_mode(step) || long_active(step)) return false;
+  if (!protected_mode(step)) return false;
   for (unsigned vector = kInvalidTss; vector <= kPageFault; ++vector) {
     const Descriptor code = gate_code(step, vector);
-    if (code.code() && code.base() != 0) return true;
+    const bool moved = !long_active(step) && code.base() != 0;
+    const bool outer = step.cpl_before == 3 && (code.conforming() || code.dpl() == 3);
+    if (code.code() && (moved || outer)) return true;
   }
   return false;
 }
@@ -160,6 +164,41 @@ std::string missing_cr4(const LabStep& step) {
              : "";
 }
 
+std::string upper_cr0(const LabStep& step) {
+  const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 0;
+  return loads && long_code(step) && right_retired(step) && operand(step, 8) >> 32 != 0
+             ? "MOV to CR0 ignores bits 63:32"
+             : "";
+}
+
+/// A null SS is for 64-bit code only.
+std::string null_stack(const LabStep& step) {
+  bool null = false, narrow = !step.before.segment[kCs].long_mode();
+  for (const kvm::FieldValue& f : step.fields) {
+    constexpr std::uint64_t kLong = 0x2000;
+    if (f.name == "ss.selector") null = (number(f.right) & ~3ULL) == 0;
+    if (f.name == "cs.attributes") narrow = (number(f.right) & kLong) == 0;
+  }
+  return far_transfer(step) && long_active(step) && right_retired(step) && null && narrow
+             ? "far returns to compatibility mode take a null SS"
+             : "";
+}
+
+/// CF is lost between the rotation and its store.
+std::string rotation_begun_again(const LabStep& step) {
+  const bool rotates = step.name == "rcl" || step.name == "rcr";
+  if (!rotates || !step.instruction.memory || delivered(step)) return {};
+  const std::uint64_t at = operand_linear(step);
+  const bool operand_only = all(step, [&](const kvm::FieldValue& f) {
+    for (unsigned n = 0; n < step.instruction.operand_size; ++n) {
+      const auto place = step.left.translate_for_debugger(at + n);
+      if (place && place_of(f) == place->value) return true;
+    }
+    return f.name == "rflags";
+  });
+  return operand_only ? "RCL and RCR of memory lose CF when their store is begun again" : "";
+}
+
 std::string limit_of_long_code(const LabStep& step) {
   const std::uint64_t rip = step.left.state.gpr[kGprRip];
   const bool past = step.left.long64() && rip > step.left.state.segment[kCs].limit;
@@ -171,6 +210,14 @@ std::string limit_of_long_code(const LabStep& step) {
 
 /// A code segment with both L and D is reserved.
 std::string long_and_big(const LabStep& step) {
+  constexpr const char* kCause = "code segments with both L and D are accepted";
+  const auto loaded = [](const kvm::FieldValue& f) {
+    constexpr std::uint64_t kBoth = 0x6000;
+    return f.name == "cs.attributes" && (number(f.right) & kBoth) == kBoth;
+  };
+  if (far_transfer(step) && right_retired(step) &&
+      std::any_of(step.fields.begin(), step.fields.end(), loaded))
+    return kCause;
   const bool lost = step.left.state.shutdown && far_transfer(step) && step.instruction.memory;
   const bool refused = left_vector(step) == kGeneralProtection && delivered(step);
   if (!long_active(step) || !(lost || refused)) return {};
@@ -183,7 +230,7 @@ std::string long_and_big(const LabStep& step) {
   const std::uint64_t flags = left_number(step, base + (selector & 0xfff8) + 6, 1);
   const std::uint64_t access = left_number(step, base + (selector & 0xfff8) + 5, 1);
   const bool reserved = (flags & 0x60) == 0x60 && (access & 0x18) == 0x18;
-  return selector != 0 && reserved ? "code segments with both L and D are accepted" : "";
+  return selector != 0 && reserved ? kCause : "";
 }
 
 std::string wild_far_target(const LabStep& step) {
@@ -211,10 +258,12 @@ std::string own_bytes(const LabStep& step) {
              : "";
 }
 
-std::string exchanging_pause(const LabStep& step) {
+std::string long_pause(const LabStep& step) {
   const bool pair =
       all(step, [](const kvm::FieldValue& f) { return f.name == "rax" || f.name == "r8"; });
-  return step.name == "pause" && pair ? "PAUSE with REX.B exchanges RAX and R8" : "";
+  if (step.name != "pause" || delivered(step)) return {};
+  return pair ? "PAUSE with REX.B exchanges RAX and R8"
+              : "the step after PAUSE is two instructions long";
 }
 
 std::string enter_on_narrow_stack(const LabStep& step) {
@@ -437,15 +486,36 @@ bool harmless(const std::vector<std::string>& causes) {
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
-  for (const auto cause : {double_fault,      shadow_of_lss,      far_pointer,
-                           null_task,         wild_table,         reserved_pointers,
-                           unknown_cr4,       missing_cr4,        protection_for_stack,
-                           target_past_limit, limit_of_long_code, long_and_big,
-                           wild_far_target,   wild_near_target,   own_bytes,
-                           exchanging_pause,  enter_untried,      enter_on_narrow_stack,
-                           wrong_lock,        unnoticed,          wild_gate,
-                           gate_past_limit,   call_past_limit,    wide_real_stack,
-                           reads_pointer,     frame_on_code,      supervisor_stack}) {
+  for (const auto cause : {double_fault,
+                           shadow_of_lss,
+                           far_pointer,
+                           null_task,
+                           wild_table,
+                           reserved_pointers,
+                           unknown_cr4,
+                           missing_cr4,
+                           protection_for_stack,
+                           target_past_limit,
+                           limit_of_long_code,
+                           long_and_big,
+                           wild_far_target,
+                           wild_near_target,
+                           own_bytes,
+                           long_pause,
+                           upper_cr0,
+                           null_stack,
+                           rotation_begun_again,
+                           enter_untried,
+                           enter_on_narrow_stack,
+                           wrong_lock,
+                           unnoticed,
+                           wild_gate,
+                           gate_past_limit,
+                           call_past_limit,
+                           wide_real_stack,
+                           reads_pointer,
+                           frame_on_code,
+                           supervisor_stack}) {
     std::string text = cause(step);
     if (!text.empty()) return {text};
   }
