@@ -105,27 +105,34 @@ bool Checker::comparable(const Instruction& instruction) const {
   return instruction.row < first_x87;
 }
 
-/// Where the flags may begin in the frame of a handler that was entered: the
-/// gate decides about the width of its words, the vector about the error code.
-std::vector<unsigned> Checker::flags_in_frame() const {
-  if ((before_.msr.efer & kEferLma) != 0) return {2 * 8, 3 * 8};
-  if ((before_.cr0 & kCr0Pe) == 0) return {2 * 2};
-  return {2 * 2, 3 * 2, 2 * 4, 3 * 4};
+/// How the frame of a handler that was entered may be laid out: the gate decides
+/// about the width of its words, the vector about the error code.
+std::vector<Checker::FrameShape> Checker::frame_shapes() const {
+  if ((before_.msr.efer & kEferLma) != 0) return {{8, 2}, {8, 3}};
+  if ((before_.cr0 & kCr0Pe) == 0) return {{2, 2}};
+  return {{2, 2}, {2, 3}, {4, 2}, {4, 3}};
 }
 
-/// The right byte differs from the left one as the frame of an exception does
-/// under this KVM: it shows the TF that stepping sets, or lacks RF.
+/// The right byte differs from the left one as the flags in the frame of an
+/// exception do under this KVM: they show the TF that stepping sets, lack RF, or
+/// show the RF of the fault before a #DF. Only #DF, whose frame has an error
+/// code, leaves RF as it was on the left.
 bool Checker::frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const {
   if ((a ^ b) != 1) return false;
+  constexpr unsigned kTrapByte = 1, kResumeByte = 2, kWithErrorCode = 3;
   const bool shows = (b & 1) != 0;
-  if (!shows && capabilities_.pushes_resume_flag) return false;
   const std::uint64_t base = left_.long64() ? 0 : left_.state.segment[kSs].base;
-  for (const unsigned flags : flags_in_frame()) {
-    const std::uint64_t offset = flags + (shows ? 1U : 2U);
-    const std::uint64_t linear =
-        base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width());
-    const auto place = left_.translate_for_debugger(linear);
-    if (place && place->value == at) return true;
+  const auto is_at = [&](std::uint64_t offset) {
+    const auto place = left_.translate_for_debugger(
+        base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width()));
+    return place && place->value == at;
+  };
+  for (const FrameShape& shape : frame_shapes()) {
+    const unsigned flags = shape.word * shape.words_below_flags;
+    if (shows && is_at(flags + kTrapByte)) return true;
+    const bool resume =
+        shows ? shape.words_below_flags == kWithErrorCode : !capabilities_.pushes_resume_flag;
+    if (resume && is_at(flags + kResumeByte)) return true;
   }
   return false;
 }

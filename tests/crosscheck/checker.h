@@ -68,7 +68,11 @@ class Checker {
   [[nodiscard]] std::vector<std::string> causes();
   [[nodiscard]] bool over();
   [[nodiscard]] bool entered_handler();
-  [[nodiscard]] std::vector<unsigned> flags_in_frame() const;
+  struct FrameShape {
+    unsigned word = 8;  ///< bytes
+    unsigned words_below_flags = 2;
+  };
+  [[nodiscard]] std::vector<FrameShape> frame_shapes() const;
   [[nodiscard]] bool frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const;
   [[nodiscard]] StackKind stack_kind() const;
   void print_step() const;

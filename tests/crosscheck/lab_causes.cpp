@@ -118,6 +118,13 @@ std::string wild_table(const LabStep& step) {
              : "";
 }
 
+std::string wild_base(const LabStep& step) {
+  const bool writes = step.name == "WRFSBASE" || step.name == "WRGSBASE";
+  return writes && right_retired(step) && !Cpu::canonical(operand(step, 8))
+             ? "WRFSBASE and WRGSBASE take bases that are not canonical"
+             : "";
+}
+
 std::string reserved_pointers(const LabStep& step) {
   constexpr std::uint64_t kPresent = 1, kReserved = 0xffffff00000001e6ULL;
   const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 3;
@@ -231,6 +238,21 @@ std::string long_and_big(const LabStep& step) {
   const std::uint64_t access = left_number(step, base + (selector & 0xfff8) + 5, 1);
   const bool reserved = (flags & 0x60) == 0x60 && (access & 0x18) == 0x18;
   return selector != 0 && reserved ? kCause : "";
+}
+
+/// Of a handler's segment that is neither present nor 64-bit code.
+std::string presence_first(const LabStep& step) {
+  if (!long_active(step) || !delivered(step) || left_vector(step) != kGeneralProtection ||
+      right_vector(step) != kSegmentNotPresent)
+    return {};
+  const std::uint64_t selector = left_number(step, frame_linear(step, 0), 2);
+  const std::uint64_t base = (selector & 4) != 0 ? step.before.ldtr.base : step.before.gdtr.base;
+  Descriptor code;
+  code.low = left_number(step, base + (selector & 0xfff8), 8);
+  const bool wrong = !code.long_mode() || code.big();
+  return code.code() && !code.present() && wrong
+             ? "a code segment's presence is looked at before L and D"
+             : "";
 }
 
 std::string wild_far_target(const LabStep& step) {
@@ -349,14 +371,17 @@ std::string unnoticed(const LabStep& step) {
              : "";
 }
 
-/// What was pushed fell on the instruction.
+/// What was pushed fell on the instruction, or on the tables that lead to the handler.
 std::string frame_on_code(const LabStep& step) {
-  if (!left_vector(step) && !uses_stack(step.name)) return {};
+  const bool entered = delivered(step) || left_vector(step) || software_interrupt(step);
+  if (!entered && !uses_stack(step.name)) return {};
   constexpr std::uint64_t kFrame = 64;
   const std::uint64_t code = step.before.gpr[kGprRip] + step.before.segment[kCs].base;
   const std::uint64_t low = frame_linear(step, 0);
-  return low < code + step.instruction.length() && code < low + kFrame
-             ? "a delivery or push that overwrites its instruction is begun again with the new one"
+  const bool on_code = low < code + step.instruction.length() && code < low + kFrame;
+  const bool on_tables = entered && low < World::kCode && World::kGdt < low + kFrame;
+  return on_code || on_tables
+             ? "a delivery or push that overwrites what it depends on is begun again with that"
              : "";
 }
 
@@ -424,7 +449,8 @@ std::string wild_gate(const LabStep& step) {
 
 std::string wide_real_stack(const LabStep& step) {
   constexpr unsigned kFrame = 6;
-  if (protected_mode(step) || !step.before.segment[kSs].big() || !left_vector(step)) return {};
+  if (protected_mode(step) || !step.before.segment[kSs].big()) return {};
+  if (!left_vector(step) && !software_interrupt(step)) return {};
   const std::uint64_t base = step.before.segment[kSs].base;
   const std::uint64_t narrow = base + Cpu::cut(step.before.gpr[kRsp] - kFrame, 2);
   const bool frames = all(step, [&](const kvm::FieldValue& f) {
@@ -491,6 +517,7 @@ std::vector<std::string> lab_causes(const LabStep& step) {
                            far_pointer,
                            null_task,
                            wild_table,
+                           wild_base,
                            reserved_pointers,
                            unknown_cr4,
                            missing_cr4,
@@ -498,6 +525,7 @@ std::vector<std::string> lab_causes(const LabStep& step) {
                            target_past_limit,
                            limit_of_long_code,
                            long_and_big,
+                           presence_first,
                            wild_far_target,
                            wild_near_target,
                            own_bytes,

@@ -84,15 +84,10 @@ std::string null_ldt(const LabStep& step, const kvm::FieldValue& field) {
   return !delivered(step) && loads_null && field.name == "ldtr.attributes" ? kNullLdt : "";
 }
 
-std::string double_fault_flag(const LabStep& step, const kvm::FieldValue& field) {
-  const auto vector = left_vector(step);
-  if (vector != kDoubleFault || !delivered(step)) return {};
-  if (field.name == "cr2") return kLaterDoubleFault;
-  const unsigned word = protected_mode(step) ? frame_word(step, kDoubleFault) : 2;
-  const bool resume = in_frame(step, field, 3 * word + 2, 1);
-  return resume && number(field.left) == 0 && number(field.right) == 1
-             ? "the frame of #DF behind an injected fault holds RF"
-             : "";
+/// Another fault came before.
+std::string earlier_page_fault(const LabStep& step, const kvm::FieldValue& field) {
+  const bool left_double = left_vector(step) == kDoubleFault && delivered(step);
+  return left_double && field.name == "cr2" ? kLaterDoubleFault : "";
 }
 
 /// With it, the D bit of the page where the descriptor is.
@@ -201,7 +196,7 @@ std::string pusha_from_below(const LabStep& step, const kvm::FieldValue& field) 
 std::string lab_part(const LabStep& step, const kvm::FieldValue& field) {
   for (const auto cause :
        {error_code, next_rip, stack_segment_of_ist, pointer_accessed, accessed_bits, null_ldt,
-        double_fault_flag, code_not_accessed, still_unusable, partly_pushed, partly_stored,
+        earlier_page_fault, code_not_accessed, still_unusable, partly_pushed, partly_stored,
         pusha_from_below, accessed_bit_at, whole_push, partial_frame, new_top_of_stack}) {
     std::string text = cause(step, field);
     if (!text.empty()) return text;
