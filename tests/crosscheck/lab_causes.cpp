@@ -178,16 +178,21 @@ std::string upper_cr0(const LabStep& step) {
              : "";
 }
 
-/// A null SS is for 64-bit code only.
+/// A null SS is for 64-bit code only, and has its RPL.
 std::string null_stack(const LabStep& step) {
-  bool null = false, narrow = !step.before.segment[kCs].long_mode();
+  constexpr std::uint64_t kRpl = 3, kLong = 0x2000;
+  std::uint64_t stack = step.before.segment[kSs].selector;
+  std::uint64_t code = step.before.segment[kCs].selector;
+  bool wide = step.before.segment[kCs].long_mode();
   for (const kvm::FieldValue& f : step.fields) {
-    constexpr std::uint64_t kLong = 0x2000;
-    if (f.name == "ss.selector") null = (number(f.right) & ~3ULL) == 0;
-    if (f.name == "cs.attributes") narrow = (number(f.right) & kLong) == 0;
+    if (f.name == "ss.selector") stack = number(f.right);
+    if (f.name == "cs.selector") code = number(f.right);
+    if (f.name == "cs.attributes") wide = (number(f.right) & kLong) != 0;
   }
-  return far_transfer(step) && long_active(step) && right_retired(step) && null && narrow
-             ? "far returns to compatibility mode take a null SS"
+  const bool wrong = !wide || ((stack ^ code) & kRpl) != 0;
+  return far_transfer(step) && long_active(step) && right_retired(step) && (stack & ~kRpl) == 0 &&
+                 wrong
+             ? "far returns take a null SS for any code"
              : "";
 }
 
