@@ -254,7 +254,8 @@ Checker::Verdict Checker::step(Tally& tally) {
     return Verdict::ends;
   }
   // A handler that is none (a table that the program moved): KVM has gone on in it.
-  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && (halted || shutdown));
+  const bool went_on = left_.state.gpr[kGprRip] == before_.gpr[kGprRip] + instruction.length();
+  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && !went_on);
   // HLT is for CPL 0: a handler that stays at another one faults in turn.
   const bool halts = at_handler() && left_.cpl() == 0;
   if (entered && !left_.state.shutdown && !halts) {

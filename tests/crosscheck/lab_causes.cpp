@@ -142,6 +142,19 @@ std::string reserved_pointers(const LabStep& step) {
   return {};
 }
 
+std::string lar_of_16_bits(const LabStep& step) {
+  if ((step.name != "LAR" && step.name != "LSL") || !long_active(step) || delivered(step))
+    return {};
+  constexpr std::array<unsigned, 4> kShort{1, 3, 4, 5};  // TSS, busy TSS, call and task gate
+  const std::uint64_t selector = operand(step, 2);
+  const std::uint64_t table = (selector & 4) != 0 ? step.before.ldtr.base : step.before.gdtr.base;
+  Descriptor descriptor;
+  descriptor.low = left_number(step, table + (selector & 0xfff8), 8);
+  const bool is_short = !descriptor.code_or_data() &&
+                        std::find(kShort.begin(), kShort.end(), descriptor.type()) != kShort.end();
+  return is_short ? "LAR and LSL know 16-bit system descriptors in long mode" : "";
+}
+
 std::string unknown_cr4(const LabStep& step) {
   constexpr std::uint64_t kVmeAndPvi = 3;
   const bool loads = step.name == "MOV CRn, r" && (step.instruction.modrm >> 3 & 7) == 4;
@@ -334,7 +347,10 @@ bool violates_stack(const LabStep& step) {
     if (!within_segment(ss, Cpu::cut(at, width), 1)) return true;
   }
   const std::uint64_t near = width == 2 ? kReach : kReach / 4;
-  return Cpu::cut(sp - near, width) > Cpu::cut(sp + near, width);
+  const bool wraps = Cpu::cut(sp - near, width) > Cpu::cut(sp + near, width);
+  const std::uint64_t bp = step.before.gpr[kRbp];  // ENTER reads the frames below
+  const bool nested = step.name == "enter" && Cpu::cut(bp - near, width) > Cpu::cut(bp, width);
+  return wraps || nested;
 }
 
 bool violates_code(const LabStep& step) {
@@ -422,13 +438,13 @@ std::string call_past_limit(const LabStep& step) {
 }
 
 std::string supervisor_stack(const LabStep& step) {
-  constexpr std::uint64_t kPresentAndUser = 5, kNear = 64;
+  constexpr std::uint64_t kUser = 4, kNear = 64;
   const bool far =
       step.name.starts_with("RETF") || step.name == "IRET" || step.name.starts_with("CALL ");
   if (!far || step.cpl_before != 3 || left_vector(step) != kPageFault) return {};
   const std::uint64_t distance = step.left.state.cr2 - step.before.gpr[kRsp] + kNear;
   const std::uint64_t error = left_number(step, frame_linear(step, 0), 2);
-  return distance < 2 * kNear && (error & kPresentAndUser) == kPresentAndUser
+  return distance < 2 * kNear && (error & kUser) != 0
              ? "far transfers at CPL 3 use the stack with the supervisor's rights"
              : "";
 }
@@ -490,6 +506,8 @@ std::string kept_from_lab(const Cpu& cpu, const Ram& memory, const Instruction& 
     return "QEMU's processor has no F6 /1 and F7 /1";
   if (instruction.row == kNoRow && even == 0xc6 && extension != 0)
     return "QEMU's processor executes all of C6 and C7 as MOV";
+  if (instruction.row == kNoRow && instruction.opcode == 0xae)
+    return "QEMU's processor ignores prefixes that make 0F AE undefined";
   if (instruction.row == kNoRow && instruction.opcode == 0x8f && extension != 0)
     return "QEMU's processor executes all of 8F as POP";
   const bool pae = (s.cr0 & kCr0Pg) != 0 && (s.cr4 & kCr4Pae) != 0 && !cpu.long_mode_active();
@@ -525,6 +543,7 @@ std::vector<std::string> lab_causes(const LabStep& step) {
                            wild_base,
                            reserved_pointers,
                            unknown_cr4,
+                           lar_of_16_bits,
                            missing_cr4,
                            protection_for_stack,
                            target_past_limit,
