@@ -183,12 +183,18 @@ std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
 
 std::string pusha_from_below(const LabStep& step, const kvm::FieldValue& field) {
   const bool failed = left_vector(step) == kPageFault || left_vector(step) == kDoubleFault;
-  if (step.name != "pusha" || !failed || field.name != "cr2") return {};
+  if (step.name != "pusha" || !failed) return {};
   constexpr std::uint64_t kRegisters = 8;
-  const std::uint64_t size = step.instruction.operand_size;
-  return number(field.left) - number(field.right) == (kRegisters - 1) * size
-             ? "PUSHA pushes from below"
-             : "";
+  const std::uint64_t lowest =
+      step.before.segment[kSs].base +
+      Cpu::cut(step.before.gpr[kRsp] - kRegisters * step.instruction.operand_size,
+               step.before.segment[kSs].big() ? 4 : 2);
+  const std::uint64_t left = number(field.left), right = number(field.right);
+  const auto at = place_of(field);
+  const bool table = at && *at >= World::kTables && *at < World::kTablesEnd;
+  const bool page_above = table && (left & right) == right && ((left ^ right) & ~0x60ULL) == 0;
+  const bool below = field.name == "cr2" && right == lowest && left > right;
+  return below || page_above ? "PUSHA pushes from below" : "";
 }
 
 }  // namespace
