@@ -147,6 +147,23 @@ TEST_CASE("a 64-bit gate aligns the stack, and uses the IST it names") {
   CHECK(m.cpu.state.segment[kSs].selector == M::kData0);
 }
 
+TEST_CASE("a frame that cannot be pushed faults at its first push, the highest") {
+  M m;
+  m.long_mode(0);
+  m.gate64(kPageFault, M::kHandler, kInterruptGate32, 0, 0);
+  m.gate64(0x41, M::kHandler, kInterruptGate32, 0, 1);
+  constexpr std::uint64_t kNotMapped = 0x200000;  // all above the 2 MiB
+  for (const std::uint64_t stack : {kNotMapped + 0x1000, kNotMapped + 0x10}) {
+    m.cpu.gpr(kRsp) = M::kStack0;
+    m.put<std::uint64_t>(M::kTss + 0x24, stack);
+    deliver_external(m.cpu, 0x41);
+    CHECK(m.cpu.rip() == M::kHandler);
+    CHECK(m.cpu.state.cr2 == stack - 8);
+    CHECK(m.get<std::uint64_t>(m.cpu.gpr(kRsp)) == 2);  // a write where no page is
+    CHECK(m.get<std::uint64_t>(kNotMapped - 24) == 0);
+  }
+}
+
 TEST_CASE("a 64-bit gate from user mode loads a null SS") {
   M m;
   m.long_mode(3);

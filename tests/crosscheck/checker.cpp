@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "tests/crosscheck/lab_causes.h"
 #include "vmm/cpu/decode/decoder.h"
 #include "vmm/cpu/instruction_table.h"
 
@@ -60,7 +61,10 @@ Checker::Checker(const kvm::Capabilities& capabilities)
       right_ram_(World::kMemory),
       left_(left_ram_, environment_),
       right_(right_ram_, environment_),
-      stepper_(right_, right_ram_, capabilities, kvm::InterruptTable::guest) {}
+      stepper_(right_, right_ram_, capabilities, kvm::InterruptTable::guest),
+      laboratory_(in_laboratory()) {
+  stepper_.give_up_when(&watchdog_.tired());
+}
 
 bool Checker::fetch(Instruction& instruction) {
   const bool wide = left_.long64();
@@ -101,19 +105,34 @@ bool Checker::comparable(const Instruction& instruction) const {
   return instruction.row < first_x87;
 }
 
-/// The right byte differs from the left one as the frame of an exception does
-/// under this KVM: it shows the TF that stepping sets, or lacks RF.
+/// How the frame of a handler that was entered may be laid out: the gate decides
+/// about the width of its words, the vector about the error code.
+std::vector<Checker::FrameShape> Checker::frame_shapes() const {
+  if ((before_.msr.efer & kEferLma) != 0) return {{8, 2}, {8, 3}};
+  if ((before_.cr0 & kCr0Pe) == 0) return {{2, 2}};
+  return {{2, 2}, {2, 3}, {4, 2}, {4, 3}};
+}
+
+/// The right byte differs from the left one as the flags in the frame of an
+/// exception do under this KVM: they show the TF that stepping sets, lack RF, or
+/// show the RF of the fault before a #DF. Only #DF, whose frame has an error
+/// code, leaves RF as it was on the left.
 bool Checker::frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const {
-  constexpr std::uint64_t kFrame = 64;
-  if ((a ^ b) != 1 || ((b & 1) == 0 && capabilities_.pushes_resume_flag)) return false;
+  if ((a ^ b) != 1) return false;
+  constexpr unsigned kTrapByte = 1, kResumeByte = 2, kWithErrorCode = 3;
+  const bool shows = (b & 1) != 0;
   const std::uint64_t base = left_.long64() ? 0 : left_.state.segment[kSs].base;
-  // Without paging a frame may wrap around at the top of a 16-bit stack.
-  if ((left_.state.cr0 & kCr0Pg) == 0)
-    return Cpu::cut(at - base - left_.state.gpr[kRsp], left_.stack_width()) < kFrame;
-  for (std::uint64_t n = 0; n < kFrame; ++n) {
+  const auto is_at = [&](std::uint64_t offset) {
     const auto place = left_.translate_for_debugger(
-        base + Cpu::cut(left_.state.gpr[kRsp] + n, left_.stack_width()));
-    if (place && place->value == at) return true;
+        base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width()));
+    return place && place->value == at;
+  };
+  for (const FrameShape& shape : frame_shapes()) {
+    const unsigned flags = shape.word * shape.words_below_flags;
+    if (shows && is_at(flags + kTrapByte)) return true;
+    const bool resume =
+        shows ? shape.words_below_flags == kWithErrorCode : !capabilities_.pushes_resume_flag;
+    if (resume && is_at(flags + kResumeByte)) return true;
   }
   return false;
 }
@@ -206,23 +225,40 @@ Checker::Verdict Checker::step(Tally& tally) {
                               (row_attributes(instruction) & kString) != 0 &&
                               Cpu::cut(left_.state.gpr[kRcx], instruction.address_size) == 0;
   if (repeat_of_none) return Verdict::ends;
+  if (laboratory_) {
+    const std::string reason = kept_from_lab(left_, left_ram_, instruction, name_);
+    if (!reason.empty()) {
+      ++tally.not_stepped[reason];
+      return Verdict::ends;
+    }
+  }
   before_ = left_.state;
   flags_before_ = left_.flags.value();
   cpl_before_ = left_.cpl();
+  operand_offset_ = instruction.memory ? left_.effective_address(instruction) : 0;
   (void)left_.run(left_.position(), left_.deliveries() + 1);
+  if (trace_) print_step();
   const bool delivered = left_.deliveries() != 0;
+  watchdog_.step_begins();
   const kvm::StepOutcome outcome = stepper_.step(instruction);
+  if (watchdog_.tired() && outcome == kvm::StepOutcome::unsupported)
+    ++tally.not_stepped["KVM did not come back: " + name_];
+  if (trace_ && watchdog_.tired()) std::printf("  KVM did not come back\n");
   const bool shutdown = stepper_.vm().shared().exit_reason == KVM_EXIT_SHUTDOWN;
   // Nowhere else is a HLT executed: KVM gave up delivering something.
-  const bool stuck = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT &&
-                     stepper_.exit_regs().rip == before_.gpr[kGprRip];
+  const bool halted = stepper_.vm().shared().exit_reason == KVM_EXIT_HLT;
+  const bool stuck = halted && stepper_.exit_regs().rip == before_.gpr[kGprRip];
   if (outcome == kvm::StepOutcome::unsupported || stuck ||
       (outcome == kvm::StepOutcome::not_taken && !shutdown)) {
     ++tally.unsupported;
     return Verdict::ends;
   }
   // A handler that is none (a table that the program moved): KVM has gone on in it.
-  if (delivered && !left_.state.shutdown && !at_handler()) {
+  const bool went_on = left_.state.gpr[kGprRip] == before_.gpr[kGprRip] + instruction.length();
+  const bool entered = delivered || (listed(kSoftwareInterrupts, name_) && !went_on);
+  // HLT is for CPL 0: a handler that stays at another one faults in turn.
+  const bool halts = at_handler() && left_.cpl() == 0;
+  if (entered && !left_.state.shutdown && !halts) {
     ++tally.unsupported;
     return Verdict::ends;
   }
@@ -238,10 +274,15 @@ Checker::Verdict Checker::step(Tally& tally) {
   fields_ = differences(instruction, delivered);
   compare_memory(delivered || entered_handler(), fields_);
   if (!fields_.empty()) return Verdict::disagrees;
+  const bool ends = over();
   follow_left();
-  const bool over = delivered || entered_handler() || left_.flags.test(kTf | kVm | kRf) ||
-                    left_.state.halted || (left_.cpl() == 3 && !capabilities_.step_ring3);
-  return over ? Verdict::ends : Verdict::goes_on;
+  return ends ? Verdict::ends : Verdict::goes_on;
+}
+
+/// Nothing comparable follows what was just executed.
+bool Checker::over() {
+  return left_.deliveries() != 0 || entered_handler() || left_.flags.test(kTf | kVm | kRf) ||
+         left_.state.halted || (left_.cpl() == 3 && !capabilities_.step_ring3);
 }
 
 /// A gate that an instruction went through led to a handler, whose HLT KVM has
@@ -275,10 +316,22 @@ std::string Checker::describe(const std::vector<kvm::FieldValue>& fields) const 
           " cs " + hex(before_.segment[kCs].selector) + " ss " +
           hex(before_.segment[kSs].selector) + "\n   ";
   for (unsigned n = 0; n < 16; ++n) text += " " + hex(before_.gpr[n]);
-  text += "\n";
+  text += "\n  after: rip " + hex(left_.state.gpr[kGprRip]) + " rsp " + hex(left_.state.gpr[kRsp]) +
+          " idtr " + hex(left_.state.idtr.base) + " gdtr " + hex(left_.state.gdtr.base) +
+          ", kvm's rip " + hex(stepper_.exit_regs().rip) + "\n";
   for (const kvm::FieldValue& f : fields)
     text += "    " + f.name + ": soft " + f.left + ", kvm " + f.right + "\n";
   return text;
+}
+
+void Checker::print_step() const {
+  std::string text = "  step: rip " + hex(before_.gpr[kGprRip]) + " cpl " +
+                     std::to_string(cpl_before_) + " " + name_ + " bytes";
+  for (const std::uint8_t byte : bytes_) text += " " + hex(byte);
+  if (left_.deliveries() != 0) text += ", delivers to " + hex(left_.state.gpr[kGprRip]);
+  if (left_.state.shutdown) text += ", shuts down";
+  std::printf("%s\n", text.c_str());
+  std::fflush(stdout);
 }
 
 /// Pages above what a world fills, which an earlier case wrote through some
@@ -316,23 +369,36 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
     tally.by_mode[mode_name(mode)] += tally.steps - before;
     if (verdict == Verdict::ends) break;
     if (verdict == Verdict::goes_on) continue;
-    const std::string emulated = cause_in_emulation();
-    const std::string cause =
-        !emulated.empty() ? emulated
-                          : known_cause(name_, fields_, left_, instruction_,
-                                        capabilities_.checks_gates ? Exceptions::as_documented
-                                                                   : Exceptions::own_way,
-                                        stack_kind());
-    if (!cause.empty()) {
+    const std::vector<std::string> known = causes();
+    if (!known.empty()) {
       ++tally.known;
-      ++tally.known_by_cause[cause];
-      break;
+      for (const std::string& cause : known) ++tally.known_by_cause[cause];
+      if (!laboratory_ || over() || !harmless(known)) break;
+      follow_left();
+      continue;
     }
     std::string kind;
     for (const kvm::FieldValue& f : fields_) kind += f.name.substr(0, f.name.find(' ')) + " ";
     return Disagreement{seed, n, mode, name_, kind, describe(fields_)};
   }
   return std::nullopt;
+}
+
+/// Why what differs is not the soft processor's; empty when no reason is known.
+std::vector<std::string> Checker::causes() {
+  if (laboratory_) {
+    const kvm_run& shared = stepper_.vm().shared();
+    return lab_causes({name_, instruction_, fields_, before_, cpl_before_, operand_offset_, left_,
+                       left_ram_, stepper_.exit_regs().rip, shared.exit_reason == KVM_EXIT_HLT,
+                       shared.exit_reason == KVM_EXIT_SHUTDOWN});
+  }
+  const std::string emulated = cause_in_emulation();
+  if (!emulated.empty()) return {emulated};
+  const Exceptions exceptions =
+      capabilities_.checks_gates ? Exceptions::as_documented : Exceptions::own_way;
+  const std::string cause =
+      known_cause(name_, fields_, left_, instruction_, exceptions, stack_kind());
+  return cause.empty() ? std::vector<std::string>{} : std::vector{cause};
 }
 
 /// What an emulated processor under the KVM leaves out, as the self-test showed.

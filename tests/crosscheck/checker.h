@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/cpu/system_machine.h"
+#include "tests/crosscheck/watchdog.h"
 #include "tests/crosscheck/world.h"
 #include "vmm/kvm/lock_step.h"
 #include "vmm/kvm/stepper.h"
@@ -35,6 +36,7 @@ struct Tally {
   std::uint64_t known = 0;        ///< differences written down in docs/KVM.md
   std::map<std::string, std::uint64_t> by_mode;
   std::map<std::string, std::uint64_t> known_by_cause;
+  std::map<std::string, std::uint64_t> not_stepped;  ///< cases that end early, by the reason
 };
 
 /// How this KVM delivers exceptions: see Capabilities::checks_gates.
@@ -48,6 +50,8 @@ class Checker {
   explicit Checker(const kvm::Capabilities& capabilities);
   /// Runs case `seed` to its end, or to the first disagreement.
   std::optional<Disagreement> run_case(std::uint64_t seed, Tally& tally);
+  /// Prints every step before it is taken: where a KVM hangs, this is its cause.
+  void trace_steps(bool on) { trace_ = on; }
 
  private:
   enum class Verdict { goes_on, ends, disagrees };
@@ -61,9 +65,17 @@ class Checker {
   [[nodiscard]] bool at_handler() const;
   void clear_high_pages();
   [[nodiscard]] std::string cause_in_emulation();
+  [[nodiscard]] std::vector<std::string> causes();
+  [[nodiscard]] bool over();
   [[nodiscard]] bool entered_handler();
+  struct FrameShape {
+    unsigned word = 8;  ///< bytes
+    unsigned words_below_flags = 2;
+  };
+  [[nodiscard]] std::vector<FrameShape> frame_shapes() const;
   [[nodiscard]] bool frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const;
   [[nodiscard]] StackKind stack_kind() const;
+  void print_step() const;
   [[nodiscard]] std::string describe(const std::vector<kvm::FieldValue>& fields) const;
 
   kvm::Capabilities capabilities_;
@@ -74,11 +86,15 @@ class Checker {
   CpuState before_;
   std::uint32_t flags_before_ = 0;
   unsigned cpl_before_ = 0;
+  std::uint64_t operand_offset_ = 0;
   std::vector<std::uint8_t> bytes_;
   std::string name_;
   std::vector<kvm::FieldValue> fields_;
   Instruction instruction_;
   std::set<std::uint64_t> high_pages_;  ///< written in this case
+  bool trace_ = false;
+  bool laboratory_ = false;
+  Watchdog watchdog_;
 };
 
 /// Why a difference is not the soft processor's fault: a defect of this KVM

@@ -1,5 +1,7 @@
 // The soft processor against the host's KVM on generated system programs.
-//   crosscheck_test [--steps N] [--seed S] [--case SEED] [--most M]
+//   crosscheck_test [--steps N] [--seed S] [--case SEED] [--most M] [--trace T]
+// It ends after M disagreements, of which two of a kind are shown. Traced are
+// cases (1) and their steps (2), each before it is taken.
 // Exit status: 0 no disagreement, 1 some, 77 no usable KVM (with the reason).
 #include <cstdio>
 #include <cstring>
@@ -19,6 +21,7 @@ struct Options {
   std::uint64_t seed = 1;
   std::uint64_t only = 0;
   std::uint64_t most = 10;
+  std::uint64_t trace = 0;
 };
 
 Options parse(int argc, char** argv) {
@@ -29,6 +32,7 @@ Options parse(int argc, char** argv) {
     if (std::strcmp(argv[n], "--seed") == 0) options.seed = value;
     if (std::strcmp(argv[n], "--case") == 0) options.only = value;
     if (std::strcmp(argv[n], "--most") == 0) options.most = value;
+    if (std::strcmp(argv[n], "--trace") == 0) options.trace = value;
   }
   return options;
 }
@@ -45,6 +49,8 @@ void report(const crosscheck::Tally& tally, std::uint64_t disagreements) {
     std::printf("  %-14s %llu\n", mode.c_str(), n(steps));
   for (const auto& [cause, count] : tally.known_by_cause)
     std::printf("  known: %s: %llu\n", cause.c_str(), n(count));
+  for (const auto& [reason, count] : tally.not_stepped)
+    std::printf("  not stepped: %s: %llu\n", reason.c_str(), n(count));
 }
 
 int run(const Options& options) {
@@ -56,13 +62,18 @@ int run(const Options& options) {
     return 77;
   }
   crosscheck::Checker checker(capabilities);
+  checker.trace_steps(options.trace > 1);
   crosscheck::Tally tally;
   std::map<std::string, std::uint64_t> shown;
   std::uint64_t disagreements = 0;
   for (std::uint64_t seed = options.only != 0 ? options.only : options.seed * 1'000'000;; ++seed) {
+    if (options.trace != 0) {
+      std::printf("T%llu\n", static_cast<unsigned long long>(seed));
+      std::fflush(stdout);
+    }
     if (const auto d = checker.run_case(seed, tally)) {
       ++disagreements;
-      if (shown[d->name]++ < 2) {
+      if (shown[d->name + d->kind]++ < 2) {
         std::printf("case %llu, step %u, %s mode:\n%s", static_cast<unsigned long long>(d->seed),
                     d->step, crosscheck::mode_name(d->mode), d->text.c_str());
       }

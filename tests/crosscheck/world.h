@@ -31,7 +31,8 @@ struct World {
   static constexpr std::uint64_t kGdt = 0x1000, kIdt = 0x2000, kTss = 0x3000, kLdt = 0x3800;
   static constexpr std::uint64_t kCode = 0x8000, kHandlers = 0xa000, kData = 0x10000,
                                  kDataEnd = 0x18000;
-  static constexpr std::uint64_t kStack0 = 0x20000, kStack3 = 0x28000, kTables = 0x40000;
+  static constexpr std::uint64_t kStack0 = 0x20000, kStack3 = 0x28000, kTables = 0x40000,
+                                 kTablesEnd = 0x60000;
   static constexpr unsigned kVectors = 32;
 };
 

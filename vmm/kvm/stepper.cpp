@@ -164,6 +164,10 @@ StepOutcome Stepper::step(const Instruction& instruction) {
   do {
     interrupted = vm_->run();
     ran_ = true;
+    if (interrupted != 0 && give_up_ != nullptr && *give_up_) {
+      everything_stale_ = vm_spent_ = true;
+      return StepOutcome::unsupported;
+    }
   } while (interrupted != 0);
   vm_->shared().kvm_dirty_regs = 0;
   switch (vm_->shared().exit_reason) {

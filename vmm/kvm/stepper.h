@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -56,6 +57,9 @@ class Stepper {
   /// MSR accesses of the vCPU come to user space.
   [[nodiscard]] bool msrs_filtered() const { return msrs_filtered_; }
   [[nodiscard]] Vm& vm() { return *vm_; }
+  /// A step that a signal interrupts while `flag` is set is given up, as
+  /// unsupported: some KVMs never come back from some. Null: never.
+  void give_up_when(const std::atomic<bool>* flag) { give_up_ = flag; }
 
  private:
   [[nodiscard]] bool load(const Instruction& instruction, std::uint64_t count);
@@ -90,6 +94,7 @@ class Stepper {
     std::vector<std::uint64_t> bitmap{};
   };
   std::vector<Slot> slots_;
+  const std::atomic<bool>* give_up_ = nullptr;
   bool ran_ = false;  ///< KVM ran since dirty pages were collected
   std::vector<std::uint64_t> dirty_;
 };

@@ -29,16 +29,14 @@ void StackFrame::probe() {
     }
     return;
   }
-  // Usually one piece; only a stack pointer that wraps splits it.
-  const Entry& lowest = entries_[count_ - 1];
-  const Entry& highest = entries_[0];
-  unsigned total = 0;
-  for (std::size_t n = 0; n < count_; ++n) total += entries_[n].size;
-  if (highest.linear - lowest.linear == total - highest.size) {
-    cpu_.probe_system(lowest.linear, total, Access::write);
-    return;
-  }
-  for (std::size_t n = 0; n < count_; ++n) {
+  // Usually all on one page, which the first push decides about. A page fault
+  // names the first push that fails.
+  const Entry& first = entries_[0];
+  const Entry& last = entries_[count_ - 1];
+  constexpr std::uint64_t kPage = ~0xfffULL;
+  const bool one_page = ((first.linear + first.size - 1) & kPage) == (last.linear & kPage);
+  const std::size_t checked = one_page ? 1 : count_;
+  for (std::size_t n = 0; n < checked; ++n) {
     cpu_.probe_system(entries_[n].linear, entries_[n].size, Access::write);
   }
 }
