@@ -213,8 +213,10 @@ TEST_CASE("a counter that was not tested, or counted wrongly, is not usable") {
   CHECK_FALSE(report.usable());
   report.present = true;
   CHECK_FALSE(report.usable());
+  CHECK_FALSE(report.trust().usable());
   report.deterministic = true;
   CHECK(report.usable());
+  CHECK(report.trust() == CounterTrust{true, false});
   CHECK_FALSE(kvm::test_hardware_counter(false).usable());
   CHECK_FALSE(kvm::test_hardware_counter(false).problem.empty());
 }

@@ -3,8 +3,6 @@
 // instruction, or it is said that they cannot be.
 #include <doctest/doctest.h>
 
-#include <array>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -15,24 +13,22 @@
 #include "base/error.h"
 #include "recorder/counted_conversion.h"
 #include "recorder/counted_input.h"
-#include "recorder/counted_recorder.h"
 #include "recorder/replay_input.h"
 #include "recorder/rewrite.h"
 #include "recorder/start_condition.h"
-#include "tests/kvm/soft_counted_guest.h"
+#include "tests/kvm/counted_run.h"
 #include "tests/vmm/tiny_guest.h"
 #include "timetravel/verify.h"
 
 namespace chronovisor {
 namespace {
 
+using test::CountedRun;
 using test::CounterFaults;
-using test::SoftCountedGuest;
-
-struct Guest {
-  StartCondition start;
-  Bytes image;
-};
+using test::Guest;
+using test::open_bytes;
+using test::record_counted;
+using test::Way;
 
 /// Timer interrupts, faults, REP strings, self-modifying code, HLT, serial input.
 Guest random_tiny(std::uint64_t seed, unsigned loops) {
@@ -56,105 +52,6 @@ std::optional<Guest> built(const std::string& name) {
   guest.start.machine.ns_per_step = 0;
   guest.image.assign(std::istreambuf_iterator<char>(file), {});
   return guest;
-}
-
-/// The outside world: time that goes on and serial bytes, wherever the guest came
-/// to rest. Knows where that truly was.
-class World final : public InputSource {
- public:
-  World(std::uint64_t seed, std::uint64_t most_events) : random_(seed, 5), left_(most_events) {}
-
-  [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
-  std::optional<Input> take(InputStamp here, InputRoom room) override {
-    if (left_ == 0 || random_.chance(25)) return std::nullopt;
-    --left_;
-    if (left_ == 0) full_ = true;
-    Input input{InputKind::clock, 0, wakeup_payload(here.idle_ns + 1 + random_.below(4000))};
-    if (room.serial && random_.chance(30)) {
-      input = {InputKind::serial_byte, 0, {static_cast<std::uint8_t>(random_.bits())}};
-    }
-    note(here, input);
-    return input;
-  }
-  IdleOutcome idle(InputStamp here, std::uint64_t deadline) override {
-    if (deadline == kNever) return {IdleOutcome::Kind::forever, 0};
-    if (random_.chance(50) && deadline > here.idle_ns + 1) {
-      const std::uint64_t early = here.idle_ns + 1 + random_.below(deadline - here.idle_ns - 1);
-      note(here, {InputKind::wakeup, 0, wakeup_payload(early)});
-      return {IdleOutcome::Kind::early, early};
-    }
-    note(here, {InputKind::wakeup, 0, wakeup_payload(deadline)});
-    return {IdleOutcome::Kind::deadline, deadline};
-  }
-  [[nodiscard]] const std::vector<InputEvent>& truth() const { return truth_; }
-  [[nodiscard]] const std::atomic<bool>& full() const { return full_; }
-
- private:
-  void note(InputStamp here, const Input& input) {
-    truth_.push_back({here.position, here.idle_ns, input.kind, input.device, input.payload});
-  }
-  oracle::Random random_;
-  std::uint64_t left_;
-  std::atomic<bool> full_{false};
-  std::vector<InputEvent> truth_;
-};
-
-std::unique_ptr<RecordingReader> open_bytes(const std::shared_ptr<const Bytes>& bytes) {
-  return std::make_unique<RecordingReader>(std::make_shared<MemoryInputFile>(*bytes));
-}
-
-/// How a run is recorded by counts.
-struct Way {
-  CounterFaults faults;
-  CounterTrust trust;  ///< what the self-test said
-  std::uint64_t seed = 0;
-  std::uint64_t most_events = 1000;
-};
-
-struct CountedRun {
-  std::shared_ptr<const Bytes> bytes;
-  std::unique_ptr<RecordingReader> reader;
-  std::vector<InputEvent> truth;
-  Position end;
-  std::uint64_t end_registers = 0;
-  MachineStop stop = MachineStop::reached;
-  std::uint64_t interrupts = 0;  ///< by the count of a random guest's handlers
-};
-
-CountedRun record_counted(const Guest& guest, const Way& way, bool finish = true) {
-  CountedRun run;
-  const auto machine = make_machine(guest.start, [&](const std::string&) { return guest.image; });
-  auto file = std::make_unique<MemoryOutputFile>();
-  run.bytes = file->bytes();
-  RecordingWriter writer(std::move(file), FileId::random(), guest.start.to_json());
-  writer.embed_image(kKernelRole, "guest", MemoryInputFile(guest.image));
-  SoftCountedGuest counted(*machine, way.faults, way.seed);
-  auto owned = std::make_unique<kvm::CountedEngine>(
-      counted, way.trust, kvm::CountedEngineOptions{1 + way.seed % 40, {128, 200'000}});
-  kvm::CountedEngine& engine = *owned;
-  machine->set_engine(std::move(owned));
-  World world(way.seed, way.most_events);
-  {
-    CountedRecorder recorder(*machine, engine, writer, world, {&world.full()});
-    run.stop = recorder.run();
-    CHECK(recorder.events() == world.truth().size());
-  }
-  machine->set_engine(nullptr);
-  run.truth = world.truth();
-  run.end = machine->position();
-  run.end_registers = registers_hash(machine->cpu());
-  for (const std::uint16_t counter : {test::kTimerCount, test::kSerialCount}) {
-    std::array<std::uint8_t, 2> word{};
-    (void)machine->ram().read({counter}, word);
-    run.interrupts += word[0] | unsigned{word[1]} << 8;
-  }
-  if (finish) {
-    writer.finish(std::nullopt);
-  } else {
-    writer.flush();
-  }
-  run.reader = open_bytes(run.bytes);
-  return run;
 }
 
 ConversionOptions conversion_options() {
@@ -335,7 +232,7 @@ TEST_CASE("the tiny guests, recorded by counts, are the runs that were") {
 
 TEST_CASE("a recorder that was killed leaves its events up to the last whole chunk") {
   const Guest guest = random_tiny(17, 400);
-  const CountedRun run = record_counted(guest, {{}, kBoth, 17, 200}, false);
+  const CountedRun run = record_counted(guest, {{}, kBoth, 17, 200}, test::Ending::killed);
   CHECK_FALSE(run.reader->damage().empty());
   std::shared_ptr<const Bytes> bytes;
   const auto reader = converted(*run.reader, bytes);

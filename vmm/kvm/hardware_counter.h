@@ -85,6 +85,9 @@ struct CounterReport {
   std::string remedy;
   /// Counting by hardware refuses to be used otherwise.
   [[nodiscard]] bool usable() const { return present && deterministic; }
+  /// What a CountedEngine over this host's counters may rely on: branches alone, as
+  /// no instruction that exits to the host is a conditional branch.
+  [[nodiscard]] CounterTrust trust() const { return {usable(), false}; }
 };
 
 /// Opens the counter and counts 100 runs of a loop of known length in a guest.
