@@ -212,6 +212,19 @@ TEST_CASE("a count that is wrong all the same is said, never silently elsewhere"
   CHECK(score.exact > 10'000);
 }
 
+TEST_CASE("an event in the middle of a delivery has no position, and is said") {
+  Score score;
+  for (std::uint64_t seed = 3501; seed < 3601; ++seed) {
+    const Guest guest = random_tiny(seed, 400);
+    CounterFaults faults{100, 30, 0, 0};
+    faults.hides_deliveries = true;
+    search(guest, record_counted(guest, {faults, kBoth, seed, 300}), score);
+  }
+  CHECK(score.elsewhere == 0);
+  CHECK(score.said_no > 50);
+  CHECK(score.exact > 1'000);
+}
+
 TEST_CASE("the tiny guests, recorded by counts, are the runs that were") {
   for (const char* name : {"interrupts64", "strings64", "exceptions64", "selfmodify64", "paging64",
                            "privilege64", "v86"}) {
@@ -265,6 +278,36 @@ TEST_CASE("a recording of another run is refused with the event's number and cou
     CHECK(message.find("event ") != std::string::npos);
     CHECK(message.find(" conditional branches, ") != std::string::npos);
     CHECK(message.find("never is there") != std::string::npos);
+  }
+}
+
+TEST_CASE("one thing about a place that is otherwise is enough to refuse it") {
+  const Guest guest = random_tiny(26, 400);
+  const CountedRun run = record_counted(guest, {{}, kBoth, 26, 200});
+  const CountedChunk chunk = run.reader->read_counted(0);
+  const std::size_t changed = chunk.events.size() / 2;
+  for (std::uint64_t CountedPlace::*what :
+       {&CountedPlace::branches, &CountedPlace::instructions, &CountedPlace::rip,
+        &CountedPlace::rcx, &CountedPlace::registers}) {
+    auto file = std::make_unique<MemoryOutputFile>();
+    const auto bytes = file->bytes();
+    RecordingWriter writer(std::move(file), FileId::random(), guest.start.to_json());
+    writer.embed_image(kKernelRole, "guest", MemoryInputFile(guest.image));
+    for (std::size_t n = 0; n < chunk.events.size(); ++n) {
+      CountedEvent event = chunk.events[n];
+      if (n == changed) event.place.*what += 1;
+      writer.counted(event, chunk.trust);
+    }
+    writer.finish(std::nullopt);
+    CountedRun other;
+    other.reader = open_bytes(bytes);
+    other.truth = run.truth;
+    other.end = run.end;
+    Score score;
+    search(guest, other, score);
+    CHECK(score.exact == changed);
+    CHECK(score.elsewhere == 0);
+    CHECK(score.said_no == 1);
   }
 }
 
