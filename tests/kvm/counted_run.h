@@ -21,20 +21,27 @@ namespace chronovisor::test {
 struct Guest {
   StartCondition start;
   Bytes image;
+  Bytes initrd{};
 };
 
 /// The outside world: time that goes on and serial bytes, wherever the guest came
 /// to rest. Knows where that truly was.
 class World final : public InputSource {
  public:
-  World(std::uint64_t seed, std::uint64_t most_events) : random_(seed, 5), left_(most_events) {}
+  World(std::uint64_t seed, std::uint64_t most_events, std::uint64_t most_clock_ns,
+        unsigned quiet_percent)
+      : random_(seed, 5),
+        left_(most_events),
+        most_clock_ns_(most_clock_ns),
+        quiet_percent_(quiet_percent) {}
 
   [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
   std::optional<Input> take(InputStamp here, InputRoom room) override {
-    if (left_ == 0 || random_.chance(25)) return std::nullopt;
+    if (left_ == 0 || random_.chance(quiet_percent_)) return std::nullopt;
     --left_;
     if (left_ == 0) full_ = true;
-    Input input{InputKind::clock, 0, wakeup_payload(here.idle_ns + 1 + random_.below(4000))};
+    Input input{InputKind::clock, 0,
+                wakeup_payload(here.idle_ns + 1 + random_.below(most_clock_ns_))};
     if (room.serial && random_.chance(30)) {
       input = {InputKind::serial_byte, 0, {static_cast<std::uint8_t>(random_.bits())}};
     }
@@ -60,6 +67,8 @@ class World final : public InputSource {
   }
   oracle::Random random_;
   std::uint64_t left_;
+  std::uint64_t most_clock_ns_;
+  unsigned quiet_percent_;
   std::atomic<bool> full_{false};
   std::vector<InputEvent> truth_;
 };
@@ -74,6 +83,9 @@ struct Way {
   CounterTrust trust;  ///< what the self-test said
   std::uint64_t seed = 0;
   std::uint64_t most_events = 1000;
+  std::uint64_t most_clock_ns = 4000;  ///< at once
+  unsigned quiet_percent = 25;         ///< of the places where nothing comes
+  std::uint64_t slice_branches = 0;    ///< how far the guest runs; 0: a few, by the seed
 };
 
 struct CountedRun {
@@ -92,15 +104,22 @@ enum class Ending { finished, killed };
 inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const Guest& guest,
                                       const Way& way, Ending ending = Ending::finished) {
   CountedRun run;
-  const auto machine = make_machine(guest.start, [&](const std::string&) { return guest.image; });
+  const auto machine = make_machine(guest.start, [&](const std::string& role) {
+    return role == kInitrdRole ? guest.initrd : guest.image;
+  });
   RecordingWriter writer(std::move(file), FileId::random(), guest.start.to_json());
   writer.embed_image(kKernelRole, "guest", MemoryInputFile(guest.image));
+  if (!guest.initrd.empty()) {
+    writer.embed_image(kInitrdRole, "initrd", MemoryInputFile(guest.initrd));
+  }
   SoftCountedGuest counted(*machine, way.faults, way.seed);
   auto owned = std::make_unique<kvm::CountedEngine>(
-      counted, way.trust, kvm::CountedEngineOptions{1 + way.seed % 40, {128, 200'000}});
+      counted, way.trust,
+      kvm::CountedEngineOptions{way.slice_branches != 0 ? way.slice_branches : 1 + way.seed % 40,
+                                {128, 200'000}});
   kvm::CountedEngine& engine = *owned;
   machine->set_engine(std::move(owned));
-  World world(way.seed, way.most_events);
+  World world(way.seed, way.most_events, way.most_clock_ns, way.quiet_percent);
   {
     CountedRecorder recorder(*machine, engine, writer, world, {&world.full()});
     run.stop = recorder.run();
