@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/host.h"
+#include "cli/open_recording.h"
 #include "cli/symbols.h"
 #include "cli/timeline_target.h"
 #include "gdbstub/server.h"
@@ -202,7 +203,8 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols,
 
 int debug(const DebugOptions& options) {
   check_vmlinux(options);
-  const RecordingReader reader(options.file);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }

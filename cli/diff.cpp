@@ -11,6 +11,7 @@
 #include "cli/divergence_report.h"
 #include "cli/exit_status.h"
 #include "cli/host.h"
+#include "cli/open_recording.h"
 #include "recorder/recording_reader.h"
 #include "timetravel/recording_diff.h"
 
@@ -113,8 +114,10 @@ void print_text(const RecordingDifference& difference, const DiffOptions& option
 }
 
 int diff(const DiffOptions& options) {
-  const RecordingReader left(options.left);
-  const RecordingReader right(options.right);
+  const auto opened_left = open_with_positions(options.left);
+  const auto opened_right = open_with_positions(options.right);
+  const RecordingReader& left = *opened_left;
+  const RecordingReader& right = *opened_right;
   for (const RecordingReader* reader : {&left, &right}) {
     for (const Damage& damage : reader->damage()) {
       std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());

@@ -105,6 +105,7 @@ nlohmann::ordered_json to_json(const kvm::Availability& device, const kvm::Capab
   pmu["deterministic"] = counter.deterministic;
   pmu["usable"] = counter.usable();
   pmu["run_on_hardware_before"] = false;
+  pmu["used_by_an_engine"] = false;
   if (!counter.problem.empty()) pmu["problem"] = counter.problem;
   if (!counter.remedy.empty()) pmu["remedy"] = counter.remedy;
   json["default_engine"] = engine;
@@ -135,7 +136,7 @@ void print(const kvm::Availability& device, const kvm::Capabilities& c,
   line(c.engine_possible(), "usable for record, replay and compare",
        c.engine_possible() || !device.usable ? "" : c.why_not());
   if (!device.remedy.empty()) std::printf("       to fix: %s\n", device.remedy.c_str());
-  std::printf("\ncounting by hardware (not yet run on hardware)\n");
+  std::printf("\ncounting by hardware (not yet run on hardware; no engine counts yet)\n");
   line(counter.present, "guest-only counter of retired branches", counter.problem);
   if (counter.present) {
     line(counter.deterministic,

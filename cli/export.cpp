@@ -15,6 +15,7 @@
 #include "cli/export/vmcore.h"
 #include "cli/host.h"
 #include "cli/linux/kernel.h"
+#include "cli/open_recording.h"
 #include "cli/recorded_place.h"
 #include "timetravel/timeline.h"
 
@@ -120,7 +121,8 @@ void trace(const ExportOptions& options, const RecordingReader& reader) {
 }
 
 int export_recording(const ExportOptions& options) {
-  const RecordingReader reader(options.file);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }

@@ -10,6 +10,7 @@
 #include "cli/exit_status.h"
 #include "cli/host.h"
 #include "cli/long_run.h"
+#include "cli/open_recording.h"
 #include "cli/output_path.h"
 #include "recorder/rewrite.h"
 #include "timetravel/index_build.h"
@@ -41,7 +42,8 @@ IndexReport complete_index(const std::string& path, unsigned jobs) {
   IndexReport report;
   BuiltIndex built;
   {
-    const RecordingReader reader(path);
+    const auto opened = open_with_positions(path);
+    const RecordingReader& reader = *opened;
     if (!reader.damage().empty()) {
       throw Error(ErrorCode::bad_input, reader.damage().front().message +
                                             "; an index is only added to a whole recording "

@@ -95,6 +95,16 @@ nlohmann::ordered_json inputs_of(const RecordingReader& reader) {
   return kinds;
 }
 
+/// Events whose positions are not known yet.
+std::uint64_t counted_events(const RecordingReader& reader) {
+  std::uint64_t events = 0;
+  for (std::size_t n = 0; n < reader.counted_chunks(); ++n) {
+    for (const CountedEvent& event : reader.read_counted(n).events)
+      events += event.ends_run ? 0 : 1;
+  }
+  return events;
+}
+
 /// What a summary says, whatever it is: the file may be anybody's.
 nlohmann::ordered_json parsed(const std::string& text) {
   nlohmann::ordered_json json = nlohmann::ordered_json::parse(text, nullptr, false);
@@ -172,6 +182,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
     const nlohmann::ordered_json& facts = json["summary"];
     if (facts.is_object() && facts.contains("seconds")) json["wall_seconds"] = facts["seconds"];
   }
+  json["counted_events"] = counted_events(reader);
   json["checkpoints"] = reader.checkpoints().size();
   json["checkpoint_positions"] = nlohmann::ordered_json::array();
   for (const CheckpointInfo& info : reader.checkpoints()) {
@@ -282,6 +293,10 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
   }
   std::printf("\n  ended       %s\n", plain(ending_text(json)).c_str());
   print_contents(reader, json);
+  if (reader.counted_chunks() != 0) {
+    std::printf("  places      %s events are counted; replay finds their positions\n",
+                grouped(json["counted_events"].get<std::uint64_t>()).c_str());
+  }
   for (const Damage& damage : reader.damage())
     std::printf("  damage      %s\n", damage.message.c_str());
   const std::string tail = json["console_tail"].get<std::string>();

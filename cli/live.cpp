@@ -11,6 +11,7 @@
 #include "cli/host.h"
 #include "cli/live_run.h"
 #include "cli/long_run.h"
+#include "cli/open_recording.h"
 #include "cli/output_path.h"
 #include "cli/recorded_place.h"
 #include "recorder/recording_child.h"
@@ -61,7 +62,8 @@ int live(const LiveOptions& options) {
   require_another_file(options.file, options.run.output);
   RunPlan plan = plan_run(options.run);
   plan.recorder.begin_with_checkpoint = true;
-  const RecordingReader parent(options.file);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& parent = *opened;
   for (const Damage& damage : parent.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }

@@ -13,6 +13,7 @@
 #include "cli/host.h"
 #include "cli/linux/kernel.h"
 #include "cli/long_run.h"
+#include "cli/open_recording.h"
 #include "cli/query_answer.h"
 #include "cli/recorded_place.h"
 #include "recorder/start_condition.h"
@@ -150,7 +151,8 @@ int query(const QueryCommandOptions& options) {
   how.use_index = !options.no_index;
   how.cancel = &stop_signal();
   if (!options.shard.empty()) how.shard = shard_of(options.shard);
-  const RecordingReader reader(options.file);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }

@@ -14,6 +14,7 @@
 #include "cli/exit_status.h"
 #include "cli/host.h"
 #include "cli/long_run.h"
+#include "cli/open_recording.h"
 #include "recorder/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
@@ -51,7 +52,8 @@ void explain(const RecordingReader& reader, const ReplayOptions& run,
 }
 
 int replay(const ReplayCommandOptions& options) {
-  const RecordingReader reader(options.file);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }

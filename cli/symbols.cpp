@@ -15,6 +15,7 @@
 #include "cli/linux/kernel.h"
 #include "cli/linux/orc.h"
 #include "cli/linux/symbol_file.h"
+#include "cli/open_recording.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -29,10 +30,11 @@ struct Options {
 /// The recording, standing where the user said, or else at its last
 /// checkpoint: late enough for a kernel to be up, and cheap to reach.
 struct Opened {
-  RecordingReader reader;
+  std::unique_ptr<RecordingReader> recording;
+  const RecordingReader& reader = *recording;
   Timeline timeline;
   explicit Opened(const Options& options)
-      : reader(options.file), timeline(reader, TimelineOptions{}) {
+      : recording(open_with_positions(options.file)), timeline(reader, TimelineOptions{}) {
     if (!options.at.empty()) {
       timeline.seek(moment_of(options.at, timeline));
     } else if (!reader.checkpoints().empty()) {

@@ -11,6 +11,7 @@
 #include "cli/exit_status.h"
 #include "cli/host.h"
 #include "cli/long_run.h"
+#include "cli/open_recording.h"
 #include "recorder/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/verify.h"
@@ -100,7 +101,9 @@ int report_divergence(const RecordingReader& reader, const DivergenceError& erro
 int verify(const VerifyCommandOptions& options) {
   const VerifyOptions run = verify_options(options);
   Report report(options);
-  const RecordingReader reader(options.file);
+  const auto opened = options.bytes_only ? std::make_unique<RecordingReader>(options.file)
+                                         : open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
   watch_stop_signals();
   const std::vector<Damage> damage = reader.verify_bytes();
   report.json()["bytes"] = reader.file_bytes();

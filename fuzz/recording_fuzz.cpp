@@ -14,11 +14,13 @@ namespace {
 using namespace chronovisor;
 
 constexpr std::uint8_t kWithFooter = 2;
+constexpr std::uint8_t kCountedLog = 0x20;
 constexpr std::uint8_t kUnknownType = 0x40;
 constexpr std::uint8_t kCompressed = 0x80;
 
 std::uint32_t type_of(std::uint8_t tag) {
   if ((tag & kUnknownType) != 0) return 1000;
+  if ((tag & kCountedLog) != 0) return static_cast<std::uint32_t>(ChunkType::counted_log);
   const std::uint32_t number = tag % 16;
   return number <= 9 ? number | kCriticalFlag : number;
 }
@@ -79,6 +81,9 @@ void walk(const RecordingReader& reader) {
     for (InputCursor cursor(reader); cursor.peek() != nullptr; cursor.pop()) {
     }
   });
+  for (std::size_t i = 0; i < reader.counted_chunks(); ++i) {
+    attempt([&] { (void)reader.read_counted(i); });
+  }
   attempt([&] { (void)reader.digests(); });
   attempt([&] { reader.for_each_console([](const ConsoleView&) {}); });
   attempt([&] { (void)reader.bookmarks(); });

@@ -76,6 +76,7 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::summary:
     case ChunkType::footer:
     case ChunkType::bookmark_removed:
+    case ChunkType::counted_log:
       return true;
   }
   return false;
@@ -115,6 +116,8 @@ std::string chunk_type_name(std::uint32_t type) {
       return "footer";
     case ChunkType::bookmark_removed:
       return "bookmark removed";
+    case ChunkType::counted_log:
+      return "counted log";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

@@ -61,6 +61,7 @@ enum class ChunkType : std::uint32_t {
   summary = 14,
   footer = 15,
   bookmark_removed = 16,
+  counted_log = kCriticalFlag | 17,
 };
 
 /// Whether this version knows the type number.

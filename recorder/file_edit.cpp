@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "recorder/file.h"
+#include "recorder/start_condition.h"
 
 namespace chronovisor {
 namespace {
@@ -53,6 +54,7 @@ void edit_recording(const std::string& path, std::string_view refusal,
     throw Error(ErrorCode::bad_input,
                 reader.damage().front().message + "; " + std::string(refusal));
   }
+  require_positions(reader);
   check(reader);
   const ChunkEntry& last = reader.index().chunks.back();
   const std::uint64_t footer_offset = last.offset + kChunkHeaderSize + last.stored_length;

@@ -13,7 +13,8 @@ constexpr std::uint8_t kIdleGrows = 0x20;
 constexpr std::uint8_t kHasDevice = 0x40;
 constexpr std::uint8_t kHasLength = 0x80;
 
-bool is_known_kind(std::uint8_t kind) { return kind >= 1 && kind <= 9; }
+/// Whether the payload is a new idle time.
+bool moves_time(InputKind kind) { return kind == InputKind::wakeup || kind == InputKind::clock; }
 
 std::uint64_t little_endian(ByteView data) {
   std::uint64_t value = 0;
@@ -27,6 +28,7 @@ bool is_plain(const InputEvent& event) {
     case InputKind::serial_byte:
       return event.payload.size() == 1;
     case InputKind::wakeup:
+    case InputKind::clock:
       return event.payload.size() == 8 && little_endian(event.payload) >= event.idle_ns;
     default:
       return event.payload.empty();
@@ -45,13 +47,15 @@ Bytes decode_payload(ByteReader& in, std::uint8_t tag, const InputEvent& event) 
     return {data.begin(), data.end()};
   }
   if (event.kind == InputKind::serial_byte) return {in.bytes(1)[0]};
-  if (event.kind == InputKind::wakeup) {
+  if (moves_time(event.kind)) {
     return wakeup_payload(grown(in, event.idle_ns, "idle time"));
   }
   return {};
 }
 
 }  // namespace
+
+bool is_input_kind(std::uint8_t kind) { return kind >= 1 && kind <= 10; }
 
 const char* input_kind_name(InputKind kind) {
   switch (kind) {
@@ -73,6 +77,8 @@ const char* input_kind_name(InputKind kind) {
       return "power button";
     case InputKind::reset_button:
       return "reset button";
+    case InputKind::clock:
+      return "clock";
   }
   return "unknown";
 }
@@ -84,11 +90,11 @@ Bytes wakeup_payload(std::uint64_t idle_ns) {
 }
 
 std::uint64_t wakeup_idle_ns(const InputEvent& event) {
-  if (event.kind != InputKind::wakeup || event.payload.size() != 8 ||
+  if (!moves_time(event.kind) || event.payload.size() != 8 ||
       little_endian(event.payload) < event.idle_ns) {
     throw Error{ErrorCode::bad_input, "input log: position " +
                                           std::to_string(event.position.steps) +
-                                          ": a wakeup that does not move time forward"};
+                                          ": a wakeup or clock that does not move time forward"};
   }
   return little_endian(event.payload);
 }
@@ -103,7 +109,7 @@ void InputLogEncoder::begin(Position from) {
 
 void InputLogEncoder::add(const InputEvent& event) {
   CHECK_THAT(event.position >= last_ && event.idle_ns >= idle_ns_, "inputs never go back");
-  CHECK_THAT(is_known_kind(static_cast<std::uint8_t>(event.kind)), "an input kind without number");
+  CHECK_THAT(is_input_kind(static_cast<std::uint8_t>(event.kind)), "an input kind without number");
   CHECK_THAT(event.payload.size() <= kMaxInputPayload, "an input payload above the limit");
   CHECK_THAT(count_ < kMaxInputsPerChunk, "an input chunk above the limit");
   auto tag = static_cast<std::uint8_t>(event.kind);
@@ -116,7 +122,7 @@ void InputLogEncoder::add(const InputEvent& event) {
   if ((tag & kHasDevice) != 0) events_.varint(event.device);
   if ((tag & kHasLength) != 0) {
     events_.sized_bytes(event.payload);
-  } else if (event.kind == InputKind::wakeup) {
+  } else if (moves_time(event.kind)) {
     events_.varint(little_endian(event.payload) - event.idle_ns);
   } else {
     events_.bytes(event.payload);
@@ -154,7 +160,7 @@ InputChunk decode_input_chunk(ByteView payload, std::string_view what) {
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto tag = in.integer<std::uint8_t>();
     const std::uint8_t kind = tag & kKindMask;
-    if (!is_known_kind(kind)) in.fail("input kind " + std::to_string(kind) + " is not known");
+    if (!is_input_kind(kind)) in.fail("input kind " + std::to_string(kind) + " is not known");
     InputEvent event;
     event.kind = static_cast<InputKind>(kind);
     steps = grown(in, steps, "the position");

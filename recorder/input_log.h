@@ -16,7 +16,8 @@
 //     varint device                       with bit 6
 //     varint payload length               with bit 7
 //     payload                without bit 7: 1 byte for serial_byte, a varint
-//                            (new idle_ns - idle_ns) for wakeup, else none
+//                            (new idle_ns - idle_ns) for wakeup and clock,
+//                            else none
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,8 @@
 
 namespace chronovisor {
 
+/// Whether this version knows the number of an input's kind.
+[[nodiscard]] bool is_input_kind(std::uint8_t kind);
 [[nodiscard]] const char* input_kind_name(InputKind kind);
 
 struct InputEvent {
@@ -39,15 +42,15 @@ struct InputEvent {
   InputKind kind = InputKind::serial_byte;
   /// Which of several devices of the kind.
   std::uint16_t device = 0;
-  /// Of a wakeup: the new idle time, u64 little-endian (see wakeup_payload).
+  /// Of a wakeup or clock: the new idle time, u64 little-endian (see wakeup_payload).
   Bytes payload;
   bool operator==(const InputEvent&) const = default;
 };
 
-/// The payload of a wakeup that ends with `idle_ns` of accumulated idle time.
+/// The payload of a wakeup (or a clock) that ends with `idle_ns` of accumulated idle time.
 [[nodiscard]] Bytes wakeup_payload(std::uint64_t idle_ns);
 /// The new idle time in ns. Throws Error{bad_input} when `event` is no sound
-/// wakeup.
+/// wakeup or clock.
 [[nodiscard]] std::uint64_t wakeup_idle_ns(const InputEvent& event);
 
 inline constexpr std::size_t kMaxInputPayload = 1u << 16;

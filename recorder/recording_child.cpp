@@ -21,6 +21,11 @@ std::string file_id_text(const FileId& id) {
 
 StartCondition child_start(const RecordingReader& parent, const Departure& departure) {
   StartCondition start = runnable_start_of(parent);
+  if (start.machine.ns_per_step == 0) {
+    throw Error(ErrorCode::usage, parent.name() +
+                                      ": its steps take no time, so that a run which went on from "
+                                      "it would have no clock");
+  }
   ParentRecording record;
   record.file_id = file_id_text(parent.id());
   record.name = std::filesystem::path(parent.name()).filename().string();

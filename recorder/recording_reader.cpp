@@ -87,6 +87,11 @@ void RecordingReader::open() {
   }
   const Bytes metadata = read_chunk(*index_.metadata, ChunkType::metadata);
   metadata_json_.assign(metadata.begin(), metadata.end());
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    if (index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::counted_log)) {
+      counted_.push_back(i);
+    }
+  }
 }
 
 /// Takes the index from the footer, or returns why that cannot be done.
@@ -231,6 +236,11 @@ InputChunk RecordingReader::read_inputs(std::size_t range) const {
     fail(expected.sequence, "its inputs and the index contradict each other");
   }
   return chunk;
+}
+
+CountedChunk RecordingReader::read_counted(std::size_t i) const {
+  CHECK_THAT(i < counted_.size(), "a counted chunk of this recording");
+  return decode_counted_chunk(read_chunk(counted_[i], ChunkType::counted_log), place(counted_[i]));
 }
 
 const CheckpointInfo& RecordingReader::checked_checkpoint(std::size_t i) const {

@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "base/units.h"
 #include "recorder/chunk.h"
+#include "recorder/counted_log.h"
 #include "recorder/file.h"
 #include "recorder/input_log.h"
 #include "recorder/recording_index.h"
@@ -80,6 +81,11 @@ class RecordingReader {
   /// The events of one range.
   [[nodiscard]] InputChunk read_inputs(std::size_t range) const;
 
+  /// How many chunks of events with counted places there are: with any, positions
+  /// are not known, and the other records of the run are missing.
+  [[nodiscard]] std::size_t counted_chunks() const { return counted_.size(); }
+  [[nodiscard]] CountedChunk read_counted(std::size_t i) const;
+
   [[nodiscard]] const std::vector<CheckpointInfo>& checkpoints() const {
     return index_.checkpoints;
   }
@@ -128,6 +134,7 @@ class RecordingReader {
   RecordingIndex index_;
   std::vector<Damage> damage_;
   std::string metadata_json_;
+  std::vector<std::uint64_t> counted_;  ///< chunks of the counted log
   std::unique_ptr<PageCache> cache_;
 };
 

@@ -174,7 +174,8 @@ void RecordingWriter::reference_image(const ImageInfo& image) {
 }
 
 std::size_t RecordingWriter::held_bytes() const {
-  return inputs_.size_bytes() + digests_.size_bytes() + console_.size_bytes();
+  return inputs_.size_bytes() + counted_.size_bytes() + digests_.size_bytes() +
+         console_.size_bytes();
 }
 
 /// Call after adding to what is held back.
@@ -191,6 +192,15 @@ void RecordingWriter::input(const InputEvent& event) {
     arrived_ = event.position;
     inputs_.add(event);
     ++input_count_;
+    held();
+  });
+}
+
+void RecordingWriter::counted(const CountedEvent& event, const CounterTrust& trust) {
+  guarded([&] {
+    const bool is_full = held_bytes() + event.payload.size() + 96 > options_.hold_bytes;
+    if (is_full || counted_.count() == kMaxInputsPerChunk) flush_held();
+    counted_.add(event, trust);
     held();
   });
 }
@@ -235,6 +245,7 @@ void RecordingWriter::flush_inputs() {
 void RecordingWriter::flush_held() {
   // The log goes first: what follows is of use only as far as it reaches.
   flush_inputs();
+  if (counted_.count() != 0) append_chunk(ChunkType::counted_log, counted_.take(), options_.level);
   if (digests_.size_bytes() != 0) {
     append_chunk(ChunkType::digests, digests_.take(), options_.level);
   }

@@ -21,6 +21,7 @@
 #include "base/units.h"
 #include "recorder/background_packer.h"
 #include "recorder/chunk.h"
+#include "recorder/counted_log.h"
 #include "recorder/file.h"
 #include "recorder/input_log.h"
 #include "recorder/page_table.h"
@@ -72,6 +73,9 @@ class RecordingWriter {
 
   /// Logs an input. Position and idle time never go back.
   void input(const InputEvent& event);
+  /// Logs an event of a run whose positions are not known; such a recording has no
+  /// inputs, digests, console output or checkpoints.
+  void counted(const CountedEvent& event, const CounterTrust& trust);
   /// Says that the run has arrived at `position`: every input taken before it
   /// has been logged.
   void advance_to(Position position);
@@ -159,6 +163,7 @@ class RecordingWriter {
   bool finished_ = false;
 
   InputLogEncoder inputs_;
+  CountedLogEncoder counted_;
   DigestEncoder digests_;
   ConsoleEncoder console_;
   Position arrived_;  ///< inputs before it are logged

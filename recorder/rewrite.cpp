@@ -77,6 +77,7 @@ class Rewriter {
   Rewriter(std::span<const RecordingReader* const> sources, const RewriteOptions& options)
       : sources_(sources), options_(options) {
     CHECK_THAT(!sources.empty(), "something to rewrite");
+    for (const RecordingReader* source : sources) require_positions(*source);
     require_one_guest();
     last_end_ = sources.back()->usable_to();
     end_ = std::min(options.to, last_end_);

@@ -42,6 +42,7 @@ bool is_checkpoint_type(std::uint32_t type) {
 /// Whether the loss of a chunk of this type ends the run's log.
 bool breaks_log(std::uint32_t type) {
   return type == 0 || type == static_cast<std::uint32_t>(ChunkType::input_log) ||
+         type == static_cast<std::uint32_t>(ChunkType::counted_log) ||
          type == static_cast<std::uint32_t>(ChunkType::metadata);
 }
 
@@ -49,6 +50,7 @@ bool breaks_log(std::uint32_t type) {
 /// before it is whole.
 bool follows_log(std::uint32_t type) {
   return is_checkpoint_type(type) || type == static_cast<std::uint32_t>(ChunkType::input_log) ||
+         type == static_cast<std::uint32_t>(ChunkType::counted_log) ||
          type == static_cast<std::uint32_t>(ChunkType::digests) ||
          type == static_cast<std::uint32_t>(ChunkType::interval_index);
 }

@@ -170,7 +170,19 @@ StartCondition start_of(const RecordingReader& reader) {
   return StartCondition::from_json(reader.metadata_json(), reader.name());
 }
 
+void require_positions(const RecordingReader& reader) {
+  if (reader.counted_chunks() == 0) return;
+  throw Error(
+      ErrorCode::bad_input,
+      reader.name() + ": its events have counted places, not positions yet: replay it once");
+}
+
 StartCondition runnable_start_of(const RecordingReader& reader) {
+  require_positions(reader);
+  return countable_start_of(reader);
+}
+
+StartCondition countable_start_of(const RecordingReader& reader) {
   StartCondition start = start_of(reader);
   if (start.state_version != kMachineStateVersion) {
     throw Error(ErrorCode::bad_input,

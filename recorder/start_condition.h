@@ -75,6 +75,11 @@ using ImageProvider = std::function<Bytes(const std::string& role)>;
 /// The same for making a machine. Throws Error{bad_input} also when this version
 /// of the program cannot make that machine: its saved state is another.
 [[nodiscard]] StartCondition runnable_start_of(const RecordingReader& reader);
+/// The same for a recording with counted places, from which positions are to be
+/// found.
+[[nodiscard]] StartCondition countable_start_of(const RecordingReader& reader);
+/// Throws Error{bad_input} when the events of the recording have counted places.
+void require_positions(const RecordingReader& reader);
 /// Whether the recording begins with the guest as loaded from its images;
 /// otherwise with its first checkpoint.
 [[nodiscard]] bool begins_at_power_on(const RecordingReader& reader);

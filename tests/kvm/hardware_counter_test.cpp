@@ -39,7 +39,7 @@ class SimulatedGuest final : public kvm::CountedGuest {
   [[nodiscard]] CountedPlace place() const override {
     return {branches_, instructions_, rip_, rcx_, registers_};
   }
-  void run_about(std::uint64_t branches) override {
+  CpuStop run_about(std::uint64_t branches) override {
     const bool lost = weather_.chance(faults_.loses_percent);
     // An overflow that is lost leaves the guest running until the host's timer.
     const std::uint64_t skid = faults_.most_skid == 0 ? 0 : weather_.below(faults_.most_skid + 1);
@@ -50,8 +50,17 @@ class SimulatedGuest final : public kvm::CountedGuest {
       if (weather_.below(4000) == 0) host_interrupt();
     }
     host_interrupt();
+    return CpuStop::budget;
   }
-  void step() override {
+  CpuStop step() override {
+    retire();
+    return CpuStop::budget;
+  }
+  [[nodiscard]] bool spins_in_place() const override { return rip_ == kSpin; }
+  [[nodiscard]] bool on_arrival() const override { return true; }
+
+ private:
+  void retire() {
     ++steps_;
     ++instructions_;
     if (rip_ == kRep && rcx_ > 1) {
@@ -79,9 +88,6 @@ class SimulatedGuest final : public kvm::CountedGuest {
     }
     advance();
   }
-  [[nodiscard]] bool spins_in_place() const override { return rip_ == kSpin; }
-
- private:
   static constexpr std::uint64_t kPoll = 1, kPollBranch = 2, kBranch = 4, kRep = 6, kSpin = 8;
   void host_interrupt() {
     if (!weather_.chance(faults_.overcounts_percent)) return;
@@ -124,7 +130,7 @@ Score replay_interrupts(const Faults& recording, const Faults& replay, unsigned 
     if (random.chance(50)) recorded.run_about(1 + random.below(1500));
     for (std::uint64_t steps = random.below(600); steps != 0; --steps) recorded.step();
     const SearchLimits limits{128, 100'000};
-    const std::optional<CountedPlace> place = kvm::recordable_place(recorded, limits);
+    const std::optional<CountedPlace> place = kvm::recordable_place(recorded, {true, true}, limits);
     if (!place) {
       ++score.said_no;
       continue;
@@ -207,8 +213,10 @@ TEST_CASE("a counter that was not tested, or counted wrongly, is not usable") {
   CHECK_FALSE(report.usable());
   report.present = true;
   CHECK_FALSE(report.usable());
+  CHECK_FALSE(report.trust().usable());
   report.deterministic = true;
   CHECK(report.usable());
+  CHECK(report.trust() == CounterTrust{true, false});
   CHECK_FALSE(kvm::test_hardware_counter(false).usable());
   CHECK_FALSE(kvm::test_hardware_counter(false).problem.empty());
 }

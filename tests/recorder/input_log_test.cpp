@@ -13,7 +13,7 @@ namespace {
 std::vector<InputEvent> every_kind() {
   std::vector<InputEvent> events;
   std::uint64_t steps = 5;
-  for (std::uint8_t kind = 1; kind <= 9; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 10; ++kind) {
     for (const std::size_t size : {0, 1, 2, 8, 1500}) {
       InputEvent event;
       event.position.steps = steps += kind * size;
@@ -63,6 +63,20 @@ TEST_CASE("idle time goes on from chunk to chunk") {
   const InputChunk second = decode_input_chunk(encoder.finish(Position{9}), "log");
   CHECK(wakeup_idle_ns(first.events.at(0)) == 900);
   CHECK(second.events.at(0).idle_ns == 900);
+}
+
+TEST_CASE("a clock is written as a wakeup is") {
+  for (const InputKind kind : {InputKind::wakeup, InputKind::clock}) {
+    InputLogEncoder encoder;
+    encoder.begin({});
+    encoder.add({Position{1}, 70, kind, 0, wakeup_payload(900)});
+    const Bytes payload = encoder.finish(Position{2});
+    CHECK(payload.size() == 9);  // four numbers of the chunk; tag, steps, idle, two of 830
+    const InputChunk chunk = decode_input_chunk(payload, "log");
+    REQUIRE(chunk.events.size() == 1);
+    CHECK(chunk.events[0].kind == kind);
+    CHECK(wakeup_idle_ns(chunk.events[0]) == 900);
+  }
 }
 
 TEST_CASE("a wakeup that would turn time back is refused") {

@@ -35,6 +35,7 @@ class AccessObserver;
 class BlockCache;
 struct Block;
 class DebugHooks;
+struct RetiredCounts;
 
 /// An exception the guest must receive. Data, not an Error.
 struct GuestFault {
@@ -112,13 +113,18 @@ class Cpu final : public PageUseListener {
   /// The latest run() touched a device, or took an interrupt.
   [[nodiscard]] bool recheck_requested() const { return recheck_; }
   /// Someone outside watches instructions or accesses.
-  [[nodiscard]] bool observed() const { return hooks_ != nullptr || observer_ != nullptr; }
+  [[nodiscard]] bool observed() const {
+    return hooks_ != nullptr || observer_ != nullptr || retired_ != nullptr;
+  }
   /// Starts a dirty-tracking epoch: drops the write tags.
   void drop_write_tags();
   void set_debug_hooks(DebugHooks* hooks);
   /// From here on `observer` is told of first touches; setting it again begins
   /// anew. Null: nobody. The observer must outlive this or be replaced.
   void set_access_observer(AccessObserver* observer);
+  /// From here on `counts` are kept; null: nobody counts, and nothing is paid for
+  /// it. They must outlive this or be replaced.
+  void set_retired_counts(RetiredCounts* counts) { retired_ = counts; }
   /// INTR: some controller has a vector to deliver. Derived from the devices,
   /// so not part of the CPU's state.
   void set_interrupt_request(bool level) { interrupt_request_ = level; }
@@ -437,9 +443,14 @@ class Cpu final : public PageUseListener {
                                          std::uint64_t limit_bytes);
   [[nodiscard]] const Block& decode_once(std::uint64_t linear_rip, std::uint64_t limit_bytes);
   [[nodiscard]] std::uint64_t fetch_translate(std::uint64_t linear);
+  // Counted: whether retired_ is kept. The loop that counts nothing has no test for it.
+  template <bool Counted>
+  CpuStop run_loop(Position until, std::uint32_t deliveries);
+  template <bool Counted>
   void execute_block(const Block& block, std::uint64_t budget);
   bool deliver_at_boundary();
   [[nodiscard]] bool instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop);
+  template <bool Counted>
   void step_block(std::uint64_t budget, bool single_step);
   void count_delivery();
   void settle_steps();
@@ -452,6 +463,7 @@ class Cpu final : public PageUseListener {
   CpuEnvironment& environment_;
   DebugHooks* hooks_ = nullptr;
   AccessObserver* observer_ = nullptr;
+  RetiredCounts* retired_ = nullptr;
   std::uint64_t observer_interval_ = 0;  ///< counts set_access_observer()
 
   // Derived from state; rebuilt by mode_changed().

@@ -90,6 +90,7 @@ enum RowAttribute : std::uint32_t {
   kPlusRegister = 1U << 11,   ///< opcode+r: eight opcodes, the register goes to `reg`
   kUserMode = 1U << 12,       ///< runs natively at CPL 3: the oracle drives it
   kIgnore66 = 1U << 13,       ///< operand size is 4 or 8 (REX.W); 66 does not make it 2
+  kConditional = 1U << 14,    ///< a conditional branch, as performance counters count them
 };
 
 /// Functions by log2 of the operand size; register and memory forms apart.

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "vmm/cpu/access_observer.h"
+#include "vmm/cpu/counted_place.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/cpu/decode/block_cache.h"
@@ -185,6 +186,7 @@ const Block& Cpu::decode_once(std::uint64_t linear_rip, std::uint64_t limit_byte
   raise_gp0();
 }
 
+template <bool Counted>
 void Cpu::execute_block(const Block& block, std::uint64_t budget) {
   const std::uint64_t count = std::min<std::uint64_t>(budget, block.instructions.size());
   const Instruction* i = block.instructions.data();
@@ -204,6 +206,12 @@ void Cpu::execute_block(const Block& block, std::uint64_t budget) {
   // A finished REP instruction counts its iterations, any other counts one.
   steps_ += static_cast<std::uint64_t>(i - block_begin_) + (iterations_ != 0 ? iterations_ - 1 : 0);
   inside_repeat_ = iterations_ != 0 && state.gpr[kGprRip] == rip_base + current_->start_offset;
+  if constexpr (Counted) {
+    // Only the last instruction of a block can be a branch.
+    retired_->instructions +=
+        static_cast<std::uint64_t>(i - block_begin_) - static_cast<std::uint64_t>(inside_repeat_);
+    if ((row_attributes(*current_) & kConditional) != 0) ++retired_->branches;
+  }
   iterations_ = 0;
   current_ = block_begin_ = idle_instruction();
   block_end_ = current_ + 1;
@@ -262,6 +270,13 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
 CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
   recheck_ = false;
   watchpoint_hit_ = false;
+  return retired_ == nullptr ? run_loop<false>(until, deliveries)
+                             : run_loop<true>(until, deliveries);
+}
+
+template <bool Counted>
+CpuStop Cpu::run_loop(Position until, std::uint32_t deliveries) {
+  [[maybe_unused]] bool moved = false;  // a step retired or something was delivered
   while (true) {
     if (state.shutdown) return CpuStop::shutdown;
     if (watchpoint_hit_) return CpuStop::watchpoint;
@@ -269,6 +284,10 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
       return CpuStop::budget;
     }
     if (recheck_) return CpuStop::recheck;
+    if constexpr (Counted) {
+      if (moved && retired_->careful()) return CpuStop::recheck;
+      moved = true;
+    }
     if (blocks_->has_removed()) blocks_->collect();
     if ((state.pending_debug != 0 || state.nmi_pending || interrupt_request_) &&
         deliver_at_boundary()) {
@@ -291,12 +310,16 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
       }
     }
     if (careful || single_step || state.shadow != kNoShadow || flags.test(kRf)) budget = 1;
-    step_block(budget, single_step);
+    if constexpr (Counted) {
+      if (retired_->careful()) budget = 1;
+    }
+    step_block<Counted>(budget, single_step);
   }
 }
 
 /// Executes at most `budget` steps of the block at RIP, or delivers the fault
 /// that keeps it from going on.
+template <bool Counted>
 void Cpu::step_block(std::uint64_t budget, bool single_step) {
   try {
     const Block& block = find_block();
@@ -304,7 +327,7 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     flags.assign(kRf, false);
     const std::uint64_t before = steps_;
     single_step_suppressed_ = false;
-    execute_block(block, budget);
+    execute_block<Counted>(block, budget);
     moment_before_ = {{steps_ - 1}, steps_ - before == 1 ? deliveries_ : 0};
     deliveries_ = 0;
     if (single_step && !single_step_suppressed_) state.pending_debug |= kDebugStatusSingleStep;
@@ -312,6 +335,9 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     if (current_ != idle_instruction()) {
       rip() = instruction_rip();
       const std::uint64_t before = steps_;
+      if constexpr (Counted) {
+        retired_->instructions += static_cast<std::uint64_t>(current_ - block_begin_);
+      }
       settle_steps();
       if (steps_ != before) deliveries_ = 0;
     }

@@ -117,10 +117,19 @@ CounterTrust judge_counters(std::span<const CountedPlace> measured, const Counte
   return trust;
 }
 
-std::optional<CountedPlace> recordable_place(CountedGuest& guest, const SearchLimits& limits) {
-  for (std::uint64_t steps = 0; guest.spins_in_place(); ++steps) {
+bool recordable_here(const CountedGuest& guest, const CounterTrust& trust, bool behind_branch) {
+  if (!guest.on_arrival() || guest.spins_in_place()) return false;
+  return trust.instructions_exact || (trust.branches_exact && behind_branch);
+}
+
+std::optional<CountedPlace> recordable_place(CountedGuest& guest, const CounterTrust& trust,
+                                             const SearchLimits& limits) {
+  bool behind_branch = false;
+  for (std::uint64_t steps = 0; !recordable_here(guest, trust, behind_branch); ++steps) {
     if (steps == limits.most_steps) return std::nullopt;
-    guest.step();
+    const std::uint64_t before = guest.place().branches;
+    if (guest.step() != CpuStop::budget) return std::nullopt;
+    behind_branch = guest.place().branches != before;
   }
   return guest.place();
 }
@@ -130,14 +139,18 @@ Arrival run_to_place(CountedGuest& guest, const CountedPlace& target, const Sear
     const std::uint64_t here = guest.place().branches;
     if (here + limits.margin_branches >= target.branches) break;
     // A lost overflow, or an early return, only makes another turn of this loop.
-    guest.run_about(target.branches - limits.margin_branches - here);
+    const CpuStop stop = guest.run_about(target.branches - limits.margin_branches - here);
+    if (stop == CpuStop::halted || stop == CpuStop::shutdown) return Arrival::not_there;
   }
   if (guest.place().branches > target.branches) return Arrival::overshot;
   for (std::uint64_t steps = 0; steps < limits.most_steps;) {
     const CountedPlace here = guest.place();
     if (here == target) return Arrival::exact;
     if (here.branches > target.branches) return Arrival::not_there;
-    guest.step();
+    const CpuStop stop = guest.step();
+    if (stop == CpuStop::halted || stop == CpuStop::shutdown) {
+      return guest.place() == target ? Arrival::exact : Arrival::not_there;
+    }
     steps = guest.place().branches == here.branches ? steps + 1 : 0;
   }
   return Arrival::not_there;

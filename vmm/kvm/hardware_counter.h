@@ -11,34 +11,34 @@
 #include <span>
 #include <string>
 
+#include "vmm/cpu/counted_place.h"
+#include "vmm/cpu/cpu.h"
+
 namespace chronovisor::kvm {
 
-/// A place in a run, as far as counters and registers can tell. Between two
-/// places that agree in all of this nothing that executes can tell either, but
-/// for memory that a spinning loop only reads.
-struct CountedPlace {
-  std::uint64_t branches = 0;      ///< retired conditional branches since the last event
-  std::uint64_t instructions = 0;  ///< retired instructions since then: guards the first count
-  std::uint64_t rip = 0;
-  std::uint64_t rcx = 0;        ///< tells the iterations of a REP instruction apart
-  std::uint64_t registers = 0;  ///< hash of all general registers and flags
-  bool operator==(const CountedPlace&) const = default;
-};
+using chronovisor::CountedPlace;
+using chronovisor::CounterTrust;
 
 /// A guest that runs under counters. Counts start at 0 after restart_counts().
+/// What the host executes in the guest's stead at an exit counts as retired.
 class CountedGuest {
  public:
   virtual ~CountedGuest() = default;
   virtual void restart_counts() = 0;
   [[nodiscard]] virtual CountedPlace place() const = 0;
   /// Runs until the branch counter overflows after `branches` more, and some
-  /// way beyond (skid); or until the host interrupts, with no overflow seen.
-  virtual void run_about(std::uint64_t branches) = 0;
+  /// way beyond (skid); or until the host interrupts, with no overflow seen: both
+  /// are CpuStop::budget. Otherwise what the guest did that ended it: `recheck` (it
+  /// touched a device), `halted` or `shutdown`.
+  virtual CpuStop run_about(std::uint64_t branches) = 0;
   /// Executes one instruction, or one iteration of a REP instruction.
-  virtual void step() = 0;
+  /// @return as run_about()
+  virtual CpuStop step() = 0;
   /// The instruction at RIP is a branch to itself: its turns differ in nothing
   /// but the counts.
   [[nodiscard]] virtual bool spins_in_place() const = 0;
+  /// Nothing was delivered since the latest instruction or iteration retired.
+  [[nodiscard]] virtual bool on_arrival() const = 0;
 };
 
 enum class Arrival : std::uint8_t {
@@ -53,25 +53,23 @@ struct SearchLimits {
   std::uint64_t most_steps = 1'000'000;  ///< between two conditional branches
 };
 
-/// Which of the two counts a host's self-test found exact.
-struct CounterTrust {
-  bool branches_exact = false;
-  bool instructions_exact = false;
-  /// Either one is enough. With exact instructions a place that matches is the
-  /// place, whatever the branches say; with exact branches the place lies
-  /// between two known branches, where RIP, RCX and the registers tell it.
-  /// When both can be wrong a loop can hide one error behind the other, and
-  /// counting by hardware is refused.
-  [[nodiscard]] bool usable() const { return branches_exact || instructions_exact; }
-};
 /// Judges counts taken at one and the same place in many runs.
 [[nodiscard]] CounterTrust judge_counters(std::span<const CountedPlace> measured,
                                           const CountedPlace& truth);
 
-/// Where an event may be recorded: here, or the first place from here on that
-/// is not one of the turns of a branch to itself.
-/// @return nothing when the guest spins in place: no event can be recorded
+/// Whether an event may be recorded where `guest` is: nothing else that it can be
+/// taken for lies between the same counts. With exact instructions that is
+/// everywhere but in the turns of a branch to itself. With exact branches alone a
+/// loop without a conditional branch could pass the place many times, so it must
+/// be the first place behind one: `behind_branch` says that it is.
+[[nodiscard]] bool recordable_here(const CountedGuest& guest, const CounterTrust& trust,
+                                   bool behind_branch);
+/// Steps `guest` to where an event may be recorded: here, or the first such place
+/// from here on.
+/// @return nothing when there is none within the limits, or something else ends
+/// a step before: no event can be recorded
 [[nodiscard]] std::optional<CountedPlace> recordable_place(CountedGuest& guest,
+                                                           const CounterTrust& trust,
                                                            const SearchLimits& limits);
 
 /// Brings `guest` to `target`, whose counts are since the same restart.
@@ -87,6 +85,9 @@ struct CounterReport {
   std::string remedy;
   /// Counting by hardware refuses to be used otherwise.
   [[nodiscard]] bool usable() const { return present && deterministic; }
+  /// What a CountedEngine over this host's counters may rely on: branches alone, as
+  /// no instruction that exits to the host is a conditional branch.
+  [[nodiscard]] CounterTrust trust() const { return {usable(), false}; }
 };
 
 /// Opens the counter and counts 100 runs of a loop of known length in a guest.

@@ -22,6 +22,7 @@ enum class InputKind : std::uint8_t {
   cd_change = 7,      ///< reserved
   power_button = 8,   ///< pressed and released
   reset_button = 9,
+  clock = 10,  ///< virtual time goes on; payload: new idle ns, 8 bytes, but no further than a timer
 };
 
 struct Input {

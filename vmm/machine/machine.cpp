@@ -61,8 +61,8 @@ Machine::Machine(const MachineConfig& config)
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       input_(&no_input_),
       page_hashes_(ram_.page_count(), zero_page_hash()) {
-  if (config.ns_per_step == 0 || config.ns_per_step > 1000) {
-    throw Error(ErrorCode::usage, "ns per step must be from 1 to 1000");
+  if (config.ns_per_step > 1000) {
+    throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
   board_->attach(*cpu_);
   board_->reset();
@@ -122,10 +122,32 @@ std::uint64_t Machine::next_deadline_ns() const {
   return deadline;
 }
 
+/// The idle time at which the next timer is due if no step is made, or kNever.
+std::uint64_t Machine::next_deadline_idle_ns() const {
+  const std::uint64_t deadline = next_deadline_ns();
+  if (deadline == kNever) return kNever;
+  const std::uint64_t worked = position().steps * config_.ns_per_step;
+  return std::max(deadline, worked + idle_ns_) - worked;
+}
+
+/// Moves virtual time on, by an input; a timer that would be passed is due first.
+void Machine::move_clock(const Bytes& payload) {
+  std::uint64_t target = 0;
+  if (payload.size() == sizeof(target)) {
+    for (std::size_t n = payload.size(); n-- > 0;) target = target << 8 | payload[n];
+  }
+  if (target < idle_ns_) {
+    throw Error(ErrorCode::bad_input, "the input log moves the clock back");
+  }
+  idle_ns_ = std::min(target, next_deadline_idle_ns());
+  advance_devices();
+}
+
 /// The first position whose virtual time is at least `deadline_ns`.
 Position Machine::position_of_deadline(std::uint64_t deadline_ns) const {
   if (deadline_ns == kNever) return {kNever};
   if (deadline_ns <= idle_ns_) return {0};
+  if (config_.ns_per_step == 0) return {kNever};
   return {(deadline_ns - idle_ns_ + config_.ns_per_step - 1) / config_.ns_per_step};
 }
 
@@ -149,6 +171,9 @@ void Machine::deliver(const Input& input) {
       break;
     case InputKind::reset_button:
       ending_ = {EndReason::reset, 0};
+      break;
+    case InputKind::clock:
+      move_clock(input.payload);
       break;
     case InputKind::serial_closed:
     case InputKind::wakeup:
@@ -178,12 +203,7 @@ bool Machine::idle(MachineStop& stop) {
   };
   if (!cpu_->flags.test(kIf) && !board_->nmi_possible()) return end();
   handled_position_ = position().steps;
-  const std::uint64_t deadline = next_deadline_ns();
-  std::uint64_t deadline_idle = kNever;
-  if (deadline != kNever) {
-    const std::uint64_t worked = position().steps * config_.ns_per_step;
-    deadline_idle = std::max(deadline, worked + idle_ns_) - worked;
-  }
+  const std::uint64_t deadline_idle = next_deadline_idle_ns();
   const IdleOutcome outcome = input_->idle({position(), idle_ns_}, deadline_idle);
   switch (outcome.kind) {
     case IdleOutcome::Kind::deadline:

@@ -36,6 +36,7 @@ struct MachineConfig {
   std::uint64_t memory_bytes = 256ULL << 20;
   std::int64_t rtc_start_unix_seconds = 0;  ///< UTC date at power-on
   std::uint64_t entropy_seed = 0;
+  /// 0: steps take no time, and the clock is moved by idle waits and inputs alone.
   std::uint64_t ns_per_step = 1;
 };
 
@@ -149,6 +150,8 @@ class Machine {
   void deliver_inputs();
   void deliver(const Input& input);
   [[nodiscard]] std::uint64_t next_deadline_ns() const;
+  [[nodiscard]] std::uint64_t next_deadline_idle_ns() const;
+  void move_clock(const Bytes& payload);
   [[nodiscard]] Position position_of_deadline(std::uint64_t deadline_ns) const;
   /// @return false when the run must stop
   bool idle(MachineStop& stop);

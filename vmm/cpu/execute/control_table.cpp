@@ -18,6 +18,7 @@ using namespace execute;
 using Rows = std::vector<Row>;
 
 constexpr u32 kBranch = kForce64 | kEndsBlock | kUserMode;
+constexpr u32 kConditionalBranch = kBranch | kConditional;
 constexpr u32 kStack = kDefault64 | kUserMode;
 
 template <unsigned Code>
@@ -25,13 +26,13 @@ void add_jcc(Rows& rows) {
   rows.push_back({.name = kJccNames[Code],
                   .opcode = 0x70 + Code,
                   .immediate = Immediate::rel8,
-                  .attributes = kBranch,
+                  .attributes = kConditionalBranch,
                   .handlers = kWordSame<Jcc<Code>>});
   rows.push_back({.name = kJccNames[Code],
                   .map = OpcodeMap::map_0f,
                   .opcode = 0x80 + Code,
                   .immediate = Immediate::rel_z,
-                  .attributes = kBranch,
+                  .attributes = kConditionalBranch,
                   .handlers = kWordSame<Jcc<Code>>});
 }
 template <unsigned... Codes>
@@ -78,22 +79,22 @@ void add_branches(Rows& rows) {
       {.name = "loopne",
        .opcode = 0xe0,
        .immediate = Immediate::rel8,
-       .attributes = kBranch,
+       .attributes = kConditionalBranch,
        .handlers = kWordSame<Loop<LoopIfNotEqual>>},
       {.name = "loope",
        .opcode = 0xe1,
        .immediate = Immediate::rel8,
-       .attributes = kBranch,
+       .attributes = kConditionalBranch,
        .handlers = kWordSame<Loop<LoopIfEqual>>},
       {.name = "loop",
        .opcode = 0xe2,
        .immediate = Immediate::rel8,
-       .attributes = kBranch,
+       .attributes = kConditionalBranch,
        .handlers = kWordSame<Loop<LoopAlways>>},
       {.name = "jcxz",
        .opcode = 0xe3,
        .immediate = Immediate::rel8,
-       .attributes = kBranch,
+       .attributes = kConditionalBranch,
        .handlers = kWordSame<Jcxz>},
       {.name = "bound",
        .opcode = 0x62,

@@ -1,0 +1,75 @@
+#include "cli/open_recording.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "base/error.h"
+#include "cli/host.h"
+#include "cli/live_run.h"
+#include "cli/long_run.h"
+#include "recorder/counted_conversion.h"
+
+namespace chronovisor::cli {
+namespace {
+
+ConversionResult write_with_positions(const RecordingReader& reader, const std::string& output) {
+  const std::uint64_t began = monotonic_ns();
+  Progress progress(true);
+  ConversionOptions options;
+  options.clock_ns = monotonic_ns;
+  options.cancel = &stop_signal();
+  options.counting = [&](std::uint64_t events, Position here) {
+    progress.show("finding positions: " + grouped(events) + " events in " + grouped(here.steps) +
+                  " steps");
+  };
+  options.writing = [&](Position here, Position end) {
+    progress.show(progress_text("recording with positions", here.steps, end.steps));
+  };
+  options.summary = [&](const RunOutcome& outcome, const Machine& machine) {
+    const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
+    return run_summary(outcome, {}, {kNever}, seconds, machine);
+  };
+  return convert_counted(reader, std::make_unique<PosixOutputFile>(output, ExistingFile::replace),
+                         options);
+}
+
+/// Puts an ordinary recording in the place of the file at `path`.
+void give_positions(const RecordingReader& reader, const std::string& path) {
+  std::fprintf(stderr, "chronovisor: %s: its events have counted places; finding their positions\n",
+               path.c_str());
+  watch_stop_signals();
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  std::string temporary;
+  try {
+    const fs::path file = fs::canonical(path);
+    temporary = file.string() + "." + std::to_string(::getpid()) + ".new";
+    const ConversionResult result = write_with_positions(reader, temporary);
+    fs::permissions(temporary, fs::status(file).permissions());
+    fs::rename(temporary, file);
+    std::fprintf(stderr, "chronovisor: %s: %s events have positions now, up to %s\n", path.c_str(),
+                 grouped(result.events).c_str(), grouped(result.outcome.position.steps).c_str());
+  } catch (const fs::filesystem_error& error) {
+    fs::remove(temporary, ignored);
+    throw Error(ErrorCode::host, error.what());
+  } catch (const Error&) {
+    fs::remove(temporary, ignored);
+    throw;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<RecordingReader> open_with_positions(const std::string& path) {
+  auto reader = std::make_unique<RecordingReader>(path);
+  if (reader->counted_chunks() == 0) return reader;
+  for (const Damage& damage : reader->damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+  give_positions(*reader, path);
+  return std::make_unique<RecordingReader>(path);
+}
+
+}  // namespace chronovisor::cli
