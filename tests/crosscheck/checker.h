@@ -35,6 +35,7 @@ struct Tally {
   std::uint64_t known = 0;        ///< differences written down in docs/KVM.md
   std::map<std::string, std::uint64_t> by_mode;
   std::map<std::string, std::uint64_t> known_by_cause;
+  std::map<std::string, std::uint64_t> unsupported_by_name;
 };
 
 /// How this KVM delivers exceptions: see Capabilities::checks_gates.
@@ -48,6 +49,7 @@ class Checker {
   explicit Checker(const kvm::Capabilities& capabilities);
   /// Runs case `seed` to its end, or to the first disagreement.
   std::optional<Disagreement> run_case(std::uint64_t seed, Tally& tally);
+  [[nodiscard]] bool virtual8086() const { return virtual8086_; }
 
  private:
   enum class Verdict { goes_on, ends, disagrees };
@@ -57,6 +59,8 @@ class Checker {
   [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction,
                                                          bool delivered);
   void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
+  [[nodiscard]] bool probe_virtual8086();
+  void take_other_registers();
   void follow_left();
   [[nodiscard]] bool at_handler() const;
   void clear_high_pages();
@@ -71,6 +75,7 @@ class Checker {
   Ram left_ram_, right_ram_;
   Cpu left_, right_;
   kvm::Stepper stepper_;
+  bool virtual8086_ = false;  ///< such code runs: see probe_virtual8086
   CpuState before_;
   std::uint32_t flags_before_ = 0;
   unsigned cpl_before_ = 0;
@@ -81,11 +86,21 @@ class Checker {
   std::set<std::uint64_t> high_pages_;  ///< written in this case
 };
 
+/// A step as both processors left it: `before` is what both began with, `left`
+/// the soft processor afterwards.
+struct Observation {
+  const std::string& name;  ///< of the instruction's row
+  const std::vector<kvm::FieldValue>& fields;
+  const std::vector<std::uint8_t>& bytes;  ///< of the instruction
+  const CpuState& before;
+  const Cpu& left;
+  const Instruction& instruction;
+  Exceptions exceptions;
+  StackKind stack;
+};
+
 /// Why a difference is not the soft processor's fault: a defect of this KVM
 /// that docs/KVM.md describes; empty when it is none of those.
-[[nodiscard]] std::string known_cause(const std::string& name,
-                                      const std::vector<kvm::FieldValue>& fields, const Cpu& left,
-                                      const Instruction& instruction, Exceptions exceptions,
-                                      StackKind stack);
+[[nodiscard]] std::string known_cause(const Observation& step);
 
 }  // namespace chronovisor::crosscheck
