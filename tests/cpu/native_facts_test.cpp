@@ -117,9 +117,11 @@ TEST_CASE("a store across two pages whose second is absent writes nothing") {
 }
 
 TEST_CASE("PAUSE with REX.B does nothing") {
-  std::uint64_t rax = 1;
-  register std::uint64_t r8 asm("r8") = 2;
-  asm volatile(".byte 0xf3, 0x41, 0x90" : "+a"(rax), "+r"(r8));
+  std::uint64_t rax = 1, r8 = 2;
+  asm volatile("mov %1, %%r8\n\t.byte 0xf3, 0x41, 0x90\n\tmov %%r8, %1"
+               : "+a"(rax), "+c"(r8)
+               :
+               : "r8");
   CHECK(rax == 1);
   CHECK(r8 == 2);
 
