@@ -48,6 +48,14 @@ bool operand_wraps(const Cpu& cpu, const Instruction& i) {
   return i.memory && high(cpu.effective_address(i));
 }
 
+/// A two-byte opcode out of `opcodes`, behind whatever prefixes.
+bool escape_followed_by(const std::vector<std::uint8_t>& bytes,
+                        std::initializer_list<std::uint8_t> opcodes) {
+  const auto escape = std::find(bytes.begin(), bytes.end(), 0x0f);
+  if (escape == bytes.end() || escape + 1 == bytes.end()) return false;
+  return std::find(opcodes.begin(), opcodes.end(), escape[1]) != opcodes.end();
+}
+
 /// The high bits of the full tags that are 3.
 unsigned empty_registers(std::uint16_t tag) { return tag & tag << 1 & 0xaaaaU; }
 
@@ -112,7 +120,8 @@ bool Checker::fetch(Instruction& instruction) {
 }
 
 bool Checker::comparable(const Instruction& instruction) const {
-  if (instruction.row == kNoRow) return true;
+  if (instruction.row == kNoRow)
+    return capabilities_.steps_base_access || !escape_followed_by(bytes_, {0xae});
   if (listed(kNotComparable, name_)) return false;
   // In the shadow of STI this KVM's steps are two instructions long.
   const bool raises_if = name_ == "STI" || name_ == "IRET" || name_ == "popf";
@@ -426,7 +435,8 @@ std::string Checker::cause_in_emulation() {
 
 namespace {
 
-constexpr std::uint64_t kInvalidHandler = World::kHandlers + 6 * 16,
+constexpr std::uint64_t kDebugHandler = World::kHandlers + 16,
+                        kInvalidHandler = World::kHandlers + 6 * 16,
                         kNoDeviceHandler = World::kHandlers + 7 * 16,
                         kStackHandler = World::kHandlers + 12 * 16,
                         kProtectionHandler = World::kHandlers + 13 * 16,
@@ -546,14 +556,6 @@ bool first_operand_of_cmps(const Observation& step, const Difference& d) {
   return refused && refused_by_segment(step, d, i.segment, offset, size);
 }
 
-/// 0F C3, 0F E7 or 0F 2B behind whatever prefixes.
-bool non_temporal_move(const std::vector<std::uint8_t>& bytes) {
-  const auto escape = std::find(bytes.begin(), bytes.end(), 0x0f);
-  if (escape == bytes.end() || escape + 1 == bytes.end()) return false;
-  const std::uint8_t opcode = escape[1];
-  return opcode == 0xc3 || opcode == 0xe7 || opcode == 0x2b;
-}
-
 /// The soft processor refuses (#GP) what KVM executes.
 bool gp_not_raised(const Difference& d) {
   return d.left_rip() == kProtectionHandler && d.right_retired();
@@ -570,8 +572,7 @@ std::string cause(const Observation& step) {
     if (!f.name.starts_with("memory ")) return false;
     const std::uint64_t at = number(f.name.substr(7));
     const bool table = at >= World::kTables && at < kUsedBytes;
-    return table && (number(f.right) & ~number(f.left) & ~0x60ULL) == 0 &&
-           (number(f.left) & ~number(f.right)) == 0;
+    return table && ((number(f.left) ^ number(f.right)) & ~0x60ULL) == 0;
   };
   const auto only = [&](std::string_view wanted) {
     return fields.size() == 1 && fields[0].name == wanted;
@@ -582,7 +583,7 @@ std::string cause(const Observation& step) {
   };
   const auto memory = [](const kvm::FieldValue& f) { return f.name.starts_with("memory "); };
   // SDM vol. 3A, "Accessed and Dirty Flags": whether a walk whose instruction then faults
-  // sets them is open. Ours are never set where KVM's are not.
+  // sets them is open.
   if (delivered && all(accessed_bit)) return "A and D bits of an instruction that faults";
   const bool stores_word =
       name == "MOV r/m, Sreg" || name == "SLDT" || name == "STR" || name == "SMSW";
@@ -645,7 +646,7 @@ std::string cause(const Observation& step) {
       new_value >> 32 != 0 && ((d.right("cr0", before.cr0) ^ new_value) & kDefined) == 0)
     return "MOV to CR ignores reserved upper bits";
   // CR4.VME and CR4.PVI, which our processor has not. SDM vol. 3A, "Control Registers".
-  if (name == "MOV CRn, r" && gp_not_raised(d) && instruction.reg == 4 && (new_value & 3) != 0 &&
+  if (name == "MOV CRn, r" && d.right_retired() && instruction.reg == 4 && (new_value & 3) != 0 &&
       d.right("cr4", before.cr4) ==
           (d.long64() ? new_value : static_cast<std::uint32_t>(new_value)))
     return "MOV to CR4 takes VME and PVI on a processor without them";
@@ -659,6 +660,40 @@ std::string cause(const Observation& step) {
   };
   if (name == "enter" && !delivered && all(not_walked))
     return "ENTER does not try the stack it leaves";
+  // SDM vol. 3A, "Segment Descriptor Tables in IA-32e Mode": LDT and TSS descriptors have 16
+  // bytes, compatibility mode included.
+  if ((name == "LTR" || name == "LLDT") && gp_not_raised(d) && !d.long64() &&
+      (before.msr.efer & kEferLma) != 0 && system_base >> 32 == 0)
+    return "LTR and LLDT read 8 bytes of a descriptor in compatibility mode";
+  // SDM vol. 3B, "Debug Status Register (DR6)": debug exceptions may clear bits 3:0.
+  if (delivered && d.left_rip() == kDebugHandler && only("dr6") &&
+      (number(fields[0].right) & ~number(fields[0].left)) == 0 &&
+      ((number(fields[0].left) ^ number(fields[0].right)) & ~0xfULL) == 0)
+    return "a debug exception clears the bits of breakpoints that were not met";
+  // Left open by the manual: a segment register that was unusable when PE was cleared, loaded
+  // in real mode. Ours has the usual limit and rights then, KVM's stays unusable.
+  static constexpr std::array<std::string_view, kSegmentCount> kSegments{"es", "cs", "ss",
+                                                                         "ds", "fs", "gs"};
+  for (std::size_t n = 0; n < kSegments.size() && !delivered; ++n) {
+    const auto of_it = [&](const kvm::FieldValue& f) {
+      const std::string segment(kSegments[n]);
+      return number(f.right) == 0 && (f.name == segment + ".attributes" ||
+                                      f.name == segment + ".limit" || f.name == segment + ".base");
+    };
+    if ((before.cr0 & kCr0Pe) == 0 && !before.segment[n].present() && all(of_it))
+      return "an unusable segment register stays so when real mode loads it";
+  }
+  // The selector of a far pointer wraps around at the top of the address size, as on an Intel
+  // Xeon (LGS at FFFFFFFEH); KVM looks at offset and selector as one operand.
+  const bool far_pointer = name.ends_with("m16:v") || name == "LES" || name == "LDS" ||
+                           name == "LFS" || name == "LGS" || name == "LSS";
+  const std::uint64_t pointer = instruction.memory ? left.effective_address(instruction) : 0;
+  const bool wraps =
+      instruction.address_size < 8 &&
+      Cpu::cut(pointer + instruction.operand_size + 1, instruction.address_size) < pointer;
+  if (far_pointer && instruction.memory && wraps && !delivered &&
+      (d.right_rip() == kStackHandler + 1 || d.right_rip() == kProtectionHandler + 1))
+    return "a far pointer does not wrap around at the top of its addresses";
   // SDM vol. 2, "ENTER": a write at the new top of the stack is tried.
   if (delivered && d.right_retired() && enter_pushed_stack_word(step, d))
     return "ENTER does not try the stack it leaves";
@@ -680,11 +715,13 @@ std::string cause(const Observation& step) {
   // pending behind the instruction.
   if (only("pending_debug") && number(fields[0].right) == 0 && (left.state.dr7 & 0xff) != 0)
     return "data breakpoints are not looked at by emulated code";
-  // SDM vol. 2, "AAM": SF, ZF and PF follow from AL.
-  if (name == "aam" && !delivered && only("rflags") &&
-      (number(fields[0].left) ^ number(fields[0].right)) == kSf &&
-      ((number(fields[0].right) & kSf) != 0) == ((left.state.gpr[kRax] & 0x8000) != 0))
-    return "AAM takes SF from AX";
+  // SDM vol. 2, "AAM", "AAD": SF, ZF and PF follow from AL.
+  const std::uint64_t ax = left.state.gpr[kRax] & 0xffff;
+  const std::uint64_t of_ax = ((ax & 0x8000) != 0 ? kSf : 0U) | (ax == 0 ? kZf : 0U);
+  if ((name == "aam" || name == "aad") && !delivered && only("rflags") &&
+      ((number(fields[0].left) ^ number(fields[0].right)) & (kPf | kIf | kDf | kIoplMask)) == 0 &&
+      (number(fields[0].right) & (kSf | kZf)) == of_ax)
+    return "AAM and AAD take SF and ZF from AX";
   // SDM vol. 1, "Segmentation in 64-Bit Mode": CS, DS, ES and SS prefixes are ignored.
   const auto stack_or_protection = [](std::uint64_t rip) {
     return rip == kStackHandler || rip == kProtectionHandler;
@@ -698,7 +735,7 @@ std::string cause(const Observation& step) {
   // SDM vol. 2, "MOVNTI", "MOVNTDQ", "MOVNTPS": other prefixes and register operands are #UD.
   const bool passed = right_rip + 1 > before.gpr[kGprRip] &&
                       right_rip + 1 <= before.gpr[kGprRip] + kLongestInstruction;
-  if (delivered && instruction.row == kNoRow && non_temporal_move(bytes) &&
+  if (delivered && instruction.row == kNoRow && escape_followed_by(bytes, {0xc3, 0xe7, 0x2b}) &&
       left_rip == kInvalidHandler && (passed || right_rip == kNoDeviceHandler)) {
     return "non-temporal moves are not refused for a wrong prefix or a register operand";
   }
@@ -738,11 +775,12 @@ std::string cause(const Observation& step) {
   };
   if (delivered && all(descriptor_accessed))
     return "the accessed bit of a descriptor, of an instruction that faults";
-  const bool crosses = instruction.memory && (left.effective_address(instruction) & 0xfff) > 0xff8;
+  const std::uint64_t to_page_end = 0x1000 - (left.effective_address(instruction) & 0xfff);
+  const bool crosses = instruction.memory && to_page_end < instruction.operand_size;
   const bool right_faults = right_rip == kPageHandler + 1 || right_rip == kProtectionHandler + 1 ||
                             right_rip == kStackHandler + 1;
-  if (stores_word && !delivered && instruction.operand_size == 8 && crosses && right_faults)
-    return "stores of a selector or of CR0 with REX.W are 8 bytes wide";
+  if (stores_word && !delivered && crosses && (right_faults || all(accessed_bit)))
+    return "stores of a selector or of CR0 need the whole operand's pages";
   if (exceptions == Exceptions::own_way && delivered && only("rsp") &&
       (left.state.cr0 & kCr0Pe) == 0 &&
       (number(fields[0].left) & 0xffff) == number(fields[0].right)) {
@@ -767,6 +805,14 @@ std::string cause(const Observation& step) {
     return "a store across two pages writes the first before it faults at the second";
   }
   const bool own_way = exceptions == Exceptions::own_way && delivered;
+  // The order of pushing a frame and of reading the handler's segment is open: it shows where
+  // the stack lies in the GDT.
+  const std::uint64_t stack_top = d.linear(kSs, before.gpr[kRsp]);
+  const auto of_code_segment = [](const kvm::FieldValue& f) {
+    return f.name == "cs.limit" || f.name == "cs.attributes" || f.name == "cs.base";
+  };
+  if (own_way && stack_top > World::kGdt && stack_top < World::kIdt && all(of_code_segment))
+    return "the frame of an exception is pushed before its segment is read";
   if (own_way && only("rflags") && (number(fields[0].left) ^ number(fields[0].right)) == kAc) {
     return "the delivery of an exception clears AC";
   }
