@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/cpu/system_machine.h"
+#include "tests/crosscheck/known_causes.h"
 #include "tests/crosscheck/world.h"
 #include "vmm/kvm/lock_step.h"
 #include "vmm/kvm/stepper.h"
@@ -37,12 +38,6 @@ struct Tally {
   std::map<std::string, std::uint64_t> known_by_cause;
   std::map<std::string, std::uint64_t> unsupported_by_name;
 };
-
-/// How this KVM delivers exceptions: see Capabilities::checks_gates.
-enum class Exceptions : std::uint8_t { as_documented, own_way };
-
-/// Whether SS's width is what the mode would have.
-enum class StackKind : std::uint8_t { usual, odd };
 
 class Checker {
  public:
@@ -85,22 +80,5 @@ class Checker {
   Instruction instruction_;
   std::set<std::uint64_t> high_pages_;  ///< written in this case
 };
-
-/// A step as both processors left it: `before` is what both began with, `left`
-/// the soft processor afterwards.
-struct Observation {
-  const std::string& name;  ///< of the instruction's row
-  const std::vector<kvm::FieldValue>& fields;
-  const std::vector<std::uint8_t>& bytes;  ///< of the instruction
-  const CpuState& before;
-  const Cpu& left;
-  const Instruction& instruction;
-  Exceptions exceptions;
-  StackKind stack;
-};
-
-/// Why a difference is not the soft processor's fault: a defect of this KVM
-/// that docs/KVM.md describes; empty when it is none of those.
-[[nodiscard]] std::string known_cause(const Observation& step);
 
 }  // namespace chronovisor::crosscheck

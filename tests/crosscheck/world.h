@@ -29,7 +29,7 @@ enum class WorldMode : std::uint8_t {
 [[nodiscard]] const char* mode_name(WorldMode mode);
 
 struct World {
-  static constexpr std::uint64_t kMemory = 1ULL << 20;
+  static constexpr std::uint64_t kMemory = 1ULL << 20, kUsedBytes = 0x60000;
   static constexpr std::uint64_t kGdt = 0x1000, kIdt = 0x2000, kTss = 0x3000, kOtherTss = 0x3400,
                                  kLdt = 0x3800;
   static constexpr std::uint64_t kCode = 0x8000, kHandlers = 0xa000, kData = 0x10000,
