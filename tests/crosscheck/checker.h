@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/cpu/system_machine.h"
+#include "tests/crosscheck/known_causes.h"
 #include "tests/crosscheck/watchdog.h"
 #include "tests/crosscheck/world.h"
 #include "vmm/kvm/lock_step.h"
@@ -37,13 +38,8 @@ struct Tally {
   std::map<std::string, std::uint64_t> by_mode;
   std::map<std::string, std::uint64_t> known_by_cause;
   std::map<std::string, std::uint64_t> not_stepped;  ///< cases that end early, by the reason
+  std::map<std::string, std::uint64_t> unsupported_by_name;
 };
-
-/// How this KVM delivers exceptions: see Capabilities::checks_gates.
-enum class Exceptions : std::uint8_t { as_documented, own_way };
-
-/// Whether SS's width is what the mode would have.
-enum class StackKind : std::uint8_t { usual, odd };
 
 class Checker {
  public:
@@ -52,6 +48,7 @@ class Checker {
   std::optional<Disagreement> run_case(std::uint64_t seed, Tally& tally);
   /// Prints every step before it is taken: where a KVM hangs, this is its cause.
   void trace_steps(bool on) { trace_ = on; }
+  [[nodiscard]] bool virtual8086() const { return virtual8086_; }
 
  private:
   enum class Verdict { goes_on, ends, disagrees };
@@ -61,6 +58,8 @@ class Checker {
   [[nodiscard]] std::vector<kvm::FieldValue> differences(const Instruction& instruction,
                                                          bool delivered);
   void compare_memory(bool delivered, std::vector<kvm::FieldValue>& fields);
+  [[nodiscard]] bool probe_virtual8086();
+  void take_other_registers();
   void follow_left();
   [[nodiscard]] bool at_handler() const;
   void clear_high_pages();
@@ -83,6 +82,7 @@ class Checker {
   Ram left_ram_, right_ram_;
   Cpu left_, right_;
   kvm::Stepper stepper_;
+  bool virtual8086_ = false;  ///< such code runs: see probe_virtual8086
   CpuState before_;
   std::uint32_t flags_before_ = 0;
   unsigned cpl_before_ = 0;
@@ -96,12 +96,5 @@ class Checker {
   bool laboratory_ = false;
   Watchdog watchdog_;
 };
-
-/// Why a difference is not the soft processor's fault: a defect of this KVM
-/// that docs/KVM.md describes; empty when it is none of those.
-[[nodiscard]] std::string known_cause(const std::string& name,
-                                      const std::vector<kvm::FieldValue>& fields, const Cpu& left,
-                                      const Instruction& instruction, Exceptions exceptions,
-                                      StackKind stack);
 
 }  // namespace chronovisor::crosscheck

@@ -47,6 +47,8 @@ void report(const crosscheck::Tally& tally, std::uint64_t disagreements) {
       n(tally.known), n(disagreements));
   for (const auto& [mode, steps] : tally.by_mode)
     std::printf("  %-14s %llu\n", mode.c_str(), n(steps));
+  for (const auto& [name, count] : tally.unsupported_by_name)
+    std::printf("  not emulated: %s: %llu\n", name.c_str(), n(count));
   for (const auto& [cause, count] : tally.known_by_cause)
     std::printf("  known: %s: %llu\n", cause.c_str(), n(count));
   for (const auto& [reason, count] : tally.not_stepped)
@@ -63,6 +65,8 @@ int run(const Options& options) {
   }
   crosscheck::Checker checker(capabilities);
   checker.trace_steps(options.trace > 1);
+  if (!checker.virtual8086())
+    std::printf("not generated: virtual-8086 mode, which this KVM does not run\n");
   crosscheck::Tally tally;
   std::map<std::string, std::uint64_t> shown;
   std::uint64_t disagreements = 0;

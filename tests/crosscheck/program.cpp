@@ -25,6 +25,9 @@ class Emitter {
     if (kind < 75) return stack_instruction();
     if (kind < 81) return fault();
     if (kind < 85) return fast_call();
+    if (options_.more && kind < 87) return debug_register();
+    if (options_.more && kind < 91) return x87();
+    if (options_.more && kind < 94) return sse();
     ordinary();
   }
 
@@ -241,6 +244,56 @@ class Emitter {
         bytes({0x0f, 0xae});
         return registers(static_cast<unsigned>(random_.below(4)));
     }
+  }
+  /// MOV to and from debug registers; DR4 and DR5 are DR6 and DR7, or #UD.
+  void debug_register() {
+    if (wide() && random_.chance(5)) byte(0x44);  // DR8 to DR15: #UD
+    bytes({0x0f, random_.chance(50) ? 0x21U : 0x23U});
+    registers(static_cast<unsigned>(random_.below(8)));
+  }
+  /// Half of them what touches the x87 control state only, which is where
+  /// #NM, #MF and the checks of CR0 are.
+  void x87() {
+    operand_prefix();
+    switch (random_.below(10)) {
+      case 0:
+        return bytes({0xdb, 0xe3});  // FNINIT
+      case 1:
+        return bytes({0xdb, 0xe2});  // FNCLEX
+      case 2:
+        byte(0xd9);
+        return memory(7);  // FNSTCW
+      case 3:
+        byte(0xdd);
+        return memory(7);  // FNSTSW m16
+      case 4:
+        return bytes({0xdf, 0xe0});  // FNSTSW AX
+      case 5:
+        byte(0xd9);
+        return memory(5);  // FLDCW
+      case 6:
+        return byte(0x9b);  // FWAIT
+      default:
+        byte(0xd8 + static_cast<unsigned>(random_.below(8)));
+        return either(static_cast<unsigned>(random_.below(8)));
+    }
+  }
+  /// Moves in all their forms, state images, and some arithmetic.
+  void sse() {
+    if (random_.chance(30)) {
+      if (!wide() && random_.chance(10)) byte(0x67);
+      if (wide() && random_.chance(40)) byte(0x48);
+      bytes({0x0f, 0xae});
+      return memory(static_cast<unsigned>(random_.below(4)));  // FXSAVE to STMXCSR
+    }
+    const unsigned mandatory = random_.pick(std::array<unsigned, 4>{0, 0x66, 0xf3, 0xf2});
+    if (mandatory != 0) byte(mandatory);
+    if (wide() && random_.chance(30)) byte(0x40 | static_cast<unsigned>(random_.below(16)));
+    static constexpr std::array<unsigned, 20> kMoves{0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x28,
+                                                     0x29, 0x2b, 0x6e, 0x6f, 0x7e, 0x7f, 0xd6,
+                                                     0xe7, 0xc3, 0x77, 0x50, 0x58, 0xef};
+    bytes({0x0f, random_.pick(kMoves)});
+    either(static_cast<unsigned>(random_.below(8)));
   }
   void ordinary() {
     operand_prefix();

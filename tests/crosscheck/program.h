@@ -12,6 +12,7 @@ namespace chronovisor::crosscheck {
 struct ProgramOptions {
   unsigned code_bits = 64;
   bool steps_mov_ss = false;
+  bool more = false;  ///< debug registers, x87 and SSE
 };
 
 /// `count` instructions, one after the other.

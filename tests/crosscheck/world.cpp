@@ -14,7 +14,7 @@ using oracle::Random;
 // Selectors of the fixed descriptors; the rest of the GDT and all of the LDT are random.
 constexpr std::uint16_t kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x18, kData3 = 0x20, kLong0 = 0x28,
                         kTssSelector = 0x30, kLong3 = 0x40, kCode16 = 0x48, kData16 = 0x50,
-                        kLdtSelector = 0x58;
+                        kLdtSelector = 0x58, kOtherTssSelector = 0x60;
 constexpr unsigned kGdtEntries = 40, kLdtEntries = 16, kFirstRandom = 14;
 
 class Builder {
@@ -23,12 +23,15 @@ class Builder {
       : ram_(ram), cpu_(cpu), random_(seed, 7), options_(options) {}
 
   WorldMode build() {
-    mode_ = static_cast<WorldMode>(random_.below(static_cast<std::uint64_t>(WorldMode::count)));
+    const WorldMode modes = options_.virtual8086 ? WorldMode::count : WorldMode::virtual8086;
+    mode_ = static_cast<WorldMode>(random_.below(static_cast<std::uint64_t>(modes)));
+    if (options_.only) mode_ = *options_.only;
     if (!options_.paged32 && (mode_ == WorldMode::paged32 || mode_ == WorldMode::pae32))
       mode_ = WorldMode::long64;
     std::memset(ram_.host(0), 0, 0x60000);
     cpl_ = options_.user_code && mode_ != WorldMode::real && random_.chance(40) ? 3 : 0;
     if (!options_.user_outside_long_mode && !long_active()) cpl_ = 0;
+    if (mode_ == WorldMode::virtual8086) cpl_ = 3;
     descriptors();
     gates();
     task_state();
@@ -47,7 +50,14 @@ class Builder {
   [[nodiscard]] bool long_active() const {
     return mode_ == WorldMode::long64 || mode_ == WorldMode::compatibility;
   }
-  [[nodiscard]] bool paged() const { return mode_ >= WorldMode::paged32; }
+  /// Code, addresses and stack are 16 bits wide.
+  [[nodiscard]] bool narrow() const {
+    return mode_ == WorldMode::real || mode_ == WorldMode::virtual8086 ||
+           mode_ == WorldMode::protected16;
+  }
+  [[nodiscard]] bool paged() const {
+    return mode_ >= WorldMode::paged32 && mode_ <= WorldMode::long64;
+  }
 
   static std::uint64_t descriptor(std::uint32_t base, std::uint32_t limit, unsigned access,
                                   unsigned flags) {
@@ -66,6 +76,14 @@ class Builder {
   std::uint64_t random_descriptor() {
     const auto dpl = static_cast<unsigned>(random_.below(4)) << 5;
     const unsigned present = random_.chance(85) ? 0x80 : 0;
+    if (options_.more && random_.chance(12)) {
+      // Task gates and task state segments, of 16 and of 32 bits, available and busy.
+      static constexpr std::array<unsigned, 6> kTaskTypes{1, 3, 5, 9, 9, 11};
+      const unsigned type = random_.pick(kTaskTypes);
+      if (type == 5) return gate(kOtherTssSelector, 0, present | dpl | type, 0);
+      return descriptor(World::kOtherTss, random_.chance(90) ? 0x67 : 0x20, present | dpl | type,
+                        0);
+    }
     if (random_.chance(25)) {  // system: gates, LDT, reserved types; no task switches
       static constexpr std::array<unsigned, 11> kTypes{0, 2, 4, 6, 7, 8, 10, 12, 13, 14, 15};
       const unsigned type = random_.pick(kTypes);
@@ -96,6 +114,7 @@ class Builder {
     entry(kCode16, 0x00009b000000ffff);
     entry(kData16, 0x000093000000ffff);
     entry(kLdtSelector, descriptor(World::kLdt, kLdtEntries * 8 - 1, 0x82, 0));
+    if (options_.more) entry(kOtherTssSelector, descriptor(World::kOtherTss, 0x67, 0x89, 0));
     for (unsigned n = kFirstRandom; n < kGdtEntries; ++n)
       put(World::kGdt + n * 8ULL, random_descriptor());
     for (unsigned n = 0; n < kLdtEntries; ++n) put(World::kLdt + n * 8ULL, random_descriptor());
@@ -137,6 +156,20 @@ class Builder {
                          !odd(10) ? kData0 : static_cast<std::uint16_t>(random_.below(0x100)));
     }
     put<std::uint16_t>(World::kTss + 0x66, 0x68);
+    if (options_.more) other_task();
+  }
+
+  /// A task to switch to, in the layout of 32 bits.
+  void other_task() {
+    const auto field = [&](unsigned offset, std::uint32_t value) {
+      put<std::uint32_t>(World::kOtherTss + offset, value);
+    };
+    field(0x1c, paged() ? World::kTables : 0);
+    field(0x20, World::kHandlers);
+    field(0x24, 2);
+    field(0x38, World::kStack0 - 0x40);
+    for (unsigned segment = 0; segment < 6; ++segment)
+      field(0x48 + 4 * segment, segment == 1 ? kCode0 : kData0);
   }
 
   /// Identity for the first MiB; some pages are not what they should be.
@@ -206,9 +239,7 @@ class Builder {
 
   /// Far pointers, frames and numbers, at every offset something plausible.
   void data() {
-    const unsigned word = mode_ == WorldMode::long64                                    ? 8
-                          : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 2
-                                                                                        : 4;
+    const unsigned word = mode_ == WorldMode::long64 ? 8 : narrow() ? 2 : 4;
     const auto fill = [&](std::uint64_t from, std::uint64_t to) {
       for (std::uint64_t at = from; at + 8 <= to; at += word) {
         std::uint64_t value = random_.bits();
@@ -252,8 +283,7 @@ class Builder {
         if (random_.chance(3)) value = random_.bits();
       }
       if (mode_ != WorldMode::long64) value = static_cast<std::uint32_t>(value);
-      if (mode_ == WorldMode::real || mode_ == WorldMode::protected16)
-        value = random_.chance(90) ? value & 0xffff : value;
+      if (narrow()) value = random_.chance(90) ? value & 0xffff : value;
       s.gpr[n] = value;
     }
     s.gpr[kRsp] = (cpl_ == 3 ? World::kStack3 : World::kStack0) - 0x100;
@@ -285,7 +315,12 @@ class Builder {
       if (mode_ != WorldMode::paged32 && random_.chance(70)) s.msr.efer |= kEferNxe;
       if (random_.chance(20)) s.cr4 |= kCr4Fsgsbase;
     }
-    s.cr4 |= kCr4Osfxsr;
+    if (options_.more) {
+      floating_point();
+      debug_registers();
+    } else {
+      s.cr4 |= kCr4Osfxsr;
+    }
     if (long_active())
       s.msr.efer |= kEferLme | kEferLma | (random_.chance(80) ? std::uint64_t{kEferSce} : 0U);
     if (mode_ == WorldMode::pae32) s.pdpte = {(World::kTables + 0x2000) | 1, 0, 0, 0};
@@ -303,6 +338,7 @@ class Builder {
       s.gpr[kRsp] = (World::kStack0 - 0x100) & 0xffff;
       return;
     }
+    if (mode_ == WorldMode::virtual8086) return virtual8086_segments();
     const bool narrow = mode_ == WorldMode::protected16;
     const unsigned dpl = cpl_ << 5;
     const auto data_selector = static_cast<std::uint16_t>(narrow      ? kData16
@@ -325,12 +361,63 @@ class Builder {
     if (narrow) s.gpr[kRsp] = (World::kStack0 - 0x100) & 0xffff;
   }
 
+  void virtual8086_segments() {
+    CpuState& s = cpu_.state;
+    for (SegmentRegister& r : s.segment) r = {0, 0xf3, 0xffff, 0};
+    if (random_.chance(50)) s.segment[kEs] = {0x100, 0xf3, 0xffff, 0x1000};
+    s.gpr[kRsp] = (World::kStack0 - 0x100) & 0xffff;
+    s.cr0 |= kCr0Pe;
+    cpu_.flags.set(cpu_.flags.value() | kVm);
+  }
+  /// x87 and SSE registers, and the bits that say whether they may be used.
+  void floating_point() {
+    CpuState& s = cpu_.state;
+    if (random_.chance(8)) s.cr0 |= kCr0Ts;
+    if (random_.chance(8)) s.cr0 |= kCr0Mp;
+    if (random_.chance(5)) s.cr0 |= kCr0Em;
+    if (random_.chance(90)) s.cr4 |= kCr4Osfxsr;
+    for (Xmm& xmm : s.xmm) xmm = {random_.bits(), random_.bits()};
+    if (random_.chance(50))
+      s.mxcsr = 0x1f80 | (static_cast<std::uint32_t>(random_.bits()) & 0xe07f);
+    s.x87.tag = 0;
+    for (std::size_t n = 0; n < s.x87.st.size(); ++n) {
+      s.x87.st[n] = {random_.bits() | 1ULL << 63,
+                     static_cast<std::uint16_t>(0x3f00 + random_.below(0x200))};
+      if (random_.chance(30)) s.x87.tag = static_cast<std::uint16_t>(s.x87.tag | 3U << (2 * n));
+    }
+    s.x87.status = static_cast<std::uint16_t>(random_.below(8) << 11);
+    if (random_.chance(50))
+      s.x87.control = static_cast<std::uint16_t>(0x37f ^ (random_.bits() & 0xc00));
+    // A pending exception: bit 7 and bit 15 follow from flag and mask.
+    if (random_.chance(10)) {
+      s.x87.control &= static_cast<std::uint16_t>(~4U);
+      s.x87.status |= 0x8084;
+    }
+  }
+  /// Breakpoints on the program, its data and its stack, enabled or not.
+  void debug_registers() {
+    CpuState& s = cpu_.state;
+    if (random_.chance(15)) s.cr4 |= kCr4De;
+    if (!random_.chance(12)) return;
+    std::uint64_t control = 0x400;
+    for (unsigned n = 0; n < s.dr.size(); ++n) {
+      const bool code = random_.chance(50);
+      s.dr[n] = code ? World::kCode + random_.below(64)
+                     : World::kData + random_.below(World::kDataEnd - World::kData);
+      if (!code && random_.chance(30)) s.dr[n] = World::kStack0 - 0x100 - 8 * random_.below(4);
+      const std::uint64_t kind = code ? 0 : random_.chance(50) ? 1 : 3;
+      const std::uint64_t length = code ? 0 : random_.below(4);
+      if (random_.chance(60)) control |= std::uint64_t{1} << (2 * n + random_.below(2));
+      control |= (kind | length << 2) << (16 + 4 * n);
+    }
+    if (random_.chance(15)) control |= 0x2000;  // GD
+    s.dr7 = control;
+  }
+
   void program() {
-    const unsigned bits = mode_ == WorldMode::long64                                    ? 64
-                          : mode_ == WorldMode::real || mode_ == WorldMode::protected16 ? 16
-                                                                                        : 32;
+    const unsigned bits = mode_ == WorldMode::long64 ? 64 : narrow() ? 16 : 32;
     const std::vector<std::uint8_t> code =
-        random_program(random_, {bits, options_.steps_mov_ss}, 24);
+        random_program(random_, {bits, options_.steps_mov_ss, options_.more}, 24);
     const std::uint64_t at = World::kCode;
     std::memcpy(ram_.host(at), code.data(), code.size());
     ram_.host(at)[code.size()] = 0xf4;
@@ -347,8 +434,9 @@ class Builder {
 }  // namespace
 
 const char* mode_name(WorldMode mode) {
-  static constexpr std::array<const char*, 8> kNames{
-      "real", "16-bit", "32-bit", "32-bit paged", "PAE", "compatibility", "64-bit", "?"};
+  static constexpr std::array<const char*, 9> kNames{
+      "real",   "16-bit",       "32-bit", "32-bit paged", "PAE", "compatibility",
+      "64-bit", "virtual-8086", "?"};
   return kNames[static_cast<std::size_t>(mode)];
 }
 

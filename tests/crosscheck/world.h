@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tests/oracle/random.h"
@@ -22,13 +23,15 @@ enum class WorldMode : std::uint8_t {
   pae32,
   compatibility,
   long64,
+  virtual8086,
   count
 };
 [[nodiscard]] const char* mode_name(WorldMode mode);
 
 struct World {
-  static constexpr std::uint64_t kMemory = 1ULL << 20;
-  static constexpr std::uint64_t kGdt = 0x1000, kIdt = 0x2000, kTss = 0x3000, kLdt = 0x3800;
+  static constexpr std::uint64_t kMemory = 1ULL << 20, kUsedBytes = 0x60000;
+  static constexpr std::uint64_t kGdt = 0x1000, kIdt = 0x2000, kTss = 0x3000, kOtherTss = 0x3400,
+                                 kLdt = 0x3800;
   static constexpr std::uint64_t kCode = 0x8000, kHandlers = 0xa000, kData = 0x10000,
                                  kDataEnd = 0x18000;
   static constexpr std::uint64_t kStack0 = 0x20000, kStack3 = 0x28000, kTables = 0x40000,
@@ -41,7 +44,11 @@ struct WorldOptions {
   bool user_outside_long_mode = true;  ///< ... in any mode
   bool steps_mov_ss = false;
   bool paged32 = true;
+  bool virtual8086 = false;
   bool odd_gates = true;  ///< the KVM honours gates, so that some are wrong
+  /// Debug registers with breakpoints, x87 and SSE.
+  bool more = false;
+  std::optional<WorldMode> only{};  ///< this mode, whatever the seed
 };
 
 /// Fills `ram` (all of it that a world uses) and `cpu` with case `seed`.

@@ -18,7 +18,7 @@ constexpr std::array<__u64 kvm_regs::*, 16> kRegisters{
 constexpr std::array<kvm_segment kvm_sregs::*, kSegmentCount> kSegments{
     &kvm_sregs::es, &kvm_sregs::cs, &kvm_sregs::ss, &kvm_sregs::ds, &kvm_sregs::fs, &kvm_sregs::gs};
 
-constexpr std::size_t kMxcsrOffset = 24, kXmmOffset = 160, kHeaderOffset = 512;
+constexpr std::size_t kMxcsrOffset = 24, kStackOffset = 32, kXmmOffset = 160, kHeaderOffset = 512;
 
 bool same_register(const kvm_segment& a, const SegmentRegister& known) {
   const kvm_segment b = to_kvm_segment(known);
@@ -218,6 +218,59 @@ void from_kvm_floating_point(CpuState& state, const Vm::FloatingPointImage& imag
   } else {
     std::memcpy(state.xmm.data(), &image[kXmmOffset], sizeof(state.xmm));
   }
+}
+
+void put_x87(Vm::FloatingPointImage& image, const X87State& x87) {
+  const auto put = [&](std::size_t at, auto value) {
+    std::memcpy(&image[at], &value, sizeof(value));
+  };
+  put(0, x87.control);
+  put(2, x87.status);
+  std::uint8_t valid = 0;
+  for (unsigned n = 0; n < x87.st.size(); ++n)
+    valid |= static_cast<std::uint8_t>((x87.tag >> (2 * n) & 3) != 3 ? 1U << n : 0U);
+  put(4, valid);
+  put(6, x87.last_opcode);
+  put(8, x87.last_ip);
+  put(16, x87.last_dp);
+  const unsigned top = x87.status >> 11 & 7U;
+  for (unsigned n = 0; n < x87.st.size(); ++n) {
+    const X87Register& st = x87.st[(top + n) & 7];
+    put(kStackOffset + 16 * n, st.significand);
+    put(kStackOffset + 16 * n + 8, st.sign_exponent);
+  }
+}
+
+X87State x87_of(const Vm::FloatingPointImage& image) {
+  const auto get = [&](std::size_t at, auto value) {
+    std::memcpy(&value, &image[at], sizeof(value));
+    return value;
+  };
+  X87State x87;
+  std::uint64_t present = 0;
+  std::memcpy(&present, &image[kHeaderOffset], 8);
+  if ((present & 1) == 0) return x87;  // the initial state is left out
+  x87.control = get(0, std::uint16_t{});
+  x87.status = get(2, std::uint16_t{});
+  x87.last_opcode = get(6, std::uint16_t{});
+  x87.last_ip = get(8, std::uint64_t{});
+  x87.last_dp = get(16, std::uint64_t{});
+  const unsigned valid = image[4];
+  const unsigned top = x87.status >> 11 & 7U;
+  for (unsigned n = 0; n < x87.st.size(); ++n) {
+    const unsigned physical = (top + n) & 7;
+    X87Register& st = x87.st[physical];
+    st.significand = get(kStackOffset + 16 * n, std::uint64_t{});
+    st.sign_exponent = get(kStackOffset + 16 * n + 8, std::uint16_t{});
+    if ((valid >> physical & 1) == 0) continue;
+    const unsigned exponent = st.sign_exponent & 0x7fffU;
+    const bool zero = exponent == 0 && st.significand == 0;
+    const bool special = exponent == 0 || exponent == 0x7fff || (st.significand >> 63) == 0;
+    const unsigned tag = zero ? 1 : special ? 2 : 0;
+    x87.tag =
+        static_cast<std::uint16_t>((x87.tag & ~(3U << (2 * physical))) | tag << (2 * physical));
+  }
+  return x87;
 }
 
 std::vector<kvm_msr_entry> to_kvm_msrs(const CpuState& state) {

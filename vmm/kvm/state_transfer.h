@@ -42,6 +42,12 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
 /// Takes the SSE registers.
 void from_kvm_floating_point(CpuState& state, const Vm::FloatingPointImage& image);
 
+/// Adds the x87 registers to an image: the cross-check's part. As FXSAVE with
+/// REX.W lays them out. Source: SDM vol. 1, "x87 State"
+void put_x87(Vm::FloatingPointImage& image, const X87State& x87);
+/// The x87 registers of an image, as FXRSTOR would load them.
+[[nodiscard]] X87State x87_of(const Vm::FloatingPointImage& image);
+
 /// The model-specific registers that instructions executed by KVM depend on.
 [[nodiscard]] std::vector<kvm_msr_entry> to_kvm_msrs(const CpuState& state);
 

@@ -80,12 +80,25 @@ bool Stepper::load_everything(const kvm_regs& regs, const kvm_sregs& sregs) {
   if (!vm_->set_sregs(sregs)) return false;
   vm_->set_regs(regs);
   loaded_floating_point_ = to_kvm_floating_point(cpu_.state);
+  if (interrupt_table_ == InterruptTable::guest) {
+    put_x87(loaded_floating_point_, cpu_.state.x87);
+    load_debug_registers();
+  }
   vm_->set_floating_point(loaded_floating_point_);
   loaded_msrs_ = to_kvm_msrs(cpu_.state);
   if (vm_->set_msrs(loaded_msrs_) != loaded_msrs_.size()) return false;
   everything_stale_ = false;
   arm_step();
   return true;
+}
+
+/// The engine leaves breakpoints to the soft processor.
+void Stepper::load_debug_registers() {
+  kvm_debugregs registers{};
+  for (std::size_t n = 0; n < cpu_.state.dr.size(); ++n) registers.db[n] = cpu_.state.dr[n];
+  registers.dr6 = cpu_.state.dr6;
+  registers.dr7 = cpu_.state.dr7;
+  vm_->set_debug_registers(registers);
 }
 
 /// KVM remembers at which RIP stepping was asked for, and steps from there

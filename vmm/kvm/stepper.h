@@ -65,6 +65,7 @@ class Stepper {
   [[nodiscard]] bool load(const Instruction& instruction, std::uint64_t count);
   [[nodiscard]] bool load_everything(const kvm_regs& regs, const kvm_sregs& sregs);
   void create_vm();
+  void load_debug_registers();
   void arm_step();
   void read_exit();
   void finish_device_access();

@@ -1,0 +1,174 @@
+// What the host's processor does where the manual leaves something open or the
+// cross-check's KVM does it otherwise: each fact is measured in user mode, and
+// the soft processor must agree. Needs an x86-64 Linux host, as the build does.
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <array>
+#include <csetjmp>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+
+#include "tests/cpu/system_machine.h"
+
+namespace {
+
+using namespace chronovisor;
+using test::SystemMachine;
+
+sigjmp_buf g_back;
+std::uint64_t g_fault_address = 0;
+
+void on_fault(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  g_fault_address = reinterpret_cast<std::uint64_t>(info->si_addr);
+  siglongjmp(g_back, 1);
+}
+
+/// Pages of their own, of which one can be taken away; faults come back here.
+class Pages {
+ public:
+  static constexpr std::size_t kPage = 4096;
+
+  Pages()
+      : at_(static_cast<std::uint8_t*>(
+            mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+    struct sigaction action {};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, &before_);
+  }
+  ~Pages() {
+    sigaction(SIGSEGV, &before_, nullptr);
+    munmap(at_, 4 * kPage);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  [[nodiscard]] std::uint8_t* page(std::size_t n) const { return at_ + n * kPage; }
+  void take_away(std::size_t n) const { mprotect(page(n), kPage, PROT_NONE); }
+
+ private:
+  std::uint8_t* at_;
+  struct sigaction before_ {};
+};
+
+}  // namespace
+
+TEST_CASE("CMPXCHG r32 that fails leaves all 64 bits of its destination") {
+  std::uint64_t rax = 0xaaaa000011111111, rbx = 0xbbbb000022222222;
+  const std::uint64_t rcx = 3;
+  asm volatile("cmpxchg %%ecx, %%ebx" : "+a"(rax), "+b"(rbx) : "c"(rcx) : "cc");
+  CHECK(rbx == 0xbbbb000022222222);
+  CHECK(rax == 0x22222222);
+
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(14, SystemMachine::kHandler, 0xe, 0, 0);
+  CpuState& s = m.cpu.state;
+  s.gpr[kRax] = 0xaaaa000011111111;
+  s.gpr[kRbx] = 0xbbbb000022222222;
+  s.gpr[kRcx] = 3;
+  m.code(SystemMachine::kCode, {0x0f, 0xb1, 0xcb});
+  m.step();
+  CHECK(s.gpr[kRbx] == rbx);
+  CHECK(s.gpr[kRax] == rax);
+}
+
+TEST_CASE("CMPS whose operands are both absent reports the one at ES:DI") {
+  const Pages pages;
+  pages.take_away(0);
+  pages.take_away(2);
+  const std::uint8_t* source = pages.page(0) + 0x100;
+  const std::uint8_t* destination = pages.page(2) + 0x200;
+  g_fault_address = 0;
+  if (sigsetjmp(g_back, 1) == 0)
+    asm volatile("cmpsb" : "+S"(source), "+D"(destination) : : "cc", "memory");
+  CHECK(g_fault_address == reinterpret_cast<std::uint64_t>(pages.page(2) + 0x200));
+
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(14, SystemMachine::kHandler, 0xe, 0, 0);
+  m.cpu.state.gpr[kRsi] = 0x7f0000100100;
+  m.cpu.state.gpr[kRdi] = 0x7f0000102200;
+  m.code(SystemMachine::kCode, {0xa6});
+  m.fault();
+  CHECK(m.cpu.state.cr2 == 0x7f0000102200);
+}
+
+TEST_CASE("a store across two pages whose second is absent writes nothing") {
+  const Pages pages;
+  pages.take_away(1);
+  std::uint8_t* last = pages.page(1) - 4;
+  g_fault_address = 0;
+  if (sigsetjmp(g_back, 1) == 0) asm volatile("movq $-1, (%0)" : : "r"(last) : "memory");
+  CHECK(g_fault_address == reinterpret_cast<std::uint64_t>(pages.page(1)));
+  for (int n = 0; n < 4; ++n) CHECK(last[n] == 0);
+
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(14, SystemMachine::kHandler, 0xe, 0, 0);
+  constexpr std::uint64_t end = 1 << 21;  // of what long_mode() maps
+  m.cpu.state.gpr[kRbx] = end - 4;
+  m.code(SystemMachine::kCode, {0x48, 0xc7, 0x03, 0xff, 0xff, 0xff, 0xff});
+  m.fault();
+  CHECK(m.cpu.state.cr2 == end);
+  CHECK(m.get<std::uint32_t>(end - 4) == 0);
+}
+
+TEST_CASE("PAUSE with REX.B does nothing") {
+  std::uint64_t rax = 1, r8 = 2;
+  asm volatile("mov %1, %%r8\n\t.byte 0xf3, 0x41, 0x90\n\tmov %%r8, %1"
+               : "+a"(rax), "+c"(r8)
+               :
+               : "r8");
+  CHECK(rax == 1);
+  CHECK(r8 == 2);
+
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(14, SystemMachine::kHandler, 0xe, 0, 0);
+  m.cpu.state.gpr[kRax] = 1;
+  m.cpu.state.gpr[8] = 2;
+  m.code(SystemMachine::kCode, {0xf3, 0x41, 0x90});
+  m.step();
+  CHECK(m.cpu.state.gpr[kRax] == 1);
+  CHECK(m.cpu.state.gpr[8] == 2);
+}
+
+TEST_CASE("ENTER with a 66 prefix pushes two bytes and changes two of RBP") {
+  const Pages pages;
+  std::uint8_t* top = pages.page(1);
+  std::uint64_t rsp = reinterpret_cast<std::uint64_t>(top), rbp = 0x1122334455667788;
+  // Returning from other stacks is what R12 and R13 are for.
+  asm volatile(
+      "mov %%rsp, %%r12\n\t"
+      "mov %%rbp, %%r13\n\t"
+      "mov %0, %%rsp\n\t"
+      "mov %1, %%rbp\n\t"
+      ".byte 0x66, 0xc8, 16, 0, 0\n\t"
+      "mov %%rsp, %0\n\t"
+      "mov %%rbp, %1\n\t"
+      "mov %%r12, %%rsp\n\t"
+      "mov %%r13, %%rbp"
+      : "+a"(rsp), "+c"(rbp)
+      :
+      : "r12", "r13", "memory");
+  const std::uint64_t frame = reinterpret_cast<std::uint64_t>(top) - 2;
+  CHECK(rsp == frame - 16);
+  CHECK(rbp == (0x1122334455660000 | (frame & 0xffff)));
+  CHECK(top[-2] == 0x88);
+  CHECK(top[-3] == 0);
+
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(14, SystemMachine::kHandler, 0xe, 0, 0);
+  const std::uint64_t stack = SystemMachine::kStack0;
+  m.cpu.state.gpr[kRsp] = stack;
+  m.cpu.state.gpr[kRbp] = 0x1122334455667788;
+  m.code(SystemMachine::kCode, {0x66, 0xc8, 16, 0, 0});
+  m.step();
+  CHECK(m.cpu.state.gpr[kRsp] == stack - 18);
+  CHECK(m.cpu.state.gpr[kRbp] == (0x1122334455660000 | ((stack - 2) & 0xffff)));
+  CHECK(m.get<std::uint16_t>(stack - 2) == 0x7788);
+}
