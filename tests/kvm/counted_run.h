@@ -18,7 +18,7 @@
 
 namespace chronovisor::test {
 
-struct Guest {
+struct GuestToRun {
   StartCondition start;
   Bytes image;
   Bytes initrd{};
@@ -101,7 +101,7 @@ struct CountedRun {
 enum class Ending { finished, killed };
 
 /// Records `guest` into `file`.
-inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const Guest& guest,
+inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const GuestToRun& guest,
                                       const Way& way, Ending ending = Ending::finished) {
   CountedRun run;
   const auto machine = make_machine(guest.start, [&](const std::string& role) {
@@ -143,7 +143,7 @@ inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const Gu
 }
 
 /// Records `guest` in memory.
-inline CountedRun record_counted(const Guest& guest, const Way& way,
+inline CountedRun record_counted(const GuestToRun& guest, const Way& way,
                                  Ending ending = Ending::finished) {
   auto file = std::make_unique<MemoryOutputFile>();
   const auto bytes = file->bytes();

@@ -29,7 +29,7 @@ int main(int count, char** arguments) {
     return 2;
   }
   try {
-    test::Guest guest;
+    test::GuestToRun guest;
     guest.start.kind = BootKind::multiboot;
     guest.start.kernel_name = arguments[1];
     guest.start.machine.memory_bytes = 16 << 20;

@@ -25,14 +25,14 @@ namespace {
 
 using test::CountedRun;
 using test::CounterFaults;
-using test::Guest;
+using test::GuestToRun;
 using test::open_bytes;
 using test::record_counted;
 using test::Way;
 
 /// Timer interrupts, faults, REP strings, self-modifying code, HLT, serial input.
-Guest random_tiny(std::uint64_t seed, unsigned loops) {
-  Guest guest;
+GuestToRun random_tiny(std::uint64_t seed, unsigned loops) {
+  GuestToRun guest;
   guest.start.kind = BootKind::flat;
   guest.start.machine.memory_bytes = 2 << 20;
   guest.start.machine.ns_per_step = 0;
@@ -41,11 +41,11 @@ Guest random_tiny(std::uint64_t seed, unsigned loops) {
 }
 
 /// One of the guests of tests/guests, as the build made it.
-std::optional<Guest> built(const std::string& name) {
+std::optional<GuestToRun> built(const std::string& name) {
   const auto folder = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path();
   std::ifstream file(folder / "guests" / name, std::ios::binary);
   if (!file) return std::nullopt;
-  Guest guest;
+  GuestToRun guest;
   guest.start.kind = BootKind::multiboot;
   guest.start.kernel_name = name;
   guest.start.machine.memory_bytes = 16 << 20;
@@ -80,7 +80,7 @@ std::vector<InputEvent> inputs_of(const RecordingReader& reader) {
 }
 
 /// The same run as `record` makes recordings: the events at their true positions.
-std::unique_ptr<RecordingReader> record_ordinary(const Guest& guest, const CountedRun& run,
+std::unique_ptr<RecordingReader> record_ordinary(const GuestToRun& guest, const CountedRun& run,
                                                  std::shared_ptr<const Bytes>& bytes) {
   auto log_file = std::make_unique<MemoryOutputFile>();
   const auto log_bytes = log_file->bytes();
@@ -106,7 +106,7 @@ std::unique_ptr<RecordingReader> record_ordinary(const Guest& guest, const Count
 }
 
 /// @return how many events were found where they truly were
-std::uint64_t require_same_run(const Guest& guest, const CountedRun& run) {
+std::uint64_t require_same_run(const GuestToRun& guest, const CountedRun& run) {
   std::shared_ptr<const Bytes> bytes;
   std::shared_ptr<const Bytes> ordinary_bytes;
   const auto reader = converted(*run.reader, bytes);
@@ -134,7 +134,7 @@ struct Score {
 };
 
 /// Counts from event to event until one is not found.
-void search(const Guest& guest, const CountedRun& run, Score& score) {
+void search(const GuestToRun& guest, const CountedRun& run, Score& score) {
   const auto machine = make_machine(guest.start, [&](const std::string&) { return guest.image; });
   std::size_t next = 0;
   CountedInput input(*run.reader, *machine, [&](const InputEvent& event) {
@@ -172,7 +172,7 @@ void require_interrupts_found(const Way& way, std::uint64_t wanted) {
   for (std::uint64_t seed = way.seed; interrupts < wanted; ++seed) {
     CAPTURE(seed);
     REQUIRE(seed < way.seed + 400);
-    const Guest guest = random_tiny(seed, 400);
+    const GuestToRun guest = random_tiny(seed, 400);
     Way here = way;
     here.seed = seed;
     const CountedRun run = record_counted(guest, here);
@@ -202,7 +202,7 @@ TEST_CASE("a count that is wrong all the same is said, never silently elsewhere"
   for (const CounterFaults& faults : {CounterFaults{100, 30, 2, 0}, CounterFaults{100, 30, 0, 2}}) {
     std::uint64_t said_no = score.said_no;
     for (std::uint64_t seed = 3001; seed < 3301; ++seed) {
-      const Guest guest = random_tiny(seed, 400);
+      const GuestToRun guest = random_tiny(seed, 400);
       const CountedRun run = record_counted(guest, {faults, kBoth, seed, 300});
       search(guest, run, score);
     }
@@ -215,7 +215,7 @@ TEST_CASE("a count that is wrong all the same is said, never silently elsewhere"
 TEST_CASE("an event in the middle of a delivery has no position, and is said") {
   Score score;
   for (std::uint64_t seed = 3501; seed < 3601; ++seed) {
-    const Guest guest = random_tiny(seed, 400);
+    const GuestToRun guest = random_tiny(seed, 400);
     CounterFaults faults{100, 30, 0, 0};
     faults.hides_deliveries = true;
     search(guest, record_counted(guest, {faults, kBoth, seed, 300}), score);
@@ -228,7 +228,7 @@ TEST_CASE("an event in the middle of a delivery has no position, and is said") {
 TEST_CASE("the tiny guests, recorded by counts, are the runs that were") {
   for (const char* name : {"interrupts64", "strings64", "exceptions64", "selfmodify64", "paging64",
                            "privilege64", "v86"}) {
-    const std::optional<Guest> guest = built(name);
+    const std::optional<GuestToRun> guest = built(name);
     if (!guest) {
       MESSAGE("skipped: guest " << std::string(name) << " is not built");
       continue;
@@ -244,7 +244,7 @@ TEST_CASE("the tiny guests, recorded by counts, are the runs that were") {
 }
 
 TEST_CASE("a recorder that was killed leaves its events up to the last whole chunk") {
-  const Guest guest = random_tiny(17, 400);
+  const GuestToRun guest = random_tiny(17, 400);
   const CountedRun run = record_counted(guest, {{}, kBoth, 17, 200}, test::Ending::killed);
   CHECK_FALSE(run.reader->damage().empty());
   std::shared_ptr<const Bytes> bytes;
@@ -254,12 +254,12 @@ TEST_CASE("a recorder that was killed leaves its events up to the last whole chu
 }
 
 TEST_CASE("a recording of another run is refused with the event's number and counts") {
-  Guest guest = random_tiny(21, 400);
+  GuestToRun guest = random_tiny(21, 400);
   const CountedRun run = record_counted(guest, {{}, kBoth, 21, 200});
   // The same log, in front of another guest.
   auto file = std::make_unique<MemoryOutputFile>();
   const auto bytes = file->bytes();
-  const Guest other = random_tiny(22, 400);
+  const GuestToRun other = random_tiny(22, 400);
   RecordingWriter writer(std::move(file), FileId::random(), guest.start.to_json());
   writer.embed_image(kKernelRole, "guest", MemoryInputFile(other.image));
   for (std::size_t n = 0; n < run.reader->counted_chunks(); ++n) {
@@ -282,7 +282,7 @@ TEST_CASE("a recording of another run is refused with the event's number and cou
 }
 
 TEST_CASE("one thing about a place that is otherwise is enough to refuse it") {
-  const Guest guest = random_tiny(26, 400);
+  const GuestToRun guest = random_tiny(26, 400);
   const CountedRun run = record_counted(guest, {{}, kBoth, 26, 200});
   const CountedChunk chunk = run.reader->read_counted(0);
   const std::size_t changed = chunk.events.size() / 2;
@@ -312,7 +312,7 @@ TEST_CASE("one thing about a place that is otherwise is enough to refuse it") {
 }
 
 TEST_CASE("what needs positions refuses a recording that has none yet") {
-  const Guest guest = random_tiny(23, 50);
+  const GuestToRun guest = random_tiny(23, 50);
   const CountedRun run = record_counted(guest, {{}, kBoth, 23, 50});
   REQUIRE(run.reader->counted_chunks() == 1);
   CHECK(run.reader->verify_bytes().empty());
@@ -324,7 +324,7 @@ TEST_CASE("what needs positions refuses a recording that has none yet") {
 }
 
 TEST_CASE("counters that are not exact, and clocks that go by steps, are refused") {
-  Guest guest = random_tiny(24, 50);
+  GuestToRun guest = random_tiny(24, 50);
   CHECK_THROWS_WITH_AS((void)record_counted(guest, {{}, {false, false}, 24, 50}),
                        doctest::Contains("neither of this host's counters is exact"), Error);
   guest.start.machine.ns_per_step = 1;
@@ -333,7 +333,7 @@ TEST_CASE("counters that are not exact, and clocks that go by steps, are refused
 }
 
 TEST_CASE("damaged counted logs are refused, whatever the damage") {
-  const Guest guest = random_tiny(25, 50);
+  const GuestToRun guest = random_tiny(25, 50);
   const CountedRun run = record_counted(guest, {{}, kBranchesOnly, 25, 50});
   const CountedChunk chunk = run.reader->read_counted(0);
   CountedLogEncoder encoder;
