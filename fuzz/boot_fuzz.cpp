@@ -29,9 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (request.kind == BootKind::multiboot && data[3] % 2 != 0) {
     request.modules.push_back({"module", extra, std::string(data[3], 'm')});
   }
-  // Kept, since clearing it takes a hundred times as long as loading: what an
-  // earlier guest left there is as good as zeros to a loader.
-  static Ram ram(kMemory);
+  Ram ram(kMemory);
   try {
     static_cast<void>(load_guest(ram, request));
   } catch (const Error& error) {
