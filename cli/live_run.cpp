@@ -263,6 +263,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   report_undefined(machine.cpu().counters());
   report_run(options, outcome, from, exit_reason(outcome, plan.limit), seconds, summary);
   const bool failed = outcome.ending.reason == EndReason::triple_fault ||
+                      outcome.ending.reason == EndReason::exception_loop ||
                       (outcome.ending.reason == EndReason::debug_exit && outcome.ending.code != 0);
   return failed ? kGuestFailed : kDone;
 }

@@ -55,9 +55,9 @@ void require_guest_runs(const RecordingReader& parent, Position position) {
   const nlohmann::json summary = nlohmann::json::parse(*text, nullptr, false);
   if (!summary.is_object() || !summary.contains("exit") || !summary["exit"].is_object()) return;
   const nlohmann::json& reason = summary["exit"].value("reason", nlohmann::json());
-  static constexpr std::array kEndings{EndReason::poweroff, EndReason::reset,
+  static constexpr std::array kEndings{EndReason::poweroff,     EndReason::reset,
                                        EndReason::triple_fault, EndReason::debug_exit,
-                                       EndReason::halted};
+                                       EndReason::halted,       EndReason::exception_loop};
   const bool ended =
       reason.is_string() && std::any_of(kEndings.begin(), kEndings.end(), [&](EndReason e) {
         return end_reason_name(e) == reason.get<std::string>();

@@ -165,7 +165,10 @@ void RunRecorder::bookmark(const std::string& name) {
 
 void RunRecorder::bookmark_ending(const RunOutcome& outcome) {
   const EndReason reason = outcome.ending.reason;
-  if (reason != EndReason::triple_fault && reason != EndReason::debug_exit) return;
+  if (reason != EndReason::triple_fault && reason != EndReason::exception_loop &&
+      reason != EndReason::debug_exit) {
+    return;
+  }
   writer_->bookmark({outcome.position, std::string(end_reason_name(reason))});
 }
 

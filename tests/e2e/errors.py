@@ -114,6 +114,17 @@ for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path(
     test.check(done.stderr.strip(), "no message on stderr", done)
     count += 1
 
+# A guest whose #UD handler is undefined itself never retires another step; its
+# stack is a segment of its own, so that nothing ever changes.
+endless = test.path("endless")
+with open(endless, "wb") as file:
+    file.write(bytes.fromhex("b80020 8ed0 c7061800207c c7061a000000 0f04").ljust(32, b"\x90") + bytes.fromhex("0f04"))
+recording = test.path("endless.cvr")
+done = test.run("record", "-o", recording, "--flat", endless, "--memory", "1M", "--serial", "none", "--json", expect=1, seconds=120)
+test.check(test.json_of(done)["exit"]["reason"] == "exception-loop", "an endless loop of exceptions", done)
+test.run("verify", recording)
+count += 1
+
 # Too little memory is the input's fault or the option's, and never fatal
 for memory in ("0", "1", "4K", "64K", "1M"):
     test.run(*record("--multiboot", boot, "--memory", memory), expect=(2, 3), seconds=60)

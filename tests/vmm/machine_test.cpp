@@ -5,8 +5,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "base/error.h"
 #include "tests/vmm/tiny_guest.h"
@@ -469,6 +472,36 @@ TEST_CASE(
   CHECK(counted({0x0f, 0xb9, 0xc0}) == 0);  // UD1
   CHECK(counted({0x0f, 0xff, 0xc0}) == 0);  // UD0
   CHECK(counted({0x0f, 0x04}) > 0);
+}
+
+TEST_CASE("a guest whose handler faults where it begins is ended, and can be interrupted") {
+  // SS away from everything; the handler of #UD at 0x7c20 is undefined itself.
+  Bytes image{0xb8, 0x00, 0x20, 0x8e, 0xd0,                     // mov ax, 0x2000; mov ss, ax
+              0xc7, 0x06, 0x18, 0x00, 0x20, 0x7c,               // mov word [0x18], 0x7c20
+              0xc7, 0x06, 0x1a, 0x00, 0x00, 0x00, 0x0f, 0x04};  // mov word [0x1a], 0; undefined
+  image.resize(0x20, 0x90);
+  image.insert(image.end(), {0x0f, 0x04});
+  const auto machine = boot_tiny(image);
+  CHECK(machine->run({{1000}, 0}) == MachineStop::ended);
+  CHECK(machine->ending().reason == EndReason::exception_loop);
+  CHECK(machine->position() == Position{4});
+  CHECK(machine->moment().deliveries == Cpu::kMostDeliveries);
+  CHECK(machine->run({{1000}, 0}) == MachineStop::ended);
+
+  const auto other = boot_tiny(image);
+  std::atomic<bool> cancel{false};
+  other->set_cancel(&cancel);
+  std::jthread soon([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    cancel = true;
+  });
+  const MachineStop stop = other->run({{1000}, 0});
+  CHECK((stop == MachineStop::interrupted || stop == MachineStop::ended));
+  soon.join();
+  cancel = false;
+  CHECK(other->run({{1000}, 0}) == MachineStop::ended);
+  CHECK(other->moment().deliveries == Cpu::kMostDeliveries);
+  CHECK(other->digest() == machine->digest());
 }
 
 }  // namespace chronovisor

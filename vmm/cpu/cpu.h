@@ -84,6 +84,10 @@ class Cpu final : public PageUseListener {
   /// delivered; or, with `deliveries`, once that many exceptions and interrupts
   /// have been delivered at that position.
   CpuStop run(Position until, std::uint32_t deliveries = 0);
+  /// A guest with so many at one position will never retire a step again: its
+  /// handler faults where it begins. run() comes back with `recheck` by then, and
+  /// often before, so that somebody can end it.
+  static constexpr std::uint32_t kMostDeliveries = 1U << 22;
   /// Exceptions and interrupts delivered since the last step retired.
   [[nodiscard]] std::uint32_t deliveries() const { return deliveries_; }
   /// The moment before the latest step or delivery: position and deliveries.

@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::size_t kMostInstructionsInBlock = 48;
 constexpr std::size_t kMostCachedInstructions = 2'000'000;  // about 100 MB
+constexpr std::uint32_t kDeliveriesBetweenLooks = 4096;
+static_assert(Cpu::kMostDeliveries % kDeliveriesBetweenLooks == 0);
 constexpr std::uint64_t kDebugStatusSingleStep = 1ULL << 14;
 
 }  // namespace
@@ -360,9 +362,15 @@ void Cpu::count_delivery() {
   moment_before_ = {{steps_}, deliveries_};
   ++deliveries_;
   inside_repeat_ = false;
+  // Steps are what budgets count, and here there are none.
+  if (deliveries_ % kDeliveriesBetweenLooks == 0) recheck_ = true;
 }
 
 void Cpu::count_undefined() {
+  if (counters_.undefined_instructions != 0 && counters_.last_undefined_rip == rip()) {
+    ++counters_.undefined_instructions;  // most likely the same one again
+    return;
+  }
   std::array<std::uint8_t, kLongestInstruction> bytes{};
   for (std::size_t n = 0; n < bytes.size(); ++n) {
     const auto physical = translate_for_debugger(linear_rip() + n);

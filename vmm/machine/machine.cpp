@@ -45,6 +45,8 @@ std::string_view end_reason_name(EndReason reason) {
       return "debug-exit";
     case EndReason::halted:
       return "halted";
+    case EndReason::exception_loop:
+      return "exception-loop";
   }
   return "unknown";
 }
@@ -238,6 +240,10 @@ MachineStop Machine::run(Moment until) {
   while (true) {
     if (moment() >= until) return MachineStop::reached;
     if (ending_.reason != EndReason::none) return MachineStop::ended;
+    if (cpu_->deliveries() >= Cpu::kMostDeliveries) {
+      ending_ = {EndReason::exception_loop, 0};
+      return MachineStop::ended;
+    }
     if (stop_requested()) return MachineStop::interrupted;
     handled_position_ = position().steps;
     advance_devices();

@@ -64,7 +64,8 @@ enum class EndReason : std::uint8_t {
   reset = 2,
   triple_fault = 3,
   debug_exit = 4,
-  halted = 5,  ///< nothing can ever wake it
+  halted = 5,          ///< nothing can ever wake it
+  exception_loop = 6,  ///< exceptions without end: Cpu::kMostDeliveries and no step
 };
 [[nodiscard]] std::string_view end_reason_name(EndReason reason);
 
