@@ -52,7 +52,11 @@ KernelMemory::KernelMemory(Machine& machine) : machine_(machine) {
   const CpuState& state = machine.cpu().state;
   const char* const advice = "; give a later position, after the kernel has begun";
   if (!machine.cpu().long_mode_active()) {
-    throw Error(ErrorCode::bad_input, std::string("the guest is not in 64-bit mode here") + advice);
+    throw Error(
+        ErrorCode::bad_input,
+        std::string("the guest is not in 64-bit mode here: a 32-bit kernel's tables cannot be "
+                    "read, and a 64-bit one has not begun") +
+            advice);
   }
   const std::uint64_t cr3 = state.cr3 & kEntryAddress;
   for (const std::uint64_t root : {cr3 & ~kUserTableBit, cr3}) {

@@ -46,11 +46,13 @@ constexpr std::uint64_t kE820Count = 0x1e8;
 constexpr std::uint64_t kE820Table = 0x2d0;
 }  // namespace zero_page
 
-constexpr std::uint16_t kOldestVersion = 0x20c;  // the first with xloadflags
+constexpr std::uint16_t kOldestVersion = 0x20a;         // the first with pref_address, init_size
+constexpr std::uint16_t kExtendedFlagsVersion = 0x20c;  // the first with xloadflags
 constexpr std::uint8_t kLoadedHigh = 0x01;
 constexpr std::uint16_t kKernel64 = 0x01;
 constexpr std::uint64_t kEntry64 = 0x200;
-constexpr std::uint64_t kParagraph = 16;  // bytes, the unit of syssize
+constexpr std::uint64_t kEntryEnd = 1ULL << 32;  // both entry states reach memory below it
+constexpr std::uint64_t kParagraph = 16;         // bytes, the unit of syssize
 constexpr std::uint64_t kLoadMinimum = 0x100000;
 constexpr std::uint32_t kSetupRngSeed = 9;
 
@@ -63,6 +65,7 @@ struct SetupHeader {
   std::uint64_t init_size = 0;
   std::uint64_t initrd_maximum = 0;
   std::uint64_t command_line_size = 0;
+  bool entry64 = false;  ///< has a 64-bit entry point besides the 32-bit one
 };
 
 void check_kind(const Image& image) {
@@ -73,17 +76,18 @@ void check_kind(const Image& image) {
   if (version < kOldestVersion) {
     image.fail("speaks boot protocol " + std::to_string(version >> 8) + "." +
                std::to_string(version & 0xff) +
-               " (at 0x206); 2.12 is needed, that is Linux 3.8 or newer");
+               " (at 0x206); 2.10 is needed, that is Linux 2.6.31 or newer");
   }
   if ((image.at<std::uint8_t>(header::kLoadFlags, "the load flags") & kLoadedHigh) == 0) {
     image.fail("is a zImage (load flags at 0x211); build a bzImage");
   }
-  const auto flags = image.at<std::uint16_t>(header::kExtendedLoadFlags, "the xloadflags");
-  if ((flags & kKernel64) == 0) {
-    image.fail(
-        "has no 64-bit entry point (xloadflags at 0x236): a 32-bit (i386) kernel; use an "
-        "x86-64 one (Debian: linux-image-amd64)");
+}
+
+bool has_entry64(const Image& image) {
+  if (image.at<std::uint16_t>(header::kVersion, "the protocol version") < kExtendedFlagsVersion) {
+    return false;
   }
+  return (image.at<std::uint16_t>(header::kExtendedLoadFlags, "the xloadflags") & kKernel64) != 0;
 }
 
 SetupHeader parse(const Image& image) {
@@ -115,6 +119,7 @@ SetupHeader parse(const Image& image) {
   setup.preferred_address = image.at<std::uint64_t>(header::kPreferredAddress, "pref_address");
   setup.init_size = image.at<std::uint32_t>(header::kInitSize, "init_size");
   setup.initrd_maximum = image.at<std::uint32_t>(header::kInitrdMaximum, "initrd_addr_max");
+  setup.entry64 = has_entry64(image);
   setup.command_line_size = image.at<std::uint32_t>(header::kCommandLineSize, "cmdline_size");
   if (image.at<std::uint8_t>(header::kRelocatable, "relocatable_kernel") != 0) {
     const auto alignment = image.at<std::uint32_t>(header::kKernelAlignment, "kernel_alignment");
@@ -182,10 +187,15 @@ BootCpuState load_bzimage(MemoryPlan& plan, const Image& image, const BootReques
   // A relocatable kernel below its preferred address moves itself there, so the
   // preferred address is right for every kernel and nothing is gained elsewhere.
   const std::uint64_t load = setup.preferred_address;
+  if (load >= kEntryEnd) {
+    image.fail("pref_address " + hex_text(load) +
+               " at 0x258 is not in usable memory below 4 GiB; the bzImage is corrupt: fetch or "
+               "build it again");
+  }
   plan.claim(load, std::max(setup.init_size, setup.payload_size), "the kernel");
   plan.write(load, image.slice(setup.payload_offset, setup.payload_size, "the kernel"));
 
-  BootCpuState state = identity_long_state(plan);
+  BootCpuState state = setup.entry64 ? identity_long_state(plan) : flat_protected_state(plan);
   Bytes page(kPageSize, 0);
   const ByteView raw = image.slice(header::kBegin, setup.end - header::kBegin, "the setup header");
   std::copy(raw.begin(), raw.end(), page.begin() + header::kBegin);
@@ -203,7 +213,7 @@ BootCpuState load_bzimage(MemoryPlan& plan, const Image& image, const BootReques
   put(page, header::kSetupData,
       request.rng_seed.empty() ? std::uint64_t{0} : place_rng_seed(plan, request.rng_seed));
 
-  state.rip = load + kEntry64;
+  state.rip = setup.entry64 ? load + kEntry64 : load;
   state.gpr[kBootRsi] = plan.place_low(page, "the zero page");
   state.gpr[kBootRsp] = plan.allocate_lowest(kPageSize, kPageSize, kPageSize, platform::kEbdaBegin,
                                              "the boot stack") +
