@@ -206,6 +206,7 @@ void write_register(Machine& machine, std::size_t index, ByteView value) {
   if (between(index, X86Register::rax, X86Register::r15)) {
     s.gpr[general(index)] = integer;
   } else if (index == number(X86Register::rip)) {
+    if (s.gpr[kGprRip] != integer) cpu.rip_replaced();
     s.gpr[kGprRip] = integer;
     s.halted = false;
   } else if (index == number(X86Register::eflags)) {

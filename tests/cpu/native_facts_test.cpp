@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "tests/cpu/system_machine.h"
 
@@ -24,6 +25,18 @@ std::uint64_t g_fault_address = 0;
 void on_fault(int /*signal*/, siginfo_t* info, void* /*context*/) {
   g_fault_address = reinterpret_cast<std::uint64_t>(info->si_addr);
   siglongjmp(g_back, 1);
+}
+
+struct TrapSeen {
+  std::uint64_t rcx = 0;
+  bool resume_flag = false;
+};
+std::vector<TrapSeen>* g_traps = nullptr;
+
+void on_trap(int /*signal*/, siginfo_t* /*info*/, void* context) {
+  const auto& gregs = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  g_traps->push_back({static_cast<std::uint64_t>(gregs[REG_RCX]),
+                      (static_cast<std::uint64_t>(gregs[REG_EFL]) & kRf) != 0});
 }
 
 /// Pages of their own, of which one can be taken away; faults come back here.
@@ -171,4 +184,123 @@ TEST_CASE("ENTER with a 66 prefix pushes two bytes and changes two of RBP") {
   CHECK(m.cpu.state.gpr[kRsp] == stack - 18);
   CHECK(m.cpu.state.gpr[kRbp] == (0x1122334455660000 | ((stack - 2) & 0xffff)));
   CHECK(m.get<std::uint16_t>(stack - 2) == 0x7788);
+}
+
+TEST_CASE("what comes between two iterations of a REP instruction finds RF in its frame") {
+  constexpr std::uint64_t kIterations = 3;
+  std::vector<TrapSeen> traps;
+  g_traps = &traps;
+  struct sigaction action {
+  }, before{};
+  action.sa_sigaction = on_trap;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGTRAP, &action, &before);
+  std::array<char, 8> from{}, to{};
+  const char* source = from.data();
+  char* destination = to.data();
+  std::uint64_t count = kIterations;
+  // The flags go through memory of our own: the red zone is not ours to push on.
+  asm volatile(
+      "sub $256, %%rsp\n\t"
+      "pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\t"
+      "nop\n\t"
+      "rep movsb\n\t"
+      "pushfq\n\tandl $~0x100, (%%rsp)\n\tpopfq\n\t"
+      "add $256, %%rsp"
+      : "+S"(source), "+D"(destination), "+c"(count)
+      :
+      : "cc", "memory");
+  sigaction(SIGTRAP, &before, nullptr);
+  REQUIRE(traps.size() >= kIterations + 1);  // one before, then one an iteration
+  for (std::size_t n = 0; n <= kIterations; ++n) {
+    INFO(n);
+    CHECK(traps[n].rcx == kIterations - n);
+    CHECK(traps[n].resume_flag == (n != 0 && n != kIterations));
+  }
+
+  const std::uint64_t flags_at = SystemMachine::kStack0 - 24;
+  const auto machine_at_rep = [](SystemMachine& m) {
+    m.long_mode(0);
+    for (const unsigned vector : {1U, 2U, 32U})
+      m.gate64(vector, SystemMachine::kHandler, 0xe, 0, 0);
+    m.code(SystemMachine::kHandler, {0x48, 0xcf});  // IRETQ
+    m.code(SystemMachine::kCode, {0xf3, 0xa4});     // REP MOVSB
+    m.cpu.state.gpr[kRsp] = SystemMachine::kStack0;
+    m.cpu.state.gpr[kRcx] = kIterations;
+    m.cpu.state.gpr[kRsi] = 0x10000;
+    m.cpu.state.gpr[kRdi] = 0x11000;
+  };
+  const auto deliver = [&](SystemMachine& m) {
+    m.fault();
+    REQUIRE(m.cpu.rip() == SystemMachine::kHandler);
+    return (m.get<std::uint64_t>(flags_at) & kRf) != 0;
+  };
+  for (std::size_t n = 1; n <= kIterations; ++n) {
+    INFO(n);
+    const bool inside = n != kIterations;
+    SystemMachine trapped;
+    machine_at_rep(trapped);
+    trapped.cpu.flags.assign(kTf, n == 1);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i + 1 == n) trapped.cpu.flags.assign(kTf, true);
+      trapped.step();
+    }
+    CHECK(deliver(trapped) == inside);
+
+    SystemMachine interrupted;
+    machine_at_rep(interrupted);
+    for (std::size_t i = 0; i < n; ++i) interrupted.step();
+    interrupted.cpu.flags.assign(kIf, true);
+    interrupted.cpu.set_interrupt_request(true);
+    CHECK(deliver(interrupted) == inside);
+
+    SystemMachine hurried;
+    machine_at_rep(hurried);
+    for (std::size_t i = 0; i < n; ++i) hurried.step();
+    hurried.cpu.state.nmi_pending = true;
+    CHECK(deliver(hurried) == inside);
+  }
+}
+
+// Measured on the host with ptrace and DR0: one #DB, before the first iteration.
+TEST_CASE("an instruction breakpoint on a REP instruction is met once") {
+  SystemMachine m;
+  m.long_mode(0);
+  m.gate64(1, SystemMachine::kHandler, 0xe, 0, 0);
+  m.gate64(32, SystemMachine::kHandler, 0xe, 0, 0);
+  // The handler sets RF in its frame, as a kernel's does: OR DWORD [RSP+16], 10000H; IRETQ.
+  m.code(SystemMachine::kHandler, {0x81, 0x4c, 0x24, 0x10, 0, 0, 1, 0, 0x48, 0xcf});
+  m.code(SystemMachine::kCode, {0xf3, 0xa4, 0x90, 0xf4});  // REP MOVSB, NOP, HLT
+  CpuState& s = m.cpu.state;
+  s.gpr[kRsp] = SystemMachine::kStack0;
+  s.gpr[kRcx] = 4;
+  s.gpr[kRsi] = 0x10000;
+  s.gpr[kRdi] = 0x11000;
+  s.dr[0] = SystemMachine::kCode;
+  s.dr7 = 0x401;
+  m.cpu.state_restored();
+  m.fault();
+  CHECK(m.cpu.rip() == SystemMachine::kHandler);
+  CHECK((s.dr6 & 1) == 1);
+  CHECK(s.gpr[kRcx] == 4);
+  s.dr6 = 0;
+  m.step();  // OR
+  m.step();  // IRETQ
+  for (std::uint64_t left = 4; left-- > 0;) {
+    m.step();
+    CHECK(s.gpr[kRcx] == left);
+    if (left != 2) continue;
+    // An interrupt in the middle, whose handler returns with the RF it found.
+    m.code(SystemMachine::kHandler, {0x48, 0xcf});
+    m.cpu.flags.assign(kIf, true);
+    m.cpu.set_interrupt_request(true);
+    m.fault();
+    m.cpu.set_interrupt_request(false);
+    CHECK(m.cpu.rip() == SystemMachine::kHandler);
+    m.step();
+    CHECK(m.cpu.rip() == SystemMachine::kCode);
+  }
+  m.step();  // NOP
+  CHECK(m.cpu.rip() == SystemMachine::kCode + 3);
+  CHECK(s.dr6 == 0);
 }

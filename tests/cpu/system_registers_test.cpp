@@ -189,6 +189,39 @@ TEST_CASE("general detect turns a debug register access into #DB with BD") {
   CHECK((m.cpu.state.dr7 & (1U << 13)) == 0);
 }
 
+TEST_CASE("an I/O breakpoint is a trap after the access, with CR4.DE only") {
+  constexpr std::uint64_t kPort = 0x3f9;
+  const auto run = [](std::initializer_list<std::uint8_t> instruction, std::uint64_t port,
+                      std::uint64_t cr4) {
+    M m;
+    m.protected_mode(0);
+    m.gate32(kDebug, M::kCode0, M::kHandler, kInterruptGate32, 0);
+    m.cpu.state.cr4 = cr4;
+    m.cpu.state.dr[3] = kPort;
+    m.cpu.state.dr7 = 0x400 | 0xc0 | (2ULL << 28);
+    m.cpu.state_restored();
+    m.code(M::kCode, instruction);
+    m.cpu.gpr(kRdx) = port;
+    m.cpu.gpr(kRsi) = m.cpu.gpr(kRdi) = 0xa000;
+    m.cpu.gpr(kRcx) = 2;
+    m.step();
+    CHECK(m.cpu.rip() != M::kHandler);  // a trap is delivered behind the step
+    m.fault();
+    if (m.cpu.rip() != M::kHandler) return std::uint64_t{0};
+    CHECK((m.cpu.state.dr6 & 0xf) == 8);
+    return std::uint64_t{m.get<std::uint32_t>(m.cpu.gpr(kRsp))};
+  };
+  CHECK(run({0xee, 0x90}, kPort, kCr4De) == M::kCode + 1);       // OUT DX, AL
+  CHECK(run({0xec, 0x90}, kPort, kCr4De) == M::kCode + 1);       // IN AL, DX
+  CHECK(run({0xef, 0x90}, kPort - 3, kCr4De) == M::kCode + 1);   // OUT DX, EAX
+  CHECK(run({0x66, 0xef, 0x90, 0x90}, kPort - 2, kCr4De) == 0);  // OUT DX, AX
+  CHECK(run({0xee, 0x90}, kPort - 1, kCr4De) == 0);
+  CHECK(run({0xee, 0x90}, kPort, 0) == 0);
+  CHECK(run({0xf3, 0x6c, 0x90}, kPort, kCr4De) == M::kCode);       // REP INSB
+  CHECK(run({0xf3, 0x6e, 0x90}, kPort, kCr4De) == M::kCode);       // REP OUTSB
+  CHECK(run({0xa0, 0xf9, 0x03, 0, 0, 0x90}, kPort, kCr4De) == 0);  // MOV AL, [3F9H]
+}
+
 TEST_CASE("RDRAND draws from the seeded stream and RDPID is not offered") {
   M m;
   m.protected_mode(0);

@@ -325,6 +325,7 @@ class Builder {
       s.msr.efer |= kEferLme | kEferLma | (random_.chance(80) ? std::uint64_t{kEferSce} : 0U);
     if (mode_ == WorldMode::pae32) s.pdpte = {(World::kTables + 0x2000) | 1, 0, 0, 0};
     cpu_.state_restored();
+    cpu_.rip_replaced();
     cpu_.set_cpl(cpl_);
   }
 

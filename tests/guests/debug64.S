@@ -138,6 +138,53 @@ main:
     movl $1, buffer
     CHECK_EQ(l, $0, exc_count)
 
+    # A breakpoint on a REP instruction is met once, however many iterations follow
+    mov $1f, %eax
+    mov %rax, %dr0
+    mov $0x403, %eax
+    mov %rax, %dr7
+    mov $buffer, %edi
+    mov $4, %ecx
+    xor %eax, %eax
+1:  rep stosb
+    HARDWARE(CHECK_EQ(l, $1, exc_count))           # QEMU has one an iteration
+    mov $0x400, %eax
+    mov %rax, %dr7
+
+    # I/O breakpoint: a trap after an access that touches the port, with CR4.DE
+    mov %cr4, %rax
+    or $8, %eax
+    mov %rax, %cr4
+    mov $0x81, %eax
+    mov %rax, %dr2
+    mov $0x02000410, %eax                          # DR2: I/O, one byte
+    mov %rax, %dr7
+    movl $0, exc_count
+    xor %eax, %eax
+    mov %rax, %dr6
+    out %al, $0x80
+    in $0x82, %al
+    CHECK_EQ(l, $0, exc_count)
+    out %al, $0x81
+1:  nop
+    CHECK_EQ(l, $1, exc_count)
+    mov %dr6, %rax
+    test $4, %eax
+    CHECK(nz)
+    in $0x80, %ax
+    nop
+    CHECK_EQ(l, $2, exc_count)
+    # the number is a port's, not an address
+    movb 0x81, %al
+    CHECK_EQ(l, $2, exc_count)
+    mov $0x400, %eax
+    mov %rax, %dr7
+    out %al, $0x81
+    CHECK_EQ(l, $2, exc_count)
+    mov %cr4, %rax
+    and $~8, %eax
+    mov %rax, %cr4
+
     # General detect: any access of a debug register traps before it, GD is cleared
     movl $0, irq_hook
     xor %eax, %eax

@@ -114,6 +114,8 @@ class Cpu final : public PageUseListener {
   /// Whether the last step left a REP instruction unfinished, so that the next
   /// one does not arrive at it anew.
   [[nodiscard]] bool inside_repeat() const { return inside_repeat_; }
+  /// RIP was set from outside: the next step arrives at its instruction.
+  void rip_replaced() { inside_repeat_ = false; }
   /// The latest run() touched a device, or took an interrupt.
   [[nodiscard]] bool recheck_requested() const { return recheck_; }
   /// Someone outside watches instructions or accesses.
@@ -368,6 +370,9 @@ class Cpu final : public PageUseListener {
     leave_block();
   }
 
+  /// An instruction has read or written a port: the guest's I/O breakpoints.
+  void note_port_access(std::uint16_t port, unsigned size);
+
   /// INT n and its like delivered an event with TF clear: no #DB for this step.
   void suppress_single_step() { single_step_suppressed_ = true; }
 
@@ -433,6 +438,7 @@ class Cpu final : public PageUseListener {
                 Access access);
   void check_alignment(std::uint64_t address, unsigned size) const;
   void note_data_access(std::uint64_t address, unsigned size, Access access);
+  void note_debug_range(std::uint64_t address, unsigned size, unsigned kinds);
   void drop_write_tags_of(std::uint64_t page);
   [[nodiscard]] bool page_watched(std::uint64_t linear_page) const;
   [[nodiscard]] TlbContext access_context(bool system) const;

@@ -223,19 +223,28 @@ void Cpu::execute_block(const Block& block, std::uint64_t budget) {
 /// @return whether something was delivered
 bool Cpu::deliver_at_boundary() {
   if (state.shadow == kMovSsShadow) return false;
+  // Between two iterations of a REP instruction the frame has RF, whatever comes:
+  // the instruction goes on without another instruction breakpoint.
+  // Source: SDM vol. 3B, "Instruction-Breakpoint Exception Condition".
+  const auto frame_resumes = [this] {
+    if (inside_repeat_) flags.assign(kRf, true);
+  };
   if (state.pending_debug != 0) {
     state.dr6 |= state.pending_debug;
     state.pending_debug = 0;
     state.halted = false;
+    frame_resumes();
     deliver_exception(*this, GuestFault{kDebug, false, 0, 0});
     return true;
   }
   if (state.nmi_pending && !state.nmi_blocked) {
     state.nmi_pending = false;
+    frame_resumes();
     deliver_external(*this, kNmi);
     return true;
   }
   if (state.shadow == kNoShadow && flags.test(kIf) && interrupt_request_) {
+    frame_resumes();
     deliver_external(*this, environment_.acknowledge_interrupt());
     recheck_ = true;
     return true;
@@ -256,7 +265,7 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
     stop = CpuStop::breakpoint;
     return true;
   }
-  if ((state.dr7 & 0xff) == 0 || flags.test(kRf)) return false;
+  if (inside_repeat_ || (state.dr7 & 0xff) == 0 || flags.test(kRf)) return false;
   std::uint64_t hit = 0;
   for (unsigned n = 0; n < 4; ++n) {
     const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;

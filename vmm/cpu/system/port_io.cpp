@@ -29,6 +29,7 @@ void input(Cpu& cpu, std::uint16_t port) {
   check_port_permission(cpu, port, sizeof(T));
   const std::uint32_t value = cpu.environment().port_read(port, sizeof(T));
   cpu.set_reg<T>(kRax, static_cast<T>(value));
+  cpu.note_port_access(port, sizeof(T));
   cpu.request_recheck();
 }
 
@@ -36,6 +37,7 @@ template <class T>
 void output(Cpu& cpu, std::uint16_t port) {
   check_port_permission(cpu, port, sizeof(T));
   cpu.environment().port_write(port, sizeof(T), cpu.reg<T>(kRax));
+  cpu.note_port_access(port, sizeof(T));
   cpu.request_recheck();
 }
 
@@ -85,6 +87,7 @@ void ins(Cpu& cpu, const Instruction& i) {
   cpu.probe(kEs, offset, sizeof(T), Access::write);  // before the device notices anything
   const std::uint32_t value = cpu.environment().port_read(dx(cpu), sizeof(T));
   cpu.store<T>(kEs, offset, static_cast<T>(value));
+  cpu.note_port_access(dx(cpu), sizeof(T));
   finish_iteration(cpu, i, kRdi, sizeof(T));
 }
 
@@ -94,6 +97,7 @@ void outs(Cpu& cpu, const Instruction& i) {
   check_port_permission(cpu, dx(cpu), sizeof(T));
   const T value = cpu.load<T>(i.segment, Cpu::cut(cpu.gpr(kRsi), i.address_size));
   cpu.environment().port_write(dx(cpu), sizeof(T), value);
+  cpu.note_port_access(dx(cpu), sizeof(T));
   finish_iteration(cpu, i, kRsi, sizeof(T));
 }
 
