@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 #include <array>
+#include <chrono>
 #include <csetjmp>
 #include <csignal>
 #include <cstdint>
@@ -184,6 +185,42 @@ TEST_CASE("ENTER with a 66 prefix pushes two bytes and changes two of RBP") {
   CHECK(m.cpu.state.gpr[kRsp] == stack - 18);
   CHECK(m.cpu.state.gpr[kRbp] == (0x1122334455660000 | ((stack - 2) & 0xffff)));
   CHECK(m.get<std::uint16_t>(stack - 2) == 0x7788);
+}
+
+// Linux/ia32 relies on it: its sigreturn loads null selectors with RPL 3.
+TEST_CASE("a return to an outer level makes null selectors 0 and leaves the base of GS") {
+  // The host's own interrupts return to this loop, a few hundred times a second.
+  std::uint32_t selector = 3;
+  asm volatile("mov %0, %%gs" : : "r"(selector));
+  const auto begun = std::chrono::steady_clock::now();
+  while (selector == 3 && std::chrono::steady_clock::now() - begun < std::chrono::seconds(5))
+    asm volatile("mov %%gs, %0" : "=r"(selector));
+  asm volatile("mov %0, %%gs" : : "r"(0));
+  CHECK(selector == 0);
+
+  SystemMachine m;
+  m.long_mode(0);
+  CpuState& s = m.cpu.state;
+  for (const unsigned index : {kEs, kDs, kFs, kGs}) {
+    s.segment[index] = {};
+    s.segment[index].selector = static_cast<std::uint16_t>(index % 4);
+  }
+  s.segment[kGs].selector = 3;
+  s.segment[kGs].base = 0x123456789000;
+  const std::uint64_t stack = SystemMachine::kStack0 - 40;
+  s.gpr[kRsp] = stack;
+  m.put<std::uint64_t>(stack, SystemMachine::kHandler);
+  m.put<std::uint64_t>(stack + 8, SystemMachine::kLong3);
+  m.put<std::uint64_t>(stack + 16, 2);
+  m.put<std::uint64_t>(stack + 24, SystemMachine::kStack3);
+  m.put<std::uint64_t>(stack + 32, SystemMachine::kData3);
+  m.cpu.state_restored();
+  m.code(SystemMachine::kCode, {0x48, 0xcf});
+  m.step();
+  CHECK(m.cpu.rip() == SystemMachine::kHandler);
+  CHECK(m.cpu.cpl() == 3);
+  for (const unsigned index : {kEs, kDs, kFs, kGs}) CHECK(s.segment[index].selector == 0);
+  CHECK(s.segment[kGs].base == 0x123456789000);
 }
 
 TEST_CASE("what comes between two iterations of a REP instruction finds RF in its frame") {

@@ -189,6 +189,32 @@ TEST_CASE("general detect turns a debug register access into #DB with BD") {
   CHECK((m.cpu.state.dr7 & (1U << 13)) == 0);
 }
 
+// Linux relies on it: its #DB handler has one stack (tools/testing/selftests/x86/mov_ss_trap.c).
+TEST_CASE("INT1 behind a MOV SS that met a breakpoint is one #DB, INT3 is followed by another") {
+  const auto run = [](std::uint8_t opcode) {
+    M m;
+    m.protected_mode(0);
+    m.gate32(kDebug, M::kCode0, M::kHandler, kInterruptGate32, 0);
+    m.gate32(kBreakpoint, M::kCode0, M::kHandler + 0x100, kInterruptGate32, 0);
+    m.code(M::kHandler, {0x90});
+    m.code(M::kHandler + 0x100, {0x90});
+    m.put<std::uint16_t>(0xa000, M::kData0);
+    m.cpu.state.dr[0] = 0xa000;
+    m.cpu.state.dr7 = 0x400 | 2 | (3ULL << 16) | (1ULL << 18);  // read or write, two bytes
+    m.cpu.state.dr6 = 0xffff0ff0;
+    m.cpu.state_restored();
+    m.code(M::kCode, {0x8e, 0x15, 0, 0xa0, 0, 0, opcode});  // MOV SS, [A000H]; opcode
+    m.step();
+    CHECK(m.cpu.rip() == M::kCode + 6);
+    m.step();
+    CHECK((m.cpu.state.dr6 & 1) == (opcode == 0xf1 ? 1 : 0));
+    m.cpu.run(m.cpu.position(), 1);
+    return m.cpu.rip();
+  };
+  CHECK(run(0xf1) == M::kHandler + 1);  // nothing was left to deliver: the NOP ran
+  CHECK(run(0xcc) == M::kHandler);      // before the first instruction of #BP's handler
+}
+
 TEST_CASE("an I/O breakpoint is a trap after the access, with CR4.DE only") {
   constexpr std::uint64_t kPort = 0x3f9;
   const auto run = [](std::initializer_list<std::uint8_t> instruction, std::uint64_t port,

@@ -148,8 +148,11 @@ void load_segment(Cpu& cpu, unsigned index, std::uint16_t selector) {
 void drop_privileged_segments(Cpu& cpu, unsigned cpl) {
   for (const unsigned index : {kEs, kDs, kFs, kGs}) {
     SegmentRegister& segment = cpu.state.segment[index];
-    // A null register keeps its base: FS and GS bases live on without a selector.
-    if (!segment.present()) continue;
+    if (!segment.present()) {
+      // Null selectors all become 0. The bases of FS and GS live on without one.
+      if (null_selector(segment.selector)) segment.selector = 0;
+      continue;
+    }
     const bool conforming = (segment.type() & 0xcU) == 0xc;
     if (!conforming && segment.dpl() < cpl) segment = null_segment(0);
   }

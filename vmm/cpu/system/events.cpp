@@ -50,15 +50,17 @@ bool fault_class_sets_rf(std::uint8_t vector) {
   }
 }
 
+/// A #DB reports the debug conditions that are `pending`, whatever raised it.
+void note_debug_exception(CpuState& state, std::uint64_t pending) {
+  state.dr6 |= pending;
+  state.pending_debug &= ~pending;
+  state.dr7 &= ~kDr7GeneralDetect;
+}
+
 /// The side effects an exception has before its handler is looked for.
 void note_exception(Cpu& cpu, const GuestFault& fault) {
-  CpuState& state = cpu.state;
-  if (fault.vector == kPageFault) state.cr2 = fault.cr2;
-  if (fault.vector == kDebug) {
-    state.dr6 |= state.pending_debug;
-    state.pending_debug = 0;
-    state.dr7 &= ~kDr7GeneralDetect;
-  }
+  if (fault.vector == kPageFault) cpu.state.cr2 = fault.cr2;
+  if (fault.vector == kDebug) note_debug_exception(cpu.state, cpu.state.pending_debug);
 }
 
 Event exception_event(const GuestFault& fault) {
@@ -120,8 +122,9 @@ void software_interrupt(Cpu& cpu, std::uint8_t vector, EventKind kind) {
   if (kind == EventKind::software_interrupt && cpu.virtual8086() && cpu.flags.iopl() < 3) {
     cpu.raise_gp0();
   }
+  const std::uint64_t pending = cpu.state.pending_debug;
   const std::optional<GuestFault> in_new_task = enter_handler(cpu, {vector, kind});
-  if (kind == EventKind::privileged_trap) cpu.state.dr7 &= ~kDr7GeneralDetect;
+  if (kind == EventKind::privileged_trap) note_debug_exception(cpu.state, pending);
   if (in_new_task) deliver_exception(cpu, *in_new_task);
   cpu.suppress_single_step();
 }
