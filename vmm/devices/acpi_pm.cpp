@@ -205,7 +205,7 @@ void AcpiPm::write_control_high(std::uint8_t value) {
       static_cast<std::uint16_t>((pm1_control_ & 0xff) | ((value & kControlHighWritable) << 8));
   if ((value & kSleepEnableHigh) == 0) return;  // SLP_EN reads as zero
   const unsigned type = (value & kControlHighWritable) >> 2;
-  if (type == kSleepTypeS5) {
+  if (type == kSleepTypeS5 || type == kSleepTypeUnread) {
     if (power_off_) power_off_();
   } else {
     pm1_status_ |= kWake;

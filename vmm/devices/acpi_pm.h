@@ -31,6 +31,9 @@ class AcpiPm final : public Device, public PortDevice {
   static constexpr std::uint8_t kSmiAcpiDisable = 0xf0;
   /// SLP_TYPa of \_S5 (soft off). Other types wake up at once.
   static constexpr std::uint8_t kSleepTypeS5 = 5;
+  /// Soft off as well: small guests write QEMU's number (2000H to port 604H) without
+  /// reading \_S5.
+  static constexpr std::uint8_t kSleepTypeUnread = 0;
 
   enum class TimerWidth : std::uint8_t { bits24 = 24, bits32 = 32 };
 
