@@ -149,7 +149,15 @@ bool gp_not_raised(const Difference& d) {
 }
 
 std::string cause(const Observation& step) {
-  const auto& [name, fields, bytes, before, left, instruction, exceptions, stack] = step;
+  // One by one: clang 14 captures no structured bindings.
+  const auto& name = step.name;
+  const auto& fields = step.fields;
+  const auto& bytes = step.bytes;
+  const auto& before = step.before;
+  const auto& left = step.left;
+  const auto& instruction = step.instruction;
+  const auto& exceptions = step.exceptions;
+  const auto& stack = step.stack;
   const Difference d(step);
   const bool stack_is_odd = stack == StackKind::odd;
   const bool delivered = left.deliveries() != 0;
