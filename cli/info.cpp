@@ -71,6 +71,7 @@ nlohmann::ordered_json machine_of(const StartCondition& start) {
   return {{"memory_bytes", start.machine.memory_bytes},
           {"ns_per_step", start.machine.ns_per_step},
           {"state_version", start.state_version},
+          {"behaviour_version", start.behaviour_version},
           {"rtc_start", utc_text(start.machine.rtc_start_unix_seconds)},
           {"entropy_seed", start.machine.entropy_seed}};
 }

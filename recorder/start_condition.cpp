@@ -29,8 +29,9 @@ BootKind kind_of(const std::string& name) {
   throw Error(ErrorCode::bad_input, "unknown boot protocol \"" + name + "\"");
 }
 
-/// Recordings made before the version was written down have this one.
+/// Recordings made before the versions were written down have these.
 constexpr std::uint32_t kUnwrittenStateVersion = 1;
+constexpr std::uint32_t kUnwrittenBehaviourVersion = 1;
 
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
@@ -58,7 +59,8 @@ std::string StartCondition::to_json() const {
                      {"rtc_start_unix_seconds", machine.rtc_start_unix_seconds},
                      {"entropy_seed", machine.entropy_seed},
                      {"ns_per_step", machine.ns_per_step},
-                     {"state_version", state_version}};
+                     {"state_version", state_version},
+                     {"behaviour_version", behaviour_version}};
   json["boot"] = {{"kind", kind_name(kind)},
                   {"kernel", kernel_name},
                   {"initrd", initrd_name},
@@ -92,6 +94,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.machine.entropy_seed = machine.at("entropy_seed").get<std::uint64_t>();
     start.machine.ns_per_step = machine.at("ns_per_step").get<std::uint64_t>();
     start.state_version = machine.value("state_version", kUnwrittenStateVersion);
+    start.behaviour_version = machine.value("behaviour_version", kUnwrittenBehaviourVersion);
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();

@@ -36,7 +36,8 @@ struct ParentRecording {
 
 struct StartCondition {
   MachineConfig machine;
-  std::uint32_t state_version = kMachineStateVersion;  ///< of its saved states and digests
+  std::uint32_t state_version = kMachineStateVersion;          ///< of its saved states and digests
+  std::uint32_t behaviour_version = kMachineBehaviourVersion;  ///< of what it did
   BootKind kind = BootKind::linux_kernel;
   std::string kernel_name;
   std::string initrd_name;  ///< empty: none

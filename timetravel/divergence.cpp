@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "recorder/start_condition.h"
+
 namespace chronovisor {
 namespace {
 
@@ -72,10 +74,9 @@ void compare_with_checkpoint(const RecordingReader& reader, const ReplaySide& si
             "it behaved differently somewhere in this interval";
 }
 
-}  // namespace
-
-Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions& how,
-                              Position noticed, const SearchControl& control) {
+/// explain_divergence, but for what the recording's metadata may say of it.
+Divergence find_divergence(const RecordingReader& reader, const ReplayOptions& how,
+                           Position noticed, const SearchControl& control) {
   const std::map<Position, Hash128> digests = recorded_digests(reader);
   const ReplaySide side{reader, how.from, how.tamper};
   Divergence divergence;
@@ -120,6 +121,22 @@ Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions
     return divergence;
   }
   compare_with_checkpoint(reader, side, divergence, control);
+  return divergence;
+}
+
+}  // namespace
+
+Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions& how,
+                              Position noticed, const SearchControl& control) {
+  Divergence divergence = find_divergence(reader, how, noticed, control);
+  const std::uint32_t recorded = start_of(reader).behaviour_version;
+  if (divergence.recurred && recorded != kMachineBehaviourVersion) {
+    divergence.explanation += "; the machine it was recorded on behaves as version " +
+                              std::to_string(recorded) + ", this program's as version " +
+                              std::to_string(kMachineBehaviourVersion) +
+                              ": a correction made in between may be the cause, and the program "
+                              "that recorded it can replay it";
+  }
   return divergence;
 }
 

@@ -85,6 +85,19 @@ TEST_CASE("a recording whose machine has another state version is refused by bot
   CHECK(start_of(*older).state_version == 1);
 }
 
+TEST_CASE("the version of the machine's behaviour is written down, and refuses nothing") {
+  const StartCondition start;
+  CHECK(StartCondition::from_json(start.to_json(), "it").behaviour_version ==
+        kMachineBehaviourVersion);
+  const std::string now = "\"behaviour_version\": " + std::to_string(kMachineBehaviourVersion);
+  const auto older = recording_of(without(start.to_json(), now, "\"other\": 0"), "{}");
+  CHECK(runnable_start_of(*older).behaviour_version == 1);
+  const auto newer = recording_of(without(start.to_json(), now, "\"behaviour_version\": 47"), "{}");
+  CHECK(runnable_start_of(*newer).behaviour_version == 47);
+  // Whoever goes on from it does so on this program's machine.
+  CHECK(child_start(*older, Departure{}).behaviour_version == kMachineBehaviourVersion);
+}
+
 TEST_CASE("nothing goes on from where the guest ended") {
   const StartCondition start;
   for (const char* reason : {"poweroff", "reset", "triple-fault", "debug-exit", "halted"}) {

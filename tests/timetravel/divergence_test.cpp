@@ -37,8 +37,7 @@ Divergence explain(const RecordingReader& reader, const ReplayOptions& options) 
 
 /// A recording whose checkpoint `n` was written by a recorder that had byte
 /// 0x5123 and two registers wrong.
-Bytes with_wrong_checkpoint(std::uint64_t position) {
-  const StartCondition start = tiny_start();
+Bytes with_wrong_checkpoint(std::uint64_t position, const StartCondition& start = tiny_start()) {
   const Bytes code = tiny_guest(20'000);
   const auto machine = make_machine(start, [&](const std::string&) { return code; });
   auto file = std::make_unique<MemoryOutputFile>();
@@ -190,6 +189,16 @@ TEST_CASE("a recorded state that no replay gives is compared field by field and 
   REQUIRE(divergence.difference.pages.size() == 1);
   CHECK(divergence.difference.pages[0].page.value + divergence.difference.pages[0].offset ==
         kTinyUnusedAddress);
+}
+
+TEST_CASE("a divergence tells of a machine that behaved otherwise when it was recorded") {
+  constexpr const char* kOlder = "behaves as version 1, this program's as version";
+  CHECK(explain(*open_bytes(with_wrong_checkpoint(30'000)), {}).explanation.find(kOlder) ==
+        std::string::npos);
+  StartCondition older = tiny_start();
+  older.behaviour_version = 1;
+  CHECK(explain(*open_bytes(with_wrong_checkpoint(30'000, older)), {}).explanation.find(kOlder) !=
+        std::string::npos);
 }
 
 TEST_CASE("two recordings of one run do not differ") {

@@ -31,6 +31,12 @@ namespace chronovisor {
 /// tests/vmm/state_version_test.cpp pins the layout of this version.
 inline constexpr std::uint32_t kMachineStateVersion = 1;
 
+/// The version of what the machine does. It is raised whenever a correction changes
+/// what a guest can see, so that a recording made before may replay otherwise.
+/// 2: RF inside REP instructions, I/O breakpoints, null selectors after a return to
+/// an outer level, INT1 with pending breakpoints, power-off by SLP_TYP 0.
+inline constexpr std::uint32_t kMachineBehaviourVersion = 2;
+
 /// The shape of a machine and what it starts from, less the images.
 struct MachineConfig {
   std::uint64_t memory_bytes = 256ULL << 20;
