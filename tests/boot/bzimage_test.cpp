@@ -21,6 +21,20 @@ boot_params zero_page(const Ram& ram, const BootCpuState& state) {
   return page;
 }
 
+/// What the protocol asks for at either entry point: the flags, flat segments, and a
+/// GDT that says the same.
+void check_flat_segments(const Ram& ram, const BootCpuState& state, std::uint64_t code_descriptor) {
+  CHECK(state.rflags == 2);
+  CHECK(state.cs.selector == 0x10);
+  CHECK(state.ds.selector == 0x18);
+  CHECK(state.es == state.ds);
+  CHECK(state.ss == state.ds);
+  CHECK(state.tr.type == 0xb);
+  CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x10) == code_descriptor);
+  CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x18) == 0x00cf93000000ffff);
+  CHECK(state.gdt.limit_bytes == 0x2f);
+}
+
 bool is_free_of_overlap(std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges) {
   std::sort(ranges.begin(), ranges.end());
   for (std::size_t i = 1; i < ranges.size(); ++i) {
@@ -38,19 +52,12 @@ TEST_CASE("a bzImage is entered at its 64-bit entry with the state the protocol 
   CHECK(state.mode == BootMode::long64);
   CHECK(state.rip == 16 * kMiB + 0x200);
   CHECK(peek_bytes(ram, 16 * kMiB, 4096) == pattern(4096, 3));
-  CHECK(state.rflags == 2);
   CHECK(state.cr0 == 0x80000011);
   CHECK(state.cr4 == 0x20);
   CHECK(state.efer == 0x500);
-  CHECK(state.cs.selector == 0x10);
   CHECK(state.cs.long_code);
   CHECK_FALSE(state.cs.default_big);
-  CHECK(state.ds.selector == 0x18);
-  CHECK(state.ss == state.ds);
-  CHECK(state.tr.type == 0xb);
-  CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x10) == 0x00af9b000000ffff);
-  CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x18) == 0x00cf93000000ffff);
-  CHECK(state.gdt.limit_bytes == 0x2f);
+  check_flat_segments(ram, state, 0x00af9b000000ffff);
 }
 
 TEST_CASE("a bzImage without a 64-bit entry is entered in protected mode without paging") {
@@ -63,21 +70,15 @@ TEST_CASE("a bzImage without a 64-bit entry is entered in protected mode without
     const BootCpuState state = load_guest(ram, request);
     CHECK(state.mode == BootMode::protected32);
     CHECK(state.rip == 16 * kMiB);
-    CHECK(state.rflags == 2);
     CHECK(state.cr0 == 0x11);
     CHECK(state.cr4 == 0);
     CHECK(state.efer == 0);
-    CHECK(state.cs.selector == 0x10);
     CHECK(state.cs.default_big);
     CHECK_FALSE(state.cs.long_code);
-    CHECK(state.ds.selector == 0x18);
-    CHECK(state.es == state.ds);
-    CHECK(state.ss == state.ds);
+    check_flat_segments(ram, state, 0x00cf9b000000ffff);
     CHECK(state.gpr[kBootRbx] == 0);
     CHECK(state.gpr[kBootRbp] == 0);
     CHECK(state.gpr[kBootRdi] == 0);
-    CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x10) == 0x00cf9b000000ffff);
-    CHECK(peek<std::uint64_t>(ram, state.gdt.base + 0x18) == 0x00cf93000000ffff);
     CHECK(peek_text(ram, zero_page(ram, state).hdr.cmd_line_ptr) == "quiet");
   };
   check_entry(0x236, 0x3e);    // an i386 kernel

@@ -51,8 +51,7 @@ bool Cpu::page_watched(std::uint64_t linear_page) const {
   if (hooks_ != nullptr && hooks_->watchpoint_on_page(linear_page)) return true;
   if ((state.dr7 & 0xff) == 0) return false;
   for (unsigned n = 0; n < 4; ++n) {
-    const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;
-    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) != 0 &&
+    if (breakpoint_enabled(state.dr7, n) && breakpoint_kind(state.dr7, n) != kBreakExecute &&
         (state.dr[n] & kPageMask) == linear_page) {
       return true;
     }
@@ -66,24 +65,23 @@ void Cpu::note_data_access(std::uint64_t address, unsigned size, Access access) 
     watchpoint_hit_ = true;
     leave_block();
   }
-  constexpr unsigned kWrite = 1U << 1;
-  constexpr unsigned kReadOrWrite = 1U << 3;
-  note_debug_range(address, size, access == Access::write ? kWrite | kReadOrWrite : kReadOrWrite);
+  constexpr unsigned kByRead = 1U << kBreakReadWrite;
+  constexpr unsigned kByWrite = kByRead | 1U << kBreakWrite;
+  note_debug_range(address, size, access == Access::write ? kByWrite : kByRead);
 }
 
 void Cpu::note_port_access(std::uint16_t port, unsigned size) {
-  constexpr unsigned kPort = 1U << 2;
-  if ((state.cr4 & kCr4De) != 0) note_debug_range(port, size, kPort);
+  if ((state.cr4 & kCr4De) != 0) note_debug_range(port, size, 1U << kBreakPort);
 }
 
-/// A #DB is due if a debug register is enabled, of a kind (its R/W bits) in the
-/// set `kinds`, and its range touches these bytes.
+/// A #DB is due if a debug register is enabled, of a kind in the set `kinds` (bit
+/// n: BreakpointKind n), and its range touches these bytes.
 /// Source: SDM vol. 3B, "Data and I/O Breakpoint Exception Conditions".
 void Cpu::note_debug_range(std::uint64_t address, unsigned size, unsigned kinds) {
   if ((state.dr7 & 0xff) == 0) return;
   for (unsigned n = 0; n < 4; ++n) {
-    const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;
-    if (!enabled || (kinds >> ((state.dr7 >> (16 + 4 * n)) & 3) & 1) == 0) continue;
+    if (!breakpoint_enabled(state.dr7, n) || (kinds >> breakpoint_kind(state.dr7, n) & 1) == 0)
+      continue;
     static constexpr std::array<std::uint64_t, 4> kLength{1, 2, 8, 4};
     const std::uint64_t length = kLength[(state.dr7 >> (18 + 4 * n)) & 3];
     const std::uint64_t first = state.dr[n] & ~(length - 1);

@@ -193,6 +193,21 @@ struct CpuMsrs {
 };
 
 /// What keeps an interrupt or a trap away for one instruction.
+/// What the R/W bits of DR7 say a debug register breaks on; ports with CR4.DE only.
+/// Source: SDM vol. 3B, "Debug Control Register (DR7)".
+enum BreakpointKind : std::uint8_t {
+  kBreakExecute = 0,
+  kBreakWrite = 1,
+  kBreakPort = 2,
+  kBreakReadWrite = 3
+};
+constexpr bool breakpoint_enabled(std::uint64_t dr7, unsigned n) {
+  return ((dr7 >> (2 * n)) & 3) != 0;
+}
+constexpr unsigned breakpoint_kind(std::uint64_t dr7, unsigned n) {
+  return (dr7 >> (16 + 4 * n)) & 3;
+}
+
 enum InterruptShadow : std::uint8_t { kNoShadow = 0, kStiShadow = 1, kMovSsShadow = 2 };
 
 /// Everything the processor remembers between two steps. RFLAGS is held by the

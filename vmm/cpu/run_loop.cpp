@@ -223,33 +223,24 @@ void Cpu::execute_block(const Block& block, std::uint64_t budget) {
 /// @return whether something was delivered
 bool Cpu::deliver_at_boundary() {
   if (state.shadow == kMovSsShadow) return false;
+  const bool debug = state.pending_debug != 0;
+  const bool nmi = state.nmi_pending && !state.nmi_blocked;
+  const bool interrupt = state.shadow == kNoShadow && flags.test(kIf) && interrupt_request_;
+  if (!debug && !nmi && !interrupt) return false;
   // Between two iterations of a REP instruction the frame has RF, whatever comes:
   // the instruction goes on without another instruction breakpoint.
   // Source: SDM vol. 3B, "Instruction-Breakpoint Exception Condition".
-  const auto frame_resumes = [this] {
-    if (inside_repeat_) flags.assign(kRf, true);
-  };
-  if (state.pending_debug != 0) {
-    state.dr6 |= state.pending_debug;
-    state.pending_debug = 0;
-    state.halted = false;
-    frame_resumes();
+  if (inside_repeat_) flags.assign(kRf, true);
+  if (debug) {
     deliver_exception(*this, GuestFault{kDebug, false, 0, 0});
-    return true;
-  }
-  if (state.nmi_pending && !state.nmi_blocked) {
+  } else if (nmi) {
     state.nmi_pending = false;
-    frame_resumes();
     deliver_external(*this, kNmi);
-    return true;
-  }
-  if (state.shadow == kNoShadow && flags.test(kIf) && interrupt_request_) {
-    frame_resumes();
+  } else {
     deliver_external(*this, environment_.acknowledge_interrupt());
     recheck_ = true;
-    return true;
   }
-  return false;
+  return true;
 }
 
 /// Host breakpoints and the guest's instruction breakpoints at `linear_rip`.
@@ -268,9 +259,10 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
   if (inside_repeat_ || (state.dr7 & 0xff) == 0 || flags.test(kRf)) return false;
   std::uint64_t hit = 0;
   for (unsigned n = 0; n < 4; ++n) {
-    const bool enabled = ((state.dr7 >> (2 * n)) & 3) != 0;
-    if (enabled && ((state.dr7 >> (16 + 4 * n)) & 3) == 0 && state.dr[n] == linear_rip)
+    if (breakpoint_enabled(state.dr7, n) && breakpoint_kind(state.dr7, n) == kBreakExecute &&
+        state.dr[n] == linear_rip) {
       hit |= 1ULL << n;
+    }
   }
   if (hit == 0) return false;
   state.dr6 |= hit;
