@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/run_recorder.h"
 
 namespace {
 

@@ -9,8 +9,8 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/recorded_place.h"
-#include "recorder/bookmark_edit.h"
-#include "recorder/recording_reader.h"
+#include "recorder/edit/bookmark_edit.h"
+#include "recorder/format/recording_reader.h"
 
 namespace chronovisor::cli {
 namespace {

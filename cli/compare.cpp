@@ -9,14 +9,14 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/disassembly.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "recorder/file.h"
-#include "recorder/records.h"
-#include "recorder/start_condition.h"
-#include "vmm/kvm/kvm_engine.h"
-#include "vmm/kvm/lock_step.h"
+#include "host/host.h"
+#include "inspect/disassembly.h"
+#include "recorder/format/file.h"
+#include "recorder/format/records.h"
+#include "recorder/format/start_condition.h"
+#include "vmm/engine/kvm/kvm_engine.h"
+#include "vmm/engine/kvm/lock_step.h"
 
 namespace chronovisor::cli {
 namespace {

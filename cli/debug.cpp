@@ -17,12 +17,12 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/open_recording.h"
 #include "cli/symbols.h"
 #include "cli/timeline_target.h"
 #include "gdbstub/server.h"
-#include "recorder/start_condition.h"
+#include "host/host.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {

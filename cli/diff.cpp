@@ -7,12 +7,12 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/disassembly.h"
 #include "cli/divergence_report.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/open_recording.h"
-#include "recorder/recording_reader.h"
+#include "host/host.h"
+#include "inspect/disassembly.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/recording_diff.h"
 
 namespace chronovisor::cli {

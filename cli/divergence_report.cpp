@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "cli/disassembly.h"
+#include "inspect/disassembly.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -8,10 +8,10 @@
 
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "vmm/kvm/hardware_counter.h"
-#include "vmm/kvm/kvm_device.h"
-#include "vmm/kvm/self_test.h"
+#include "host/host.h"
+#include "vmm/engine/kvm/hardware_counter.h"
+#include "vmm/engine/kvm/kvm_device.h"
+#include "vmm/engine/kvm/self_test.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -10,13 +10,13 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/export/cast.h"
-#include "cli/export/trace.h"
-#include "cli/export/vmcore.h"
-#include "cli/host.h"
-#include "cli/linux/kernel.h"
 #include "cli/open_recording.h"
 #include "cli/recorded_place.h"
+#include "host/host.h"
+#include "inspect/export/cast.h"
+#include "inspect/export/trace.h"
+#include "inspect/export/vmcore.h"
+#include "inspect/linux/kernel.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {

@@ -13,13 +13,13 @@
 #include <utility>
 
 #include "base/error.h"
-#include "cli/console_output.h"
-#include "cli/host.h"
-#include "cli/live_input.h"
 #include "cli/live_run.h"
 #include "cli/output_path.h"
-#include "recorder/file.h"
-#include "recorder/recording_child.h"
+#include "host/console_output.h"
+#include "host/host.h"
+#include "host/live_input.h"
+#include "recorder/format/file.h"
+#include "recorder/live/recording_child.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -8,11 +8,11 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/output_path.h"
-#include "recorder/rewrite.h"
+#include "host/host.h"
+#include "recorder/edit/rewrite.h"
 #include "timetravel/index_build.h"
 
 namespace chronovisor::cli {

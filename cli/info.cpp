@@ -8,10 +8,10 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "recorder/recording_child.h"
-#include "recorder/recording_reader.h"
-#include "recorder/start_condition.h"
+#include "host/host.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/recording_child.h"
 
 namespace chronovisor::cli {
 namespace {

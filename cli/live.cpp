@@ -8,13 +8,13 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/divergence_report.h"
-#include "cli/host.h"
 #include "cli/live_run.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/output_path.h"
 #include "cli/recorded_place.h"
-#include "recorder/recording_child.h"
+#include "host/host.h"
+#include "recorder/live/recording_child.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor::cli {

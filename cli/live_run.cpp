@@ -10,14 +10,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "cli/console_output.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "cli/live_input.h"
 #include "cli/output_path.h"
-#include "recorder/file.h"
-#include "recorder/recording_reader.h"
-#include "vmm/kvm/kvm_engine.h"
+#include "host/console_output.h"
+#include "host/host.h"
+#include "host/live_input.h"
+#include "recorder/format/file.h"
+#include "recorder/format/recording_reader.h"
+#include "vmm/engine/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -7,11 +7,11 @@
 #include <optional>
 #include <string>
 
-#include "recorder/flight_recorder.h"
-#include "recorder/recording_writer.h"
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
-#include "vmm/kvm/kvm_device.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/flight_recorder.h"
+#include "recorder/live/run_recorder.h"
+#include "vmm/engine/kvm/kvm_device.h"
 #include "vmm/machine/machine.h"
 
 namespace CLI {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cli/host.h"
+#include "host/host.h"
 
 namespace chronovisor::cli {
 

@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "cli/host.h"
-#include "recorder/start_condition.h"
+#include "host/host.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "cli/go_live.h"
 #include "cli/monitor.h"
 #include "cli/recorded_place.h"
-#include "recorder/bookmark_edit.h"
+#include "recorder/edit/bookmark_edit.h"
 
 namespace chronovisor::cli {
 

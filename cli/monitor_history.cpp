@@ -6,9 +6,9 @@
 #include <array>
 
 #include "base/error.h"
-#include "cli/host.h"
 #include "cli/interrupt_stepping.h"
 #include "cli/monitor.h"
+#include "host/host.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -1,8 +1,8 @@
 // Monitor commands that know Linux.
 #include <fmt/format.h>
 
-#include "cli/linux/kernel.h"
 #include "cli/monitor.h"
+#include "inspect/linux/kernel.h"
 
 namespace chronovisor::cli {
 

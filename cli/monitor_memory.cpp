@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "cli/host.h"
 #include "cli/interrupt_stepping.h"
 #include "cli/monitor.h"
+#include "host/host.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 
 namespace chronovisor::cli {
 

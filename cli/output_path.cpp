@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "recorder/chunk.h"
-#include "recorder/file.h"
+#include "recorder/format/chunk.h"
+#include "recorder/format/file.h"
 
 namespace chronovisor::cli {
 

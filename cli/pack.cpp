@@ -8,10 +8,10 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/output_path.h"
 #include "cli/recorded_place.h"
-#include "recorder/rewrite.h"
+#include "host/host.h"
+#include "recorder/edit/rewrite.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -10,13 +10,13 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "cli/linux/kernel.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/query_answer.h"
 #include "cli/recorded_place.h"
-#include "recorder/start_condition.h"
+#include "host/host.h"
+#include "inspect/linux/kernel.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {

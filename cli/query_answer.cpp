@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "cli/host.h"
+#include "host/host.h"
 
 namespace chronovisor::cli {
 namespace {

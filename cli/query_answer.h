@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/query.h"
 
 namespace chronovisor::cli {

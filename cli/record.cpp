@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/host.h"
 #include "cli/live_run.h"
-#include "recorder/file.h"
-#include "recorder/start_condition.h"
+#include "host/host.h"
+#include "recorder/format/file.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor::cli {
 namespace {

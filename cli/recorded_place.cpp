@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "cli/host.h"
+#include "host/host.h"
 
 namespace chronovisor::cli {
 

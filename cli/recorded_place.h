@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 
 namespace chronovisor::cli {
 

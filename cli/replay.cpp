@@ -9,16 +9,16 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/console_output.h"
 #include "cli/divergence_report.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "recorder/recording_reader.h"
+#include "host/console_output.h"
+#include "host/host.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
-#include "vmm/kvm/kvm_engine.h"
+#include "vmm/engine/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {

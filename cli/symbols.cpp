@@ -11,11 +11,11 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
-#include "cli/linux/kernel.h"
-#include "cli/linux/orc.h"
-#include "cli/linux/symbol_file.h"
 #include "cli/open_recording.h"
+#include "host/host.h"
+#include "inspect/linux/kernel.h"
+#include "inspect/linux/orc.h"
+#include "inspect/linux/symbol_file.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -9,13 +9,13 @@
 #include "cli/commands.h"
 #include "cli/divergence_report.h"
 #include "cli/exit_status.h"
-#include "cli/host.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "recorder/recording_reader.h"
+#include "host/host.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/verify.h"
-#include "vmm/kvm/kvm_engine.h"
+#include "vmm/engine/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 
 namespace {
 

@@ -15,7 +15,7 @@
 
 #include "checkpoint/page_map.h"
 #include "checkpoint/page_pool.h"
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 
 namespace chronovisor {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor {
 namespace {

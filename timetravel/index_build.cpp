@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "recorder/interval_index.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/interval_index.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/parallel.h"
 #include "timetravel/traveller.h"

@@ -8,8 +8,8 @@
 #include <functional>
 #include <vector>
 
-#include "recorder/index_edit.h"
-#include "recorder/recording_reader.h"
+#include "recorder/edit/index_edit.h"
+#include "recorder/format/recording_reader.h"
 
 namespace chronovisor {
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <optional>
 
-#include "recorder/interval_index.h"
-#include "recorder/recording_reader.h"
+#include "recorder/format/interval_index.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/stop_set.h"
 
 namespace chronovisor {

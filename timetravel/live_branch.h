@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "recorder/recording_writer.h"
-#include "recorder/run_recorder.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/live/run_recorder.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/interval_filter.h"
 #include "timetravel/parallel.h"
 #include "timetravel/replay.h"

@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {

@@ -4,7 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor {
 namespace {

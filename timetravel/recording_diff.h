@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/lockstep.h"
 

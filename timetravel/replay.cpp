@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/restore.h"
 
 namespace chronovisor {

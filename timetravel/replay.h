@@ -10,8 +10,8 @@
 #include <optional>
 #include <string>
 
-#include "recorder/recording_reader.h"
-#include "recorder/replay_input.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/live/replay_input.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {

@@ -1,7 +1,7 @@
 // Owns putting a fresh machine at a recorded checkpoint. One thread.
 #pragma once
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor {
 namespace {

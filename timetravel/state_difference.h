@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "base/state.h"
 #include "base/units.h"
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {

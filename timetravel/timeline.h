@@ -13,8 +13,8 @@
 #include <optional>
 #include <vector>
 
-#include "recorder/recording_reader.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/interval_filter.h"
 #include "timetravel/live_branch.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "checkpoint/page_map.h"
-#include "recorder/replay_input.h"
+#include "recorder/live/replay_input.h"
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/stop_set.h"
 #include "vmm/machine/machine.h"

@@ -8,7 +8,7 @@
 #include <functional>
 #include <optional>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor {

@@ -1,4 +1,4 @@
-#include "cli/linux/btf.h"
+#include "inspect/linux/btf.h"
 
 #include <doctest/doctest.h>
 

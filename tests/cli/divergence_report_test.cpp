@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/disassembly.h"
+#include "inspect/disassembly.h"
 
 using namespace chronovisor;
 using namespace chronovisor::cli;

@@ -1,4 +1,4 @@
-#include "cli/host.h"
+#include "host/host.h"
 
 #include <doctest/doctest.h>
 

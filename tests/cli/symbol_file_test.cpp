@@ -1,4 +1,4 @@
-#include "cli/linux/symbol_file.h"
+#include "inspect/linux/symbol_file.h"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "cli/linux/kallsyms.h"
-#include "cli/linux/orc.h"
+#include "inspect/linux/kallsyms.h"
+#include "inspect/linux/orc.h"
 
 using chronovisor::Bytes;
 using chronovisor::ByteView;

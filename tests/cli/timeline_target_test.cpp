@@ -15,11 +15,11 @@
 
 #include "gdbstub/session.h"
 #include "gdbstub/x86_registers.h"
-#include "recorder/file.h"
-#include "recorder/recording_reader.h"
-#include "recorder/recording_writer.h"
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/file.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/run_recorder.h"
 
 namespace chronovisor {
 namespace {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor {
 namespace {

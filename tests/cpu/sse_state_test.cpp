@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor {
 namespace {

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/system/events.h"
+#include "vmm/cpu/interpret/system/events.h"
 
 namespace chronovisor {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "vmm/cpu/cpu.h"
-#include "vmm/cpu/system/descriptors.h"
+#include "vmm/cpu/interpret/system/descriptors.h"
 
 namespace chronovisor::test {
 

@@ -3,9 +3,9 @@
 #include <string>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/system/control_registers.h"
-#include "vmm/cpu/system/cpuid.h"
-#include "vmm/cpu/system/msr.h"
+#include "vmm/cpu/interpret/system/control_registers.h"
+#include "vmm/cpu/interpret/system/cpuid.h"
+#include "vmm/cpu/interpret/system/msr.h"
 
 namespace chronovisor {
 namespace {

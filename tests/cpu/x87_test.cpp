@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/instruction_table.h"
-#include "vmm/cpu/x87/stack.h"
-#include "vmm/cpu/x87/transcendental.h"
+#include "vmm/cpu/code/instruction_table.h"
+#include "vmm/cpu/interpret/x87/stack.h"
+#include "vmm/cpu/interpret/x87/transcendental.h"
 
 namespace chronovisor {
 namespace {

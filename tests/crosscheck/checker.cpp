@@ -6,8 +6,8 @@
 
 #include "tests/crosscheck/known_causes.h"
 #include "tests/crosscheck/lab_causes.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor::crosscheck {
 namespace {

@@ -14,8 +14,8 @@
 #include "tests/crosscheck/known_causes.h"
 #include "tests/crosscheck/watchdog.h"
 #include "tests/crosscheck/world.h"
-#include "vmm/kvm/lock_step.h"
-#include "vmm/kvm/stepper.h"
+#include "vmm/engine/kvm/lock_step.h"
+#include "vmm/engine/kvm/stepper.h"
 
 namespace chronovisor::crosscheck {
 

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "tests/crosscheck/checker.h"
-#include "vmm/kvm/kvm_device.h"
+#include "vmm/engine/kvm/kvm_device.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "tests/crosscheck/world.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor::crosscheck {
 namespace {

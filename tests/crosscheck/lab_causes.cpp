@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "tests/crosscheck/world.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/cpu/system/descriptors.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/interpret/system/descriptors.h"
 
 namespace chronovisor::crosscheck {
 namespace {

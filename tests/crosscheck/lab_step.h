@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "vmm/cpu/cpu.h"
-#include "vmm/kvm/lock_step.h"
+#include "vmm/engine/kvm/lock_step.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor::crosscheck {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "tests/crosscheck/program.h"
-#include "vmm/cpu/system/descriptors.h"
+#include "vmm/cpu/interpret/system/descriptors.h"
 
 namespace chronovisor::crosscheck {
 namespace {

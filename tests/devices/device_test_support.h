@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "base/state.h"
-#include "vmm/devices/byte_sink.h"
-#include "vmm/devices/device.h"
+#include "vmm/devices/core/byte_sink.h"
+#include "vmm/devices/core/device.h"
 
 namespace chronovisor::test {
 

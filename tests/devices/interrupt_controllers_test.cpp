@@ -2,9 +2,9 @@
 #include <vector>
 
 #include "tests/devices/device_test_support.h"
-#include "vmm/devices/io_apic.h"
-#include "vmm/devices/local_apic.h"
-#include "vmm/devices/pic.h"
+#include "vmm/devices/interrupt/io_apic.h"
+#include "vmm/devices/interrupt/local_apic.h"
+#include "vmm/devices/interrupt/pic.h"
 
 namespace chronovisor {
 namespace {

@@ -2,13 +2,13 @@
 
 #include "tests/devices/device_test_support.h"
 #include "vmm/bus/bus.h"
-#include "vmm/devices/debug_console.h"
-#include "vmm/devices/debug_exit.h"
-#include "vmm/devices/i8042.h"
-#include "vmm/devices/pci_host.h"
-#include "vmm/devices/post_port.h"
-#include "vmm/devices/system_control.h"
-#include "vmm/devices/uart16550.h"
+#include "vmm/devices/input/i8042.h"
+#include "vmm/devices/legacy/debug_console.h"
+#include "vmm/devices/legacy/debug_exit.h"
+#include "vmm/devices/legacy/post_port.h"
+#include "vmm/devices/legacy/uart16550.h"
+#include "vmm/devices/pci/pci_host.h"
+#include "vmm/devices/power/system_control.h"
 
 namespace chronovisor {
 namespace {

@@ -3,17 +3,17 @@
 
 #include "base/error.h"
 #include "tests/devices/device_test_support.h"
-#include "vmm/devices/acpi_pm.h"
-#include "vmm/devices/i8042.h"
-#include "vmm/devices/io_apic.h"
-#include "vmm/devices/local_apic.h"
-#include "vmm/devices/pci_host.h"
-#include "vmm/devices/pic.h"
-#include "vmm/devices/pit.h"
-#include "vmm/devices/post_port.h"
-#include "vmm/devices/rtc_cmos.h"
-#include "vmm/devices/system_control.h"
-#include "vmm/devices/uart16550.h"
+#include "vmm/devices/input/i8042.h"
+#include "vmm/devices/interrupt/io_apic.h"
+#include "vmm/devices/interrupt/local_apic.h"
+#include "vmm/devices/interrupt/pic.h"
+#include "vmm/devices/legacy/post_port.h"
+#include "vmm/devices/legacy/uart16550.h"
+#include "vmm/devices/pci/pci_host.h"
+#include "vmm/devices/power/acpi_pm.h"
+#include "vmm/devices/power/system_control.h"
+#include "vmm/devices/timer/pit.h"
+#include "vmm/devices/timer/rtc_cmos.h"
 
 namespace chronovisor {
 namespace {

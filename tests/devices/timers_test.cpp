@@ -1,8 +1,8 @@
 #include "tests/devices/device_test_support.h"
-#include "vmm/devices/acpi_pm.h"
-#include "vmm/devices/pit.h"
-#include "vmm/devices/rtc_cmos.h"
-#include "vmm/devices/tick_rate.h"
+#include "vmm/devices/core/tick_rate.h"
+#include "vmm/devices/power/acpi_pm.h"
+#include "vmm/devices/timer/pit.h"
+#include "vmm/devices/timer/rtc_cmos.h"
 
 namespace chronovisor {
 namespace {

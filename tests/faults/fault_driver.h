@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor::testing {

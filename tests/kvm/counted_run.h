@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "recorder/counted_recorder.h"
-#include "recorder/input_log.h"
-#include "recorder/recording_reader.h"
-#include "recorder/start_condition.h"
+#include "recorder/counted/counted_recorder.h"
+#include "recorder/format/input_log.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
 #include "tests/kvm/soft_counted_guest.h"
 #include "tests/vmm/tiny_guest.h"
 

@@ -1,4 +1,4 @@
-#include "vmm/kvm/hardware_counter.h"
+#include "vmm/engine/kvm/hardware_counter.h"
 
 #include <doctest/doctest.h>
 

@@ -9,9 +9,9 @@
 #include <string>
 
 #include "tests/cpu/system_machine.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/kvm/step_policy.h"
-#include "vmm/kvm/stepper.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/engine/kvm/step_policy.h"
+#include "vmm/engine/kvm/stepper.h"
 
 namespace {
 

@@ -3,9 +3,9 @@
 #include <string>
 
 #include "base/error.h"
-#include "vmm/kvm/kvm_device.h"
-#include "vmm/kvm/kvm_engine.h"
-#include "vmm/kvm/self_test.h"
+#include "vmm/engine/kvm/kvm_device.h"
+#include "vmm/engine/kvm/kvm_engine.h"
+#include "vmm/engine/kvm/self_test.h"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "tests/oracle/random.h"
-#include "vmm/kvm/hardware_counter.h"
+#include "vmm/engine/kvm/hardware_counter.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor::test {

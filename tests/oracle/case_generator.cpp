@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "base/units.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor::oracle {
 namespace {

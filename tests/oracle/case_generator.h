@@ -12,7 +12,7 @@
 
 #include "tests/oracle/case.h"
 #include "tests/oracle/random.h"
-#include "vmm/cpu/instruction.h"
+#include "vmm/cpu/code/instruction.h"
 
 namespace chronovisor::oracle {
 

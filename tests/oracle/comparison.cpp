@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "vmm/cpu/decode/decoder.h"
+#include "vmm/cpu/code/decoder.h"
 
 namespace chronovisor::oracle {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tests/oracle/case.h"
-#include "vmm/cpu/instruction.h"
+#include "vmm/cpu/code/instruction.h"
 
 namespace chronovisor::oracle {
 

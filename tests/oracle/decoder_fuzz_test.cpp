@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 #include "tests/oracle/case_generator.h"
-#include "vmm/cpu/decode/decoder.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor::oracle {
 namespace {

@@ -17,7 +17,7 @@
 #include "tests/oracle/comparison.h"
 #include "tests/oracle/engine_runner.h"
 #include "tests/oracle/native_runner.h"
-#include "vmm/cpu/instruction_table.h"
+#include "vmm/cpu/code/instruction_table.h"
 
 namespace chronovisor::oracle {
 namespace {

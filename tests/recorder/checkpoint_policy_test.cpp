@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "recorder/recording_reader.h"
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/run_recorder.h"
 
 namespace chronovisor {
 namespace {

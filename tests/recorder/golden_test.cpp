@@ -5,7 +5,7 @@
 #include <array>
 #include <filesystem>
 
-#include "recorder/recording_reader.h"
+#include "recorder/format/recording_reader.h"
 #include "tests/recorder/sample_recording.h"
 
 using namespace chronovisor;

@@ -1,4 +1,4 @@
-#include "recorder/input_log.h"
+#include "recorder/format/input_log.h"
 
 #include <doctest/doctest.h>
 

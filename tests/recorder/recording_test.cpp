@@ -6,8 +6,8 @@
 #include <random>
 #include <thread>
 
-#include "recorder/recording_reader.h"
-#include "recorder/recording_writer.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/recording_writer.h"
 #include "tests/recorder/sample_recording.h"
 
 using namespace chronovisor;

@@ -6,11 +6,11 @@
 #include <fstream>
 #include <map>
 
-#include "recorder/bookmark_edit.h"
-#include "recorder/console_watch.h"
-#include "recorder/flight_recorder.h"
-#include "recorder/rewrite.h"
-#include "recorder/start_condition.h"
+#include "recorder/edit/bookmark_edit.h"
+#include "recorder/edit/rewrite.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/console_watch.h"
+#include "recorder/live/flight_recorder.h"
 #include "tests/recorder/sample_recording.h"
 
 using namespace chronovisor;

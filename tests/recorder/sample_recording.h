@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "recorder/file.h"
-#include "recorder/recording_reader.h"
-#include "recorder/recording_writer.h"
+#include "recorder/format/file.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/recording_writer.h"
 
 namespace chronovisor::testing {
 

@@ -1,6 +1,6 @@
 // The starting condition in a recording's metadata: what it names, and what is
 // refused.
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "recorder/recording_child.h"
+#include "recorder/live/recording_child.h"
 #include "tests/recorder/sample_recording.h"
 
 using namespace chronovisor;

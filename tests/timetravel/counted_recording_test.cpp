@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "base/error.h"
-#include "recorder/counted_conversion.h"
-#include "recorder/counted_input.h"
-#include "recorder/replay_input.h"
-#include "recorder/rewrite.h"
-#include "recorder/start_condition.h"
+#include "recorder/counted/counted_conversion.h"
+#include "recorder/counted/counted_input.h"
+#include "recorder/edit/rewrite.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/replay_input.h"
 #include "tests/kvm/counted_run.h"
 #include "tests/vmm/tiny_guest.h"
 #include "timetravel/verify.h"

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "recorder/interval_index.h"
+#include "recorder/format/interval_index.h"
 #include "tests/vmm/tiny_guest.h"
 
 namespace chronovisor {

@@ -13,7 +13,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "recorder/recording_child.h"
+#include "recorder/live/recording_child.h"
 #include "tests/vmm/tiny_guest.h"
 #include "timetravel/timeline.h"
 #include "timetravel/verify.h"

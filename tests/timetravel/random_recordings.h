@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "recorder/replay_input.h"
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/replay_input.h"
+#include "recorder/live/run_recorder.h"
 #include "tests/vmm/tiny_guest.h"
 #include "timetravel/traveller.h"
 

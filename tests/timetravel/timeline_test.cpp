@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "base/error.h"
-#include "recorder/replay_input.h"
-#include "recorder/run_recorder.h"
+#include "recorder/live/replay_input.h"
+#include "recorder/live/run_recorder.h"
 #include "tests/timetravel/random_recordings.h"
 #include "timetravel/index_build.h"
 

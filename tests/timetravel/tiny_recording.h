@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "recorder/file.h"
-#include "recorder/recording_reader.h"
-#include "recorder/recording_writer.h"
-#include "recorder/run_recorder.h"
-#include "recorder/start_condition.h"
+#include "recorder/format/file.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/format/start_condition.h"
+#include "recorder/live/run_recorder.h"
 
 namespace chronovisor::testing {
 

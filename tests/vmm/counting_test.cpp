@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "tests/vmm/tiny_guest.h"
+#include "vmm/cpu/code/decoder.h"
 #include "vmm/cpu/counted_place.h"
-#include "vmm/cpu/decode/decoder.h"
 #include "vmm/machine/machine.h"
 
 using namespace chronovisor;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/units.h"
-#include "vmm/devices/device.h"
+#include "vmm/devices/core/device.h"
 
 namespace chronovisor {
 

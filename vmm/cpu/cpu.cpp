@@ -1,7 +1,7 @@
 #include "vmm/cpu/cpu.h"
 
+#include "vmm/cpu/code/block_cache.h"
 #include "vmm/cpu/debug_hooks.h"
-#include "vmm/cpu/decode/block_cache.h"
 
 namespace chronovisor {
 namespace {

@@ -22,11 +22,11 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "vmm/cpu/code/instruction.h"
 #include "vmm/cpu/environment.h"
-#include "vmm/cpu/flags.h"
-#include "vmm/cpu/instruction.h"
-#include "vmm/cpu/registers.h"
-#include "vmm/cpu/tlb.h"
+#include "vmm/cpu/mmu/tlb.h"
+#include "vmm/cpu/state/flags.h"
+#include "vmm/cpu/state/registers.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {

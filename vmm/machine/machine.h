@@ -20,7 +20,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
-#include "vmm/engine.h"
+#include "vmm/engine/engine.h"
 #include "vmm/machine/input.h"
 
 namespace chronovisor {

@@ -1,0 +1,42 @@
+#include "host/console_output.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace chronovisor {
+
+ConsoleOutput::ConsoleOutput(const std::string& serial, std::FILE* standard) {
+  if (serial == "stdio") {
+    file_ = standard;
+  } else if (serial.starts_with("file:") && serial.size() > 5) {
+    const std::string path = serial.substr(5);
+    owned_.reset(std::fopen(path.c_str(), "wb"));
+    if (!owned_) {
+      throw Error(ErrorCode::host, path + ": cannot be written: " + std::strerror(errno));
+    }
+    file_ = owned_.get();
+  } else if (serial != "none") {
+    throw Error(ErrorCode::usage,
+                "--serial: \"" + serial + "\" is none of stdio, none and file:PATH");
+  }
+}
+
+ConsoleOutput::~ConsoleOutput() { flush(); }
+
+void ConsoleOutput::flush() {
+  if (file_ != nullptr) std::fflush(file_);
+}
+
+void ConsoleOutput::write(std::uint8_t byte) {
+  if (file_ == nullptr) return;
+  std::fputc(byte, file_);
+  // Somebody may be looking: a prompt and what is typed behind it end in no newline.
+  if (byte == '\n' || !owned_) std::fflush(file_);
+}
+
+void ConsoleOutput::serial_output(Position /*position*/, std::uint8_t byte) { write(byte); }
+void ConsoleOutput::debug_output(Position /*position*/, std::uint8_t byte) { write(byte); }
+
+}  // namespace chronovisor

@@ -1,0 +1,38 @@
+// Owns where a guest's console goes: the terminal, a file, or nowhere. The
+// machine's thread.
+#pragma once
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+class ConsoleOutput final : public MachineObserver {
+ public:
+  /// @param serial "stdio", "none" or "file:PATH"
+  /// Throws Error{usage} for anything else, Error{host} if the file cannot be made.
+  /// @param standard what "stdio" means: stdout, or stderr when stdout carries data
+  ConsoleOutput(const std::string& serial, std::FILE* standard);
+  ~ConsoleOutput() override;
+  ConsoleOutput(const ConsoleOutput&) = delete;
+  ConsoleOutput& operator=(const ConsoleOutput&) = delete;
+
+  void serial_output(Position position, std::uint8_t byte) override;
+  /// The debug console shares the place of the serial port.
+  void debug_output(Position position, std::uint8_t byte) override;
+  void flush();
+  [[nodiscard]] bool on_standard_stream() const { return file_ != nullptr && !owned_; }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  void write(std::uint8_t byte);
+  std::unique_ptr<std::FILE, Close> owned_;
+  std::FILE* file_ = nullptr;
+};
+
+}  // namespace chronovisor

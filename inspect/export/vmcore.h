@@ -1,0 +1,34 @@
+// Owns the export of a machine's memory and registers as an ELF64 core file of
+// the kind Linux's /proc/vmcore is, for crash, drgn and gdb. Knows Linux only by
+// its VMCOREINFO note and its page tables; any guest gets a core. The machine's
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "recorder/format/file.h"
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+/// A PT_LOAD: guest memory at two addresses.
+struct CoreSegment {
+  std::uint64_t linear = 0;  ///< 0 with physical != 0: no kernel address is known
+  std::uint64_t physical = 0;
+  std::uint64_t bytes = 0;
+};
+
+struct VmcoreFacts {
+  std::string vmcoreinfo;  ///< the kernel's own description; empty when none was found
+  std::vector<CoreSegment> segments;
+  std::uint64_t bytes = 0;
+};
+
+/// Writes the machine as it stands to `file`. `pid` is that of the thread the
+/// guest's kernel runs, by which tools tell whose registers these are; 0 when
+/// it is not known. Throws Error{host}.
+VmcoreFacts export_vmcore(Machine& machine, std::uint32_t pid, OutputFile& file);
+
+}  // namespace chronovisor

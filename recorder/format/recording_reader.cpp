@@ -1,0 +1,533 @@
+#include "recorder/format/recording_reader.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <mutex>
+
+#include "base/error.h"
+#include "recorder/format/page_table.h"
+
+namespace chronovisor {
+
+/// The distinct pages seen so far and the batches decompressed lately. Batches
+/// of damaged or hostile files may be larger than what a writer makes, so the
+/// bound is kept in bytes.
+struct RecordingReader::PageCache {
+  struct Batch {
+    std::uint64_t sequence = 0;
+    std::uint32_t first = 0;  ///< ordinal of its first page
+    std::uint32_t count = 0;
+  };
+  struct Cached {
+    std::size_t batch = 0;
+    std::shared_ptr<const Bytes> data;
+  };
+
+  std::mutex mutex;
+  PageTable pages;
+  std::vector<Batch> batches;
+  std::size_t directories = 0;  ///< checkpoints whose directory is loaded
+  std::deque<Cached> recent;    ///< the latest in front
+  std::size_t recent_bytes = 0;
+  std::size_t limit_bytes = 0;
+
+  [[nodiscard]] std::size_t batch_of(std::uint32_t ordinal) const {
+    const auto after = std::partition_point(
+        batches.begin(), batches.end(), [&](const Batch& batch) { return batch.first <= ordinal; });
+    return static_cast<std::size_t>(after - batches.begin()) - 1;
+  }
+
+  std::shared_ptr<const Bytes> find(std::size_t batch) {
+    const auto at = std::find_if(recent.begin(), recent.end(),
+                                 [&](const Cached& cached) { return cached.batch == batch; });
+    if (at == recent.end()) return nullptr;
+    std::rotate(recent.begin(), at, at + 1);
+    return recent.front().data;
+  }
+
+  void keep(std::size_t batch, std::shared_ptr<const Bytes> data) {
+    if (find(batch) != nullptr) return;
+    recent_bytes += data->size();
+    recent.push_front({batch, std::move(data)});
+    while (recent_bytes > limit_bytes && recent.size() > 1) {
+      recent_bytes -= recent.back().data->size();
+      recent.pop_back();
+    }
+  }
+};
+
+RecordingReader::RecordingReader(std::shared_ptr<const InputFile> file, ReaderOptions options)
+    : file_(std::move(file)), cache_(std::make_unique<PageCache>()) {
+  cache_->limit_bytes = options.cached_batches * kPagesPerBatch * kPageSize;
+  open();
+}
+
+RecordingReader::RecordingReader(const std::string& path, ReaderOptions options)
+    : RecordingReader(std::make_shared<PosixInputFile>(path), options) {}
+
+RecordingReader::~RecordingReader() = default;
+
+void RecordingReader::open() {
+  Bytes start(kFileHeaderSize);
+  start.resize(file_->read(0, start));
+  header_ = decode_file_header(start, file_->name());
+  if (const auto reason = open_by_footer()) {
+    ScanResult scan = scan_recording(*file_, header_);
+    index_ = std::move(scan.index);
+    damage_ = std::move(scan.damage);
+    if (damage_.empty()) {
+      damage_.push_back({DamageKind::damaged_index, file_->size(), {}, usable_to(), *reason});
+    }
+  }
+  if (!index_.metadata) {
+    throw Error{ErrorCode::bad_input,
+                damage_.front().message +
+                    " (nothing can be used: the metadata was never written or is lost)"};
+  }
+  const Bytes metadata = read_chunk(*index_.metadata, ChunkType::metadata);
+  metadata_json_.assign(metadata.begin(), metadata.end());
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    if (index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::counted_log)) {
+      counted_.push_back(i);
+    }
+  }
+}
+
+/// Takes the index from the footer, or returns why that cannot be done.
+std::optional<std::string> RecordingReader::open_by_footer() {
+  Bytes end(kTrailerSize);
+  if (file_->size() < kFileHeaderSize + kTrailerSize ||
+      file_->read(file_->size() - kTrailerSize, end) != kTrailerSize) {
+    return name() + ": no footer";
+  }
+  const auto trailer = decode_trailer(end, header_.id);
+  if (!trailer) return name() + ": no footer";
+  try {
+    // The footer is read with a table of its own chunks, built as it is walked.
+    RecordingIndex walk;
+    Bytes footer;
+    std::uint64_t sequence = trailer->footer_sequence;
+    std::uint64_t offset = trailer->footer_offset;
+    const std::uint64_t stop = file_->size() - kTrailerSize;
+    const std::string what = name() + ": footer";
+    if (offset < kFileHeaderSize || offset >= stop) return what + " is out of the file";
+    while (offset < stop) {
+      std::array<std::uint8_t, kChunkHeaderSize> data{};
+      if (file_->read(offset, data) != data.size()) return what + " is cut off";
+      const auto decoded = decode_chunk_header(data, header_.id);
+      if (const auto* fault = std::get_if<ChunkFault>(&decoded)) return what + ": " + fault->reason;
+      const ChunkHeader& header = std::get<ChunkHeader>(decoded);
+      const std::uint64_t after = offset + kChunkHeaderSize + header.stored_length;
+      const bool is_footer = header.type == static_cast<std::uint32_t>(ChunkType::footer);
+      if (!is_footer || header.sequence != sequence || after > stop) {
+        return what + ": another chunk is in its place";
+      }
+      Bytes stored(header.stored_length);
+      if (file_->read(offset + kChunkHeaderSize, stored) != stored.size()) {
+        return what + " is cut off";
+      }
+      if (const auto fault = check_payload(header, stored)) return what + ": " + fault->reason;
+      const auto payload = decode_payload(header, stored);
+      if (const auto* fault = std::get_if<ChunkFault>(&payload)) return what + ": " + fault->reason;
+      const Bytes& raw = std::get<Bytes>(payload);
+      if (footer.size() + raw.size() > kMaxStreamBytes) return what + " is too large";
+      footer.insert(footer.end(), raw.begin(), raw.end());
+      offset = after;
+      ++sequence;
+    }
+    RecordingIndex index = RecordingIndex::decode(footer, trailer->footer_offset, what);
+    if (index.chunks.size() != trailer->footer_sequence) return what + ": wrong chunk count";
+    if (!index.metadata) return what + ": it names no metadata";
+    index_ = std::move(index);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return std::string(error.what());
+  }
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    const std::uint32_t type = index_.chunks[i].type;
+    if ((type & kCriticalFlag) != 0 && !is_known_type(type)) {
+      throw unknown_critical(place(i), type);
+    }
+  }
+  return {};
+}
+
+std::string RecordingReader::place(std::uint64_t sequence) const {
+  return chunk_place(name(), sequence, index_.chunks[static_cast<std::size_t>(sequence)].offset);
+}
+
+void RecordingReader::fail(std::uint64_t sequence, const std::string& reason) const {
+  throw Error{ErrorCode::bad_input,
+              place(sequence) + ": " + reason +
+                  loss_of(index_.chunks[static_cast<std::size_t>(sequence)].type,
+                          index_.complete_before(sequence))};
+}
+
+Bytes RecordingReader::read_chunk(std::uint64_t sequence, ChunkType type) const {
+  if (sequence >= index_.chunks.size()) {
+    throw Error{ErrorCode::bad_input,
+                name() + ": chunk " + std::to_string(sequence) + " is not in the file"};
+  }
+  const ChunkEntry& entry = index_.chunks[static_cast<std::size_t>(sequence)];
+  if (!entry.usable) fail(sequence, "damaged, missing or after damage");
+  if (entry.type != static_cast<std::uint32_t>(type)) {
+    fail(sequence, "a chunk of type " + chunk_type_name(entry.type) + " where " +
+                       chunk_type_name(static_cast<std::uint32_t>(type)) + " is expected");
+  }
+  const std::uint64_t left =
+      file_->size() - std::min(file_->size(), entry.offset + kChunkHeaderSize);
+  if (entry.stored_length > left) fail(sequence, "the file ends within it");
+  Bytes data(kChunkHeaderSize + entry.stored_length);
+  if (file_->read(entry.offset, data) != data.size()) fail(sequence, "the file ends within it");
+  const auto decoded = decode_chunk_header(std::span(data).first<kChunkHeaderSize>(), header_.id);
+  if (const auto* fault = std::get_if<ChunkFault>(&decoded)) fail(sequence, fault->reason);
+  const ChunkHeader& header = std::get<ChunkHeader>(decoded);
+  if (header.type != entry.type || header.sequence != sequence ||
+      header.stored_length != entry.stored_length || header.raw_length != entry.raw_length) {
+    fail(sequence, "its header and the index contradict each other");
+  }
+  const ByteView stored = ByteView(data).subspan(kChunkHeaderSize);
+  if (const auto fault = check_payload(header, stored)) fail(sequence, fault->reason);
+  auto payload = decode_payload(header, stored);
+  if (const auto* fault = std::get_if<ChunkFault>(&payload)) fail(sequence, fault->reason);
+  return std::get<Bytes>(std::move(payload));
+}
+
+Bytes RecordingReader::read_stream(const StreamRef& stream, ChunkType type,
+                                   const char* what) const {
+  std::uint64_t total = 0;
+  for (std::uint64_t i = 0; i < stream.count; ++i) {
+    total += index_.chunks[static_cast<std::size_t>(stream.first + i)].raw_length;
+    if (total > kMaxStreamBytes) {
+      throw Error{ErrorCode::bad_input, name() + ": " + what + " of more than " +
+                                            std::to_string(kMaxStreamBytes) + " bytes"};
+    }
+  }
+  Bytes data;
+  for (std::uint64_t i = 0; i < stream.count; ++i) {
+    Bytes piece = read_chunk(stream.first + i, type);
+    if (stream.count == 1) return piece;
+    data.insert(data.end(), piece.begin(), piece.end());
+  }
+  return data;
+}
+
+std::optional<std::string> RecordingReader::summary_json() const {
+  if (!index_.summary) return {};
+  const Bytes text = read_chunk(*index_.summary, ChunkType::summary);
+  return std::string(text.begin(), text.end());
+}
+
+std::vector<Damage> RecordingReader::verify_bytes() const {
+  std::vector<Damage> damage = scan_recording(*file_, header_).damage;
+  // A footer that is whole but wrong shows only where it is used.
+  if (damage.empty()) damage = damage_;
+  return damage;
+}
+
+InputChunk RecordingReader::read_inputs(std::size_t range) const {
+  CHECK_THAT(range < index_.inputs.size(), "an input range of this recording");
+  const InputRange& expected = index_.inputs[range];
+  InputChunk chunk = decode_input_chunk(read_chunk(expected.sequence, ChunkType::input_log),
+                                        place(expected.sequence));
+  if (chunk.from != expected.from || chunk.complete_to != expected.complete_to ||
+      chunk.events.size() != expected.events) {
+    fail(expected.sequence, "its inputs and the index contradict each other");
+  }
+  return chunk;
+}
+
+CountedChunk RecordingReader::read_counted(std::size_t i) const {
+  CHECK_THAT(i < counted_.size(), "a counted chunk of this recording");
+  return decode_counted_chunk(read_chunk(counted_[i], ChunkType::counted_log), place(counted_[i]));
+}
+
+const CheckpointInfo& RecordingReader::checked_checkpoint(std::size_t i) const {
+  CHECK_THAT(i < index_.checkpoints.size(), "a checkpoint of this recording");
+  const CheckpointInfo& info = index_.checkpoints[i];
+  // The footer has a copy of it; the original must say the same.
+  const Bytes payload = read_chunk(info.sequence, ChunkType::checkpoint);
+  if (payload != encode_checkpoint(info)) {
+    fail(info.sequence, "the checkpoint and the index contradict each other");
+  }
+  return info;
+}
+
+std::optional<std::size_t> RecordingReader::checkpoint_before(Position position) const {
+  const auto after = std::partition_point(
+      index_.checkpoints.begin(), index_.checkpoints.end(),
+      [&](const CheckpointInfo& checkpoint) { return checkpoint.position <= position; });
+  if (after == index_.checkpoints.begin()) return {};
+  return static_cast<std::size_t>(after - index_.checkpoints.begin()) - 1;
+}
+
+std::vector<Section> RecordingReader::load_sections(std::size_t checkpoint) const {
+  const CheckpointInfo& info = checked_checkpoint(checkpoint);
+  return decode_sections(read_stream(info.sections, ChunkType::sections, "sections"),
+                         place(info.sequence) + ": sections");
+}
+
+void RecordingReader::load_directories(std::size_t end) const {
+  PageCache& cache = *cache_;
+  for (; cache.directories < end; ++cache.directories) {
+    const CheckpointInfo& info = index_.checkpoints[cache.directories];
+    const std::vector<PageBatch> directory = decode_page_directory(
+        read_stream(info.directory, ChunkType::page_directory, "page directory"),
+        place(info.sequence) + ": page directory");
+    // Nothing is taken over before all of it is known to be sound.
+    for (const PageBatch& batch : directory) {
+      const bool is_there = batch.sequence < index_.chunks.size() &&
+                            index_.chunks[static_cast<std::size_t>(batch.sequence)].raw_length ==
+                                batch.pages.size() * kPageSize;
+      if (!is_there) fail(info.sequence, "its page directory names a page batch that is not there");
+    }
+    for (const PageBatch& batch : directory) {
+      cache.batches.push_back({batch.sequence, static_cast<std::uint32_t>(cache.pages.size()),
+                               static_cast<std::uint32_t>(batch.pages.size())});
+      for (const Hash128& content : batch.pages) cache.pages.add(content);
+    }
+  }
+}
+
+std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
+  const CheckpointInfo& info = checked_checkpoint(checkpoint);
+  const std::vector<PageMapEntry> map = decode_page_map(
+      read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
+  if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
+  std::vector<PageRecord> pages;
+  pages.reserve(map.size());
+  const std::lock_guard lock(cache_->mutex);
+  load_directories(checkpoint + 1);
+  for (const PageMapEntry& entry : map) {
+    if (entry.code > cache_->pages.size()) {
+      fail(info.sequence, "its page map names a page that is not there");
+    }
+    const bool is_zero = entry.code == 0;
+    pages.push_back(
+        {entry.page, is_zero ? zero_page_hash()
+                             : cache_->pages.at(static_cast<std::uint32_t>(entry.code - 1))});
+  }
+  return pages;
+}
+
+std::shared_ptr<const Bytes> RecordingReader::batch_data(std::size_t batch) const {
+  std::uint64_t sequence = 0;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    if (auto data = cache_->find(batch)) return data;
+    sequence = cache_->batches[batch].sequence;
+  }
+  // Decompressing without the lock lets other threads read other batches.
+  auto data = std::make_shared<const Bytes>(read_chunk(sequence, ChunkType::page_batch));
+  const std::lock_guard lock(cache_->mutex);
+  cache_->keep(batch, data);
+  return data;
+}
+
+std::uint32_t RecordingReader::ordinal_of(const Hash128& content) const {
+  std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
+  while (!ordinal && cache_->directories < index_.checkpoints.size()) {
+    load_directories(cache_->directories + 1);
+    ordinal = cache_->pages.find(content);
+  }
+  if (!ordinal) {
+    throw Error{ErrorCode::bad_input,
+                name() + ": no page with content " + content.hex() + " is in the recording"};
+  }
+  return *ordinal;
+}
+
+std::uint64_t RecordingReader::page_place(const Hash128& content) const {
+  const std::lock_guard lock(cache_->mutex);
+  return ordinal_of(content);
+}
+
+void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
+  if (content == zero_page_hash()) {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return;
+  }
+  std::size_t batch = 0;
+  std::size_t offset = 0;
+  std::uint64_t sequence = 0;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    const std::uint32_t ordinal = ordinal_of(content);
+    batch = cache_->batch_of(ordinal);
+    offset = (ordinal - cache_->batches[batch].first) * kPageSize;
+    sequence = cache_->batches[batch].sequence;
+  }
+  const std::shared_ptr<const Bytes> data = batch_data(batch);
+  const ByteView page = ByteView(*data).subspan(offset, kPageSize);
+  if (hash128(page) != content) fail(sequence, "a page's content does not have its hash");
+  std::copy(page.begin(), page.end(), out.begin());
+}
+
+std::vector<DigestRecord> RecordingReader::digests() const {
+  std::vector<DigestRecord> all;
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    const ChunkEntry& entry = index_.chunks[i];
+    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::digests)) continue;
+    const auto some = decode_digests(read_chunk(i, ChunkType::digests), place(i));
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+Bytes RecordingReader::load_interval(std::size_t i) const {
+  CHECK_THAT(i < index_.intervals.size(), "an interval of this recording");
+  const IntervalInfo& info = index_.intervals[i];
+  const Bytes payload = read_chunk(info.sequence, ChunkType::interval_index);
+  ByteReader in(payload, place(info.sequence));
+  const IntervalInfo head = decode_interval_head(in);
+  if (head.from != info.from || head.to != info.to) {
+    fail(info.sequence, "the interval and the index contradict each other");
+  }
+  return {payload.begin() + static_cast<std::ptrdiff_t>(in.offset()), payload.end()};
+}
+
+void RecordingReader::for_each_console(const std::function<void(const ConsoleView&)>& visit) const {
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    const ChunkEntry& entry = index_.chunks[i];
+    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::console)) continue;
+    decode_console(read_chunk(i, ChunkType::console), place(i), visit);
+  }
+}
+
+std::vector<Bookmark> RecordingReader::bookmarks() const {
+  std::vector<std::pair<std::size_t, Bookmark>> all;
+  std::map<std::string, std::size_t> removed;  // a name, and the last chunk that removes it
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    const ChunkEntry& entry = index_.chunks[i];
+    if (!entry.usable) continue;
+    if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark)) {
+      all.emplace_back(i, decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
+    } else if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark_removed)) {
+      removed[decode_bookmark_removed(read_chunk(i, ChunkType::bookmark_removed), place(i))] = i;
+    }
+  }
+  std::vector<Bookmark> left;
+  for (auto& [chunk, mark] : all) {
+    const auto removal = removed.find(mark.name);
+    if (removal == removed.end() || removal->second < chunk) left.push_back(std::move(mark));
+  }
+  return left;
+}
+
+std::vector<TypeSize> RecordingReader::sizes() const {
+  std::map<std::uint32_t, TypeSize> by_number;
+  for (const ChunkEntry& entry : index_.chunks) {
+    if (entry.type == 0) continue;
+    TypeSize& size = by_number[entry.type & ~kCriticalFlag];
+    size.type = chunk_type_name(entry.type);
+    ++size.chunks;
+    size.stored_bytes += kChunkHeaderSize + entry.stored_length;
+    size.raw_bytes += entry.raw_length;
+  }
+  std::vector<TypeSize> sizes;
+  for (auto& [number, size] : by_number) sizes.push_back(std::move(size));
+  return sizes;
+}
+
+InputCursor::InputCursor(const RecordingReader& reader, Position from) : reader_(&reader) {
+  const auto& ranges = reader.input_ranges();
+  const auto at = std::partition_point(ranges.begin(), ranges.end(), [&](const InputRange& range) {
+    return range.complete_to < from;
+  });
+  range_ = static_cast<std::size_t>(at - ranges.begin());
+  while (const InputEvent* event = peek()) {
+    if (event->position >= from) break;
+    pop();
+  }
+}
+
+const InputEvent* InputCursor::peek() {
+  while (next_ >= events_.size()) {
+    if (range_ >= reader_->input_ranges().size()) return nullptr;
+    const bool is_empty = reader_->input_ranges()[range_].events == 0;
+    events_ = is_empty ? std::vector<InputEvent>{} : reader_->read_inputs(range_).events;
+    ++range_;
+    next_ = 0;
+  }
+  return &events_[next_];
+}
+
+/// An embedded image, read a piece at a time; the latest piece is kept.
+class EmbeddedImage final : public InputFile {
+ public:
+  EmbeddedImage(const RecordingReader& reader, const ImageInfo& image)
+      : reader_(reader), image_(image), name_(reader.name() + ": image " + image.role) {
+    std::uint64_t total = 0;
+    const auto& chunks = reader.index_.chunks;
+    for (std::uint64_t i = 0; i < image.data.count; ++i) {
+      starts_.push_back(total);
+      total += chunks[static_cast<std::size_t>(image.data.first + i)].raw_length;
+    }
+    if (total != image.size_bytes) {
+      reader.fail(image.sequence, "image " + image.role + ": its parts do not add up to its size");
+    }
+  }
+
+  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    std::size_t done = 0;
+    const std::lock_guard lock(mutex_);
+    while (done < out.size() && offset + done < image_.size_bytes) {
+      const std::uint64_t at = offset + done;
+      const auto after = std::upper_bound(starts_.begin(), starts_.end(), at);
+      const auto piece = static_cast<std::size_t>(after - starts_.begin()) - 1;
+      if (piece != current_) {
+        data_ = reader_.read_chunk(image_.data.first + piece, ChunkType::image_data);
+        current_ = piece;
+      }
+      const auto within = static_cast<std::size_t>(at - starts_[piece]);
+      const std::size_t count = std::min(out.size() - done, data_.size() - within);
+      std::copy_n(data_.begin() + static_cast<std::ptrdiff_t>(within), count,
+                  out.begin() + static_cast<std::ptrdiff_t>(done));
+      done += count;
+    }
+    return done;
+  }
+  [[nodiscard]] std::uint64_t size() const override { return image_.size_bytes; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
+
+ private:
+  const RecordingReader& reader_;
+  ImageInfo image_;
+  std::string name_;
+  std::vector<std::uint64_t> starts_;
+  mutable std::mutex mutex_;
+  mutable std::size_t current_ = ~std::size_t{0};
+  mutable Bytes data_;
+};
+
+std::unique_ptr<InputFile> RecordingReader::open_image(std::size_t i) const {
+  CHECK_THAT(i < index_.images.size(), "an image of this recording");
+  const ImageInfo& image = index_.images[i];
+  if (image.storage != ImageStorage::embedded) {
+    throw Error{ErrorCode::bad_input, name() + ": image " + image.role +
+                                          " is not embedded; it is read from " + image.path +
+                                          ", whose hash must be " + image.hash.hex()};
+  }
+  return std::make_unique<EmbeddedImage>(*this, image);
+}
+
+Bytes RecordingReader::read_image(std::size_t i, std::uint64_t limit_bytes) const {
+  const std::unique_ptr<InputFile> image = open_image(i);
+  const ImageInfo& info = index_.images[i];
+  if (info.size_bytes > limit_bytes) {
+    throw Error{ErrorCode::bad_input, image->name() + ": " + std::to_string(info.size_bytes) +
+                                          " bytes are more than the limit of " +
+                                          std::to_string(limit_bytes)};
+  }
+  // Grown piece by piece, as a size in a hostile file may promise anything.
+  Bytes data;
+  for (std::uint64_t n = 0; n < info.data.count; ++n) {
+    const Bytes piece = read_chunk(info.data.first + n, ChunkType::image_data);
+    data.insert(data.end(), piece.begin(), piece.end());
+  }
+  if (hash128(data) != info.hash) fail(info.sequence, "image " + info.role + ": wrong hash");
+  return data;
+}
+
+}  // namespace chronovisor

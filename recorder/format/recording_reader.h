@@ -1,0 +1,159 @@
+// Owns an opened recording: finds what is in it through the footer, or by a
+// scan where the footer is missing or damaged, and hands out its records on
+// demand. Must not know what replays them. After construction every member is
+// const and safe from any thread at once.
+//
+// Opening reads the file header, footer and metadata only, whatever the size
+// of the file. Every chunk read later is checked first, so damage found late
+// throws Error{bad_input} that names the chunk and says how far the recording
+// is usable; verify_bytes finds all of it at once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/units.h"
+#include "recorder/format/chunk.h"
+#include "recorder/format/counted_log.h"
+#include "recorder/format/file.h"
+#include "recorder/format/input_log.h"
+#include "recorder/format/recording_index.h"
+#include "recorder/format/records.h"
+#include "recorder/format/scan.h"
+
+namespace chronovisor {
+
+struct ReaderOptions {
+  /// Page batches kept decompressed (256 KiB each as written today).
+  std::size_t cached_batches = 64;
+};
+
+/// What the chunks of one type take.
+struct TypeSize {
+  std::string type;
+  std::uint64_t chunks = 0;
+  std::uint64_t stored_bytes = 0;  ///< in the file, chunk headers included
+  std::uint64_t raw_bytes = 0;     ///< before compression
+};
+
+class RecordingReader {
+ public:
+  /// Throws Error{bad_input} when the file cannot be used at all.
+  explicit RecordingReader(std::shared_ptr<const InputFile> file, ReaderOptions options = {});
+  /// Opens the file at `path`.
+  explicit RecordingReader(const std::string& path, ReaderOptions options = {});
+  ~RecordingReader();
+  RecordingReader(const RecordingReader&) = delete;
+  RecordingReader& operator=(const RecordingReader&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return file_->name(); }
+  [[nodiscard]] std::uint64_t file_bytes() const { return file_->size(); }
+  [[nodiscard]] std::uint32_t format_version() const { return header_.version; }
+  [[nodiscard]] const FileId& id() const { return header_.id; }
+  [[nodiscard]] const std::string& metadata_json() const { return metadata_json_; }
+  /// The end-of-run summary; nothing when the recorder did not finish.
+  [[nodiscard]] std::optional<std::string> summary_json() const;
+  /// What is wrong with the file as far as opening it showed; empty when the
+  /// footer was sound.
+  [[nodiscard]] const std::vector<Damage>& damage() const { return damage_; }
+  /// Reads and checks every byte of the file. Empty when all is well.
+  [[nodiscard]] std::vector<Damage> verify_bytes() const;
+
+  /// Where the recording starts, and up to where its inputs are complete.
+  [[nodiscard]] Position start() const { return index_.start(); }
+  [[nodiscard]] Position usable_to() const { return index_.complete_before(kNever); }
+
+  [[nodiscard]] const std::vector<ImageInfo>& images() const { return index_.images; }
+  /// The embedded image `i` as a file; the reader must outlive it. Throws
+  /// Error{bad_input} for a referenced image.
+  [[nodiscard]] std::unique_ptr<InputFile> open_image(std::size_t i) const;
+  /// All of embedded image `i`, checked against its hash. Throws also when it
+  /// is larger than `limit_bytes`.
+  [[nodiscard]] Bytes read_image(std::size_t i, std::uint64_t limit_bytes) const;
+
+  [[nodiscard]] const std::vector<InputRange>& input_ranges() const { return index_.inputs; }
+  /// The events of one range.
+  [[nodiscard]] InputChunk read_inputs(std::size_t range) const;
+
+  /// How many chunks of events with counted places there are: with any, positions
+  /// are not known, and the other records of the run are missing.
+  [[nodiscard]] std::size_t counted_chunks() const { return counted_.size(); }
+  [[nodiscard]] CountedChunk read_counted(std::size_t i) const;
+
+  [[nodiscard]] const std::vector<CheckpointInfo>& checkpoints() const {
+    return index_.checkpoints;
+  }
+  /// The last checkpoint at or before `position`, if there is one.
+  [[nodiscard]] std::optional<std::size_t> checkpoint_before(Position position) const;
+  [[nodiscard]] std::vector<Section> load_sections(std::size_t checkpoint) const;
+  /// The pages in which the checkpoint differs from its parent, ascending.
+  [[nodiscard]] std::vector<PageRecord> page_delta(std::size_t checkpoint) const;
+  /// The page with this content, checked against it. Throws Error{bad_input}
+  /// when the recording does not hold it.
+  void read_page(const Hash128& content, PageBytes out) const;
+  /// Where the page lies among all pages stored: reading many pages in this
+  /// order decompresses each batch once. Throws like read_page.
+  [[nodiscard]] std::uint64_t page_place(const Hash128& content) const;
+
+  [[nodiscard]] std::vector<DigestRecord> digests() const;
+  [[nodiscard]] const std::vector<IntervalInfo>& intervals() const { return index_.intervals; }
+  [[nodiscard]] Bytes load_interval(std::size_t i) const;
+  /// Shows all console output in order. Chunks that are damaged are left out.
+  void for_each_console(const std::function<void(const ConsoleView&)>& visit) const;
+  [[nodiscard]] std::vector<Bookmark> bookmarks() const;
+
+  /// The size of the recording by section, in order of type number.
+  [[nodiscard]] std::vector<TypeSize> sizes() const;
+  [[nodiscard]] const RecordingIndex& index() const { return index_; }
+
+ private:
+  friend class EmbeddedImage;
+  struct PageCache;
+
+  void open();
+  std::optional<std::string> open_by_footer();
+  [[nodiscard]] std::string place(std::uint64_t sequence) const;
+  [[noreturn]] void fail(std::uint64_t sequence, const std::string& reason) const;
+  [[nodiscard]] Bytes read_chunk(std::uint64_t sequence, ChunkType type) const;
+  [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type, const char* what) const;
+  [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
+  /// Loads page directories of checkpoints before `end`; needs the cache lock.
+  void load_directories(std::size_t end) const;
+  [[nodiscard]] std::shared_ptr<const Bytes> batch_data(std::size_t batch) const;
+  /// The page's number; needs the cache lock.
+  [[nodiscard]] std::uint32_t ordinal_of(const Hash128& content) const;
+
+  std::shared_ptr<const InputFile> file_;
+  FileHeader header_;
+  RecordingIndex index_;
+  std::vector<Damage> damage_;
+  std::string metadata_json_;
+  std::vector<std::uint64_t> counted_;  ///< chunks of the counted log
+  std::unique_ptr<PageCache> cache_;
+};
+
+/// Walks the input log, reading one chunk at a time. One thread; the reader
+/// must outlive it.
+class InputCursor {
+ public:
+  /// Starts at the first input stamped at or after `from`.
+  explicit InputCursor(const RecordingReader& reader, Position from = {});
+  /// The next input, or nothing at the end of what is usable. Valid until the
+  /// next call of pop. Throws Error{bad_input} on damage.
+  [[nodiscard]] const InputEvent* peek();
+  void pop() { ++next_; }
+
+ private:
+  const RecordingReader* reader_;  ///< a pointer, so that a cursor can be assigned
+  std::size_t range_ = 0;
+  std::size_t next_ = 0;
+  std::vector<InputEvent> events_;
+};
+
+}  // namespace chronovisor

@@ -1,0 +1,432 @@
+#include "recorder/format/recording_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace chronovisor {
+
+namespace {
+
+/// Raw bytes of one chunk of a stream: large enough to compress well, small
+/// enough to be read for a part of it.
+constexpr std::size_t kStreamPiece = 1u << 20;
+constexpr std::size_t kConsolePiece = 1u << 16;
+/// The most bytes of pages that wait for the compressor.
+constexpr std::size_t kMostInFlight = 32u << 20;
+
+Hash128 hash_of(const InputFile& content) {
+  Hasher hasher;
+  Bytes buffer(kStreamPiece);
+  for (std::uint64_t offset = 0; offset < content.size();) {
+    const std::size_t count = content.read(offset, buffer);
+    if (count == 0) break;
+    hasher.add(ByteView(buffer).first(count));
+    offset += count;
+  }
+  return hasher.finish();
+}
+
+}  // namespace
+
+RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
+                                 std::string_view metadata_json, const WriterOptions& options)
+    : file_(std::move(file)), id_(id), options_(options), arrived_(options.start) {
+  inputs_.begin(options.start);
+  guarded([&] {
+    append_raw(encode_file_header({kFormatVersion, id_}));
+    index_.metadata = append_chunk(ChunkType::metadata, as_bytes(metadata_json), options_.level);
+    if (options_.sync != SyncPolicy::none) sync_now();
+  });
+}
+
+RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
+                                 RecordingIndex index)
+    : file_(std::move(file)), id_(id), index_(std::move(index)), offset_(file_->size()) {
+  if (!index_.inputs.empty()) {
+    options_.start = index_.start();
+    arrived_ = index_.inputs.back().complete_to;
+  }
+  inputs_.begin(arrived_);
+}
+
+/// Runs what may fail in the host; a failure kills the writer.
+template <class Action>
+void RecordingWriter::guarded(Action&& action) {
+  require_alive();
+  try {
+    action();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::host) throw;
+    dead_ = error.what();
+    try {
+      file_->truncate(offset_);
+    } catch (const Error&) {
+      // The torn tail stays; readers cut it.
+    }
+    throw;
+  }
+}
+
+void RecordingWriter::require_alive() const {
+  CHECK_THAT(!finished_, "the recording has been finished");
+  if (!dead_.empty()) {
+    throw Error{ErrorCode::host,
+                dead_ + " (the recording ended there, at " + std::to_string(offset_) + " bytes)"};
+  }
+}
+
+void RecordingWriter::append_raw(ByteView data) {
+  file_->append(data);
+  offset_ += data.size();
+  unsynced_ = true;
+}
+
+std::uint64_t RecordingWriter::note_chunk(ChunkType type, const ChunkHeader& header,
+                                          ByteView chunk) {
+  ChunkEntry entry;
+  entry.offset = offset_;
+  entry.type = static_cast<std::uint32_t>(type);
+  entry.stored_length = header.stored_length;
+  entry.raw_length = header.raw_length;
+  append_raw(chunk);
+  index_.chunks.push_back(entry);
+  return index_.chunks.size() - 1;
+}
+
+std::uint64_t RecordingWriter::append_chunk(ChunkType type, ByteView payload, int level) {
+  encoder_.pack(payload, level, packed_);
+  seal_chunk(packed_, type, index_.chunks.size(), id_);
+  return note_chunk(type, packed_.header, packed_.bytes);
+}
+
+std::uint64_t RecordingWriter::append_packed(ChunkType type, PackedChunk chunk) {
+  seal_chunk(chunk, type, index_.chunks.size(), id_);
+  return note_chunk(type, chunk.header, chunk.bytes);
+}
+
+StreamRef RecordingWriter::append_stream(ChunkType type, ByteView data) {
+  if (data.size() > kMaxStreamBytes) {
+    throw Error{ErrorCode::host,
+                file_->name() + ": " + chunk_type_name(static_cast<std::uint32_t>(type)) + " of " +
+                    std::to_string(data.size()) + " bytes; the format holds at most " +
+                    std::to_string(kMaxStreamBytes)};
+  }
+  StreamRef stream{index_.chunks.size(), 0};
+  while (!data.empty()) {
+    const std::size_t count = std::min(kStreamPiece, data.size());
+    append_chunk(type, data.first(count), options_.level);
+    data = data.subspan(count);
+    ++stream.count;
+  }
+  return stream;
+}
+
+void RecordingWriter::append_image(ImageInfo image) {
+  image.sequence = append_chunk(ChunkType::image, encode_image(image), options_.level);
+  index_.images.push_back(std::move(image));
+}
+
+void RecordingWriter::embed_image(const std::string& role, const std::string& path,
+                                  const InputFile& content) {
+  guarded([&] {
+    ImageInfo image{role, path, content.size(), hash_of(content), ImageStorage::embedded, {}, 0};
+    const auto same =
+        std::find_if(index_.images.begin(), index_.images.end(), [&](const ImageInfo& other) {
+          return other.storage == ImageStorage::embedded && other.hash == image.hash &&
+                 other.size_bytes == image.size_bytes;
+        });
+    if (same != index_.images.end()) {
+      image.data = same->data;
+      append_image(std::move(image));
+      return;
+    }
+    image.data.first = index_.chunks.size();
+    Hasher hasher;
+    Bytes buffer(kStreamPiece);
+    for (std::uint64_t offset = 0; offset < image.size_bytes; offset += kStreamPiece) {
+      const auto wanted = static_cast<std::size_t>(
+          std::min<std::uint64_t>(kStreamPiece, image.size_bytes - offset));
+      const std::size_t count = content.read(offset, std::span(buffer).first(wanted));
+      const ByteView piece = ByteView(buffer).first(count);
+      hasher.add(piece);
+      if (count == wanted) append_chunk(ChunkType::image_data, piece, options_.level);
+    }
+    if (hasher.finish() != image.hash) {
+      throw Error{ErrorCode::bad_input, path + ": the file changed while it was being recorded"};
+    }
+    image.data.count = index_.chunks.size() - image.data.first;
+    append_image(std::move(image));
+  });
+}
+
+void RecordingWriter::reference_image(const std::string& role, const std::string& path,
+                                      const InputFile& content) {
+  guarded([&] {
+    append_image({role, path, content.size(), hash_of(content), ImageStorage::referenced, {}, 0});
+  });
+}
+
+void RecordingWriter::reference_image(const ImageInfo& image) {
+  CHECK_THAT(image.storage == ImageStorage::referenced, "a referenced image");
+  guarded([&] { append_image(image); });
+}
+
+std::size_t RecordingWriter::held_bytes() const {
+  return inputs_.size_bytes() + counted_.size_bytes() + digests_.size_bytes() +
+         console_.size_bytes();
+}
+
+/// Call after adding to what is held back.
+void RecordingWriter::held() {
+  if (!held_since_ns_) held_since_ns_ = now_ns_;
+}
+
+void RecordingWriter::input(const InputEvent& event) {
+  CHECK_THAT(event.position >= arrived_, "an input before a position declared complete");
+  guarded([&] {
+    // Room for the payload and the largest frame around it.
+    const bool is_full = held_bytes() + event.payload.size() + 32 > options_.hold_bytes;
+    if (is_full || inputs_.count() == kMaxInputsPerChunk) flush_held();
+    arrived_ = event.position;
+    inputs_.add(event);
+    ++input_count_;
+    held();
+  });
+}
+
+void RecordingWriter::counted(const CountedEvent& event, const CounterTrust& trust) {
+  guarded([&] {
+    const bool is_full = held_bytes() + event.payload.size() + 96 > options_.hold_bytes;
+    if (is_full || counted_.count() == kMaxInputsPerChunk) flush_held();
+    counted_.add(event, trust);
+    held();
+  });
+}
+
+void RecordingWriter::advance_to(Position position) {
+  require_alive();
+  if (position <= arrived_) return;
+  arrived_ = position;
+  held();
+}
+
+void RecordingWriter::digest(const DigestRecord& record) {
+  guarded([&] {
+    if (held_bytes() + 32 > options_.hold_bytes) flush_held();
+    digests_.add(record);
+    held();
+  });
+}
+
+void RecordingWriter::console(const ConsoleView& record) {
+  guarded([&] {
+    ConsoleView piece = record;
+    for (ByteView left = record.bytes; !left.empty(); left = left.subspan(piece.bytes.size())) {
+      piece.bytes = left.first(std::min(kConsolePiece, left.size()));
+      if (held_bytes() + piece.bytes.size() + 32 > options_.hold_bytes) flush_held();
+      console_.add(piece);
+      held();
+    }
+  });
+}
+
+void RecordingWriter::flush_inputs() {
+  const Position covered =
+      index_.inputs.empty() ? options_.start : index_.inputs.back().complete_to;
+  if (inputs_.count() == 0 && arrived_ == covered) return;
+  InputRange range{inputs_.from(), arrived_, inputs_.count(), 0};
+  range.sequence = append_chunk(ChunkType::input_log, inputs_.finish(arrived_), options_.level);
+  index_.inputs.push_back(range);
+  inputs_.begin(arrived_);
+}
+
+void RecordingWriter::flush_held() {
+  // The log goes first: what follows is of use only as far as it reaches.
+  flush_inputs();
+  if (counted_.count() != 0) append_chunk(ChunkType::counted_log, counted_.take(), options_.level);
+  if (digests_.size_bytes() != 0) {
+    append_chunk(ChunkType::digests, digests_.take(), options_.level);
+  }
+  if (console_.size_bytes() != 0) {
+    append_chunk(ChunkType::console, console_.take(), options_.level);
+  }
+  held_since_ns_.reset();
+}
+
+void RecordingWriter::sync_now() {
+  if (unsynced_) file_->sync();
+  unsynced_ = false;
+  last_sync_ns_ = now_ns_;
+}
+
+bool RecordingWriter::has_page(const Hash128& content) const {
+  return content == zero_page_hash() || pages_.find(content).has_value();
+}
+
+/// Gives the contents that are new to the compressor, batch by batch.
+void RecordingWriter::submit_new_pages(const CheckpointRecord& record,
+                                       const PageProvider& provide) {
+  PageBatch batch;
+  Bytes data;
+  const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch);
+  const auto submit = [&] {
+    if (batch.pages.empty()) return;
+    while (packer_.bytes_in_flight() > kMostInFlight) write_batch(packer_.take());
+    packer_.submit(std::exchange(data, {}), options_.page_level);
+    pending_->batches.push_back(std::exchange(batch, {}));
+  };
+  for (const PageRecord& page : record.pages) {
+    if (has_page(page.content)) continue;
+    if (data.empty()) data.reserve(most * kPageSize);
+    data.resize(data.size() + kPageSize);
+    const auto bytes = std::span(data).last<kPageSize>();
+    provide(page, bytes);
+    CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
+    pages_.add(page.content);
+    batch.pages.push_back(page.content);
+    if (batch.pages.size() == most) submit();
+  }
+  submit();
+}
+
+void RecordingWriter::write_batch(PackedChunk chunk) {
+  pending_->batches[pending_->written].sequence =
+      append_packed(ChunkType::page_batch, std::move(chunk));
+  ++pending_->written;
+}
+
+/// Writes what the compressor has done, without waiting for more.
+void RecordingWriter::write_ready_batches() {
+  if (!pending_) return;
+  while (auto chunk = packer_.take_ready()) write_batch(std::move(*chunk));
+  if (pending_->written == pending_->batches.size()) write_pending_tail();
+}
+
+/// Waits for the compressor and writes the whole checkpoint.
+void RecordingWriter::write_pending() {
+  if (!pending_) return;
+  while (pending_->written < pending_->batches.size()) write_batch(packer_.take());
+  write_pending_tail();
+}
+
+void RecordingWriter::write_pending_tail() {
+  ByteWriter directory;
+  for (const PageBatch& batch : pending_->batches) encode_page_batch(batch, directory);
+  CheckpointInfo& info = pending_->info;
+  info.sections = append_stream(ChunkType::sections, pending_->sections);
+  info.directory = append_stream(ChunkType::page_directory, directory.data());
+  info.map = append_stream(ChunkType::page_map, pending_->map);
+  // The checkpoint exists from here on: this chunk comes after all it needs.
+  info.sequence = append_chunk(ChunkType::checkpoint, encode_checkpoint(info), options_.level);
+  index_.checkpoints.push_back(info);
+  pending_.reset();
+}
+
+void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvider& provide) {
+  guarded([&] {
+    CHECK_THAT(!record.parent || *record.parent < checkpoint_count(),
+               "a checkpoint's parent is in the file");
+    CHECK_THAT(record.position >= arrived_, "a checkpoint is taken where the run has arrived");
+    write_pending();
+    arrived_ = record.position;
+    flush_held();
+    CheckpointInfo& info = pending_.emplace(Pending{}).info;
+    info.position = record.position;
+    info.idle_ns = record.idle_ns;
+    info.digest = record.digest;
+    info.parent = record.parent;
+    info.pages = record.pages.size();
+    submit_new_pages(record, provide);
+    std::vector<PageMapEntry> map;
+    map.reserve(record.pages.size());
+    for (const PageRecord& page : record.pages) {
+      const bool is_zero = page.content == zero_page_hash();
+      map.push_back({page.page, is_zero ? 0 : std::uint64_t{*pages_.find(page.content)} + 1});
+    }
+    pending_->sections = encode_sections(record.sections);
+    pending_->map = encode_page_map(map);
+  });
+}
+
+void RecordingWriter::interval_index(Position from, Position to, ByteView data) {
+  guarded([&] {
+    flush_held();
+    IntervalInfo interval{from, to, 0};
+    ByteWriter payload;
+    encode_interval_head(interval, payload);
+    payload.bytes(data);
+    interval.sequence = append_chunk(ChunkType::interval_index, payload.data(), options_.level);
+    index_.intervals.push_back(interval);
+  });
+}
+
+void RecordingWriter::bookmark(const Bookmark& bookmark) {
+  CHECK_THAT(bookmark.name.size() <= kMaxTextBytes, "a bookmark's name above the limit");
+  guarded([&] {
+    flush_held();
+    append_chunk(ChunkType::bookmark, encode_bookmark(bookmark), options_.level);
+  });
+}
+
+void RecordingWriter::remove_bookmark(const std::string& name) {
+  CHECK_THAT(name.size() <= kMaxTextBytes, "a bookmark's name above the limit");
+  guarded([&] {
+    flush_held();
+    append_chunk(ChunkType::bookmark_removed, encode_bookmark_removed(name), options_.level);
+  });
+}
+
+void RecordingWriter::tick(std::uint64_t now_ns) {
+  guarded([&] {
+    now_ns_ = std::max(now_ns_, now_ns);
+    write_ready_batches();
+    if (held_since_ns_ && now_ns_ - *held_since_ns_ >= options_.hold_ns) flush_held();
+    if (options_.sync == SyncPolicy::interval &&
+        now_ns_ - last_sync_ns_ >= options_.sync_interval_ns) {
+      sync_now();
+    }
+  });
+}
+
+void RecordingWriter::before_output() {
+  if (options_.sync != SyncPolicy::output) return;
+  guarded([&] {
+    flush_held();
+    sync_now();
+  });
+}
+
+void RecordingWriter::flush() {
+  guarded([&] {
+    flush_held();
+    write_pending();
+  });
+}
+
+void RecordingWriter::flush_and_sync() {
+  guarded([&] {
+    flush_held();
+    write_pending();
+    sync_now();
+  });
+}
+
+void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
+  guarded([&] {
+    flush_held();
+    write_pending();
+    if (summary_json) {
+      index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);
+    }
+    const Bytes footer = index_.encode();
+    const Trailer trailer{offset_, index_.chunks.size()};
+    append_stream(ChunkType::footer, footer);
+    append_raw(encode_trailer(trailer, id_));
+    if (options_.sync != SyncPolicy::none) sync_now();
+  });
+  finished_ = true;
+}
+
+}  // namespace chronovisor

@@ -1,0 +1,204 @@
+#include "recorder/format/start_condition.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "recorder/format/file.h"
+
+namespace chronovisor {
+namespace {
+
+constexpr std::uint64_t kMostImageBytes = 4ULL << 30;
+
+const char* kind_name(BootKind kind) {
+  switch (kind) {
+    case BootKind::linux_kernel:
+      return "linux";
+    case BootKind::multiboot:
+      return "multiboot";
+    case BootKind::flat:
+      return "flat";
+  }
+  return "unknown";
+}
+
+BootKind kind_of(const std::string& name) {
+  for (const BootKind kind : {BootKind::linux_kernel, BootKind::multiboot, BootKind::flat}) {
+    if (name == kind_name(kind)) return kind;
+  }
+  throw Error(ErrorCode::bad_input, "unknown boot protocol \"" + name + "\"");
+}
+
+/// Recordings made before the versions were written down have these.
+constexpr std::uint32_t kUnwrittenStateVersion = 1;
+constexpr std::uint32_t kUnwrittenBehaviourVersion = 1;
+
+ParentRecording parent_of(const nlohmann::json& json) {
+  ParentRecording parent;
+  parent.file_id = json.at("file_id").get<std::string>();
+  parent.name = json.at("name").get<std::string>();
+  parent.position = {json.at("position").get<std::uint64_t>()};
+  parent.deliveries = json.at("deliveries").get<std::uint32_t>();
+  parent.digest = json.at("digest").get<std::string>();
+  parent.changed_by_hand = json.at("changed_by_hand").get<bool>();
+  return parent;
+}
+
+}  // namespace
+
+std::string module_role(std::size_t index) { return "module" + std::to_string(index); }
+
+std::string StartCondition::to_json() const {
+  nlohmann::ordered_json json;
+  json["chronovisor"] = "recording";
+  json["engine"] = engine;
+  json["idle"] = idle;
+  json["host"] = host;
+  json["created_utc"] = created_utc;
+  json["machine"] = {{"memory_bytes", machine.memory_bytes},
+                     {"rtc_start_unix_seconds", machine.rtc_start_unix_seconds},
+                     {"entropy_seed", machine.entropy_seed},
+                     {"ns_per_step", machine.ns_per_step},
+                     {"state_version", state_version},
+                     {"behaviour_version", behaviour_version}};
+  json["boot"] = {{"kind", kind_name(kind)},
+                  {"kernel", kernel_name},
+                  {"initrd", initrd_name},
+                  {"command_line", command_line},
+                  {"flat_address", flat_address}};
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const StartModule& module : modules) {
+    list.push_back({{"name", module.name}, {"arguments", module.arguments}});
+  }
+  json["boot"]["modules"] = list;
+  if (parent) {
+    json["parent"] = {
+        {"file_id", parent->file_id},         {"name", parent->name},
+        {"position", parent->position.steps}, {"deliveries", parent->deliveries},
+        {"digest", parent->digest},           {"changed_by_hand", parent->changed_by_hand}};
+  }
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+StartCondition StartCondition::from_json(const std::string& text, const std::string& what) {
+  StartCondition start;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    start.engine = json.at("engine").get<std::string>();
+    start.idle = json.at("idle").get<std::string>();
+    start.host = json.value("host", "");
+    start.created_utc = json.value("created_utc", "");
+    const nlohmann::json& machine = json.at("machine");
+    start.machine.memory_bytes = machine.at("memory_bytes").get<std::uint64_t>();
+    start.machine.rtc_start_unix_seconds = machine.at("rtc_start_unix_seconds").get<std::int64_t>();
+    start.machine.entropy_seed = machine.at("entropy_seed").get<std::uint64_t>();
+    start.machine.ns_per_step = machine.at("ns_per_step").get<std::uint64_t>();
+    start.state_version = machine.value("state_version", kUnwrittenStateVersion);
+    start.behaviour_version = machine.value("behaviour_version", kUnwrittenBehaviourVersion);
+    const nlohmann::json& boot = json.at("boot");
+    start.kind = kind_of(boot.at("kind").get<std::string>());
+    start.kernel_name = boot.at("kernel").get<std::string>();
+    start.initrd_name = boot.at("initrd").get<std::string>();
+    start.command_line = boot.at("command_line").get<std::string>();
+    start.flat_address = boot.at("flat_address").get<std::uint64_t>();
+    for (const nlohmann::json& module : boot.at("modules")) {
+      start.modules.push_back(
+          {module.at("name").get<std::string>(), module.at("arguments").get<std::string>()});
+    }
+    if (json.contains("parent")) start.parent = parent_of(json.at("parent"));
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(ErrorCode::bad_input, what + ": metadata: " + e.what());
+  } catch (const Error& e) {
+    throw Error(ErrorCode::bad_input, what + ": metadata: " + e.what());
+  }
+  return start;
+}
+
+std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImageProvider& image) {
+  auto machine = std::make_unique<Machine>(start.machine);
+  const Bytes kernel = image(kKernelRole);
+  const Bytes initrd = start.initrd_name.empty() ? Bytes{} : image(kInitrdRole);
+  std::vector<Bytes> modules;
+  for (std::size_t n = 0; n < start.modules.size(); ++n) modules.push_back(image(module_role(n)));
+
+  BootRequest request;
+  request.kind = start.kind;
+  request.kernel_name = start.kernel_name;
+  request.kernel = kernel;
+  request.initrd_name = start.initrd_name;
+  request.initrd = initrd;
+  for (std::size_t n = 0; n < modules.size(); ++n) {
+    request.modules.push_back({start.modules[n].name, modules[n], start.modules[n].arguments});
+  }
+  request.command_line = start.command_line;
+  request.flat_address = start.flat_address;
+  ByteWriter seed;
+  for (std::uint64_t n = 0; n < 4; ++n) {
+    seed.integer(
+        hash64(as_bytes(std::to_string(start.machine.entropy_seed) + ":" + std::to_string(n))));
+  }
+  request.rng_seed = seed.data();
+  machine->boot(request);
+  return machine;
+}
+
+ImageProvider images_of(const RecordingReader& reader) {
+  return [&reader](const std::string& role) -> Bytes {
+    for (std::size_t n = 0; n < reader.images().size(); ++n) {
+      const ImageInfo& image = reader.images()[n];
+      if (image.role != role) continue;
+      if (image.storage == ImageStorage::embedded) return reader.read_image(n, kMostImageBytes);
+      const PosixInputFile file(image.path);
+      const std::string where = reader.name() + ": " + role + " is referenced as " + image.path;
+      if (file.size() != image.size_bytes) {
+        throw Error(ErrorCode::bad_input, where + ", which now has " + std::to_string(file.size()) +
+                                              " bytes instead of " +
+                                              std::to_string(image.size_bytes) +
+                                              ": put the original file back");
+      }
+      Bytes content(file.size());
+      file.read(0, content);
+      if (hash128(content) != image.hash) {
+        throw Error(ErrorCode::bad_input, where + ", whose content has changed since (hash " +
+                                              hash128(content).hex() + ", expected " +
+                                              image.hash.hex() + "): put the original file back");
+      }
+      return content;
+    }
+    throw Error(ErrorCode::bad_input, reader.name() + ": has no image for " + role);
+  };
+}
+
+StartCondition start_of(const RecordingReader& reader) {
+  return StartCondition::from_json(reader.metadata_json(), reader.name());
+}
+
+void require_positions(const RecordingReader& reader) {
+  if (reader.counted_chunks() == 0) return;
+  throw Error(
+      ErrorCode::bad_input,
+      reader.name() + ": its events have counted places, not positions yet: replay it once");
+}
+
+StartCondition runnable_start_of(const RecordingReader& reader) {
+  require_positions(reader);
+  return countable_start_of(reader);
+}
+
+StartCondition countable_start_of(const RecordingReader& reader) {
+  StartCondition start = start_of(reader);
+  if (start.state_version != kMachineStateVersion) {
+    throw Error(ErrorCode::bad_input,
+                reader.name() + ": its machine has state version " +
+                    std::to_string(start.state_version) + ", this program's has " +
+                    std::to_string(kMachineStateVersion) +
+                    ": replay it with the version of chronovisor that recorded it");
+  }
+  return start;
+}
+
+bool begins_at_power_on(const RecordingReader& reader) {
+  return reader.start() == Position{0} && !start_of(reader).parent;
+}
+
+}  // namespace chronovisor

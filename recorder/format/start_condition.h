@@ -1,0 +1,88 @@
+// Owns the starting condition of a run as it is kept in a recording's metadata:
+// machine shape, boot protocol, command line, images by role, and where it was
+// made. Turns it to JSON and back, and makes the machine from it. Any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "recorder/format/recording_reader.h"
+#include "vmm/boot/boot.h"
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+struct StartModule {
+  std::string name;
+  std::string arguments;
+};
+
+/// The recording that a run went on from, for people and for finding it again.
+struct ParentRecording {
+  std::string file_id;  ///< hexadecimal
+  std::string name;     ///< of the file, without its folder
+  Position position;    ///< where the run left the parent
+  /// Exceptions and interrupts already delivered at that position.
+  std::uint32_t deliveries = 0;
+  /// Of the state the run went on with, hexadecimal: that of the parent there,
+  /// unless something was delivered or changed.
+  std::string digest;
+  bool changed_by_hand = false;  ///< registers or memory were changed in a debugger
+};
+
+struct StartCondition {
+  MachineConfig machine;
+  std::uint32_t state_version = kMachineStateVersion;          ///< of its saved states and digests
+  std::uint32_t behaviour_version = kMachineBehaviourVersion;  ///< of what it did
+  BootKind kind = BootKind::linux_kernel;
+  std::string kernel_name;
+  std::string initrd_name;  ///< empty: none
+  std::vector<StartModule> modules;
+  std::string command_line;
+  std::uint64_t flat_address = BootRequest::kDefaultFlatAddress;
+  std::string engine = "soft";
+  std::string idle = "warp";
+  std::string host;         ///< what the recording was made on, for people
+  std::string created_utc;  ///< ISO 8601, for people
+  /// Set in a recording that went on from another one. It begins with its first
+  /// checkpoint, even at position 0, and its images are only for people's tools.
+  std::optional<ParentRecording> parent;
+
+  [[nodiscard]] std::string to_json() const;
+  /// Throws Error{bad_input}, beginning with `what`.
+  [[nodiscard]] static StartCondition from_json(const std::string& json, const std::string& what);
+};
+
+/// Roles of images in a recording.
+inline constexpr const char* kKernelRole = "kernel";
+inline constexpr const char* kInitrdRole = "initrd";
+[[nodiscard]] std::string module_role(std::size_t index);
+
+/// Gives the content of an image by its role.
+using ImageProvider = std::function<Bytes(const std::string& role)>;
+
+/// Makes the machine at position 0. Throws Error{bad_input}.
+[[nodiscard]] std::unique_ptr<Machine> make_machine(const StartCondition& start,
+                                                    const ImageProvider& image);
+/// The images of a recording: embedded ones, or the files they refer to,
+/// checked against their hashes.
+[[nodiscard]] ImageProvider images_of(const RecordingReader& reader);
+/// The starting condition of a recording, for looking at.
+[[nodiscard]] StartCondition start_of(const RecordingReader& reader);
+/// The same for making a machine. Throws Error{bad_input} also when this version
+/// of the program cannot make that machine: its saved state is another.
+[[nodiscard]] StartCondition runnable_start_of(const RecordingReader& reader);
+/// The same for a recording with counted places, from which positions are to be
+/// found.
+[[nodiscard]] StartCondition countable_start_of(const RecordingReader& reader);
+/// Throws Error{bad_input} when the events of the recording have counted places.
+void require_positions(const RecordingReader& reader);
+/// Whether the recording begins with the guest as loaded from its images;
+/// otherwise with its first checkpoint.
+[[nodiscard]] bool begins_at_power_on(const RecordingReader& reader);
+
+}  // namespace chronovisor

@@ -1,0 +1,28 @@
+// Owns the InputSource of a replay: hands out the inputs of a recording at
+// exactly the stamps they were taken at. One thread a machine.
+#pragma once
+
+#include <optional>
+
+#include "recorder/format/recording_reader.h"
+#include "vmm/machine/input.h"
+
+namespace chronovisor {
+
+class ReplayInput final : public InputSource {
+ public:
+  /// The reader must outlive this.
+  explicit ReplayInput(const RecordingReader& reader);
+  /// The machine was put at `position`, on arrival.
+  void rewind_to(Position position);
+
+  [[nodiscard]] Position next_look(Position now) override;
+  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
+
+ private:
+  const RecordingReader& reader_;
+  std::optional<InputCursor> cursor_;
+};
+
+}  // namespace chronovisor

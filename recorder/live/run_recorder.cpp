@@ -1,0 +1,294 @@
+#include "recorder/live/run_recorder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "recorder/format/page_table.h"
+
+namespace chronovisor {
+namespace {
+
+/// Checkpoints may take this much before the budget counts: a boot dirties the
+/// most at its beginning.
+constexpr double kBudgetGraceNs = 300e6;
+/// The writer's clock is looked at this often.
+constexpr std::uint64_t kTickSteps = 2'000'000;
+/// Closer checkpoints are not taken for the sake of time: a guest that mostly
+/// waits takes long for few steps.
+constexpr std::uint64_t kLeastSteps = 1ULL << 22;
+
+}  // namespace
+
+RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live,
+                         MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+                         const RecorderOptions& options)
+    : machine_(machine),
+      writer_(&writer),
+      live_(live),
+      output_(output),
+      clock_ns_(std::move(clock_ns)),
+      options_(options) {
+  machine_.set_input(this);
+  machine_.set_observer(this);
+  machine_.set_cancel(&pause_);
+}
+
+RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
+                         MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+                         const RecorderOptions& options)
+    : RunRecorder(machine, flight.writer(), live, output, std::move(clock_ns), options) {
+  flight_ = &flight;
+}
+
+RunRecorder::~RunRecorder() {
+  machine_.set_input(nullptr);
+  machine_.set_observer(nullptr);
+  machine_.set_cancel(nullptr);
+  machine_.set_access_observer(nullptr);
+}
+
+TapeCounter RunRecorder::counter() const {
+  return {machine_.position(), machine_.now().ns, clock_ns_()};
+}
+
+bool RunRecorder::cancelled() const {
+  return options_.cancel != nullptr && options_.cancel->load();
+}
+
+/// Runs up to `target` at most, and on to the next arrival when a full segment
+/// interrupts the run within a position.
+MachineStop RunRecorder::run_to(Position target) {
+  pause_ = cancelled();
+  MachineStop stop = machine_.run({target, 0});
+  if (stop != MachineStop::interrupted || cancelled()) return stop;
+  pause_ = false;
+  if (machine_.at_arrival()) return MachineStop::reached;
+  // The segment is noticed again at the next position; it waits till then.
+  FlightRecorder* const flight = std::exchange(flight_, nullptr);
+  stop = machine_.run({{machine_.position().steps + 1}, 0});
+  flight_ = flight;
+  return stop;
+}
+
+void RunRecorder::arrived(Position here) {
+  writer_->advance_to(here);
+  writer_->tick(clock_ns_());
+}
+
+bool RunRecorder::within_budget() const {
+  if (options_.checkpoint_budget_percent <= 0) return true;
+  const auto passed_ns = static_cast<double>(clock_ns_() - began_ns_);
+  return static_cast<double>(costs_.checkpoint_ns) <=
+         kBudgetGraceNs + passed_ns * options_.checkpoint_budget_percent / 100;
+}
+
+RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>& progress) {
+  begin();
+  MachineStop stop = MachineStop::reached;
+  while (true) {
+    stop = run_to(std::min(next_stop(), limit));
+    const Position here = machine_.position();
+    arrived(here);
+    progress(here);
+    if (stop != MachineStop::reached || here >= limit) break;
+    checkpoint_if_due(here);
+  }
+  return end(stop);
+}
+
+void RunRecorder::begin() {
+  began_ns_ = clock_ns_();
+  checkpoint();
+  // The first checkpoint is the guest as loaded; it has no choice and no weight.
+  costs_ = {};
+  next_checkpoint_ = {machine_.position().steps + options_.checkpoint_every_steps};
+  left_one_out_ = false;
+}
+
+Position RunRecorder::next_stop() const {
+  const std::uint64_t here = machine_.position().steps;
+  // One that is due may have to wait for the next arrival.
+  return {std::min(here + kTickSteps, std::max(next_checkpoint_.steps, here + 1))};
+}
+
+void RunRecorder::stopped() {
+  const Position here = machine_.position();
+  arrived(here);
+  if (machine_.at_arrival()) checkpoint_if_due(here);
+}
+
+/// So long after the last checkpoint that going back to here would be slow.
+bool RunRecorder::overdue(Position here) const {
+  return options_.checkpoint_every_ns != 0 && options_.checkpoints &&
+         here.steps - last_checkpoint_.steps >= kLeastSteps &&
+         clock_ns_() - last_checkpoint_ns_ >= options_.checkpoint_every_ns;
+}
+
+/// On arrival at `here`.
+void RunRecorder::checkpoint_if_due(Position here) {
+  const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
+  const bool due = here >= next_checkpoint_;
+  if (full || (due && left_one_out_) || ((due || overdue(here)) && within_budget())) {
+    checkpoint();
+    left_one_out_ = false;
+  } else if (due) {
+    digest_only(here);
+    left_one_out_ = true;
+  }
+  while (next_checkpoint_ <= here) next_checkpoint_.steps += options_.checkpoint_every_steps;
+}
+
+RunOutcome RunRecorder::end(MachineStop stop) {
+  RunOutcome outcome;
+  outcome.stop = stop;
+  outcome.ending = machine_.ending();
+  outcome.position = machine_.position();
+  arrived(outcome.position);
+  bookmark_ending(outcome);
+  // A guest that ended in the middle of a position (a triple fault, a wait that
+  // nothing can end) is not in the state at that position; it gets no checkpoint.
+  if (machine_.at_arrival()) {
+    checkpoint();
+  } else {
+    close_interval(outcome.position);
+  }
+  outcome.digest = machine_.digest();
+  costs_.run_ns = clock_ns_() - began_ns_;
+  return outcome;
+}
+
+void RunRecorder::bookmark(const std::string& name) {
+  arrived(machine_.position());
+  writer_->bookmark({machine_.position(), name});
+}
+
+void RunRecorder::bookmark_ending(const RunOutcome& outcome) {
+  const EndReason reason = outcome.ending.reason;
+  if (reason != EndReason::triple_fault && reason != EndReason::exception_loop &&
+      reason != EndReason::debug_exit) {
+    return;
+  }
+  writer_->bookmark({outcome.position, std::string(end_reason_name(reason))});
+}
+
+void RunRecorder::checkpoint() {
+  const std::uint64_t began_ns = clock_ns_();
+  const Position here = machine_.position();
+  close_interval(here);
+  if (flight_ != nullptr && flight_->is_due(counter())) {
+    writer_ = &flight_->begin_segment(counter());
+    write_checkpoint(here);
+    flight_->commit_segment();
+  } else {
+    write_checkpoint(here);
+  }
+  last_checkpoint_ = here;
+  last_checkpoint_ns_ = clock_ns_();
+  costs_.checkpoint_ns += last_checkpoint_ns_ - began_ns;
+}
+
+/// Stores what was touched since the interval began, and begins the next.
+void RunRecorder::close_interval(Position here) {
+  if (!options_.index || !options_.checkpoints) return;
+  if (interval_from_ && *interval_from_ < here) {
+    writer_->interval_index(*interval_from_, here, accesses_.take().encode());
+  }
+  interval_from_ = here;
+  machine_.set_access_observer(&accesses_);
+}
+
+/// The digest of a checkpoint that is left out: digests are where the spacing
+/// says, whatever the host's speed.
+void RunRecorder::digest_only(Position here) {
+  const std::uint64_t began_ns = clock_ns_();
+  last_digest_ = machine_.digest();
+  writer_->digest({here, last_digest_});
+  costs_.checkpoint_ns += clock_ns_() - began_ns;
+}
+
+void RunRecorder::write_checkpoint(Position here) {
+  const std::vector<std::uint32_t> changed = machine_.close_epoch();
+  last_digest_ = machine_.digest();
+  writer_->digest({here, last_digest_});
+  const std::size_t count = writer_->checkpoint_count();
+  // A recording that does not begin at power-on begins at a checkpoint.
+  const bool needed =
+      count == 0 && (writer_->start() != Position{} || options_.begin_with_checkpoint);
+  if (!options_.checkpoints && !needed) return;
+  CheckpointRecord record;
+  record.position = here;
+  record.idle_ns = machine_.idle_ns();
+  record.digest = last_digest_;
+  record.sections = machine_.save_sections();
+  if (count > 0) {
+    record.parent = static_cast<std::uint32_t>(count - 1);
+    for (const std::uint32_t page : changed) {
+      record.pages.push_back({page, machine_.page_hash(page)});
+    }
+  } else {
+    for (std::uint64_t page = 0; page < machine_.ram().page_count(); ++page) {
+      if (machine_.page_hash(page) == zero_page_hash()) continue;
+      record.pages.push_back({page, machine_.page_hash(page)});
+    }
+  }
+  writer_->checkpoint(record, [&](const PageRecord& page, PageBytes out) {
+    std::memcpy(out.data(), machine_.ram().host(page.page * kPageSize), kPageSize);
+  });
+}
+
+Position RunRecorder::next_look(Position now) {
+  if (cancelled() || (flight_ != nullptr && flight_->is_due(counter()))) pause_ = true;
+  return live_.next_look(now);
+}
+
+std::optional<Input> RunRecorder::take(InputStamp here, InputRoom room) {
+  // A machine that is stopped in the middle of a position and goes on asks again,
+  // perhaps after deliveries; a replay hands out all inputs on arrival.
+  if (asked_ == here) return std::nullopt;
+  std::optional<Input> input = live_.take(here, room);
+  if (input) {
+    log(here, *input);
+  } else {
+    asked_ = here;
+  }
+  return input;
+}
+
+IdleOutcome RunRecorder::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
+  // A guest that mostly sleeps takes long for a slice of steps.
+  arrived(here.position);
+  const IdleOutcome outcome = live_.idle(here, deadline_idle_ns);
+  if (outcome.kind == IdleOutcome::Kind::early) {
+    log(here, {InputKind::wakeup, 0, wakeup_payload(outcome.idle_ns)});
+  }
+  writer_->tick(clock_ns_());
+  return outcome;
+}
+
+void RunRecorder::log(InputStamp here, const Input& input) {
+  writer_->input({here.position, here.idle_ns, input.kind, input.device, input.payload});
+}
+
+void RunRecorder::console(Position position, ConsoleChannel channel, std::uint8_t byte) {
+  writer_->console({position, machine_.idle_ns(), channel, ByteView(&byte, 1)});
+  ConsoleWatch& watch = watches_[static_cast<std::size_t>(channel)];
+  if (const auto message = watch.add(position, byte)) {
+    if (const auto bookmark = crashes_.next(*message, watch.line_start())) {
+      writer_->bookmark(*bookmark);
+    }
+  }
+  writer_->before_output();
+}
+
+void RunRecorder::serial_output(Position position, std::uint8_t byte) {
+  console(position, ConsoleChannel::serial0, byte);
+  if (output_ != nullptr) output_->serial_output(position, byte);
+}
+
+void RunRecorder::debug_output(Position position, std::uint8_t byte) {
+  console(position, ConsoleChannel::debug_port, byte);
+  if (output_ != nullptr) output_->debug_output(position, byte);
+}
+
+}  // namespace chronovisor

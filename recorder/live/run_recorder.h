@@ -1,0 +1,141 @@
+// Owns the recording of a live run: logs every input where the machine takes
+// it, keeps console output, takes checkpoints with digests at intervals, and
+// leaves bookmarks where the guest crashes. Knows no terminal. One thread, the
+// machine's.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "recorder/format/interval_index.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/live/console_watch.h"
+#include "recorder/live/flight_recorder.h"
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+/// What `RecorderOptions::checkpoint_every_ns` is unless the user says otherwise.
+constexpr std::uint64_t kUsualCheckpointNs = 250'000'000;
+
+struct RecorderOptions {
+  std::uint64_t checkpoint_every_steps = 1ULL << 26;
+  /// Checkpoints between those, where so much host time has passed since the
+  /// last one (but 4 Mi steps at least): some code takes three times as long a
+  /// step, and a replay of it as well. 0: none.
+  std::uint64_t checkpoint_every_ns = 0;
+  bool checkpoints = true;  ///< false: digests only, at the same positions
+  /// The most of the run's time that checkpoints may take, in percent, after a
+  /// grace of 300 ms. One that would come too early by this is left out (its
+  /// digest is not), but never two in a row; 0 is no limit.
+  double checkpoint_budget_percent = 4;
+  /// The recording begins with a checkpoint even at position 0, and even without
+  /// `checkpoints`: the machine is not as its images make it.
+  bool begin_with_checkpoint = false;
+  /// Gather the interval index, an interval from checkpoint to checkpoint.
+  bool index = true;
+  /// Ends the run when it becomes true; may be null.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+/// How a run that is being recorded ended.
+struct RunOutcome {
+  MachineStop stop = MachineStop::reached;
+  Ending ending;
+  Position position;
+  Hash128 digest;
+};
+
+/// Where a run's host time went, in ns.
+struct RecorderCosts {
+  std::uint64_t run_ns = 0;         ///< the whole of run()
+  std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
+};
+
+class RunRecorder final : private InputSource, private MachineObserver {
+ public:
+  /// @param live where inputs come from; @param output told of the console too, or null
+  /// @param clock_ns monotonic host time for the writer's hold limit
+  RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live, MachineObserver* output,
+              std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
+  /// Records into the segments of `flight`, which decides when the next begins.
+  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live, MachineObserver* output,
+              std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
+  ~RunRecorder() override;
+  RunRecorder(const RunRecorder&) = delete;
+  RunRecorder& operator=(const RunRecorder&) = delete;
+
+  /// Runs until the guest ends, `limit` is reached, or `cancel` is set; the
+  /// state there is recorded with its digest. `progress` is called about once a
+  /// slice. Throws Error{host} when the recording cannot be written; the guest
+  /// has not run on unrecorded.
+  RunOutcome run(Position limit, const std::function<void(Position)>& progress);
+  /// The live source calls this while the machine waits, at least every 100 ms:
+  /// what is held back is due all the same. Throws as run() does.
+  void waiting() { writer_->tick(clock_ns_()); }
+
+  /// The same for a machine that somebody else runs, in pieces of any length.
+  /// begin() comes first, on arrival at the position where the recording starts.
+  void begin();
+  /// The machine must not be run past this before stopped() is called.
+  [[nodiscard]] Position next_stop() const;
+  /// The machine stopped somewhere; takes a checkpoint when one is due. Throws
+  /// Error{host} when the recording cannot be written.
+  void stopped();
+  /// Records the state in which the run ends. Throws Error{host}.
+  RunOutcome end(MachineStop stop);
+  /// Leaves a bookmark where the machine is.
+  void bookmark(const std::string& name);
+
+  [[nodiscard]] const RecorderCosts& costs() const { return costs_; }
+
+ private:
+  [[nodiscard]] Position next_look(Position now) override;
+  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
+  void serial_output(Position position, std::uint8_t byte) override;
+  void debug_output(Position position, std::uint8_t byte) override;
+  void console(Position position, ConsoleChannel channel, std::uint8_t byte);
+  void arrived(Position here);
+  void checkpoint();
+  void checkpoint_if_due(Position here);
+  [[nodiscard]] bool overdue(Position here) const;
+  void close_interval(Position here);
+  void write_checkpoint(Position here);
+  void digest_only(Position here);
+  [[nodiscard]] bool within_budget() const;
+  [[nodiscard]] TapeCounter counter() const;
+  [[nodiscard]] bool cancelled() const;
+  MachineStop run_to(Position target);
+  void bookmark_ending(const RunOutcome& outcome);
+  void log(InputStamp here, const Input& input);
+
+  Machine& machine_;
+  RecordingWriter* writer_;
+  FlightRecorder* flight_ = nullptr;
+  InputSource& live_;
+  MachineObserver* output_;
+  std::function<std::uint64_t()> clock_ns_;
+  RecorderOptions options_;
+  Hash128 last_digest_;
+  AccessGatherer accesses_;
+  std::optional<Position> interval_from_;
+  std::uint64_t began_ns_ = 0;
+  Position next_checkpoint_;
+  Position last_checkpoint_;
+  std::uint64_t last_checkpoint_ns_ = 0;  ///< host time
+  bool left_one_out_ = false;             ///< never two in a row, or travel would find a gap
+  /// Inputs at this stamp have been asked for until there was none.
+  std::optional<InputStamp> asked_;
+  /// The machine comes back soon: cancelled, or a segment is full.
+  std::atomic<bool> pause_{false};
+  std::array<ConsoleWatch, 2> watches_;
+  CrashBookmarks crashes_;
+  RecorderCosts costs_;
+};
+
+}  // namespace chronovisor

@@ -1,0 +1,75 @@
+#include "vmm/cpu/interpret/system/fast_calls.h"
+
+#include "vmm/cpu/interpret/system/descriptors.h"
+
+namespace chronovisor {
+namespace {
+
+constexpr std::uint32_t kSysretFlags = 0x3c7fd7;  // all but RF and VM
+
+std::uint16_t selector_plus(std::uint64_t base, unsigned offset, unsigned rpl) {
+  return static_cast<std::uint16_t>((base + offset) | rpl);
+}
+
+void enter(Cpu& cpu, std::uint16_t cs, std::uint16_t ss, unsigned cpl, bool long_mode) {
+  cpu.state.segment[kCs] = flat_code(cs, cpl, long_mode);
+  cpu.state.segment[kSs] = flat_stack(ss, cpl);
+  cpu.set_cpl(cpl);
+}
+
+}  // namespace
+
+void fast_syscall(Cpu& cpu) {
+  const CpuMsrs& msr = cpu.state.msr;
+  if (!cpu.long64() || (msr.efer & kEferSce) == 0) cpu.raise_ud();
+  const std::uint32_t flags = cpu.flags.value() & ~std::uint32_t{kRf};
+  cpu.gpr(kRcx) = cpu.rip();
+  cpu.gpr(kR11) = flags;
+  cpu.rip() = msr.lstar;
+  cpu.flags.set(flags & ~static_cast<std::uint32_t>(msr.fmask));
+  const std::uint64_t base = (msr.star >> 32) & 0xfffc;
+  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, true);
+}
+
+void fast_sysret(Cpu& cpu, unsigned size) {
+  const CpuMsrs& msr = cpu.state.msr;
+  if (!cpu.long64() || (msr.efer & kEferSce) == 0) cpu.raise_ud();
+  if (cpu.cpl() != 0) cpu.raise_gp0();
+  const bool to_long64 = size == 8;
+  const std::uint64_t rcx = cpu.gpr(kRcx);
+  if (to_long64 && !Cpu::canonical(rcx)) cpu.raise_gp0();
+  cpu.rip() = to_long64 ? rcx : static_cast<std::uint32_t>(rcx);
+  cpu.flags.set(static_cast<std::uint32_t>(cpu.gpr(kR11)) & kSysretFlags);
+  const std::uint64_t base = (msr.star >> 48) & 0xffff;
+  enter(cpu, selector_plus(base, to_long64 ? 16 : 0, 3), selector_plus(base, 8, 3), 3, to_long64);
+}
+
+void fast_sysenter(Cpu& cpu) {
+  const CpuMsrs& msr = cpu.state.msr;
+  const std::uint64_t base = msr.sysenter_cs & 0xfffc;
+  if (!cpu.protected_mode() || base == 0) cpu.raise_gp0();
+  const bool long_mode = cpu.long_mode_active();
+  for (const std::uint32_t flag : {kVm, kIf, kRf}) cpu.flags.assign(flag, false);
+  cpu.gpr(kRsp) = long_mode ? msr.sysenter_esp : static_cast<std::uint32_t>(msr.sysenter_esp);
+  cpu.rip() = long_mode ? msr.sysenter_eip : static_cast<std::uint32_t>(msr.sysenter_eip);
+  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, long_mode);
+}
+
+void fast_sysexit(Cpu& cpu, unsigned size) {
+  const std::uint64_t base = cpu.state.msr.sysenter_cs & 0xfffc;
+  if (!cpu.protected_mode() || base == 0 || cpu.cpl() != 0) cpu.raise_gp0();
+  const std::uint64_t rip = cpu.gpr(kRdx);
+  const std::uint64_t rsp = cpu.gpr(kRcx);
+  if (size == 8) {
+    if (!Cpu::canonical(rip) || !Cpu::canonical(rsp)) cpu.raise_gp0();
+    cpu.rip() = rip;
+    cpu.gpr(kRsp) = rsp;
+    enter(cpu, selector_plus(base, 32, 3), selector_plus(base, 40, 3), 3, true);
+    return;
+  }
+  cpu.rip() = static_cast<std::uint32_t>(rip);
+  cpu.gpr(kRsp) = static_cast<std::uint32_t>(rsp);
+  enter(cpu, selector_plus(base, 16, 3), selector_plus(base, 24, 3), 3, false);
+}
+
+}  // namespace chronovisor
