@@ -11,8 +11,8 @@ using chronovisor::Bytes;
 using chronovisor::ByteView;
 using chronovisor::ByteWriter;
 using chronovisor::Error;
-using chronovisor::cli::linux_guest::Btf;
-using chronovisor::cli::linux_guest::find_btf;
+using chronovisor::linux_guest::Btf;
+using chronovisor::linux_guest::find_btf;
 
 namespace {
 

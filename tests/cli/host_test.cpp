@@ -5,7 +5,7 @@
 #include "base/error.h"
 
 using namespace chronovisor;
-using namespace chronovisor::cli;
+using namespace chronovisor;
 
 namespace {
 

@@ -14,7 +14,7 @@ using chronovisor::Bytes;
 using chronovisor::ByteView;
 using chronovisor::ByteWriter;
 using chronovisor::Error;
-using namespace chronovisor::cli::linux_guest;
+using namespace chronovisor::linux_guest;
 
 namespace {
 
