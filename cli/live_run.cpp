@@ -131,7 +131,7 @@ nlohmann::ordered_json summary_of(const RunOutcome& outcome, Position start, Pos
   json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
   json["digest"] = outcome.digest.hex();
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
-  const CpuCounters& counters = machine.cpu().counters();
+  const CpuCounters counters = machine.cpu().counters();
   json["undefined_instructions"] = counters.undefined_instructions;
   return json;
 }
@@ -218,7 +218,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   RecorderOptions recorder_options = plan.recorder;
   kvm::select_engine(machine, options.engine, options.kvm_device);
   // Only the soft engine sees every access; `index` adds the rest from a replay.
-  if (machine.engine() != nullptr) recorder_options.index = false;
+  if (machine.engine().name() != "soft") recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   const Position from = machine.position();
   Tape tape(options, plan, start, machine, embed);

@@ -4,28 +4,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "base/error.h"
 #include "cli/interrupt_stepping.h"
 #include "cli/monitor.h"
 #include "host/host.h"
+#include "vmm/cpu/mmu/page_walk.h"
 
 namespace chronovisor::cli {
 namespace {
 
 constexpr std::size_t kLongestInstruction = 15;
 constexpr std::uint64_t kMostInstructions = 10'000;
-constexpr std::uint64_t kAddressBits = 0x000ffffffffff000ULL;
-constexpr std::uint64_t kPresent = 1;
-constexpr std::uint64_t kLargePage = 1ULL << 7;
-
-struct Level {
-  std::string_view name;
-  unsigned shift = 0;
-  unsigned index_bits = 0;
-  bool can_be_page = false;
-};
 
 std::string entry_flags(std::uint64_t entry, bool wide) {
   static constexpr std::array<std::pair<unsigned, const char*>, 9> kFlags{{{0, "present"},
@@ -45,15 +35,9 @@ std::string entry_flags(std::uint64_t entry, bool wide) {
   return out;
 }
 
-/// The levels that the CPU's paging mode walks, topmost first.
-std::vector<Level> levels_of(const Cpu& cpu) {
-  if (cpu.long_mode_active()) {
-    return {
-        {"PML4", 39, 9, false}, {"PDPT", 30, 9, true}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
-  }
-  if ((cpu.state.cr4 & kCr4Pae) != 0)
-    return {{"PDPT", 30, 2, false}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
-  return {{"PD", 22, 10, (cpu.state.cr4 & kCr4Pse) != 0}, {"PT", 12, 10, false}};
+std::string_view level_name(PagingKind kind, unsigned level) {
+  static constexpr std::array<std::string_view, 5> kNames{"", "PT", "PD", "PDPT", "PML4"};
+  return kind == PagingKind::two_levels && level == 2 ? "PD" : kNames[level];
 }
 
 class Disassembler {
@@ -91,7 +75,7 @@ void MonitorCommands::translate(const Words& arguments, const Output& output,
                                 const gdb::CancelFlag&) {
   if (arguments.size() != 1) throw Error(ErrorCode::usage, "translate ADDRESS");
   const std::uint64_t address = parse_number(arguments[0], "translate");
-  const auto physical = timeline_.machine().cpu().translate_for_debugger(address);
+  const auto physical = timeline_.machine().cpu().translate_for_debugger({address});
   output(physical ? fmt::format("linear {:#x} is physical {:#x}\n", address, physical->value)
                   : fmt::format("linear {:#x} is not mapped\n", address));
 }
@@ -105,34 +89,35 @@ void MonitorCommands::walk(const Words& arguments, const Output& output, const g
     output(fmt::format("paging is off: linear {0:#x} is physical {0:#x}\n", address));
     return;
   }
-  const bool wide = cpu.long_mode_active() || (cpu.state.cr4 & kCr4Pae) != 0;
-  const std::size_t entry_size = wide ? 8 : 4;
-  std::uint64_t table = cpu.state.cr3 & (wide ? kAddressBits : 0xfffff000ULL);
-  // With PAE the topmost table is 32 bytes long and aligned to that.
-  if (wide && !cpu.long_mode_active()) table = cpu.state.cr3 & 0xffffffe0ULL;
+  const PagingKind kind = Paging::of(cpu.state).kind;
+  const bool wide = kind != PagingKind::two_levels;
   output(fmt::format("CR3  {:#018x}\n", cpu.state.cr3));
-  for (const Level& level : levels_of(cpu)) {
-    const std::uint64_t index = address >> level.shift & ((1ULL << level.index_bits) - 1);
-    const std::uint64_t place = table + index * entry_size;
-    std::array<std::uint8_t, 8> raw{};
-    if (machine.ram().read({place}, std::span(raw).first(entry_size)) < entry_size) {
-      output(fmt::format("{:<4} entry {:3} at physical {:#x}: outside memory\n", level.name, index,
-                         place));
+  PageTableEntry last;
+  const Walk walk = cpu.mmu().look({address}, [&](const PageTableEntry& entry) {
+    last = entry;
+    output(fmt::format("{:<4} entry {:3} {} {:#x}: {:#018x}{}\n", level_name(kind, entry.level),
+                       entry.slot, entry.in_register ? "in a register, of" : "at physical",
+                       entry.place, entry.value, entry_flags(entry.value, wide)));
+  });
+  switch (walk.end) {
+    case WalkEnd::mapped:
+      output(fmt::format("linear {:#x} is physical {:#x}\n", address, walk.physical.value));
       return;
-    }
-    std::uint64_t entry = 0;
-    std::memcpy(&entry, raw.data(), sizeof(entry));
-    output(fmt::format("{:<4} entry {:3} at physical {:#x}: {:#018x}{}\n", level.name, index, place,
-                       entry, entry_flags(entry, wide)));
-    if ((entry & kPresent) == 0) {
+    case WalkEnd::not_present:
       output(fmt::format("linear {:#x} is not mapped\n", address));
       return;
-    }
-    table = entry & (wide ? kAddressBits : 0xfffff000ULL);
-    if (level.can_be_page && (entry & kLargePage) != 0) break;
+    case WalkEnd::not_canonical:
+      output(fmt::format("linear {:#x} is not canonical\n", address));
+      return;
+    case WalkEnd::unreadable:
+      output(fmt::format("{:<4} lies outside memory: linear {:#x} is not mapped\n",
+                         level_name(kind, walk.level), address));
+      return;
+    case WalkEnd::reserved:
+      output(fmt::format("{:<4} entry {:3} has a reserved bit set: linear {:#x} is not mapped\n",
+                         level_name(kind, walk.level), last.slot, address));
+      return;
   }
-  const gdb::CancelFlag never{false};
-  translate(arguments, output, never);
 }
 
 void MonitorCommands::disassemble(const Words& arguments, const Output& output,
