@@ -116,7 +116,7 @@ bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult
   for (const WatchHit& hit : std::exchange(hooks_.hits, {})) {
     for (const TravelWatchpoint& w : stops.watchpoints) {
       if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
-        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write};
+        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write, hit.device};
         return true;
       }
     }

@@ -164,6 +164,7 @@ void Cpu::visit_state(StateVisitor& visitor) {
 void Cpu::state_restored() {
   state.gpr[kGprZero] = 0;
   deliveries_ = 0;
+  device_touched_watch_ = false;
   flush_tlb();
   mode_changed();
 }
@@ -176,6 +177,7 @@ void Cpu::page_replaced(std::uint64_t page) {
 
 void Cpu::set_debug_hooks(DebugHooks* hooks) {
   hooks_ = hooks;
+  device_touched_watch_ = false;
   flush_tlb();
 }
 

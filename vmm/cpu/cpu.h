@@ -27,6 +27,7 @@
 #include "vmm/cpu/mmu/tlb.h"
 #include "vmm/cpu/state/flags.h"
 #include "vmm/cpu/state/registers.h"
+#include "vmm/memory/dma_port.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
@@ -69,7 +70,7 @@ struct CpuCounters {
   std::uint64_t page_walks = 0;
 };
 
-class Cpu final : public PageUseListener {
+class Cpu final : public PageUseListener, public DmaObserver {
  public:
   Cpu(Ram& ram, CpuEnvironment& environment);
   ~Cpu() override;
@@ -404,6 +405,9 @@ class Cpu final : public PageUseListener {
   [[nodiscard]] Ram& ram() { return ram_; }
 
   void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) override;
+  /// Tells the access observer, and stops at watchpoints: linear ones by where
+  /// the present page tables put them.
+  void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) override;
 
  private:
   /// Where a linear page lies and what may be done with it.
@@ -440,7 +444,9 @@ class Cpu final : public PageUseListener {
   void note_data_access(std::uint64_t address, unsigned size, Access access);
   void note_debug_range(std::uint64_t address, unsigned size, unsigned kinds);
   void drop_write_tags_of(std::uint64_t page);
-  [[nodiscard]] bool page_watched(std::uint64_t linear_page) const;
+  [[nodiscard]] bool page_watched(std::uint64_t linear_page, std::uint64_t physical_page) const;
+  [[nodiscard]] bool note_device_write(std::string_view device, GuestPhysical address,
+                                       std::uint64_t size);
   [[nodiscard]] TlbContext access_context(bool system) const;
   [[nodiscard]] std::uint64_t linear_checked(unsigned segment, std::uint64_t offset, unsigned size,
                                              Access access);
@@ -522,6 +528,7 @@ class Cpu final : public PageUseListener {
   std::uint64_t jump_generation_ = 1;
   std::uint64_t mode_key_ = 0;  ///< what decoding and fetching depend on
   bool watchpoint_hit_ = false;
+  bool device_touched_watch_ = false;  ///< a device did, between two steps
   CpuCounters counters_;
 
   template <class T>

@@ -67,6 +67,7 @@ Machine::Machine(const MachineConfig& config)
     throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
   board_->attach(*cpu_);
+  dma_.set_observer(cpu_.get());
   board_->reset();
 }
 

@@ -22,6 +22,7 @@
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/engine/engine.h"
 #include "vmm/machine/input.h"
+#include "vmm/memory/dma_port.h"
 
 namespace chronovisor {
 
@@ -129,6 +130,8 @@ class Machine {
   [[nodiscard]] Cpu& cpu() { return *cpu_; }
   [[nodiscard]] const Cpu& cpu() const { return *cpu_; }
   [[nodiscard]] Ram& ram() { return ram_; }
+  /// What devices' ports to memory connect to.
+  [[nodiscard]] DmaBus& dma() { return dma_; }
   [[nodiscard]] const MachineConfig& config() const { return config_; }
 
   // ---- state ---------------------------------------------------------------
@@ -167,6 +170,7 @@ class Machine {
 
   MachineConfig config_;
   Ram ram_;
+  DmaBus dma_{ram_};
   std::unique_ptr<Board> board_;
   std::unique_ptr<Cpu> cpu_;
   std::unique_ptr<CpuEngine> engine_;  ///< null: the soft processor by itself

@@ -272,7 +272,7 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
 
 CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
   recheck_ = false;
-  watchpoint_hit_ = false;
+  watchpoint_hit_ = std::exchange(device_touched_watch_, false);
   return retired_ == nullptr ? run_loop<false>(until, deliveries)
                              : run_loop<true>(until, deliveries);
 }

@@ -47,8 +47,11 @@ void Cpu::check_alignment(std::uint64_t address, unsigned size) const {
   if ((address & (std::bit_ceil(size) - 1)) != 0 && size <= 8) raise(kAlignmentCheck, 0);
 }
 
-bool Cpu::page_watched(std::uint64_t linear_page) const {
-  if (hooks_ != nullptr && hooks_->watchpoint_on_page(linear_page)) return true;
+bool Cpu::page_watched(std::uint64_t linear_page, std::uint64_t physical_page) const {
+  if (hooks_ != nullptr && (hooks_->watchpoint_on_page(linear_page) ||
+                            hooks_->physical_watchpoint_on_page({physical_page}))) {
+    return true;
+  }
   if ((state.dr7 & 0xff) == 0) return false;
   for (unsigned n = 0; n < 4; ++n) {
     if (breakpoint_enabled(state.dr7, n) && breakpoint_kind(state.dr7, n) != kBreakExecute &&
@@ -68,6 +71,45 @@ void Cpu::note_data_access(std::uint64_t address, unsigned size, Access access) 
   constexpr unsigned kByRead = 1U << kBreakReadWrite;
   constexpr unsigned kByWrite = kByRead | 1U << kBreakWrite;
   note_debug_range(address, size, access == Access::write ? kByWrite : kByRead);
+}
+
+/// Records a device's write where it touches watched memory, at most once a watchpoint.
+/// @return whether it does
+bool Cpu::note_device_write(std::string_view device, GuestPhysical address, std::uint64_t size) {
+  bool touched = hooks_->wrote_physical(device, address, size);
+  for (const Watchpoint& w : hooks_->watchpoints) {
+    if (!w.on_write) continue;
+    const std::uint64_t last = w.address + (w.length - 1);
+    for (std::uint64_t page = w.address & kPageMask;; page += kPageSize) {
+      const std::uint64_t first = std::max(page, w.address);
+      const std::uint64_t end = std::min(page + (kPageSize - 1), last);
+      if (const auto physical = translate_for_debugger(first)) {
+        const std::uint64_t from = std::max(physical->value, address.value);
+        const std::uint64_t to =
+            std::min(physical->value + (end - first), address.value + (size - 1));
+        if (from <= to) {
+          hooks_->hits.push_back({w, first + (from - physical->value), true, std::string(device)});
+          touched = true;
+          break;
+        }
+      }
+      if (end == last) break;
+    }
+  }
+  return touched;
+}
+
+void Cpu::device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) {
+  if (observer_ != nullptr) observer_->device_wrote(device, address, size);
+  if (hooks_ == nullptr || !note_device_write(device, address, size)) return;
+  if (current_ == idle_instruction()) {
+    // Nothing executes: what a device does on arrival happens at this moment.
+    moment_before_ = {{steps_}, deliveries_};
+    device_touched_watch_ = true;
+  } else {
+    watchpoint_hit_ = true;
+    leave_block();
+  }
 }
 
 void Cpu::note_port_access(std::uint16_t port, unsigned size) {
@@ -97,7 +139,7 @@ void Cpu::fill_tlb(std::uint64_t address, TlbContext context, const Translation&
   if (tlb_ == &(*tlbs_)[static_cast<std::size_t>(TlbContext::no_fast_path)]) return;
   const auto offset = ram_.offset_of({translation.physical_page});
   const std::uint64_t linear_page = address & kPageMask;
-  if (!offset || page_watched(linear_page)) return;
+  if (!offset || page_watched(linear_page, translation.physical_page)) return;
   Tlb& tlb = (*tlbs_)[static_cast<std::size_t>(context)];
   TlbEntry& entry = tlb.data[tlb_index(address)];
   const std::uint64_t delta = reinterpret_cast<std::uint64_t>(ram_.host(*offset)) - linear_page;
@@ -167,6 +209,10 @@ void Cpu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsig
   const auto offset = ram_.offset_of({physical});
   if (offset) {
     write_ram(*offset, data, size);
+    if (hooks_ != nullptr && hooks_->wrote_physical({}, {physical}, size)) {
+      watchpoint_hit_ = true;
+      leave_block();
+    }
     return;
   }
   for (unsigned done = 0; done < size;) {
