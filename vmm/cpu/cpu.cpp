@@ -1,10 +1,16 @@
 #include "vmm/cpu/cpu.h"
 
+#include "base/section.h"
 #include "vmm/cpu/code/block_cache.h"
 #include "vmm/cpu/debug_hooks.h"
 
 namespace chronovisor {
 namespace {
+
+/// No run is longer; beyond, virtual time would overflow.
+constexpr std::uint64_t kMostSteps = 1ULL << 52;
+constexpr std::uint32_t kMxcsrBits = 0xffff;
+constexpr std::uint64_t kXcr0Bits = 3;  // x87 and SSE
 
 void visit_segment(StateVisitor& visitor, const std::string& name, SegmentRegister& segment) {
   visitor.field(name + ".selector", segment.selector);
@@ -85,7 +91,20 @@ void visit_floating_point(StateVisitor& visitor, CpuState& state) {
   for (std::size_t n = 0; n < state.xmm.size(); ++n) {
     visitor.field("xmm" + std::to_string(n), state.xmm[n]);
   }
-  visitor.field("mxcsr", state.mxcsr);
+  // The host's own MXCSR takes no other bits.
+  bounded_field(visitor, "mxcsr", state.mxcsr, kMxcsrBits);
+}
+
+/// What was loaded may be anything: refuses combinations that no instruction makes and
+/// that the engine counts on never to meet.
+void require_modes(const CpuState& state, std::uint32_t rflags) {
+  const bool paging = (state.cr0 & kCr0Pg) != 0;
+  const bool long_mode = (state.msr.efer & kEferLma) != 0;
+  require_field(!paging || (state.cr0 & kCr0Pe) != 0, "cr0");
+  require_field(long_mode == (paging && (state.msr.efer & kEferLme) != 0), "msr.efer");
+  require_field(!long_mode || (state.cr4 & kCr4Pae) != 0, "cr4");
+  require_field(!long_mode || (rflags & kVm) == 0, "rflags");
+  require_field((state.xcr0 & ~kXcr0Bits) == 0 && (state.xcr0 & 1) != 0, "xcr0");
 }
 
 }  // namespace
@@ -143,15 +162,15 @@ void Cpu::settle_steps() {
 
 void Cpu::visit_state(StateVisitor& visitor) {
   CHECK_THAT(current_ == idle_instruction(), "state is whole between steps only");
-  visitor.field("steps", steps_);
+  bounded_field(visitor, "steps", steps_, kMostSteps);
   visit_general(visitor, state);
   std::uint32_t rflags = flags.value();
   visitor.field("rflags", rflags);
   flags.set(rflags);
-  visitor.field("cpl", cpl_);
+  bounded_field(visitor, "cpl", cpl_, 3);
   visit_msrs(visitor, state.msr);
   visit_floating_point(visitor, state);
-  visitor.field("shadow", state.shadow);
+  bounded_field(visitor, "shadow", state.shadow, kMovSsShadow);
   visitor.field("halted", state.halted);
   visitor.field("shutdown", state.shutdown);
   visitor.field("nmi_blocked", state.nmi_blocked);
@@ -159,6 +178,7 @@ void Cpu::visit_state(StateVisitor& visitor) {
   visitor.field("pending_debug", state.pending_debug);
   visitor.field("random_counter", state.random_counter);
   visitor.field("inside_repeat", inside_repeat_);  // for observers, who may start from here
+  require_modes(state, rflags);
 }
 
 void Cpu::state_restored() {
