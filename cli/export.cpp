@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/commands.h"
@@ -17,6 +18,7 @@
 #include "inspect/export/trace.h"
 #include "inspect/export/vmcore.h"
 #include "inspect/linux/kernel.h"
+#include "timetravel/restore.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -91,11 +93,18 @@ void vmcore(const ExportOptions& options, const RecordingReader& reader) {
   }
   const Position position = inside(
       recorded_place(options.at.empty() ? "end" : options.at, reader, "--at"), reader, "--at");
-  Timeline timeline(reader, {});
-  travel(timeline, position);
+  // A recorded state needs no replay, so it can be had of a machine of any behaviour.
+  const auto checkpoint = reader.checkpoint_before(position);
+  std::unique_ptr<Machine> recorded;
+  std::optional<Timeline> timeline;
+  if (checkpoint && reader.checkpoints()[*checkpoint].position == position) {
+    recorded = machine_at_checkpoint(reader, *checkpoint);
+  } else {
+    travel(timeline.emplace(reader, TimelineOptions{}), position);
+  }
+  Machine& machine = recorded ? *recorded : timeline->machine();
   PosixOutputFile file(options.output, ExistingFile::replace);
-  const VmcoreFacts facts =
-      export_vmcore(timeline.machine(), current_pid(timeline.machine()), file);
+  const VmcoreFacts facts = export_vmcore(machine, current_pid(machine), file);
   std::fprintf(
       stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
       size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),
