@@ -51,7 +51,8 @@ struct PicBench final : Bench {
 };
 
 struct PitBench final : Bench {
-  Pit pit{clock, lines, 0};
+  Pit pit{clock};
+  PitBench() { lines.wire(pit); }
   Device& device() override { return pit; }
   std::uint64_t step(Random& random) override {
     if (below(random, 3) == 0) random_pass(*this, random);
@@ -60,7 +61,8 @@ struct PitBench final : Bench {
 };
 
 struct UartBench final : Bench {
-  Uart16550 uart{"uart0", clock, lines, 4, output};
+  Uart16550 uart{0, clock, output};
+  UartBench() { lines.wire(uart); }
   Device& device() override { return uart; }
   std::uint64_t step(Random& random) override {
     switch (below(random, 6)) {
@@ -81,7 +83,8 @@ struct UartBench final : Bench {
 };
 
 struct RtcBench final : Bench {
-  RtcCmos rtc{clock, lines, 8, {256U << 20, 0}, 1'700'000'000};
+  RtcCmos rtc{clock, {256U << 20, 0}, 1'700'000'000};
+  RtcBench() { lines.wire(rtc); }
   Device& device() override { return rtc; }
   std::uint64_t step(Random& random) override {
     if (below(random, 3) == 0) random_pass(*this, random);
@@ -93,7 +96,8 @@ struct RtcBench final : Bench {
 };
 
 struct I8042Bench final : Bench {
-  I8042 keyboard{lines, 1};
+  I8042 keyboard;
+  I8042Bench() { lines.wire(keyboard); }
   Device& device() override { return keyboard; }
   std::vector<std::uint64_t> observe() override {
     std::vector<std::uint64_t> seen;
@@ -134,7 +138,8 @@ struct I8042Bench final : Bench {
 };
 
 struct AcpiBench final : Bench {
-  AcpiPm acpi{clock, lines, 9, AcpiPm::TimerWidth::bits24};
+  AcpiPm acpi{clock, AcpiPm::TimerWidth::bits24};
+  AcpiBench() { lines.wire(acpi); }
   Device& device() override { return acpi; }
   std::uint64_t step(Random& random) override {
     switch (below(random, 6)) {
@@ -219,6 +224,7 @@ struct LocalApicBench final : Bench {
   RecordingBus bus{lines};
   LocalApic apic{clock, bus, 40};
   LocalApicBench() {
+    lines.wire(apic);
     apic.on_nmi([this] { lines.events.push_back(0x30000); });
   }
   Device& device() override { return apic; }
@@ -357,6 +363,7 @@ TEST_CASE("any state bytes of the right shape load without harm") {
       candidate[below(random, candidate.size())] = static_cast<std::uint8_t>(below(random, 2));
       try {
         load(bench.device(), candidate);
+        bench.lines.state_restored();
       } catch (const Error&) {
         continue;
       }

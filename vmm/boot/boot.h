@@ -1,6 +1,7 @@
 // Owns the one door through which a guest gets into RAM without a BIOS: picks
-// the protocol for an image, writes the image and the firmware tables, and says
-// what the CPU holds at entry. Knows no CPU and no device. One thread a machine.
+// the protocol for an image, writes the image, and says what the CPU holds at
+// entry. The firmware tables are written by write_firmware_tables(). Knows no CPU and no device.
+// One thread a machine.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ struct BootRequest {
   ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
 };
 
-/// Loads the guest into RAM as the Ram constructor leaves it (all zero), with
-/// ACPI and MP tables and a BIOS data area. What it writes is a pure function of
+/// Loads the guest into RAM as the Ram constructor leaves it (all zero). What it
+/// writes is a pure function of
 /// the request's bytes and the size of RAM; no file name gets into the guest.
 /// @return the CPU state at the guest's first instruction
 /// Throws Error{bad_input, "name: what, where, what to do"} for an image that
