@@ -98,13 +98,13 @@ void LiveInput::read_input(std::uint64_t timeout_ns) {
   }
 }
 
-std::optional<Input> LiveInput::take(InputStamp here, InputRoom room) {
+std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
     read_input(0);
     next_poll_ = {here.position.steps + kPollSteps};
   }
   if (!pending_.empty()) {
-    room_ = room.serial;
+    room_ = room.has_room(InputKind::serial_byte, 0);
     if (!room_) next_byte_ = {here.position.steps + kCharacterNs};
     if (!room_ || here.position < next_byte_) return std::nullopt;
     const std::uint8_t byte = pending_.front();

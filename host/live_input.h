@@ -32,7 +32,7 @@ class LiveInput final : public InputSource {
   void stop_also_when(std::function<bool()> asked) { asked_ = std::move(asked); }
 
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
 
  private:
