@@ -149,7 +149,7 @@ std::string ending_text(const std::string& file, Position start, const RunOutcom
 
 }  // namespace
 
-GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
+GoLiveOptions parse_go_live(const std::vector<std::string>& words, const AllowedFiles& files) {
   GoLiveOptions options;
   const auto refuse = [](const std::string& why) {
     throw Error(ErrorCode::usage, why + "; " + kGoLiveUsage);
@@ -168,7 +168,10 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
     }
   }
   if (options.file.empty()) refuse("a file for the new recording is needed");
-  const bool to_file = options.serial.starts_with("file:") && options.serial.size() > 5;
+  options.file = files.path(options.file);
+  constexpr std::size_t kPrefix = std::string_view("file:").size();
+  const bool to_file = options.serial.starts_with("file:") && options.serial.size() > kPrefix;
+  if (to_file) options.serial = "file:" + files.path(options.serial.substr(kPrefix));
   if (options.serial != "none" && options.serial != "pty" && !to_file) {
     refuse("--serial: \"" + options.serial + "\" is none of none, pty and file:PATH");
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "host/allowed_files.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -21,8 +22,9 @@ struct GoLiveOptions {
   std::string idle;             ///< warp or wait; empty: wait with a pty
   bool force = false;
 };
-/// Throws Error{usage}.
-[[nodiscard]] GoLiveOptions parse_go_live(const std::vector<std::string>& words);
+/// Throws Error{usage}, also for a file that `files` does not let the user name.
+[[nodiscard]] GoLiveOptions parse_go_live(const std::vector<std::string>& words,
+                                          const AllowedFiles& files);
 
 struct GoneLive {
   std::string file;      ///< the new recording, absolute

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gdbstub/target.h"
+#include "host/allowed_files.h"
 #include "timetravel/linear_memory.h"
 #include "timetravel/timeline.h"
 
@@ -23,6 +24,7 @@ struct DebugSettings {
   /// The program counter is shown with the base of CS added, outside 64-bit code.
   bool linear_pc = true;
   bool physical_memory = false;
+  AllowedFiles files;                 ///< that commands may name
   std::optional<Moment> destination;  ///< armed by a seek
   /// While the machine runs: what asks it to stop.
   const gdb::CancelFlag* running = nullptr;

@@ -113,7 +113,7 @@ void MonitorCommands::branch(const Words&, const Output& output, const gdb::Canc
 
 void MonitorCommands::go_live(const Words& arguments, const Output& output,
                               const gdb::CancelFlag&) {
-  const GoLiveOptions options = parse_go_live(arguments);
+  const GoLiveOptions options = parse_go_live(arguments, settings_.files);
   if (timeline_.live() != nullptr) {
     throw Error(ErrorCode::usage, "live already, recorded in " + live_file_ + "; discard ends it");
   }

@@ -82,8 +82,10 @@ class MachineReader final : public gdb::RegisterMemoryReader {
 
 }  // namespace
 
-TimelineTarget::TimelineTarget(Timeline& timeline, RegisterLayout layout)
-    : timeline_(timeline), layout_(layout), monitor_(timeline, settings_), stepping_(timeline) {}
+TimelineTarget::TimelineTarget(Timeline& timeline, RegisterLayout layout, AllowedFiles files)
+    : timeline_(timeline), layout_(layout), monitor_(timeline, settings_), stepping_(timeline) {
+  settings_.files = std::move(files);
+}
 
 /// The live branch tells the monitor how it ended.
 TimelineTarget::~TimelineTarget() { timeline_.end_live(); }

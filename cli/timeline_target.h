@@ -9,6 +9,7 @@
 #include "cli/interrupt_stepping.h"
 #include "cli/monitor.h"
 #include "gdbstub/target.h"
+#include "host/allowed_files.h"
 #include "timetravel/replay.h"
 #include "timetravel/timeline.h"
 
@@ -19,7 +20,9 @@ enum class RegisterLayout : std::uint8_t { x86_64, i386 };
 
 class TimelineTarget final : public gdb::DebugTarget {
  public:
-  TimelineTarget(Timeline& timeline, RegisterLayout layout);
+  /// @param files which of the host's files monitor commands may name
+  TimelineTarget(Timeline& timeline, RegisterLayout layout,
+                 AllowedFiles files = AllowedFiles::all());
   ~TimelineTarget() override;
 
   // gdb::RegisterMemoryReader
@@ -38,6 +41,8 @@ class TimelineTarget final : public gdb::DebugTarget {
   void monitor(std::string_view command, const std::function<void(std::string_view)>& output,
                const gdb::CancelFlag& cancel) override;
   [[nodiscard]] std::string thread_description() const override;
+  [[nodiscard]] bool physical_memory() const override { return settings_.physical_memory; }
+  void set_physical_memory(bool physical) override { settings_.physical_memory = physical; }
 
  private:
   [[nodiscard]] StopSet stops() const;
