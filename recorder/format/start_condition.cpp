@@ -33,6 +33,20 @@ BootKind kind_of(const std::string& name) {
 constexpr std::uint32_t kUnwrittenStateVersion = 1;
 constexpr std::uint32_t kUnwrittenBehaviourVersion = 1;
 
+/// Recordings made before the layout was written down have the old one up to here.
+constexpr std::uint32_t kLastVersionFromPage1 = 2;
+
+BootLayout layout_of(const nlohmann::json& boot, std::uint32_t behaviour_version) {
+  const BootLayout implied = behaviour_version <= kLastVersionFromPage1
+                                 ? BootLayout::from_page_1
+                                 : BootLayout::conventional;
+  const auto number = boot.value("layout", static_cast<unsigned>(implied));
+  if (number > static_cast<unsigned>(BootLayout::conventional)) {
+    throw Error(ErrorCode::bad_input, "unknown boot layout " + std::to_string(number));
+  }
+  return static_cast<BootLayout>(number);
+}
+
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
   parent.file_id = json.at("file_id").get<std::string>();
@@ -65,7 +79,8 @@ std::string StartCondition::to_json() const {
                   {"kernel", kernel_name},
                   {"initrd", initrd_name},
                   {"command_line", command_line},
-                  {"flat_address", flat_address}};
+                  {"flat_address", flat_address},
+                  {"layout", static_cast<unsigned>(layout)}};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const StartModule& module : modules) {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});
@@ -101,6 +116,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.initrd_name = boot.at("initrd").get<std::string>();
     start.command_line = boot.at("command_line").get<std::string>();
     start.flat_address = boot.at("flat_address").get<std::uint64_t>();
+    start.layout = layout_of(boot, start.behaviour_version);
     for (const nlohmann::json& module : boot.at("modules")) {
       start.modules.push_back(
           {module.at("name").get<std::string>(), module.at("arguments").get<std::string>()});
@@ -132,6 +148,7 @@ std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImagePr
   }
   request.command_line = start.command_line;
   request.flat_address = start.flat_address;
+  request.layout = start.layout;
   ByteWriter seed;
   for (std::uint64_t n = 0; n < 4; ++n) {
     seed.integer(

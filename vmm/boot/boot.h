@@ -9,12 +9,13 @@
 
 #include "base/bytes.h"
 #include "vmm/boot/boot_state.h"
+#include "vmm/boot/memory_plan.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
 
 enum class BootKind : std::uint8_t {
-  linux_kernel = 0,  ///< bzImage (64-bit protocol) or ELF vmlinux (PVH)
+  linux_kernel = 0,  ///< bzImage, or an ELF file with a PVH entry
   multiboot = 1,     ///< multiboot 1
   flat = 2,          ///< bytes at an address, entered in real mode
 };
@@ -35,9 +36,10 @@ struct BootRequest {
   ByteView kernel;
   std::string initrd_name;
   ByteView initrd;                  ///< linux_kernel only; empty: none
-  std::vector<BootModule> modules;  ///< multiboot only
+  std::vector<BootModule> modules;  ///< multiboot, or an ELF kernel with a PVH entry
   std::string command_line;         ///< not for flat
   std::uint64_t flat_address = kDefaultFlatAddress;
+  BootLayout layout = BootLayout::conventional;
   ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
 };
 

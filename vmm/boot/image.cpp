@@ -36,6 +36,14 @@ void Image::fail(std::string_view reason) const {
   throw Error(ErrorCode::bad_input, name_ + ": " + std::string(reason));
 }
 
+void check_text(const Image& image, const std::string& text, std::string_view what) {
+  constexpr std::size_t kMaximumText = 0x10000;
+  if (text.size() > kMaximumText) {
+    image.fail(std::string(what) + " has " + std::to_string(text.size()) +
+               " bytes, at most 65536 can be given; shorten it");
+  }
+}
+
 namespace {
 
 struct Signature {

@@ -57,6 +57,9 @@ class Image {
   ByteView bytes_;
 };
 
+/// Refuses a line for the guest that is longer than any kernel's, before it is placed.
+void check_text(const Image& image, const std::string& text, std::string_view what);
+
 /// Says what a file that is not a guest kernel seems to be and what to do with
 /// it ("is compressed with gzip; unpack it first (gunzip)"), or nothing.
 std::optional<std::string> describe_mistaken_file(const Image& image);

@@ -34,6 +34,13 @@ inline constexpr std::uint8_t kTimerGsi = 2;
 inline constexpr std::uint8_t kTimerIrq = 0;
 inline constexpr std::uint8_t kCom1Irq = 4;
 inline constexpr std::uint8_t kRtcIrq = 8;
+inline constexpr std::uint8_t kCoprocessorIrq = 13;
+
+// Ports of other machines by which small guests end a run.
+inline constexpr std::uint16_t kIsaDebugExitPort = 0x501;  ///< QEMU's isa-debug-exit
+inline constexpr std::uint16_t kBochsSleepPort = 0xb004;   ///< PM1 control there
+inline constexpr std::uint16_t kVirtualBoxSleepPort = 0x4004;
+inline constexpr std::uint16_t kShutdownWordPort = 0x8900;
 
 inline constexpr std::uint16_t kCom1Port = 0x3f8;
 inline constexpr std::uint16_t kRtcPort = 0x70;

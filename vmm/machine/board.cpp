@@ -40,10 +40,20 @@ Machine::Board::Board(Machine& machine)
       acpi_pm_(*this, isa_lines_, platform::kSciIrq, AcpiPm::TimerWidth::bits24),
       uart_("uart0", *this, isa_lines_, platform::kCom1Irq, serial_out_),
       i8042_(isa_lines_, 1),
-      debug_exit_([this](std::uint32_t value) { request_end(EndReason::debug_exit, value); }) {
+      debug_exit_([this](std::uint32_t value) { request_end(EndReason::debug_exit, value); }),
+      isa_debug_exit_([this](std::uint32_t value) {
+        request_end(EndReason::debug_exit, value, platform::kIsaDebugExitPort);
+      }),
+      bochs_sleep_([this] { request_end(EndReason::poweroff, 0, platform::kBochsSleepPort); }),
+      virtualbox_sleep_(
+          [this] { request_end(EndReason::poweroff, 0, platform::kVirtualBoxSleepPort); }),
+      shutdown_word_(
+          [this] { request_end(EndReason::poweroff, 0, platform::kShutdownWordPort); }),
+      coprocessor_error_(isa_lines_, platform::kCoprocessorIrq) {
   devices_ = {&pic_,       &io_apic_,       &local_apic_, &pit_,      &rtc_,
               &acpi_pm_,   &uart_,          &i8042_,      &pci_host_, &system_control_,
-              &post_port_, &debug_console_, &debug_exit_};
+              &post_port_, &debug_console_, &debug_exit_,    &shutdown_word_,
+              &coprocessor_error_};
   connect();
 }
 
@@ -65,6 +75,11 @@ void Machine::Board::connect() {
   ports_.map(0x80, 1, post_port_);
   ports_.map(0xe9, 1, debug_console_);
   ports_.map(0xf4, 4, debug_exit_);
+  ports_.map(platform::kIsaDebugExitPort, 2, isa_debug_exit_);
+  ports_.map(platform::kBochsSleepPort, 2, bochs_sleep_);
+  ports_.map(platform::kVirtualBoxSleepPort, 2, virtualbox_sleep_);
+  ports_.map(0xf0, 1, coprocessor_error_);
+  ports_.map(platform::kShutdownWordPort, 1, shutdown_word_);
   mmio_.map({platform::kLocalApicBase}, kPageSize, local_apic_);
   mmio_.map({platform::kIoApicBase}, kPageSize, io_apic_);
 
@@ -77,6 +92,8 @@ void Machine::Board::connect() {
     if (cpu_ != nullptr) cpu_->request_nmi();
   });
   acpi_pm_.on_power_off([this] { request_end(EndReason::poweroff, 0); });
+  acpi_pm_.on_sleep_register_write(
+      [this] { request_end(EndReason::poweroff, 0, platform::kPm1aEventPort); });
   const auto reset_asked = [this] { request_end(EndReason::reset, 0); };
   i8042_.on_reset_request(reset_asked);
   pci_host_.on_reset_request(reset_asked);
@@ -95,8 +112,8 @@ void Machine::Board::state_restored() {
   update_interrupt_request();
 }
 
-void Machine::Board::request_end(EndReason reason, std::uint32_t code) {
-  if (ending_request_.reason == EndReason::none) ending_request_ = {reason, code};
+void Machine::Board::request_end(EndReason reason, std::uint32_t code, std::uint16_t port) {
+  if (ending_request_.reason == EndReason::none) ending_request_ = {reason, code, port};
 }
 
 void Machine::Board::update_interrupt_request() {

@@ -8,18 +8,21 @@
 
 #include "vmm/bus/bus.h"
 #include "vmm/cpu/environment.h"
+#include "vmm/cpu/x87_error_line.h"
 #include "vmm/devices/core/byte_sink.h"
 #include "vmm/devices/input/i8042.h"
 #include "vmm/devices/interrupt/apic_bus.h"
 #include "vmm/devices/interrupt/io_apic.h"
 #include "vmm/devices/interrupt/local_apic.h"
 #include "vmm/devices/interrupt/pic.h"
+#include "vmm/devices/legacy/coprocessor_error.h"
 #include "vmm/devices/legacy/debug_console.h"
 #include "vmm/devices/legacy/debug_exit.h"
 #include "vmm/devices/legacy/post_port.h"
 #include "vmm/devices/legacy/uart16550.h"
 #include "vmm/devices/pci/pci_host.h"
 #include "vmm/devices/power/acpi_pm.h"
+#include "vmm/devices/power/shutdown_ports.h"
 #include "vmm/devices/power/system_control.h"
 #include "vmm/devices/timer/pit.h"
 #include "vmm/devices/timer/rtc_cmos.h"
@@ -27,7 +30,10 @@
 
 namespace chronovisor {
 
-class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock {
+class Machine::Board final : public CpuEnvironment,
+                             public X87ErrorLine,
+                             public ApicBus,
+                             public Clock {
  public:
   explicit Board(Machine& machine);
   Board(const Board&) = delete;
@@ -69,6 +75,12 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   void tsc_offset_changed(std::uint64_t offset) override { local_apic_.set_tsc_offset(offset); }
   [[nodiscard]] std::uint64_t entropy(std::uint64_t index) const override;
 
+  // X87ErrorLine
+  X87ErrorAnswer x87_error() override {
+    return coprocessor_error_.error() ? X87ErrorAnswer::ignore : X87ErrorAnswer::wait;
+  }
+  void x87_error_cleared() override { coprocessor_error_.error_cleared(); }
+
   // ApicBus
   void deliver(const ApicMessage& message) override { local_apic_.deliver(message); }
   void broadcast_eoi(std::uint8_t vector) override { io_apic_.end_of_interrupt(vector); }
@@ -104,7 +116,7 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   [[nodiscard]] static std::uint32_t platform_apic_id();
   void connect();
   void update_interrupt_request();
-  void request_end(EndReason reason, std::uint32_t code);
+  void request_end(EndReason reason, std::uint32_t code, std::uint16_t port = 0);
 
   Machine& machine_;
   Cpu* cpu_ = nullptr;
@@ -128,6 +140,11 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   PostPort post_port_;
   DebugConsole debug_console_{debug_out_};
   DebugExit debug_exit_;
+  DebugExit isa_debug_exit_;
+  ForeignSleepControl bochs_sleep_;
+  ForeignSleepControl virtualbox_sleep_;
+  ShutdownWord shutdown_word_;
+  CoprocessorError coprocessor_error_;
   std::vector<Device*> devices_;
   Ending ending_request_;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "vmm/boot/image.h"
 #include "vmm/boot/platform.h"
 #include "vmm/engine/soft/soft_engine.h"
 #include "vmm/machine/board.h"
@@ -50,6 +51,13 @@ std::string_view end_reason_name(EndReason reason) {
       return "exception-loop";
   }
   return "unknown";
+}
+
+std::string describe(const Ending& ending) {
+  std::string text(end_reason_name(ending.reason));
+  if (ending.reason == EndReason::debug_exit) text += " with code " + std::to_string(ending.code);
+  if (ending.port != 0) text += " by port " + hex_text(ending.port);
+  return text;
 }
 
 Hash128 Machine::zero_page_hash() {
@@ -174,7 +182,7 @@ void Machine::deliver(const Input& input) {
       board_->press_power_button();
       break;
     case InputKind::reset_button:
-      ending_ = {EndReason::reset, 0};
+      ending_ = {EndReason::reset};
       break;
     case InputKind::clock:
       move_clock(input.payload);
@@ -201,7 +209,7 @@ void Machine::deliver_inputs() {
 
 bool Machine::idle(MachineStop& stop) {
   const auto end = [&] {
-    ending_ = {EndReason::halted, 0};
+    ending_ = {EndReason::halted};
     stop = MachineStop::ended;
     return false;
   };
@@ -245,7 +253,7 @@ MachineStop Machine::run(Moment until) {
     if (moment() >= until) return MachineStop::reached;
     if (ending_.reason != EndReason::none) return MachineStop::ended;
     if (cpu_->deliveries() >= Cpu::kMostDeliveries) {
-      ending_ = {EndReason::exception_loop, 0};
+      ending_ = {EndReason::exception_loop};
       return MachineStop::ended;
     }
     if (stop_requested()) return MachineStop::interrupted;
@@ -273,7 +281,7 @@ MachineStop Machine::run(Moment until) {
       case CpuStop::watchpoint:
         return MachineStop::watchpoint;
       case CpuStop::shutdown:
-        ending_ = {EndReason::triple_fault, 0};
+        ending_ = {EndReason::triple_fault};
         return MachineStop::ended;
       case CpuStop::halted: {
         // What is already due at this very moment comes before any waiting.
@@ -301,15 +309,19 @@ std::vector<Section> Machine::save_sections() {
   add("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
   add("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
   for (Device* device : board_->devices()) {
+    if (device->as_after_reset()) continue;
     add(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
   }
   return sections;
 }
 
 void Machine::load_sections(const std::vector<Section>& sections) {
+  const auto find = [&](std::string_view name) {
+    return std::find_if(sections.begin(), sections.end(),
+                        [&](const Section& s) { return s.name == name; });
+  };
   const auto load = [&](std::string_view name, auto&& visit) {
-    const auto found = std::find_if(sections.begin(), sections.end(),
-                                    [&](const Section& s) { return s.name == name; });
+    const auto found = find(name);
     if (found == sections.end()) {
       throw Error(ErrorCode::bad_input, "state section " + std::string(name) + " is missing");
     }
@@ -320,6 +332,11 @@ void Machine::load_sections(const std::vector<Section>& sections) {
   load("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
   load("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
   for (Device* device : board_->devices()) {
+    // What need not be saved after a reset is so when it is missing.
+    if (find(device->name()) == sections.end()) {
+      device->reset();
+      if (device->as_after_reset()) continue;
+    }
     load(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
   }
   ending_ = {};

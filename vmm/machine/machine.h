@@ -35,7 +35,9 @@ inline constexpr std::uint32_t kMachineStateVersion = 1;
 /// what a guest can see, so that a recording made before may replay otherwise.
 /// 2: RF inside REP instructions, I/O breakpoints, null selectors after a return to
 /// an outer level, INT1 with pending breakpoints, power-off by SLP_TYP 0.
-inline constexpr std::uint32_t kMachineBehaviourVersion = 2;
+/// 3: where boot structures lie, ports of other machines that end a run, and what
+/// docs/CPU.md and docs/FORMATS.md list for it.
+inline constexpr std::uint32_t kMachineBehaviourVersion = 3;
 
 /// The shape of a machine and what it starts from, less the images.
 struct MachineConfig {
@@ -78,7 +80,10 @@ enum class EndReason : std::uint8_t {
 struct Ending {
   EndReason reason = EndReason::none;
   std::uint32_t code = 0;  ///< of debug_exit
+  std::uint16_t port = 0;  ///< whose write ended the guest; 0: no port did
 };
+/// "poweroff", "debug-exit with code 3 by port 0x501".
+[[nodiscard]] std::string describe(const Ending& ending);
 
 /// Told of output as the guest makes it. Output is not state.
 class MachineObserver {

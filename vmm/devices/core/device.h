@@ -36,6 +36,9 @@ class Device {
   virtual void visit_state(StateVisitor& visitor) = 0;
   /// Power-on state (also what the reset line does, where that differs not).
   virtual void reset() = 0;
+  /// Its state is what reset() leaves and need not be saved: a device that older
+  /// recordings do not have. Its section is then missing.
+  [[nodiscard]] virtual bool as_after_reset() const { return false; }
   /// Virtual time in ns of the next thing it will do by itself; kNever if none.
   [[nodiscard]] virtual std::uint64_t next_deadline_ns() const { return kNever; }
   /// Does everything that is due at or before `now`. Called at the first

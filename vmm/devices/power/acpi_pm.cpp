@@ -16,6 +16,11 @@ constexpr std::uint16_t kWake = 1U << 15;
 constexpr std::uint16_t kEnableWritable = kTimer | kGlobal | kPowerButton | kSleepButton | kRtc;
 constexpr std::uint16_t kStatusClearable = kEnableWritable | kWake | 1U << 4;
 
+/// SLP_EN with type 5 in the sleep control register of hardware-reduced ACPI, which
+/// Cloud Hypervisor has at the port where this machine has its PM1 status. As a status
+/// to clear it names bit 2, which is reserved: ACPI code never writes it.
+constexpr std::uint32_t kForeignSleepValue = 0x34;
+
 constexpr std::uint16_t kSciEnable = 1U << 0;
 constexpr std::uint16_t kControlLowWritable = 0x03;   // SCI_EN, BM_RLD
 constexpr std::uint16_t kControlHighWritable = 0x1c;  // SLP_TYP
@@ -30,6 +35,10 @@ AcpiPm::AcpiPm(const Clock& clock, InterruptSink& sink, unsigned sci_line, Timer
       timer_bits_(static_cast<unsigned>(timer_width)) {}
 
 void AcpiPm::on_power_off(std::function<void()> callback) { power_off_ = std::move(callback); }
+
+void AcpiPm::on_sleep_register_write(std::function<void()> callback) {
+  sleep_register_write_ = std::move(callback);
+}
 
 void AcpiPm::reset() {
   pm1_status_ = 0;
@@ -146,6 +155,7 @@ std::uint32_t AcpiPm::read_port(std::uint16_t offset, unsigned width) {
 
 void AcpiPm::write_port(std::uint16_t offset, unsigned width, std::uint32_t value) {
   settle(clock_.now().ns);
+  if (offset == 0 && value == kForeignSleepValue && sleep_register_write_) sleep_register_write_();
   for (unsigned i = 0; i < width; ++i) {
     write_byte(static_cast<std::uint16_t>(offset + i), static_cast<std::uint8_t>(value >> (8 * i)));
   }

@@ -39,6 +39,9 @@ class AcpiPm final : public Device, public PortDevice {
 
   AcpiPm(const Clock& clock, InterruptSink& sink, unsigned sci_line, TimerWidth timer_width);
   void on_power_off(std::function<void()> callback);
+  /// Called when the guest writes what powers off a machine whose sleep control
+  /// register is where the PM1 status is here.
+  void on_sleep_register_write(std::function<void()> callback);
 
   void press_power_button();
   /// @param event 0-15
@@ -77,6 +80,7 @@ class AcpiPm final : public Device, public PortDevice {
   bool level_ = false;
 
   std::function<void()> power_off_;
+  std::function<void()> sleep_register_write_;
 };
 
 }  // namespace chronovisor

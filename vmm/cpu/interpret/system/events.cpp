@@ -103,6 +103,10 @@ void wake(Cpu& cpu) {
 
 void deliver_exception(Cpu& cpu, const GuestFault& fault) {
   wake(cpu);
+  if (fault.vector == kWaitForInterrupt) {
+    cpu.state.halted = true;
+    return;
+  }
   deliver_serially(cpu, fault, FaultClass::benign);
 }
 
