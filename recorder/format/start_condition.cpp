@@ -37,9 +37,8 @@ constexpr std::uint32_t kUnwrittenBehaviourVersion = 1;
 constexpr std::uint32_t kLastVersionFromPage1 = 2;
 
 BootLayout layout_of(const nlohmann::json& boot, std::uint32_t behaviour_version) {
-  const BootLayout implied = behaviour_version <= kLastVersionFromPage1
-                                 ? BootLayout::from_page_1
-                                 : BootLayout::conventional;
+  const BootLayout implied = behaviour_version <= kLastVersionFromPage1 ? BootLayout::from_page_1
+                                                                        : BootLayout::conventional;
   const auto number = boot.value("layout", static_cast<unsigned>(implied));
   if (number > static_cast<unsigned>(BootLayout::conventional)) {
     throw Error(ErrorCode::bad_input, "unknown boot layout " + std::to_string(number));
@@ -75,12 +74,9 @@ std::string StartCondition::to_json() const {
                      {"ns_per_step", machine.ns_per_step},
                      {"state_version", state_version},
                      {"behaviour_version", behaviour_version}};
-  json["boot"] = {{"kind", kind_name(kind)},
-                  {"kernel", kernel_name},
-                  {"initrd", initrd_name},
-                  {"command_line", command_line},
-                  {"flat_address", flat_address},
-                  {"layout", static_cast<unsigned>(layout)}};
+  json["boot"] = {{"kind", kind_name(kind)},      {"kernel", kernel_name},
+                  {"initrd", initrd_name},        {"command_line", command_line},
+                  {"flat_address", flat_address}, {"layout", static_cast<unsigned>(layout)}};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const StartModule& module : modules) {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});

@@ -67,9 +67,9 @@ TEST_CASE("boot structures begin at 0x9000, and nothing of the loader's lies bel
   const Bytes pvh = make_elf();
   const Bytes bzimage = make_bzimage();
   const Bytes module = pattern(100, 5);
-  for (const auto& [kind, image] : {std::pair{BootKind::multiboot, &elf},
-                                    std::pair{BootKind::linux_kernel, &pvh},
-                                    std::pair{BootKind::linux_kernel, &bzimage}}) {
+  for (const auto& [kind, image] :
+       {std::pair{BootKind::multiboot, &elf}, std::pair{BootKind::linux_kernel, &pvh},
+        std::pair{BootKind::linux_kernel, &bzimage}}) {
     BootRequest request = request_of(kind, *image);
     request.command_line = "words";
     if (image == &elf) request.modules = {{"m", module, "m text"}};
@@ -93,9 +93,9 @@ TEST_CASE("boot structures move out of the way of the guest's own segments") {
   struct Case {
     std::uint64_t physical, memory_size, gdt;
   };
-  for (const Case& c : {Case{0x9000, 0x3000, 0xc000},           // where they would have been
-                        Case{0x9000, 0x96000, 0x1000},          // all from there on
-                        Case{0x1000, 0x9e000, 0x100000},        // all of low memory
+  for (const Case& c : {Case{0x9000, 0x3000, 0xc000},     // where they would have been
+                        Case{0x9000, 0x96000, 0x1000},    // all from there on
+                        Case{0x1000, 0x9e000, 0x100000},  // all of low memory
                         Case{0x1000, 0x4000, 0x9000}}) {
     CAPTURE(c.physical);
     CAPTURE(c.memory_size);
@@ -152,8 +152,7 @@ TEST_CASE("modules of a PVH kernel are refused where they cannot be handed over"
 TEST_CASE("the PVH note is found in every form that linkers give it") {
   constexpr std::uint64_t kEntry = 0x1000100;
   for (const std::uint64_t alignment : {0, 1, 4, 8}) {
-    for (const auto& [name_pad, note_pad] :
-         {std::pair{4, 4}, std::pair{8, 8}, std::pair{4, 8}}) {
+    for (const auto& [name_pad, note_pad] : {std::pair{4, 4}, std::pair{8, 8}, std::pair{4, 8}}) {
       for (const std::uint32_t size : {4U, 8U}) {
         CAPTURE(alignment);
         CAPTURE(name_pad);

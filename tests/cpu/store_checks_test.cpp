@@ -25,7 +25,7 @@ void long_mode_with_read_only_page(M& m) {
   m.cpu.state.cr4 |= kCr4Osfxsr;
   m.cpu.state.cr0 |= kCr0Ne;
   for (const unsigned vector : {13U, 14U, 16U}) m.gate64(vector, M::kHandler, 0xe, 0, 0);
-  m.cpu.state_restored();
+  m.cpu.state_replaced();
 }
 
 /// Natively: whether `instruction` on a page that may only be read is a fault.
@@ -72,7 +72,7 @@ TEST_CASE("ARPL that changes nothing needs no permission to write") {
       } else {
         m.cpu.state.segment[kDs].attributes &= static_cast<std::uint16_t>(~2U);  // not writable
       }
-      m.cpu.state_restored();
+      m.cpu.state_replaced();
       m.put<std::uint16_t>(kData, static_cast<std::uint16_t>(0xfff0 | privilege));
       m.cpu.gpr(kRbx) = address;
       m.cpu.gpr(kRcx) = 2;
@@ -166,7 +166,7 @@ TEST_CASE("PUSHA at the very start of a real-mode stack segment is #GP, or shutd
       m.put<std::uint32_t>(8 * 4, 0x0b00'0000);
       m.cpu.gpr(kRsp) = sp;
       m.cpu.state.segment[kSs].base = 0x30000;
-      m.cpu.state_restored();
+      m.cpu.state_replaced();
       m.code(M::kCode, wide ? std::initializer_list<std::uint8_t>{0x66, 0x60}
                             : std::initializer_list<std::uint8_t>{0x60});
       const bool odd_and_small = (sp & 1) != 0 && sp < 16;
@@ -200,7 +200,7 @@ TEST_CASE("the bases of FS and GS survive a return that takes their segments awa
   m.put<std::uint64_t>(stack + 16, 2);
   m.put<std::uint64_t>(stack + 24, M::kStack3);
   m.put<std::uint64_t>(stack + 32, M::kData3);
-  m.cpu.state_restored();
+  m.cpu.state_replaced();
   m.code(M::kCode, {0x48, 0xcf});
   m.step();
   REQUIRE(m.cpu.cpl() == 3);

@@ -125,8 +125,8 @@ std::optional<std::uint64_t> find_note(const Image& notes, const NotePadding& pa
     const std::uint64_t value_at = at + padded(12 + name_size, padding.value_begin);
     if (!notes.contains(value_at, value_size)) break;
     const bool named = notes.matches(at + 12, owner) &&
-                       (name_size == owner.size() ||
-                        (name_size == owner.size() + 1 && notes.bytes()[at + 12 + owner.size()] == 0));
+                       (name_size == owner.size() || (name_size == owner.size() + 1 &&
+                                                      notes.bytes()[at + 12 + owner.size()] == 0));
     if (named && *notes.peek32(at + 8) == type) {
       if (value_size == 4) return notes.at<std::uint32_t>(value_at, "a note");
       if (value_size == 8) return notes.at<std::uint64_t>(value_at, "a note");
@@ -141,8 +141,8 @@ std::optional<std::uint64_t> find_note(const Image& notes, const NotePadding& pa
 void add_note_sections(const Image& image, ElfFile& elf) {
   constexpr std::uint32_t kNoteSection = 7;
   const bool wide = elf.is_64_bit;
-  const std::uint64_t table = wide ? image.at<std::uint64_t>(40, "e_shoff")
-                                   : image.at<std::uint32_t>(32, "e_shoff");
+  const std::uint64_t table =
+      wide ? image.at<std::uint64_t>(40, "e_shoff") : image.at<std::uint32_t>(32, "e_shoff");
   const std::uint64_t entry_size = image.at<std::uint16_t>(wide ? 58 : 46, "e_shentsize");
   const std::uint64_t count = image.at<std::uint16_t>(wide ? 60 : 48, "e_shnum");
   if (table == 0 || entry_size < (wide ? 64U : 40U)) return;

@@ -30,7 +30,7 @@ struct ElfFile {
 
   bool is_64_bit = false;
   std::uint64_t entry = 0;
-  std::vector<ElfSegment> segments;  ///< PT_LOAD with a size in memory, and PT_NOTE
+  std::vector<ElfSegment> segments;       ///< PT_LOAD with a size in memory, and PT_NOTE
   std::vector<ElfSegment> note_sections;  ///< SHT_NOTE: offset, file_size and alignment
 };
 

@@ -47,13 +47,11 @@ Machine::Board::Board(Machine& machine)
       bochs_sleep_([this] { request_end(EndReason::poweroff, 0, platform::kBochsSleepPort); }),
       virtualbox_sleep_(
           [this] { request_end(EndReason::poweroff, 0, platform::kVirtualBoxSleepPort); }),
-      shutdown_word_(
-          [this] { request_end(EndReason::poweroff, 0, platform::kShutdownWordPort); }),
+      shutdown_word_([this] { request_end(EndReason::poweroff, 0, platform::kShutdownWordPort); }),
       coprocessor_error_(isa_lines_, platform::kCoprocessorIrq) {
-  devices_ = {&pic_,       &io_apic_,       &local_apic_, &pit_,      &rtc_,
-              &acpi_pm_,   &uart_,          &i8042_,      &pci_host_, &system_control_,
-              &post_port_, &debug_console_, &debug_exit_,    &shutdown_word_,
-              &coprocessor_error_};
+  devices_ = {&pic_,       &io_apic_,       &local_apic_, &pit_,           &rtc_,
+              &acpi_pm_,   &uart_,          &i8042_,      &pci_host_,      &system_control_,
+              &post_port_, &debug_console_, &debug_exit_, &shutdown_word_, &coprocessor_error_};
   connect();
 }
 

@@ -2,8 +2,7 @@
 
 namespace chronovisor {
 
-CoprocessorError::CoprocessorError(InterruptSink& sink, unsigned line)
-    : sink_(sink), line_(line) {}
+CoprocessorError::CoprocessorError(InterruptSink& sink, unsigned line) : sink_(sink), line_(line) {}
 
 void CoprocessorError::visit_state(StateVisitor& visitor) {
   visitor.field("requested", requested_);

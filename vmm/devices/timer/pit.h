@@ -48,7 +48,7 @@ class Pit final : public Device, public BytePortDevice {
   };
   struct Counter {
     std::uint8_t mode_written = 0;  ///< as the status shows it
-    std::uint8_t access = 3;  ///< 1 low byte, 2 high byte, 3 low then high
+    std::uint8_t access = 3;        ///< 1 low byte, 2 high byte, 3 low then high
     bool bcd = false;
     std::uint8_t write_low = 0;
     bool write_high_next = false;
