@@ -12,6 +12,7 @@
 #include "vmm/engine/kvm/hardware_counter.h"
 #include "vmm/engine/kvm/kvm_device.h"
 #include "vmm/engine/kvm/self_test.h"
+#include "vmm/engine/kvm/step_probe.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -29,12 +30,31 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
+/// "212 of 318 in 64-bit supervisor code, ...; the others are the soft processor's"
+std::string exact_steps_text(const kvm::Capabilities& c) {
+  if (c.exact_steps == nullptr) return "";
+  std::vector<std::string> parts;
+  using World = kvm::StepWorld;
+  for (const auto& [world, name] : {std::pair{World::long64, "64-bit supervisor code"},
+                                    {World::long64_user, "64-bit user code"},
+                                    {World::protected32, "32-bit supervisor code"},
+                                    {World::real, "real mode"}}) {
+    const kvm::ExactSteps::Count count = c.exact_steps->count(world);
+    if (count.tried == 0) continue;
+    parts.push_back(std::to_string(count.exact) + " of " + std::to_string(count.tried) + " in " +
+                    name);
+  }
+  return joined(parts) + "; the others are the soft processor's";
+}
+
 std::vector<Finding> kvm_findings(const kvm::Capabilities& c) {
   return {
       {"single-stepping in ring 0", "step_ring0", c.step_ring0,
        "100 steps of a loop, each where it must be"},
       {"single-stepping in ring 3", "step_ring3", c.step_ring3,
        c.step_ring3 ? "" : "user code is executed by the soft processor"},
+      {"kinds of instruction stepped exactly", "exact_steps", c.exact_steps != nullptr,
+       exact_steps_text(c)},
       {"HLT while stepping", "hlt_while_stepping", c.hlt_exits_while_stepping,
        c.hlt_exits_while_stepping ? "exits"
                                   : "is skipped without an exit: recognised before it is stepped"},

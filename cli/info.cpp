@@ -12,6 +12,7 @@
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/start_condition.h"
 #include "recorder/live/recording_child.h"
+#include "vmm/boot/image.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -248,6 +249,9 @@ std::string ending_text(const nlohmann::ordered_json& json) {
   std::string text = summary["exit"].value("reason", "not said");
   if (const unsigned code = summary["exit"].value("code", 0U); code != 0) {
     text += " with code " + std::to_string(code);
+  }
+  if (const unsigned port = summary["exit"].value("port", 0U); port != 0) {
+    text += " by port " + hex_text(port);
   }
   return text;
 }

@@ -129,6 +129,7 @@ nlohmann::ordered_json summary_of(const RunOutcome& outcome, Position start, Pos
   json["seconds"] = seconds;
   json["mips"] = millions_a_second(outcome.position.steps - start.steps, seconds);
   json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
+  if (outcome.ending.port != 0) json["exit"]["port"] = outcome.ending.port;
   json["digest"] = outcome.digest.hex();
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
   const CpuCounters counters = machine.cpu().counters();
@@ -159,13 +160,10 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
   const std::uint64_t steps = outcome.position.steps - start.steps;
   const std::string from = start == Position{} ? "" : " from position " + grouped(start.steps);
   std::fprintf(stderr,
-               "chronovisor: %s: %s steps%s in %.1f s (%.0f million a second), ended by %s%s; %s, "
+               "chronovisor: %s: %s steps%s in %.1f s (%.0f million a second), ended by %s; %s, "
                "digest %s\n",
                options.output.c_str(), grouped(steps).c_str(), from.c_str(), seconds,
                millions_a_second(steps, std::max(seconds, 1e-9)), reason.c_str(),
-               outcome.ending.reason == EndReason::debug_exit
-                   ? (" with code " + std::to_string(outcome.ending.code)).c_str()
-                   : "",
                size_text(summary["bytes"].get<std::uint64_t>()).c_str(),
                outcome.digest.hex().c_str());
 }
@@ -261,7 +259,10 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   console.flush();
 
   report_undefined(machine.cpu().counters());
-  report_run(options, outcome, from, exit_reason(outcome, plan.limit), seconds, summary);
+  const std::string ending = outcome.ending.reason != EndReason::none
+                                 ? describe(outcome.ending)
+                                 : exit_reason(outcome, plan.limit);
+  report_run(options, outcome, from, ending, seconds, summary);
   const bool failed = outcome.ending.reason == EndReason::triple_fault ||
                       outcome.ending.reason == EndReason::exception_loop ||
                       (outcome.ending.reason == EndReason::debug_exit && outcome.ending.code != 0);

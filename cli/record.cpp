@@ -1,4 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,12 +17,16 @@
 namespace chronovisor::cli {
 namespace {
 
+/// What comes first on a multiboot line, before the words given.
+enum class FirstWord : std::uint8_t { name, path, none };
+
 struct RecordOptions {
   RunOptions run;
   std::string kernel;
   std::string initrd;
   std::string append;
   std::string multiboot;
+  FirstWord first_word = FirstWord::name;
   std::vector<std::string> modules;
   std::string flat;
   std::string memory = "256M";
@@ -27,6 +34,20 @@ struct RecordOptions {
   std::string seed;
   bool reference_images = false;
 };
+
+/// FILE[,ARGUMENTS]
+StartModule parse_module(const std::string& text) {
+  const std::size_t comma = text.find(',');
+  return {text.substr(0, comma), comma == std::string::npos ? "" : text.substr(comma + 1)};
+}
+
+/// What a multiboot kernel finds on its line, and on those of its modules.
+std::string multiboot_line(FirstWord first, const std::string& path, const std::string& words) {
+  if (first == FirstWord::none) return words;
+  const std::string name =
+      first == FirstWord::path ? path : std::filesystem::path(path).filename().string();
+  return words.empty() ? name : name + " " + words;
+}
 
 /// The files of a start condition, by role.
 struct Images {
@@ -81,13 +102,7 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
     start.kind = BootKind::multiboot;
     start.kernel_name = options.multiboot;
     images.paths.emplace_back(kKernelRole, options.multiboot);
-    for (const std::string& module : options.modules) {
-      const std::size_t comma = module.find(',');
-      const std::string path = module.substr(0, comma);
-      start.modules.push_back(
-          {path, comma == std::string::npos ? std::string{} : module.substr(comma + 1)});
-      images.paths.emplace_back(module_role(start.modules.size() - 1), path);
-    }
+    start.command_line = multiboot_line(options.first_word, options.multiboot, options.append);
   } else {
     start.kind = BootKind::flat;
     parse_flat(options.flat, start, images);
@@ -95,8 +110,16 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   if (!options.initrd.empty() && start.kind != BootKind::linux_kernel) {
     throw Error(ErrorCode::usage, "--initrd goes with --kernel; --multiboot takes --module");
   }
-  if (!options.modules.empty() && start.kind != BootKind::multiboot) {
-    throw Error(ErrorCode::usage, "--module goes with --multiboot");
+  if (!options.modules.empty() && start.kind == BootKind::flat) {
+    throw Error(ErrorCode::usage, "--module goes with --multiboot, or --kernel for a PVH kernel");
+  }
+  for (const std::string& text : options.modules) {
+    StartModule module = parse_module(text);
+    images.paths.emplace_back(module_role(start.modules.size()), module.name);
+    if (start.kind == BootKind::multiboot) {
+      module.arguments = multiboot_line(options.first_word, module.name, module.arguments);
+    }
+    start.modules.push_back(std::move(module));
   }
   if (!options.append.empty() && start.kind == BootKind::flat) {
     throw Error(ErrorCode::usage, "--append goes with --kernel or --multiboot");
@@ -140,9 +163,23 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note");
   command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel");
   command->add_option("--append", options->append, "Kernel command line");
-  command->add_option("--multiboot", options->multiboot, "Multiboot 1 kernel");
-  command->add_option("--module", options->modules, "FILE[,ARGUMENTS] for --multiboot; repeatable")
+  command->add_option("--multiboot", options->multiboot,
+                      "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
+                      "as with QEMU and GRUB");
+  command
+      ->add_option("--module", options->modules,
+                   "FILE[,ARGUMENTS] for --multiboot (its string is the file's name, then "
+                   "ARGUMENTS) or for an ELF --kernel with a PVH entry (ARGUMENTS alone); "
+                   "repeatable")
       ->allow_extra_args(false);
+  command
+      ->add_option("--multiboot-argv0", options->first_word,
+                   "First word of multiboot lines: the file's name, its path as given, or none "
+                   "(name)")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, FirstWord>{
+              {"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
+          CLI::ignore_case));
   command->add_option("--flat", options->flat, "BIN[@ADDRESS], entered in real mode (0x7c00)");
   command->add_option("--memory", options->memory, "Guest memory (256M)");
   command->add_flag("--reference-images", options->reference_images,

@@ -44,6 +44,19 @@ std::map<std::string, std::uint32_t> written_section_versions(const MachineConfi
   return *Machine(small).config().section_versions;
 }
 
+/// Recordings made before the layout was written down have the old one up to here.
+constexpr std::uint32_t kLastVersionFromPage1 = 2;
+
+BootLayout layout_of(const nlohmann::json& boot, std::uint32_t behaviour_version) {
+  const BootLayout implied = behaviour_version <= kLastVersionFromPage1 ? BootLayout::from_page_1
+                                                                        : BootLayout::conventional;
+  const auto number = boot.value("layout", static_cast<unsigned>(implied));
+  if (number > static_cast<unsigned>(BootLayout::conventional)) {
+    throw Error(ErrorCode::bad_input, "unknown boot layout " + std::to_string(number));
+  }
+  return static_cast<BootLayout>(number);
+}
+
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
   parent.file_id = json.at("file_id").get<std::string>();
@@ -76,11 +89,9 @@ std::string StartCondition::to_json() const {
   if (const auto versions = written_section_versions(machine); !versions.empty()) {
     json["machine"]["section_versions"] = versions;
   }
-  json["boot"] = {{"kind", kind_name(kind)},
-                  {"kernel", kernel_name},
-                  {"initrd", initrd_name},
-                  {"command_line", command_line},
-                  {"flat_address", flat_address}};
+  json["boot"] = {{"kind", kind_name(kind)},      {"kernel", kernel_name},
+                  {"initrd", initrd_name},        {"command_line", command_line},
+                  {"flat_address", flat_address}, {"layout", static_cast<unsigned>(layout)}};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const StartModule& module : modules) {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});
@@ -120,6 +131,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.initrd_name = boot.at("initrd").get<std::string>();
     start.command_line = boot.at("command_line").get<std::string>();
     start.flat_address = boot.at("flat_address").get<std::uint64_t>();
+    start.layout = layout_of(boot, start.machine.behaviour_version);
     for (const nlohmann::json& module : boot.at("modules")) {
       start.modules.push_back(
           {module.at("name").get<std::string>(), module.at("arguments").get<std::string>()});
@@ -151,6 +163,7 @@ std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImagePr
   }
   request.command_line = start.command_line;
   request.flat_address = start.flat_address;
+  request.layout = start.layout;
   ByteWriter seed;
   for (std::uint64_t n = 0; n < 4; ++n) {
     seed.integer(

@@ -43,6 +43,7 @@ struct StartCondition {
   std::vector<StartModule> modules;
   std::string command_line;
   std::uint64_t flat_address = BootRequest::kDefaultFlatAddress;
+  BootLayout layout = BootLayout::conventional;
   std::string engine = "soft";
   std::string idle = "warp";
   std::string host;         ///< what the recording was made on, for people

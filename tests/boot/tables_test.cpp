@@ -42,12 +42,15 @@ const FirmwareFacts& pc1_facts() {
   struct Nobody final : Clock, OutputSink, MachineControl {
     [[nodiscard]] VirtualTime now() const override { return {}; }
     void put(const Output& /*output*/) override {}
-    void power_off() override {}
+    void power_off(std::uint16_t /*port*/) override {}
     void reset_machine() override {}
-    void debug_exit(std::uint32_t /*code*/) override {}
+    void debug_exit(std::uint32_t /*code*/, std::uint16_t /*port*/) override {}
   };
   static Nobody nobody;
-  static const Assembly board(pc1(), {nobody, nobody, nobody, kMiB, 0, 0});
+  static Ram ram(kMiB);
+  static DmaBus dma(ram);
+  static PageSpace memory(ram);
+  static const Assembly board(pc1(), {nobody, nobody, nobody, dma, memory, kMiB, 0, 0});
   return board.firmware();
 }
 

@@ -295,9 +295,20 @@ class Emitter {
     bytes({0x0f, random_.pick(kMoves)});
     either(static_cast<unsigned>(random_.below(8)));
   }
+  /// Prefetches, ENDBR and the other hints, multi-byte NOPs.
+  void hint() {
+    if (random_.chance(30)) byte(random_.chance(50) ? 0xf3 : 0xf2);
+    const auto opcode = static_cast<unsigned>(random_.below(9));
+    bytes({0x0f, opcode == 8 ? 0x0dU : 0x18 + opcode});
+    if (opcode == 6 && random_.chance(50))
+      return bytes({0xfa + static_cast<unsigned>(random_.below(2))});
+    either(static_cast<unsigned>(random_.below(8)));
+  }
   void ordinary() {
     operand_prefix();
-    switch (random_.below(8)) {
+    switch (random_.below(9)) {
+      case 8:
+        return hint();
       case 0:
       case 1:
         byte(static_cast<unsigned>(random_.below(8)) << 3 |

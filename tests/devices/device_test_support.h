@@ -15,6 +15,7 @@
 
 #include "base/state.h"
 #include "vmm/devices/core/declaration.h"
+#include "vmm/devices/core/machine_control.h"
 
 namespace chronovisor::test {
 
@@ -67,6 +68,17 @@ class RecordingBytes final : public OutputSink {
     text.append(output.payload.begin(), output.payload.end());
   }
   std::string text;
+};
+
+/// Remembers what devices asked of the machine.
+class RecordingControl final : public MachineControl {
+ public:
+  void power_off(std::uint16_t port) override { power_offs.push_back(port); }
+  void reset_machine() override { ++resets; }
+  void debug_exit(std::uint32_t code, std::uint16_t /*port*/) override { exits.push_back(code); }
+  std::vector<std::uint16_t> power_offs;
+  unsigned resets = 0;
+  std::vector<std::uint32_t> exits;
 };
 
 inline Bytes save(Device& device) {

@@ -241,8 +241,9 @@ TEST_CASE("PCI configuration reaches the host bridge and registered functions") 
 }
 
 TEST_CASE("the small ports do what they are for") {
-  std::vector<std::uint32_t> exits;
-  DebugExit debug_exit([&](std::uint32_t value) { exits.push_back(value); });
+  RecordingControl machine;
+  const std::vector<std::uint32_t>& exits = machine.exits;
+  DebugExit debug_exit("debug_exit", 0xf4, 4, DebugExit::Section::always, machine);
   RecordingBytes output;
   DebugConsole console(output);
   PostPort post;

@@ -8,12 +8,14 @@
 #include "vmm/devices/interrupt/io_apic.h"
 #include "vmm/devices/interrupt/local_apic.h"
 #include "vmm/devices/interrupt/pic.h"
+#include "vmm/devices/legacy/coprocessor_error.h"
 #include "vmm/devices/legacy/debug_console.h"
 #include "vmm/devices/legacy/debug_exit.h"
 #include "vmm/devices/legacy/post_port.h"
 #include "vmm/devices/legacy/uart16550.h"
 #include "vmm/devices/pci/pci_host.h"
 #include "vmm/devices/power/acpi_pm.h"
+#include "vmm/devices/power/shutdown_ports.h"
 #include "vmm/devices/power/system_control.h"
 #include "vmm/devices/timer/pit.h"
 #include "vmm/devices/timer/rtc_cmos.h"
@@ -299,9 +301,72 @@ struct DebugConsoleBench final : Bench {
 };
 
 struct DebugExitBench final : Bench {
-  DebugExit exit{[this](std::uint32_t value) { lines.events.push_back(0x40000 + value); }};
+  RecordingControl control;
+  DebugExit exit{"debug_exit", 0xf4, 4, DebugExit::Section::always, control};
   Device& device() override { return exit; }
-  std::uint64_t step(Random& random) override { return random_port(exit, random, 4); }
+  std::uint64_t step(Random& random) override {
+    return random_port(exit, random, 4) + control.exits.size();
+  }
+};
+
+struct IsaDebugExitBench final : Bench {
+  RecordingControl control;
+  DebugExit exit{"isa_debug_exit", 0x501, 2, DebugExit::Section::never, control};
+  Device& device() override { return exit; }
+  std::uint64_t step(Random& random) override {
+    return random_port(exit, random, 2) + control.exits.size();
+  }
+};
+
+struct ForeignSleepBench : Bench {
+  explicit ForeignSleepBench(std::string_view name) : sleep(name, 0x4004, control) {}
+  RecordingControl control;
+  ForeignSleepControl sleep;
+  Device& device() override { return sleep; }
+  std::uint64_t step(Random& random) override {
+    return random_port(sleep, random, 2) + control.power_offs.size();
+  }
+};
+struct BochsSleepBench final : ForeignSleepBench {
+  BochsSleepBench() : ForeignSleepBench("bochs_sleep") {}
+};
+struct VirtualBoxSleepBench final : ForeignSleepBench {
+  VirtualBoxSleepBench() : ForeignSleepBench("virtualbox_sleep") {}
+};
+
+struct ShutdownWordBench final : Bench {
+  RecordingControl control;
+  ShutdownWord word{control};
+  std::size_t next = 0;
+  Device& device() override { return word; }
+  std::uint64_t step(Random& random) override {
+    static constexpr std::string_view kWord = "Shutdown";
+    const char letter = below(random, 8) == 0 ? 'x' : kWord[below(random, kWord.size())];
+    word.write_port(0, 1, static_cast<std::uint8_t>(letter));
+    return control.power_offs.size();
+  }
+  std::vector<std::uint64_t> observe() override {
+    for (const char c : std::string_view("utdown"))
+      word.write_port(0, 1, static_cast<std::uint8_t>(c));
+    return {control.power_offs.size()};
+  }
+};
+
+struct CoprocessorErrorBench final : Bench {
+  CoprocessorError circuit;
+  CoprocessorErrorBench() { lines.wire(circuit); }
+  Device& device() override { return circuit; }
+  std::uint64_t step(Random& random) override {
+    switch (below(random, 3)) {
+      case 0:
+        return circuit.error();
+      case 1:
+        circuit.error_cleared();
+        return 0;
+      default:
+        return random_port(circuit, random, 1);
+    }
+  }
 };
 
 /// How the device behind a state section is tested.
@@ -336,6 +401,11 @@ const std::map<std::string, BenchKind>& benches() {
       {"local_apic", {make_bench<LocalApicBench>, {}, 600}},
       {"debug_console", {make_bench<DebugConsoleBench>, {}}},
       {"debug_exit", {make_bench<DebugExitBench>, {}}},
+      {"isa_debug_exit", {make_bench<IsaDebugExitBench>, {}}},
+      {"bochs_sleep", {make_bench<BochsSleepBench>, {}}},
+      {"virtualbox_sleep", {make_bench<VirtualBoxSleepBench>, {}}},
+      {"shutdown_word", {make_bench<ShutdownWordBench>, {}}},
+      {"coprocessor_error", {make_bench<CoprocessorErrorBench>, {}}},
   };
   return kinds;
 }

@@ -18,7 +18,8 @@ namespace {
 
 /// A board without a machine around it.
 struct Bare final : Clock, OutputSink, MachineControl, ProcessorPins {
-  explicit Bare(const Model& model) : board(model, {*this, *this, *this, 1U << 20, 0, 0}) {
+  explicit Bare(const Model& model)
+      : board(model, {*this, *this, *this, dma, memory, 1U << 20, 0, 0}) {
     board.interrupts().connect(this);
     board.reset();
   }
@@ -28,15 +29,18 @@ struct Bare final : Clock, OutputSink, MachineControl, ProcessorPins {
       outputs.push_back({static_cast<char>('0' + output.device), static_cast<char>(byte)});
     }
   }
-  void power_off() override {}
+  void power_off(std::uint16_t /*port*/) override {}
   void reset_machine() override {}
-  void debug_exit(std::uint32_t /*code*/) override {}
+  void debug_exit(std::uint32_t /*code*/, std::uint16_t /*port*/) override {}
   void set_interrupt_request(bool level) override { interrupt_request = level; }
   void request_nmi() override {}
 
   std::uint64_t ns = 0;
   std::vector<std::string> outputs;
   bool interrupt_request = false;
+  Ram ram{1U << 20};
+  DmaBus dma{ram};
+  PageSpace memory{ram};
   Assembly board;
 };
 

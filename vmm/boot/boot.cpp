@@ -29,8 +29,15 @@ void check_request(const Image& image, const BootRequest& request) {
   if (request.kind != BootKind::linux_kernel && !request.initrd.empty()) {
     image.fail("an initrd goes with a Linux kernel only; give it with --module for multiboot");
   }
-  if (request.kind != BootKind::multiboot && !request.modules.empty()) {
-    image.fail("modules go with a multiboot kernel only; give an initrd with --initrd");
+  const bool takes_modules = request.kind == BootKind::multiboot ||
+                             (request.kind == BootKind::linux_kernel && is_elf(image));
+  if (!takes_modules && !request.modules.empty()) {
+    image.fail(
+        "modules go with a multiboot kernel, or an ELF kernel with a PVH entry, only; give an "
+        "initrd with --initrd");
+  }
+  if (!request.modules.empty() && !request.initrd.empty()) {
+    image.fail("takes modules or an initrd; give the initrd as one of the modules, in its place");
   }
   if (request.kind == BootKind::flat && !request.command_line.empty()) {
     image.fail("a flat binary has no command line; leave --append out");
@@ -50,7 +57,7 @@ void check_request(const Image& image, const BootRequest& request) {
 BootCpuState load_guest(Ram& ram, const BootRequest& request) {
   const Image image(request.kernel_name, request.kernel);
   check_request(image, request);
-  MemoryPlan plan(ram, request.kernel_name);
+  MemoryPlan plan(ram, request.kernel_name, request.layout);
   switch (request.kind) {
     case BootKind::linux_kernel:
       return load_linux(plan, image, request);

@@ -10,12 +10,13 @@
 
 #include "base/bytes.h"
 #include "vmm/boot/boot_state.h"
+#include "vmm/boot/memory_plan.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
 
 enum class BootKind : std::uint8_t {
-  linux_kernel = 0,  ///< bzImage (64-bit protocol) or ELF vmlinux (PVH)
+  linux_kernel = 0,  ///< bzImage, or an ELF file with a PVH entry
   multiboot = 1,     ///< multiboot 1
   flat = 2,          ///< bytes at an address, entered in real mode
 };
@@ -36,17 +37,15 @@ struct BootRequest {
   ByteView kernel;
   std::string initrd_name;
   ByteView initrd;                  ///< linux_kernel only; empty: none
-  std::vector<BootModule> modules;  ///< multiboot only
+  std::vector<BootModule> modules;  ///< multiboot, or an ELF kernel with a PVH entry
   std::string command_line;         ///< not for flat
   std::uint64_t flat_address = kDefaultFlatAddress;
+  BootLayout layout = BootLayout::conventional;
   ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
-  /// What is put into memory is what this version of the machine's behaviour had
-  /// (vmm/machine/behaviour.h). The machine sets it to its own.
-  std::uint32_t behaviour_version = 0;
 };
 
 /// Loads the guest into RAM as the Ram constructor leaves it (all zero). What it
-/// writes is a pure function of the request's bytes and version and the size of RAM;
+/// writes is a pure function of the request's bytes and layout and the size of RAM;
 /// no file name gets into the guest.
 /// @return the CPU state at the guest's first instruction
 /// Throws Error{bad_input, "name: what, where, what to do"} for an image that

@@ -159,7 +159,7 @@ std::uint64_t place_rng_seed(MemoryPlan& plan, ByteView seed) {
   node.integer(kSetupRngSeed);
   node.integer(static_cast<std::uint32_t>(seed.size()));
   node.bytes(seed);
-  return plan.place_low(node.data(), "the rng seed");
+  return plan.place_structure(node.data(), "the rng seed");
 }
 
 void put_initrd(MemoryPlan& plan, Bytes& page, const SetupHeader& setup,
@@ -208,16 +208,14 @@ BootCpuState load_bzimage(MemoryPlan& plan, const Image& image, const BootReques
 
   const std::string text = request.command_line + '\0';
   put(page, header::kCommandLinePointer,
-      static_cast<std::uint32_t>(plan.place_low(as_bytes(text), "the command line")));
+      static_cast<std::uint32_t>(plan.place_structure(as_bytes(text), "the command line")));
   put_initrd(plan, page, setup, request);
   put(page, header::kSetupData,
       request.rng_seed.empty() ? std::uint64_t{0} : place_rng_seed(plan, request.rng_seed));
 
   state.rip = setup.entry64 ? load + kEntry64 : load;
-  state.gpr[kBootRsi] = plan.place_low(page, "the zero page");
-  state.gpr[kBootRsp] = plan.allocate_lowest(kPageSize, kPageSize, kPageSize, platform::kEbdaBegin,
-                                             "the boot stack") +
-                        kPageSize;
+  state.gpr[kBootRsi] = plan.place_structure(page, "the zero page");
+  state.gpr[kBootRsp] = plan.allocate_structure(kPageSize, "the boot stack") + kPageSize;
   return state;
 }
 

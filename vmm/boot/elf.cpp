@@ -1,6 +1,7 @@
 #include "vmm/boot/elf.h"
 
 #include <algorithm>
+#include <array>
 
 #include "vmm/boot/platform.h"
 
@@ -98,6 +99,72 @@ bool holds(std::uint64_t begin, std::uint64_t size, std::uint64_t address) {
   return address >= begin && address - begin < size;
 }
 
+/// Multiples of how many bytes the parts of a note take.
+struct NotePadding {
+  std::uint64_t value_begin;  ///< header and name together
+  std::uint64_t note_end;     ///< a whole note
+};
+
+/// The ways to read notes, the one that the alignment asks for first. The ABI pads
+/// 64-bit files to 8; most linkers pad to 4 whatever the alignment says, and some
+/// loaders pad the name to 4 and the value to the alignment.
+std::array<NotePadding, 3> paddings_for(std::uint64_t alignment) {
+  if (alignment == 8) return {{{8, 8}, {4, 8}, {4, 4}}};
+  return {{{4, 4}, {8, 8}, {4, 8}}};
+}
+
+std::optional<std::uint64_t> find_note(const Image& notes, const NotePadding& padding,
+                                       std::string_view owner, std::uint32_t type) {
+  const auto padded = [](std::uint64_t size, std::uint64_t multiple) {
+    return (size + multiple - 1) / multiple * multiple;
+  };
+  std::uint64_t at = 0;
+  while (notes.contains(at, 12)) {
+    const std::uint64_t name_size = *notes.peek32(at);
+    const std::uint64_t value_size = *notes.peek32(at + 4);
+    const std::uint64_t value_at = at + padded(12 + name_size, padding.value_begin);
+    if (!notes.contains(value_at, value_size)) break;
+    const bool named = notes.matches(at + 12, owner) &&
+                       (name_size == owner.size() || (name_size == owner.size() + 1 &&
+                                                      notes.bytes()[at + 12 + owner.size()] == 0));
+    if (named && *notes.peek32(at + 8) == type) {
+      if (value_size == 4) return notes.at<std::uint32_t>(value_at, "a note");
+      if (value_size == 8) return notes.at<std::uint64_t>(value_at, "a note");
+    }
+    at = padded(value_at + value_size, padding.note_end);
+  }
+  return std::nullopt;
+}
+
+/// The SHT_NOTE sections. A stripped file has none, and a damaged table is none:
+/// the segments are what counts.
+void add_note_sections(const Image& image, ElfFile& elf) {
+  constexpr std::uint32_t kNoteSection = 7;
+  const bool wide = elf.is_64_bit;
+  const std::uint64_t table =
+      wide ? image.at<std::uint64_t>(40, "e_shoff") : image.at<std::uint32_t>(32, "e_shoff");
+  const std::uint64_t entry_size = image.at<std::uint16_t>(wide ? 58 : 46, "e_shentsize");
+  const std::uint64_t count = image.at<std::uint16_t>(wide ? 60 : 48, "e_shnum");
+  if (table == 0 || entry_size < (wide ? 64U : 40U)) return;
+  if (!image.contains(table, count * entry_size)) return;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t at = table + i * entry_size;
+    const auto field = [&](std::uint64_t in64, std::uint64_t in32) -> std::uint64_t {
+      constexpr std::string_view kWhat = "a section header";
+      return wide ? image.at<std::uint64_t>(at + in64, kWhat)
+                  : image.at<std::uint32_t>(at + in32, kWhat);
+    };
+    if (*image.peek32(at + 4) != kNoteSection) continue;
+    ElfSegment section;
+    section.type = ElfFile::kNote;
+    section.offset = field(24, 16);
+    section.file_size = field(32, 20);
+    section.alignment = field(48, 32);
+    if (!image.contains(section.offset, section.file_size)) continue;
+    if (elf.note_sections.size() < kMaximumSegments) elf.note_sections.push_back(section);
+  }
+}
+
 }  // namespace
 
 bool is_elf(const Image& image) {
@@ -148,6 +215,7 @@ ElfFile parse_elf(const Image& image) {
                  " segments to load; link it into fewer");
     }
   }
+  add_note_sections(image, elf);
   if (!any_load) image.fail("has no segment to load (PT_LOAD); link it as an executable");
   if (!any_bytes) {
     image.fail(
@@ -173,25 +241,17 @@ void load_elf_segments(MemoryPlan& plan, const Image& image, const ElfFile& elf)
 
 std::optional<std::uint64_t> find_elf_note(const Image& image, const ElfFile& elf,
                                            std::string_view owner, std::uint32_t type) {
+  std::vector<ElfSegment> places;
   for (const ElfSegment& segment : elf.segments) {
-    if (segment.type != ElfFile::kNote) continue;
-    const std::uint64_t alignment = segment.alignment == 8 ? 8 : 4;
-    const auto padded = [&](std::uint64_t size) {
-      return (size + alignment - 1) / alignment * alignment;
-    };
-    const Image notes(image.name(), image.slice(segment.offset, segment.file_size, "the notes"));
-    std::uint64_t at = 0;
-    while (notes.contains(at, 12)) {
-      const std::uint64_t name_size = *notes.peek32(at);
-      const std::uint64_t value_size = *notes.peek32(at + 4);
-      const std::uint64_t value_at = at + padded(12 + name_size);
-      if (!notes.contains(value_at, value_size)) break;
-      const bool named = name_size == owner.size() + 1 && notes.matches(at + 12, owner);
-      if (named && *notes.peek32(at + 8) == type) {
-        if (value_size == 4) return notes.at<std::uint32_t>(value_at, "a note");
-        if (value_size == 8) return notes.at<std::uint64_t>(value_at, "a note");
-      }
-      at = value_at + padded(value_size);
+    if (segment.type == ElfFile::kNote) places.push_back(segment);
+  }
+  // A segment of several sections can hold notes padded in different ways; each
+  // section has its own.
+  places.insert(places.end(), elf.note_sections.begin(), elf.note_sections.end());
+  for (const ElfSegment& place : places) {
+    const Image notes(image.name(), image.slice(place.offset, place.file_size, "the notes"));
+    for (const NotePadding& padding : paddings_for(place.alignment)) {
+      if (const auto value = find_note(notes, padding, owner, type)) return value;
     }
   }
   return std::nullopt;

@@ -30,7 +30,8 @@ struct ElfFile {
 
   bool is_64_bit = false;
   std::uint64_t entry = 0;
-  std::vector<ElfSegment> segments;  ///< PT_LOAD with a size in memory, and PT_NOTE
+  std::vector<ElfSegment> segments;       ///< PT_LOAD with a size in memory, and PT_NOTE
+  std::vector<ElfSegment> note_sections;  ///< SHT_NOTE: offset, file_size and alignment
 };
 
 bool is_elf(const Image& image);
@@ -43,7 +44,8 @@ ElfFile parse_elf(const Image& image);
 /// of each.
 void load_elf_segments(MemoryPlan& plan, const Image& image, const ElfFile& elf);
 
-/// The value, of 4 or 8 bytes, of a note; nothing if there is none such.
+/// The value, of 4 or 8 bytes, of the first such note with one; nothing if there is
+/// none. Notes are read as each of the ways in which linkers pad them has it.
 std::optional<std::uint64_t> find_elf_note(const Image& image, const ElfFile& elf,
                                            std::string_view owner, std::uint32_t type);
 

@@ -60,7 +60,7 @@ void set_segments(MemoryPlan& plan, BootCpuState& state, BootMode mode) {
   gdt.integer(encode_descriptor(data));
   gdt.integer(encode_descriptor(state.tr));
   gdt.integer(std::uint64_t{0});  // upper half of the TSS descriptor in long mode
-  state.gdt = {plan.place_low(gdt.data(), "the boot GDT"),
+  state.gdt = {plan.place_structure(gdt.data(), "the boot GDT"),
                static_cast<std::uint16_t>(gdt.size() - 1)};
 }
 
@@ -100,8 +100,7 @@ BootCpuState identity_long_state(MemoryPlan& plan) {
   BootCpuState state;
   set_segments(plan, state, BootMode::long64);
   const std::uint64_t tables =
-      plan.allocate_lowest((2 + kDirectories) * kPageSize, kPageSize, kPageSize, Ram::kHoleBegin,
-                           "the boot page tables");
+      plan.allocate_structure((2 + kDirectories) * kPageSize, "the boot page tables");
   const std::uint64_t pointers = tables + kPageSize;
   const std::uint64_t directories = pointers + kPageSize;
   ByteWriter bytes;

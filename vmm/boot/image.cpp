@@ -1,17 +1,8 @@
 #include "vmm/boot/image.h"
 
-#include <array>
-#include <cstdio>
-
 #include "base/error.h"
 
 namespace chronovisor {
-
-std::string hex_text(std::uint64_t value) {
-  std::array<char, 19> text{};
-  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
-  return text.data();
-}
 
 std::optional<std::uint32_t> Image::peek32(std::uint64_t offset) const {
   if (!contains(offset, 4)) return std::nullopt;
@@ -34,6 +25,14 @@ ByteView Image::slice(std::uint64_t offset, std::uint64_t size, std::string_view
 
 void Image::fail(std::string_view reason) const {
   throw Error(ErrorCode::bad_input, name_ + ": " + std::string(reason));
+}
+
+void check_text(const Image& image, const std::string& text, std::string_view what) {
+  constexpr std::size_t kMaximumText = 0x10000;
+  if (text.size() > kMaximumText) {
+    image.fail(std::string(what) + " has " + std::to_string(text.size()) +
+               " bytes, at most 65536 can be given; shorten it");
+  }
 }
 
 namespace {

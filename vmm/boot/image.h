@@ -9,11 +9,9 @@
 #include <type_traits>
 
 #include "base/bytes.h"
+#include "base/text.h"
 
 namespace chronovisor {
-
-/// "0x" and lower-case digits.
-std::string hex_text(std::uint64_t value);
 
 /// The file's bytes with the name that its errors carry.
 class Image {
@@ -56,6 +54,9 @@ class Image {
   std::string name_;
   ByteView bytes_;
 };
+
+/// Refuses a line for the guest that is longer than any kernel's, before it is placed.
+void check_text(const Image& image, const std::string& text, std::string_view what);
 
 /// Says what a file that is not a guest kernel seems to be and what to do with
 /// it ("is compressed with gzip; unpack it first (gunzip)"), or nothing.

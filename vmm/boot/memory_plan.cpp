@@ -13,6 +13,7 @@ namespace chronovisor {
 namespace {
 
 constexpr std::uint64_t kMiB = 1ULL << 20;
+constexpr std::uint64_t kStructuresBegin = 0x9000;
 
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
@@ -40,8 +41,8 @@ std::vector<E820Entry> e820_map(const Ram& ram) {
   return map;
 }
 
-MemoryPlan::MemoryPlan(Ram& ram, std::string subject)
-    : ram_(ram), subject_(std::move(subject)), map_(e820_map(ram)) {
+MemoryPlan::MemoryPlan(Ram& ram, std::string subject, BootLayout layout)
+    : ram_(ram), subject_(std::move(subject)), layout_(layout), map_(e820_map(ram)) {
   taken_.push_back({0, kPageSize, "the interrupt vectors and BIOS data area"});
 }
 
@@ -102,10 +103,10 @@ void MemoryPlan::fail_allocation(std::uint64_t size_bytes, std::uint64_t end,
   throw Error(ErrorCode::bad_input, message);
 }
 
-std::uint64_t MemoryPlan::allocate_lowest(std::uint64_t size_bytes, std::uint64_t alignment,
-                                          std::uint64_t begin, std::uint64_t end,
-                                          std::string_view what) {
-  if (size_bytes > end) fail_allocation(size_bytes, end, what);
+std::optional<std::uint64_t> MemoryPlan::find_lowest(std::uint64_t size_bytes,
+                                                     std::uint64_t alignment, std::uint64_t begin,
+                                                     std::uint64_t end) const {
+  if (size_bytes > end) return std::nullopt;
   std::optional<std::uint64_t> best;
   const auto consider = [&](std::uint64_t lowest) {
     const std::uint64_t address = align_up(std::max(lowest, begin), alignment);
@@ -118,6 +119,13 @@ std::uint64_t MemoryPlan::allocate_lowest(std::uint64_t size_bytes, std::uint64_
   consider(begin);
   for (const E820Entry& entry : map_) consider(entry.base);
   for (const Range& range : taken_) consider(range.end);
+  return best;
+}
+
+std::uint64_t MemoryPlan::allocate_lowest(std::uint64_t size_bytes, std::uint64_t alignment,
+                                          std::uint64_t begin, std::uint64_t end,
+                                          std::string_view what) {
+  const auto best = find_lowest(size_bytes, alignment, begin, end);
   if (!best) fail_allocation(size_bytes, end, what);
   taken_.push_back({*best, *best + size_bytes, std::string(what)});
   return *best;
@@ -145,9 +153,21 @@ std::uint64_t MemoryPlan::allocate_highest(std::uint64_t size_bytes, std::uint64
   return *best;
 }
 
-std::uint64_t MemoryPlan::place_low(ByteView bytes, std::string_view what) {
-  const std::uint64_t address =
-      allocate_lowest(bytes.size(), kPageSize, kPageSize, platform::kEbdaBegin, what);
+std::uint64_t MemoryPlan::allocate_structure(std::uint64_t size_bytes, std::string_view what) {
+  if (layout_ == BootLayout::conventional) {
+    std::optional<std::uint64_t> place =
+        find_lowest(size_bytes, kPageSize, kStructuresBegin, platform::kEbdaBegin);
+    if (!place) place = find_lowest(size_bytes, kPageSize, kPageSize, kStructuresBegin);
+    if (!place) place = find_lowest(size_bytes, kPageSize, kMiB, Ram::kHighBase);
+    if (!place) fail_allocation(size_bytes, Ram::kHighBase, what);
+    taken_.push_back({*place, *place + size_bytes, std::string(what)});
+    return *place;
+  }
+  return allocate_lowest(size_bytes, kPageSize, kPageSize, platform::kEbdaBegin, what);
+}
+
+std::uint64_t MemoryPlan::place_structure(ByteView bytes, std::string_view what) {
+  const std::uint64_t address = allocate_structure(bytes.size(), what);
   write(address, bytes);
   return address;
 }

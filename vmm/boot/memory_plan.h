@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,13 +28,24 @@ struct E820Entry {
 /// The map of this machine, in ascending order, without overlaps.
 std::vector<E820Entry> e820_map(const Ram& ram);
 
+/// Where the loader's own structures go (command line, GDT, page tables, lists).
+/// A recording replays only with the layout that it was made with.
+enum class BootLayout : std::uint8_t {
+  /// From 0x1000 upward. Behaviour versions 1 and 2.
+  from_page_1 = 0,
+  /// From 0x9000 upward, where QEMU has its multiboot information: kernels clear
+  /// what lies below, or put page tables there. What has no room there goes below,
+  /// and then above 1 MiB.
+  conventional = 1,
+};
+
 /// Gives ranges of usable RAM away, each once. Page 0 is never given away.
 /// Errors are Error{bad_input} that begin with `subject` and say how much
 /// memory would do.
 class MemoryPlan {
  public:
   /// @param subject the image's name, for messages
-  MemoryPlan(Ram& ram, std::string subject);
+  MemoryPlan(Ram& ram, std::string subject, BootLayout layout);
 
   /// Takes [begin, begin + size_bytes), which must be free usable RAM.
   void claim(std::uint64_t begin, std::uint64_t size_bytes, std::string_view what);
@@ -46,8 +58,11 @@ class MemoryPlan {
   std::uint64_t allocate_highest(std::uint64_t size_bytes, std::uint64_t alignment,
                                  std::uint64_t begin, std::uint64_t end, std::string_view what);
 
-  /// allocate_lowest below the EBDA, page-aligned, and writes `bytes` there.
-  std::uint64_t place_low(ByteView bytes, std::string_view what);
+  /// Takes whole pages for a structure of the loader's, where the layout has them.
+  /// Call it when everything of the guest's own is claimed.
+  std::uint64_t allocate_structure(std::uint64_t size_bytes, std::string_view what);
+  /// allocate_structure, and writes `bytes` there.
+  std::uint64_t place_structure(ByteView bytes, std::string_view what);
 
   /// Writes into RAM that was claimed or allocated before.
   void write(std::uint64_t address, ByteView bytes);
@@ -66,12 +81,17 @@ class MemoryPlan {
     std::string what;
   };
   [[nodiscard]] bool usable(std::uint64_t begin, std::uint64_t end) const;
+  [[nodiscard]] std::optional<std::uint64_t> find_lowest(std::uint64_t size_bytes,
+                                                         std::uint64_t alignment,
+                                                         std::uint64_t begin,
+                                                         std::uint64_t end) const;
   [[nodiscard]] const Range* overlap(std::uint64_t begin, std::uint64_t end) const;
   [[noreturn]] void fail_allocation(std::uint64_t size_bytes, std::uint64_t end,
                                     std::string_view what) const;
 
   Ram& ram_;
   std::string subject_;
+  BootLayout layout_;
   std::vector<E820Entry> map_;
   std::vector<Range> taken_;
 };

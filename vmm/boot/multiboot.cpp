@@ -22,7 +22,6 @@ constexpr std::uint32_t kAddressFields = 1U << 16;
 constexpr std::uint32_t kUnknownRequirements = 0xfff8;
 
 constexpr std::size_t kMaximumModules = 1024;
-constexpr std::size_t kMaximumText = 0x10000;
 constexpr std::uint64_t kOneMiB = 0x100000;
 
 // Flags of the information structure: which of its fields are valid.
@@ -117,16 +116,9 @@ std::uint64_t load_by_elf(MemoryPlan& plan, const Image& image) {
   return entry;
 }
 
-void check_text(const Image& image, const std::string& text, std::string_view what) {
-  if (text.size() > kMaximumText) {
-    image.fail(std::string(what) + " has " + std::to_string(text.size()) +
-               " bytes, at most 65536 can be given; shorten it");
-  }
-}
-
 std::uint32_t place_text(MemoryPlan& plan, const std::string& text, std::string_view what) {
   const std::string terminated = text + '\0';
-  return static_cast<std::uint32_t>(plan.place_low(as_bytes(terminated), what));
+  return static_cast<std::uint32_t>(plan.place_structure(as_bytes(terminated), what));
 }
 
 /// @return the address of the module list
@@ -143,7 +135,7 @@ std::uint32_t place_modules(MemoryPlan& plan, const Image& image, const BootRequ
     texts.insert(texts.end(), text.begin(), text.end());
     texts.push_back(0);
   }
-  const std::uint64_t texts_at = plan.place_low(texts, "the modules' strings");
+  const std::uint64_t texts_at = plan.place_structure(texts, "the modules' strings");
 
   const std::uint64_t behind_kernel = std::max(kOneMiB, plan.highest_taken_end());
   ByteWriter list;
@@ -160,7 +152,7 @@ std::uint32_t place_modules(MemoryPlan& plan, const Image& image, const BootRequ
     list.integer(static_cast<std::uint32_t>(texts_at + text_offsets[i]));
     list.integer(std::uint32_t{0});
   }
-  return static_cast<std::uint32_t>(plan.place_low(list.data(), "the module list"));
+  return static_cast<std::uint32_t>(plan.place_structure(list.data(), "the module list"));
 }
 
 Bytes encode_memory_map(const MemoryPlan& plan) {
@@ -185,7 +177,7 @@ std::uint64_t place_information(MemoryPlan& plan, const Image& image, const Boot
     flags |= kInfoModules;
   }
   const Bytes map = encode_memory_map(plan);
-  const std::uint64_t map_at = plan.place_low(map, "the memory map");
+  const std::uint64_t map_at = plan.place_structure(map, "the memory map");
 
   ByteWriter info;
   const auto put = [&](std::uint64_t value) { info.integer(static_cast<std::uint32_t>(value)); };
@@ -205,7 +197,7 @@ std::uint64_t place_information(MemoryPlan& plan, const Image& image, const Boot
   skip_to(64);  // drives, config_table
   put(loader_name);
   skip_to(116);  // apm, vbe, framebuffer
-  return plan.place_low(info.data(), "the multiboot information");
+  return plan.place_structure(info.data(), "the multiboot information");
 }
 
 }  // namespace

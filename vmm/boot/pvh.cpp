@@ -12,22 +12,39 @@ namespace {
 constexpr std::uint32_t kNotePhysicalEntry32 = 18;
 constexpr std::uint32_t kStartInfoMagic = 0x336ec578;
 constexpr std::uint32_t kStartInfoVersion = 1;
-constexpr std::uint64_t kInitrdMinimum = 0x100000;
-/// A command line longer than any kernel's is refused before it is placed.
-constexpr std::size_t kCommandLineMaximum = 0x10000;
+constexpr std::uint64_t kModuleMinimum = 0x100000;
 
-/// @return the address of the module list, of one entry: the initrd
-std::uint64_t place_initrd(MemoryPlan& plan, const BootRequest& request) {
-  const std::uint64_t address =
-      plan.allocate_highest(request.initrd.size(), kPageSize, kInitrdMinimum, Ram::kHighBase,
-                            "the initrd " + request.initrd_name);
-  plan.write(address, request.initrd);
+constexpr std::size_t kMaximumModules = 1024;
+
+/// The modules to hand over: those asked for, or the initrd as the only one.
+std::vector<BootModule> modules_of(const Image& image, const BootRequest& request) {
+  if (request.modules.size() > kMaximumModules) {
+    image.fail("has " + std::to_string(request.modules.size()) +
+               " modules, at most 1024 can be given; give fewer");
+  }
+  if (request.initrd.empty()) return request.modules;
+  return {{"the initrd " + request.initrd_name, request.initrd, ""}};
+}
+
+/// @return the address of the module list
+std::uint64_t place_modules(MemoryPlan& plan, const std::vector<BootModule>& modules) {
   ByteWriter list;
-  list.integer(address);
-  list.integer(std::uint64_t{request.initrd.size()});
-  list.integer(std::uint64_t{0});  // no command line of its own
-  list.integer(std::uint64_t{0});
-  return plan.place_low(list.data(), "the PVH module list");
+  for (const BootModule& module : modules) {
+    std::uint64_t address = kModuleMinimum;
+    if (!module.bytes.empty()) {
+      address = plan.allocate_highest(module.bytes.size(), kPageSize, kModuleMinimum,
+                                      Ram::kHighBase, module.name);
+      plan.write(address, module.bytes);
+    }
+    const std::string text = module.arguments + '\0';
+    list.integer(address);
+    list.integer(std::uint64_t{module.bytes.size()});
+    list.integer(module.arguments.empty()
+                     ? std::uint64_t{0}
+                     : plan.place_structure(as_bytes(text), "the line of module " + module.name));
+    list.integer(std::uint64_t{0});
+  }
+  return plan.place_structure(list.data(), "the PVH module list");
 }
 
 std::uint64_t place_memory_map(MemoryPlan& plan) {
@@ -38,7 +55,7 @@ std::uint64_t place_memory_map(MemoryPlan& plan) {
     map.integer(entry.type);
     map.integer(std::uint32_t{0});
   }
-  return plan.place_low(map.data(), "the PVH memory map");
+  return plan.place_structure(map.data(), "the PVH memory map");
 }
 
 }  // namespace
@@ -58,29 +75,29 @@ BootCpuState load_pvh(MemoryPlan& plan, const Image& image, const BootRequest& r
                " is in no loaded segment below 4 GiB; the file is corrupt: fetch or build it "
                "again");
   }
-  if (request.command_line.size() > kCommandLineMaximum) {
-    image.fail("the command line has " + std::to_string(request.command_line.size()) +
-               " bytes, at most 65536 can be given; shorten it");
+  check_text(image, request.command_line, "the command line");
+  const std::vector<BootModule> modules = modules_of(image, request);
+  for (const BootModule& module : modules) {
+    check_text(image, module.arguments, "the line of module " + module.name);
   }
   load_elf_segments(plan, image, elf);
 
   BootCpuState state = flat_protected_state(plan);
-  const bool has_initrd = !request.initrd.empty();
   const std::string text = request.command_line + '\0';
   ByteWriter info;
   info.integer(kStartInfoMagic);
   info.integer(kStartInfoVersion);
   info.integer(std::uint32_t{0});  // flags
-  info.integer(std::uint32_t{has_initrd ? 1U : 0U});
-  info.integer(has_initrd ? place_initrd(plan, request) : std::uint64_t{0});
-  info.integer(plan.place_low(as_bytes(text), "the command line"));
+  info.integer(static_cast<std::uint32_t>(modules.size()));
+  info.integer(modules.empty() ? std::uint64_t{0} : place_modules(plan, modules));
+  info.integer(plan.place_structure(as_bytes(text), "the command line"));
   info.integer(std::uint64_t{platform::kRsdpAddress});
   info.integer(place_memory_map(plan));
   info.integer(static_cast<std::uint32_t>(plan.map().size()));
   info.integer(std::uint32_t{0});
 
   state.rip = *entry;
-  state.gpr[kBootRbx] = plan.place_low(info.data(), "the PVH start info");
+  state.gpr[kBootRbx] = plan.place_structure(info.data(), "the PVH start info");
   return state;
 }
 

@@ -388,6 +388,11 @@ class Cpu final : public MmuClient, public DmaObserver {
 
   /// INT n and its like delivered an event with TF clear: no #DB for this step.
   void suppress_single_step() { single_step_suppressed_ = true; }
+  /// SYSCALL and SYSRET: TF counts as they leave it, not as they found it.
+  void single_step_by_new_flags();
+  /// The instruction that executes stands right behind a load of SS, which it is
+  /// itself no reason to hold anything back again.
+  [[nodiscard]] bool behind_mov_ss() const { return behind_mov_ss_; }
 
   // ============================ steps of REP ============================================
   /// Most iterations a repeated string instruction may do now: at least 1.
@@ -494,6 +499,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   bool deliver_at_boundary();
   [[nodiscard]] bool instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop);
   void deliver_fault(const GuestFault& fault);
+  void note_single_step(const Instruction& instruction, std::uint64_t rip_behind);
   void count_delivery();
   void count_undefined();
 
@@ -518,6 +524,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   bool recheck_ = false;
   bool interrupt_request_ = false;
   bool single_step_suppressed_ = false;
+  bool behind_mov_ss_ = false;
   bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only

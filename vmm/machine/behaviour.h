@@ -28,6 +28,10 @@ inline constexpr std::array kBehaviourVersions{
                      "RF inside REP instructions, I/O breakpoints, null selectors after a return "
                      "to an outer level, INT1 with pending breakpoints, power-off by SLP_TYP 0",
                      "0.1.0", true},
+    BehaviourVersion{3,
+                     "where boot structures lie, ports of other machines that end a run, and what "
+                     "docs/FORMATS.md lists for processor and devices",
+                     "0.1.0", true},
 };
 
 /// What machines made today do.

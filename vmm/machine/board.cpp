@@ -36,8 +36,8 @@ void Machine::Board::state_restored() {
   assembly_.state_restored();
 }
 
-void Machine::Board::request_end(EndReason reason, std::uint32_t code) {
-  if (ending_request_.reason == EndReason::none) ending_request_ = {reason, code};
+void Machine::Board::request_end(EndReason reason, std::uint32_t code, std::uint16_t port) {
+  if (ending_request_.reason == EndReason::none) ending_request_ = {reason, code, port};
 }
 
 void Machine::Board::put(const Output& output) { outputs_.put(machine_.position(), output); }

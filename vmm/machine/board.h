@@ -6,12 +6,14 @@
 #include "vmm/bus/output_router.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/environment.h"
+#include "vmm/cpu/x87_error_line.h"
 #include "vmm/machine/machine.h"
 #include "vmm/model/assembly.h"
 
 namespace chronovisor {
 
 class Machine::Board final : public CpuEnvironment,
+                             public X87ErrorLine,
                              public Clock,
                              public OutputSink,
                              public MachineControl,
@@ -56,18 +58,26 @@ class Machine::Board final : public CpuEnvironment,
   void tsc_offset_changed(std::uint64_t offset) override { local_apic_.set_tsc_offset(offset); }
   [[nodiscard]] std::uint64_t entropy(std::uint64_t index) const override;
 
+  // X87ErrorLine
+  X87ErrorAnswer x87_error() override {
+    return interrupts_.coprocessor_error().error() ? X87ErrorAnswer::ignore : X87ErrorAnswer::wait;
+  }
+  void x87_error_cleared() override { interrupts_.coprocessor_error().error_cleared(); }
+
   // OutputSink
   void put(const Output& output) override;
   // MachineControl
-  void power_off() override { request_end(EndReason::poweroff, 0); }
-  void reset_machine() override { request_end(EndReason::reset, 0); }
-  void debug_exit(std::uint32_t code) override { request_end(EndReason::debug_exit, code); }
+  void power_off(std::uint16_t port) override { request_end(EndReason::poweroff, 0, port); }
+  void reset_machine() override { request_end(EndReason::reset, 0, 0); }
+  void debug_exit(std::uint32_t code, std::uint16_t port) override {
+    request_end(EndReason::debug_exit, code, port);
+  }
   // ProcessorPins
   void set_interrupt_request(bool level) override { cpu_->set_interrupt_request(level); }
   void request_nmi() override { cpu_->request_nmi(); }
 
  private:
-  void request_end(EndReason reason, std::uint32_t code);
+  void request_end(EndReason reason, std::uint32_t code, std::uint16_t port);
 
   Machine& machine_;
   Cpu* cpu_ = nullptr;

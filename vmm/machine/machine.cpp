@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "vmm/boot/tables.h"
 #include "vmm/engine/soft/soft_engine.h"
 #include "vmm/machine/board.h"
@@ -53,6 +54,13 @@ std::string_view end_reason_name(EndReason reason) {
       return "exception-loop";
   }
   return "unknown";
+}
+
+std::string describe(const Ending& ending) {
+  std::string text(end_reason_name(ending.reason));
+  if (ending.reason == EndReason::debug_exit) text += " with code " + std::to_string(ending.code);
+  if (ending.port != 0) text += " by port " + hex_text(ending.port);
+  return text;
 }
 
 Hash128 Machine::zero_page_hash() { return PageSpace::zero_hash(); }
@@ -108,9 +116,7 @@ void Machine::add_own_inputs() {
 }
 
 void Machine::boot(const BootRequest& request) {
-  BootRequest own = request;
-  own.behaviour_version = config_.behaviour_version;
-  const BootCpuState entry = load_guest(ram_, own);
+  const BootCpuState entry = load_guest(ram_, request);
   write_firmware_tables(ram_, board_->firmware());
   copy_boot_state(entry);
 }
@@ -200,7 +206,7 @@ void Machine::deliver_inputs() {
 
 bool Machine::idle(MachineStop& stop) {
   const auto end = [&] {
-    ending_ = {EndReason::halted, 0};
+    ending_ = {EndReason::halted};
     stop = MachineStop::ended;
     return false;
   };
@@ -244,7 +250,7 @@ MachineStop Machine::run(Moment until) {
     if (moment() >= until) return MachineStop::reached;
     if (ending_.reason != EndReason::none) return MachineStop::ended;
     if (cpu_->deliveries() >= Cpu::kMostDeliveries) {
-      ending_ = {EndReason::exception_loop, 0};
+      ending_ = {EndReason::exception_loop};
       return MachineStop::ended;
     }
     if (stop_requested()) return MachineStop::interrupted;
@@ -272,7 +278,7 @@ MachineStop Machine::run(Moment until) {
       case CpuStop::watchpoint:
         return MachineStop::watchpoint;
       case CpuStop::shutdown:
-        ending_ = {EndReason::triple_fault, 0};
+        ending_ = {EndReason::triple_fault};
         return MachineStop::ended;
       case CpuStop::halted: {
         // What is already due at this very moment comes before any waiting.
@@ -300,7 +306,7 @@ std::vector<Machine::StatePart> Machine::state_parts() {
                    }});
   for (const auto& device : board_->devices()) {
     parts.push_back({device->name(), device->state_versions(),
-                     [&device](StateVisitor& v) { device->visit_state(v); }});
+                     [&device](StateVisitor& v) { device->visit_state(v); }, device.get()});
   }
   if (!pages_.layout().empty()) {
     parts.push_back({kRegionsSection, {}, [this](StateVisitor& v) { pages_.visit_layout(v); }});
@@ -345,6 +351,7 @@ std::uint32_t Machine::version_of(std::string_view part) const {
 std::vector<Section> Machine::save_sections() {
   std::vector<Section> sections;
   for (const StatePart& part : state_parts()) {
+    if (part.device != nullptr && part.device->as_after_reset()) continue;
     const std::uint32_t version = version_of(part.name);
     StateSaver saver;
     part.visit(saver);
@@ -381,6 +388,11 @@ void Machine::load_sections(const std::vector<Section>& sections) {
   for (const StatePart& part : state_parts()) {
     const auto found = saved.find(part.name);
     if (found == saved.end()) {
+      // What need not be saved after a reset is so when it is missing.
+      if (part.device != nullptr) {
+        part.device->reset();
+        if (part.device->as_after_reset()) continue;
+      }
       throw Error(ErrorCode::bad_input, "state section " + std::string(part.name) +
                                             " is missing: a machine of the model " + config_.model +
                                             " has one");

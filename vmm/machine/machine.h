@@ -33,6 +33,8 @@
 
 namespace chronovisor {
 
+class Device;
+
 /// The version of how save_sections() and page numbers describe a machine as a whole.
 /// A section that changes has a version of its own (base/state.h), and does not raise
 /// this one. docs/FORMATS.md has the policy.
@@ -88,7 +90,10 @@ enum class EndReason : std::uint8_t {
 struct Ending {
   EndReason reason = EndReason::none;
   std::uint32_t code = 0;  ///< of debug_exit
+  std::uint16_t port = 0;  ///< whose write ended the guest; 0: no port did
 };
+/// "poweroff", "debug-exit with code 3 by port 0x501".
+[[nodiscard]] std::string describe(const Ending& ending);
 
 struct Model;
 
@@ -187,6 +192,7 @@ class Machine {
     std::string_view name;
     StateVersions versions;
     std::function<void(StateVisitor&)> visit;
+    Device* device = nullptr;  ///< whose state it is, if a device's
   };
   [[nodiscard]] std::vector<StatePart> state_parts();
   [[nodiscard]] std::uint32_t version_of(std::string_view part) const;

@@ -1,12 +1,14 @@
 // pc-1: a PC of the time before PCI devices mattered, with what kernels of today
 // expect of one: APICs, ACPI, an empty PCI bus.
 #include "vmm/devices/input/i8042.h"
+#include "vmm/devices/legacy/coprocessor_error.h"
 #include "vmm/devices/legacy/debug_console.h"
 #include "vmm/devices/legacy/debug_exit.h"
 #include "vmm/devices/legacy/post_port.h"
 #include "vmm/devices/legacy/uart16550.h"
 #include "vmm/devices/pci/pci_host.h"
 #include "vmm/devices/power/acpi_pm.h"
+#include "vmm/devices/power/shutdown_ports.h"
 #include "vmm/devices/power/system_control.h"
 #include "vmm/devices/timer/pit.h"
 #include "vmm/devices/timer/rtc_cmos.h"
@@ -35,7 +37,9 @@ std::unique_ptr<Device> resetter(PartContext& context) {
 
 std::unique_ptr<Device> acpi_pm(PartContext& context) {
   auto device = std::make_unique<AcpiPm>(context.clock, AcpiPm::TimerWidth::bits24);
-  device->on_power_off([&control = context.control] { control.power_off(); });
+  device->on_power_off([&control = context.control] { control.power_off(0); });
+  device->on_sleep_register_write(
+      [&control = context.control](std::uint16_t port) { control.power_off(port); });
   return device;
 }
 
@@ -60,9 +64,25 @@ std::vector<Part> parts() {
       {[](PartContext& /*c*/) { return std::make_unique<PostPort>(); }},
       {[](PartContext& c) { return std::make_unique<DebugConsole>(c.outputs); }},
       {[](PartContext& c) {
-        return std::make_unique<DebugExit>(
-            [&control = c.control](std::uint32_t code) { control.debug_exit(code); });
+        return std::make_unique<DebugExit>("debug_exit", std::uint16_t{0xf4}, 4U,
+                                           DebugExit::Section::always, c.control);
       }},
+      // From here on what came after recordings had been made: without a section of its own
+      // until a guest uses it.
+      {[](PartContext& c) {
+        return std::make_unique<DebugExit>("isa_debug_exit", std::uint16_t{0x501}, 2U,
+                                           DebugExit::Section::never, c.control);
+      }},
+      {[](PartContext& c) {
+        return std::make_unique<ForeignSleepControl>("bochs_sleep", std::uint16_t{0xb004},
+                                                     c.control);
+      }},
+      {[](PartContext& c) {
+        return std::make_unique<ForeignSleepControl>("virtualbox_sleep", std::uint16_t{0x4004},
+                                                     c.control);
+      }},
+      {[](PartContext& c) { return std::make_unique<ShutdownWord>(c.control); }},
+      {[](PartContext& c) { return attached<CoprocessorError>(c); }},
   };
 }
 

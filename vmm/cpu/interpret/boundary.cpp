@@ -1,6 +1,10 @@
 // What is due between two steps: traps, NMI and interrupts, instruction
 // breakpoints, and the fault that kept a step from retiring.
+#include <algorithm>
+#include <array>
+
 #include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/interpret/system/events.h"
 
@@ -8,6 +12,8 @@ namespace chronovisor {
 namespace {
 
 constexpr std::uint32_t kDeliveriesBetweenLooks = 4096;
+constexpr std::uint64_t kDebugStatusSingleStep = 1ULL << 14;
+constexpr std::uint64_t kDebugControlBtf = 1ULL << 1;
 static_assert(Cpu::kMostDeliveries % kDeliveriesBetweenLooks == 0);
 
 /// UD0, UD1 and UD2 are there to raise #UD.
@@ -15,7 +21,45 @@ bool meant_to_be_undefined(const std::array<std::uint8_t, kLongestInstruction>& 
   return bytes[0] == 0x0f && (bytes[1] == 0xff || bytes[1] == 0xb9 || bytes[1] == 0x0b);
 }
 
+/// Branches that are always taken, so that BTF counts them even where they lead to
+/// the next instruction. INT n and its kin suppress the trap in any case.
+bool always_branches(const Instruction& i) {
+  if (i.row == kNoRow) return false;
+  switch (instruction_table()[i.row].map) {
+    case OpcodeMap::primary: {
+      constexpr std::array<std::uint8_t, 10> kBranches{0xc2, 0xc3, 0xca, 0xcb, 0xcf,
+                                                       0xe8, 0xe9, 0xea, 0xeb, 0x9a};
+      const unsigned reg = (i.modrm >> 3) & 7U;
+      if (i.opcode == 0xff) return reg >= 2 && reg <= 5;
+      return std::find(kBranches.begin(), kBranches.end(), i.opcode) != kBranches.end();
+    }
+    case OpcodeMap::map_0f:
+      return i.opcode == 0x05 || i.opcode == 0x07 || i.opcode == 0x34 || i.opcode == 0x35;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
+
+/// An instruction retired that had found TF set: the trap, unless it is a load of SS,
+/// after which there is none, or DEBUGCTL.BTF asks for branches only.
+/// Source: SDM vol. 3B, "Single-Step Exception Condition", "Single-Stepping on
+/// Branches"; vol. 2, "MOV". That the trap of a load of SS is lost, and does not wait
+/// for the next boundary, was measured.
+void Cpu::note_single_step(const Instruction& instruction, std::uint64_t rip_behind) {
+  if (state.shadow == kMovSsShadow) return;
+  if ((state.msr.debug_control & kDebugControlBtf) != 0) {
+    const bool taken = (rip() != rip_behind && !inside_repeat_) || always_branches(instruction);
+    if (!taken) return;
+  }
+  state.pending_debug |= kDebugStatusSingleStep;
+}
+
+void Cpu::single_step_by_new_flags() {
+  single_step_suppressed_ = true;
+  if (flags.test(kTf)) state.pending_debug |= kDebugStatusSingleStep;
+}
 
 /// Delivers at most one trap or interrupt that is due at this boundary.
 /// @return whether something was delivered
@@ -30,6 +74,8 @@ bool Cpu::deliver_at_boundary() {
   // Source: SDM vol. 3B, "Instruction-Breakpoint Exception Condition".
   if (inside_repeat_) flags.assign<kRf>(true);
   if (debug) {
+    // A step onto an instruction breakpoint is one exception that reports both.
+    if (!flags.test(kRf)) state.pending_debug |= watch_.guest_breakpoints_at(linear_rip());
     deliver_exception(*this, GuestFault::plain(kDebug));
   } else if (nmi) {
     state.nmi_pending = false;
@@ -56,10 +102,12 @@ bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
     stop = CpuStop::breakpoint;
     return true;
   }
-  if (flags.test(kRf)) return false;
+  // Source: SDM vol. 3B, "Instruction-Breakpoint Exception Condition": none behind a
+  // load of SS.
+  if (flags.test(kRf) || state.shadow == kMovSsShadow) return false;
   const std::uint64_t hit = watch_.guest_breakpoints_at(linear_rip);
   if (hit == 0) return false;
-  state.dr6 |= hit;
+  state.pending_debug |= hit;
   deliver_exception(*this, GuestFault::plain(kDebug));
   count_delivery();
   return true;

@@ -11,11 +11,6 @@
 #include "vmm/cpu/cpu.h"
 
 namespace chronovisor {
-namespace {
-
-constexpr std::uint64_t kDebugStatusSingleStep = 1ULL << 14;
-
-}  // namespace
 
 CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
   recheck_ = false;
@@ -62,17 +57,21 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     take_pending();
     return;
   }
+  behind_mov_ss_ = state.shadow == kMovSsShadow;
   state.shadow = kNoShadow;
   flags.assign<kRf>(false);
   single_step_suppressed_ = false;
   try {
     const std::uint64_t before = run_.steps;
+    const std::uint64_t rip_base = rip();
     const Instruction* const last = execute_block(*block, budget);
     if (retired_ != nullptr) [[unlikely]]
       count_retired(*block, last);
     moment_before_ = {{run_.steps - 1}, run_.steps - before == 1 ? deliveries_ : 0};
     deliveries_ = 0;
-    if (single_step && !single_step_suppressed_) state.pending_debug |= kDebugStatusSingleStep;
+    if (single_step && !single_step_suppressed_) {
+      note_single_step(*last, rip_base + last->next_offset);
+    }
     return;
   } catch (const GuestFault& fault) {
     pending_ = fault;

@@ -46,6 +46,9 @@ class Device {
   /// All devices were restored: works out again what follows from state and is
   /// none (where windows are). Drives nothing.
   virtual void state_restored() {}
+  /// Its state is what reset() leaves and need not be saved: a device that older
+  /// recordings do not have. Its section is then missing.
+  [[nodiscard]] virtual bool as_after_reset() const { return false; }
   /// Virtual time in ns of the next thing it will do by itself; kNever if none.
   [[nodiscard]] virtual std::uint64_t next_deadline_ns() const { return kNever; }
   /// Does everything that is due at or before `now`. Called at the first

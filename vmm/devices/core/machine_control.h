@@ -9,10 +9,11 @@ namespace chronovisor {
 class MachineControl {
  public:
   virtual ~MachineControl() = default;
-  virtual void power_off() = 0;
+  /// @param port whose write asked for it, where it is not the machine's own way; else 0
+  virtual void power_off(std::uint16_t port) = 0;
   virtual void reset_machine() = 0;
   /// The guest ends the run and gives a number.
-  virtual void debug_exit(std::uint32_t code) = 0;
+  virtual void debug_exit(std::uint32_t code, std::uint16_t port) = 0;
 };
 
 }  // namespace chronovisor

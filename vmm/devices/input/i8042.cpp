@@ -119,6 +119,34 @@ void I8042::from_keyboard(std::uint8_t byte) {
   refill();
 }
 
+/// An answer of the keyboard, which the controller translates like any scan code.
+/// Source: IBM PS/2 Hardware Interface Technical Reference, "Keyboard Controller",
+/// scan code translation; codes above 84H pass as they are.
+void I8042::keyboard_answer(std::uint8_t byte) {
+  if ((ram_[0] & kConfigTranslate) != 0) {
+    switch (byte) {
+      case 0x00:
+        byte = 0xff;
+        break;
+      case 0x01:
+        byte = 0x43;
+        break;
+      case 0x02:
+        byte = 0x41;
+        break;
+      case 0x03:
+        byte = 0x3f;
+        break;
+      case 0x83:
+        byte = 0x41;
+        break;
+      default:
+        break;
+    }
+  }
+  from_keyboard(byte);
+}
+
 void I8042::answer(std::uint8_t byte) {
   controller_queue_.push(byte);
   refill();
@@ -280,10 +308,10 @@ void I8042::keyboard_command(std::uint8_t value) {
     case 0xee:  // echo
       from_keyboard(0xee);
       break;
-    case 0xf2:  // identify: an MF2 keyboard, whose 0x83 translation turns into 0x41
+    case 0xf2:  // identify: an MF2 keyboard
       from_keyboard(kAck);
       from_keyboard(0xab);
-      from_keyboard((ram_[0] & kConfigTranslate) != 0 ? 0x41 : 0x83);
+      keyboard_answer(0x83);
       break;
     case 0xf4:
       scanning_ = true;
@@ -312,7 +340,7 @@ void I8042::keyboard_argument(std::uint8_t value) {
   from_keyboard(kAck);
   if (command != 0xf0) return;
   if (value == 0) {
-    from_keyboard(scan_code_set_);
+    keyboard_answer(scan_code_set_);
   } else if (value <= 3) {
     scan_code_set_ = value;
   }

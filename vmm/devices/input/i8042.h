@@ -71,6 +71,7 @@ class I8042 final : public Device, public BytePortDevice, public InputReceiver {
   void write_output_port(std::uint8_t value);
   void answer(std::uint8_t byte);
   void from_keyboard(std::uint8_t byte);
+  void keyboard_answer(std::uint8_t byte);
   void refill();
   void update_line();
   void request_reset();

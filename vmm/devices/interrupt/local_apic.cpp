@@ -52,6 +52,15 @@ constexpr std::array<std::uint32_t, 6> kLvtWritable = {0x700ff, 0x107ff, 0x107ff
 constexpr std::array<std::uint32_t, 6> kLvtReadOnly = {0x1000, 0x1000, 0x1000,
                                                        0x5000, 0x5000, 0x1000};
 
+/// Addresses of the register page that have no register. APR (90H) is one that does
+/// not show on this processor, but is not reserved.
+/// Source: SDM vol. 3A, "Local APIC Register Address Map".
+constexpr bool reserved_register(unsigned number) {
+  return number < kId || (number > kVersion && number < kTpr) || number == 0x0c ||
+         (number > kEsr && number < kIcrLow) || (number > kCurrentCount && number < kDivide) ||
+         number >= kSelfIpi;
+}
+
 constexpr std::uint32_t version_register() {
   return 0x14U | (5U << 16);  // integrated xAPIC, six LVT entries
 }
@@ -554,7 +563,7 @@ void LocalApic::write_register(unsigned index, std::uint32_t value) {
       break;
     }
     default:
-      if (index < 0x40 && index != kVersion) break;  // read-only
+      if (!reserved_register(index) && index != kVersion) break;  // read-only
       raise_error(kErrorRegister);
       break;
   }
@@ -660,6 +669,10 @@ void LocalApic::advance(VirtualTime now) {
 
 std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
   if (!xapic()) return width >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * width)) - 1;
+  if (reserved_register(static_cast<unsigned>((offset & 0xfff) >> 4))) {
+    raise_error(kErrorRegister);
+    changed();
+  }
   std::uint64_t value = 0;
   for (unsigned i = 0; i < width; ++i) {
     const std::uint64_t at = (offset & 0xfff) + i;

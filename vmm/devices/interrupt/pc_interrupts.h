@@ -13,6 +13,7 @@
 #include "vmm/devices/interrupt/io_apic.h"
 #include "vmm/devices/interrupt/local_apic.h"
 #include "vmm/devices/interrupt/pic.h"
+#include "vmm/devices/legacy/coprocessor_error.h"
 
 namespace chronovisor {
 
@@ -39,6 +40,7 @@ class PcInterrupts final : public ApicBus, public MessageInterrupts {
   void attach(Pic& pic);
   void attach(IoApic& io_apic) { io_apic_ = &io_apic; }
   void attach(LocalApic& local_apic);
+  void attach(CoprocessorError& circuit) { coprocessor_error_ = &circuit; }
   /// From now on; null: nobody.
   void connect(ProcessorPins* processor) { processor_ = processor; }
   /// A BIOS was here: the 8259A pair reaches the processor through the APIC.
@@ -48,6 +50,7 @@ class PcInterrupts final : public ApicBus, public MessageInterrupts {
 
   [[nodiscard]] Pic& pic() { return *pic_; }
   [[nodiscard]] IoApic& io_apic() { return *io_apic_; }
+  [[nodiscard]] CoprocessorError& coprocessor_error() { return *coprocessor_error_; }
   [[nodiscard]] LocalApic& local_apic() { return *local_apic_; }
   [[nodiscard]] const LocalApic& local_apic() const { return *local_apic_; }
 
@@ -69,6 +72,7 @@ class PcInterrupts final : public ApicBus, public MessageInterrupts {
   Pic* pic_ = nullptr;
   IoApic* io_apic_ = nullptr;
   LocalApic* local_apic_ = nullptr;
+  CoprocessorError* coprocessor_error_ = nullptr;
   ProcessorPins* processor_ = nullptr;
 };
 

@@ -5,9 +5,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <string_view>
 
 #include "vmm/devices/core/device.h"
+#include "vmm/devices/core/machine_control.h"
 
 namespace chronovisor {
 
@@ -15,17 +16,29 @@ namespace chronovisor {
 /// other offsets are dropped; reads are all ones.
 class DebugExit final : public Device, public PortDevice {
  public:
-  explicit DebugExit(std::function<void(std::uint32_t value)> on_exit);
+  /// Whether states have an (empty) section of its name.
+  enum class Section : std::uint8_t { always, never };
 
-  [[nodiscard]] std::string_view name() const override { return "debug_exit"; }
+  /// @param name of its section
+  /// @param ports how many, from `usual_port` on
+  DebugExit(std::string_view name, std::uint16_t usual_port, std::uint32_t ports, Section section,
+            MachineControl& control)
+      : name_(name), port_(usual_port), ports_(ports), section_(section), control_(control) {}
+
+  [[nodiscard]] std::string_view name() const override { return name_; }
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
+  [[nodiscard]] bool as_after_reset() const override { return section_ == Section::never; }
   std::uint32_t read_port(std::uint16_t offset, unsigned width) override;
   void write_port(std::uint16_t offset, unsigned width, std::uint32_t value) override;
 
  private:
-  std::function<void(std::uint32_t)> on_exit_;
+  std::string_view name_;
+  std::uint16_t port_;
+  std::uint32_t ports_;
+  Section section_;
+  MachineControl& control_;
 };
 
 }  // namespace chronovisor

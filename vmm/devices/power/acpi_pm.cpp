@@ -17,6 +17,11 @@ constexpr std::uint16_t kWake = 1U << 15;
 constexpr std::uint16_t kEnableWritable = kTimer | kGlobal | kPowerButton | kSleepButton | kRtc;
 constexpr std::uint16_t kStatusClearable = kEnableWritable | kWake | 1U << 4;
 
+/// SLP_EN with type 5 in the sleep control register of hardware-reduced ACPI, which
+/// Cloud Hypervisor has at the port where this machine has its PM1 status. As a status
+/// to clear it names bit 2, which is reserved: ACPI code never writes it.
+constexpr std::uint32_t kForeignSleepValue = 0x34;
+
 constexpr std::uint16_t kSciEnable = 1U << 0;
 constexpr std::uint16_t kControlLowWritable = 0x03;   // SCI_EN, BM_RLD
 constexpr std::uint16_t kControlHighWritable = 0x1c;  // SLP_TYP
@@ -31,11 +36,11 @@ void AcpiPm::on_power_off(std::function<void()> callback) { power_off_ = std::mo
 
 void AcpiPm::declare(Declaration& declaration) {
   constexpr std::uint8_t kGpe0Length = 4;
-  const std::uint16_t block = declaration.ports(0x600, kBlockPorts, *this);
+  block_ = declaration.ports(0x600, kBlockPorts, *this);
   FirmwareFacts::FixedHardware& fixed = declaration.firmware().fixed;
-  fixed.pm1a_event_port = static_cast<std::uint16_t>(block + kPm1EventOffset);
-  fixed.pm1a_control_port = static_cast<std::uint16_t>(block + kPm1ControlOffset);
-  fixed.pm_timer_port = static_cast<std::uint16_t>(block + kPmTimerOffset);
+  fixed.pm1a_event_port = static_cast<std::uint16_t>(block_ + kPm1EventOffset);
+  fixed.pm1a_control_port = static_cast<std::uint16_t>(block_ + kPm1ControlOffset);
+  fixed.pm_timer_port = static_cast<std::uint16_t>(block_ + kPmTimerOffset);
   fixed.gpe0_port = declaration.ports(0x620, kGpe0Length, *this, kGpe0Offset);
   fixed.gpe0_length = kGpe0Length;
   fixed.smi_command_port = declaration.ports(0xb2, 2, *this, kSmiCommandOffset);
@@ -48,6 +53,10 @@ void AcpiPm::declare(Declaration& declaration) {
 }
 
 void AcpiPm::receive(const Input& /*input*/) { press_power_button(); }
+
+void AcpiPm::on_sleep_register_write(std::function<void(std::uint16_t)> callback) {
+  sleep_register_write_ = std::move(callback);
+}
 
 void AcpiPm::reset() {
   pm1_status_ = 0;
@@ -163,6 +172,9 @@ std::uint32_t AcpiPm::read_port(std::uint16_t offset, unsigned width) {
 
 void AcpiPm::write_port(std::uint16_t offset, unsigned width, std::uint32_t value) {
   settle(clock_.now().ns);
+  if (offset == 0 && value == kForeignSleepValue && sleep_register_write_) {
+    sleep_register_write_(block_);
+  }
   for (unsigned i = 0; i < width; ++i) {
     write_byte(static_cast<std::uint16_t>(offset + i), static_cast<std::uint8_t>(value >> (8 * i)));
   }

@@ -39,6 +39,9 @@ class AcpiPm final : public Device, public PortDevice, public InputReceiver {
 
   AcpiPm(const Clock& clock, TimerWidth timer_width);
   void on_power_off(std::function<void()> callback);
+  /// Called when the guest writes what powers off a machine whose sleep control
+  /// register is where the PM1 status is here.
+  void on_sleep_register_write(std::function<void(std::uint16_t port)> callback);
 
   void press_power_button();
   /// @param event 0-15
@@ -77,6 +80,8 @@ class AcpiPm final : public Device, public PortDevice, public InputReceiver {
   InterruptPin sci_;
 
   std::function<void()> power_off_;
+  std::function<void(std::uint16_t)> sleep_register_write_;
+  std::uint16_t block_ = 0;  ///< where its ports were placed
 };
 
 }  // namespace chronovisor

@@ -69,7 +69,7 @@ std::uint32_t Pit::Segment::value(unsigned mode, std::uint64_t elapsed, bool bcd
 }
 
 void Pit::Counter::visit(StateVisitor& visitor, const std::string& prefix) {
-  visitor.field(prefix + "mode", mode);
+  visitor.field(prefix + "mode", mode_written);
   visitor.field(prefix + "access", access);
   visitor.field(prefix + "bcd", bcd);
   visitor.field(prefix + "write_low", write_low);
@@ -110,39 +110,43 @@ std::uint64_t Pit::Counter::elapsed_at(std::uint64_t tick) const {
   return tick < at.start_tick ? 0 : tick - at.start_tick;
 }
 
+/// Modes 6 and 7 are 2 and 3 by another name.
+unsigned Pit::Counter::mode() const { return mode_written > 5 ? mode_written & 3U : mode_written; }
+
 bool Pit::Counter::out(std::uint64_t tick) const {
-  if (!counting) return mode != 0;
-  if (frozen && (mode == 2 || mode == 3)) return true;
+  if (!counting) return mode() != 0;
+  if (mode() == 0 && write_high_next) return false;
+  if (frozen && (mode() == 2 || mode() == 3)) return true;
   const Segment& at = segment_at(tick);
-  if (!frozen && tick < at.start_tick && mode == 1) return true;
-  return at.out(mode, elapsed_at(tick));
+  if (!frozen && tick < at.start_tick && mode() == 1) return true;
+  return at.out(mode(), elapsed_at(tick));
 }
 
+/// Whether a count that was written waits to be loaded.
 bool Pit::Counter::null_count(std::uint64_t tick) const {
   if (!count_written) return true;
   if (has_next) return tick < next.start_tick;
-  if (!counting) return true;
-  return !frozen && tick < segment.start_tick;
+  return !counting || tick < segment.start_tick;
 }
 
 std::uint16_t Pit::Counter::value(std::uint64_t tick) const {
   const std::uint32_t binary =
-      counting ? segment_at(tick).value(mode, elapsed_at(tick), bcd) : full_count();
+      counting ? segment_at(tick).value(mode(), elapsed_at(tick), bcd) : full_count();
   return bcd ? to_bcd(binary) : static_cast<std::uint16_t>(binary);
 }
 
 std::uint8_t Pit::Counter::status(std::uint64_t tick) const {
   return static_cast<std::uint8_t>((out(tick) ? 0x80 : 0) | (null_count(tick) ? 0x40 : 0) |
-                                   (access << 4) | (mode << 1) | (bcd ? 1 : 0));
+                                   (access << 4) | (mode_written << 1) | (bcd ? 1 : 0));
 }
 
 std::uint64_t Pit::Counter::first_rise_after(std::uint64_t tick) const {
   if (!counting || frozen) return kNever;
-  if (!has_next) return segment.first_rise_after(mode, tick);
-  const std::uint64_t rise = segment.first_rise_after(mode, tick);
+  if (!has_next) return segment.first_rise_after(mode(), tick);
+  const std::uint64_t rise = segment.first_rise_after(mode(), tick);
   // The old count's last edge may be the very tick at which the new one is loaded.
   if (tick < next.start_tick && rise <= next.start_tick) return rise;
-  return next.first_rise_after(mode, std::max(tick, next.start_tick));
+  return next.first_rise_after(mode(), std::max(tick, next.start_tick));
 }
 
 void Pit::Counter::adopt_next(std::uint64_t tick) {
@@ -166,8 +170,7 @@ void Pit::Counter::set_mode(std::uint8_t control) {
   *this = Counter{};
   gate = gate_level;
   access = (control >> 4) & 3;
-  mode = (control >> 1) & 7;
-  if (mode > 5) mode &= 3;
+  mode_written = (control >> 1) & 7;
   bcd = (control & 1) != 0;
 }
 
@@ -181,7 +184,10 @@ void Pit::Counter::write(std::uint64_t tick, std::uint8_t byte) {
     write_low = byte;
     write_high_next = true;
     // In mode 0 the first byte stops the count and takes OUT low.
-    if (mode == 0) counting = false;
+    if (mode() == 0 && counting && !frozen) {
+      frozen_elapsed = elapsed_at(tick);
+      frozen = true;
+    }
   } else {
     write_high_next = false;
     set_count(tick, static_cast<std::uint16_t>(write_low | (byte << 8)));
@@ -191,12 +197,17 @@ void Pit::Counter::write(std::uint64_t tick, std::uint8_t byte) {
 void Pit::Counter::set_count(std::uint64_t tick, std::uint16_t value_written) {
   reload = value_written;
   count_written = true;
-  if (mode == 1 || mode == 5) return;  // waits for the gate
-  if (!counting || mode == 0 || mode == 4) {
+  const bool waits_for_gate = mode() == 1 || mode() == 5 || (frozen && mode() != 0 && mode() != 4);
+  if (waits_for_gate) {
+    has_next = counting;
+    next = Segment{kNever, full_count(), false};
+    if (!has_next) next = Segment{};
+    return;
+  }
+  if (!counting || mode() == 0 || mode() == 4) {
     load(tick);
     return;
   }
-  if (frozen) return;  // modes 2 and 3 reload when the gate rises
   if (tick < segment.start_tick) {
     load(tick);
     return;
@@ -207,10 +218,10 @@ void Pit::Counter::set_count(std::uint64_t tick, std::uint16_t value_written) {
   const std::uint64_t phase = elapsed % period;
   std::uint64_t remaining = period - phase;
   bool low = false;
-  if (mode == 3) {
+  if (mode() == 3) {
     const std::uint64_t first_half = segment.starts_low ? period / 2 : (period + 1) / 2;
     if (phase < first_half) remaining = first_half - phase;
-    low = segment.out(mode, elapsed);
+    low = segment.out(mode(), elapsed);
   }
   next = Segment{tick + remaining, full_count(), low};
   has_next = true;
@@ -221,16 +232,15 @@ void Pit::Counter::set_gate(std::uint64_t tick, bool level) {
   adopt_next(tick);
   if (!level) {
     gate = false;
-    if (mode == 1 || mode == 5 || !counting) return;
+    if (mode() == 1 || mode() == 5 || !counting || frozen) return;
     frozen_elapsed = elapsed_at(tick);
     frozen = true;
-    has_next = false;
-    next = Segment{};
+    if (has_next) next.start_tick = kNever;  // a count that waits is loaded when the gate rises
     return;
   }
   gate = true;
-  if (mode == 0 || mode == 4) {
-    if (!frozen) return;
+  if (mode() == 0 || mode() == 4) {
+    if (!frozen || (mode() == 0 && write_high_next)) return;
     frozen = false;
     segment.start_tick = tick + 1 - std::min(frozen_elapsed, tick + 1);
     frozen_elapsed = 0;
@@ -312,7 +322,7 @@ void Pit::drive(bool level) { irq_.set(level); }
 void Pit::follow_output(std::uint64_t tick) {
   const Counter& counter = counters_[0];
   delivered_tick_ = tick;
-  if (counter.mode == 0) {
+  if (counter.mode() == 0) {
     drive(counter.out(tick));
   } else {
     drive(true);

@@ -48,8 +48,8 @@ class Pit final : public Device, public BytePortDevice {
     [[nodiscard]] std::uint32_t value(unsigned mode, std::uint64_t elapsed, bool bcd) const;
   };
   struct Counter {
-    std::uint8_t mode = 0;
-    std::uint8_t access = 3;  ///< 1 low byte, 2 high byte, 3 low then high
+    std::uint8_t mode_written = 0;  ///< as the status shows it
+    std::uint8_t access = 3;        ///< 1 low byte, 2 high byte, 3 low then high
     bool bcd = false;
     std::uint8_t write_low = 0;
     bool write_high_next = false;
@@ -69,6 +69,7 @@ class Pit final : public Device, public BytePortDevice {
     Segment next;
 
     void visit(StateVisitor& visitor, const std::string& prefix);
+    [[nodiscard]] unsigned mode() const;
     [[nodiscard]] std::uint32_t full_count() const;
     [[nodiscard]] const Segment& segment_at(std::uint64_t tick) const;
     [[nodiscard]] std::uint64_t elapsed_at(std::uint64_t tick) const;

@@ -327,6 +327,7 @@ void RtcCmos::write_register(unsigned index, std::uint8_t value, std::uint64_t n
     return;
   }
   settle(now_ns);
+  if (index == kSeconds) value &= 0x7f;  // its top bit is read-only
   if (!is_date_register(index)) {
     cmos_[index] = value;
     return;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "vmm/cpu/code/decoder.h"
 #include "vmm/engine/soft/soft_engine.h"
 
@@ -28,7 +29,8 @@ KvmEngine::KvmEngine(Cpu& cpu, Ram& ram, const Capabilities& capabilities)
       ram_(ram),
       capabilities_(require_engine(capabilities)),
       policy_(capabilities),
-      stepper_(cpu, ram, capabilities) {}
+      stepper_(cpu, ram, capabilities),
+      undo_(cpu, ram) {}
 
 /// Nothing is due here that only the soft processor knows how to do.
 bool KvmEngine::host_may_step() {
@@ -50,12 +52,14 @@ bool KvmEngine::host_may_step() {
   return true;
 }
 
-/// Decodes the instruction at RIP, without a trace in the guest.
-bool KvmEngine::fetch(Instruction& instruction) {
+bool KvmEngine::fetch(Instruction& instruction) { return fetch_at(cpu_.rip(), instruction); }
+
+/// Decodes the instruction at `rip`, without a trace in the guest.
+bool KvmEngine::fetch_at(std::uint64_t rip, Instruction& instruction) {
   const bool wide = cpu_.long64();
-  if (!wide && cpu_.rip() > cpu_.state.segment[kCs].limit) return false;
+  if (!wide && rip > cpu_.state.segment[kCs].limit) return false;
   const std::uint64_t linear =
-      wide ? cpu_.rip() : static_cast<std::uint32_t>(cpu_.rip() + cpu_.state.segment[kCs].base);
+      wide ? rip : static_cast<std::uint32_t>(rip + cpu_.state.segment[kCs].base);
   const DecodeMode mode = cpu_.mode_key().decode_mode();
   std::size_t have = 0;
   while (have < kLongestInstruction) {
@@ -129,6 +133,51 @@ bool KvmEngine::accesses_are_plain(const Instruction& instruction) {
   });
 }
 
+/// Keeps what the instruction, and the one behind it, may change in memory. What the
+/// latter touches is worked out from the registers as they are now.
+void KvmEngine::remember_memory(const Instruction& instruction) {
+  undo_.clear();
+  const auto keep = [&](std::uint64_t linear, std::uint64_t size) {
+    undo_.remember(linear, size);
+    return true;
+  };
+  static_cast<void>(every_access(instruction, keep));
+  const auto bytes = bytes_;
+  const std::size_t fetched = bytes_fetched_;
+  Instruction behind;
+  behind_.reset();
+  if (fetch_at(cpu_.rip() + instruction.length(), behind) && behind.row != kNoRow) {
+    behind_ = behind;
+    static_cast<void>(every_access(behind, keep));
+  }
+  bytes_ = bytes;
+  bytes_fetched_ = fetched;
+}
+
+/// KVM did not stop behind the instruction. Memory gets back what it held, if KVM
+/// stopped behind the one after it, whose accesses are known; the registers were
+/// never taken.
+void KvmEngine::undo_step(const Instruction& instruction) {
+  const std::uint64_t start = cpu_.rip();
+  const std::uint64_t stopped = stepper_.exit_regs().rip;
+  const auto ends_block = [](const Instruction& i) {
+    return (row_attributes(i) & kEndsBlock) != 0;
+  };
+  const bool one_more = behind_ && !ends_block(instruction) && !ends_block(*behind_) &&
+                        stopped == start + instruction.length() + behind_->length();
+  const bool conditional =
+      behind_ && !ends_block(instruction) && (row_attributes(*behind_) & kConditional) != 0 &&
+      (stopped == start + instruction.length() + behind_->length() ||
+       stopped == start + instruction.length() + behind_->length() + behind_->immediate);
+  if (!one_more && !conditional) {
+    throw Error(ErrorCode::host, "KVM was told to execute one instruction at rip " +
+                                     hex_text(start) + " and stopped at " + hex_text(stopped) +
+                                     ", so that what it changed is not known; use --engine soft");
+  }
+  stepper_.collect_dirty_pages();
+  undo_.restore();
+}
+
 /// One delivery or one step by the soft processor.
 CpuStop KvmEngine::soft_event() {
   stepper_.collect_dirty_pages();
@@ -146,8 +195,10 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
     if (arrived()) return CpuStop::budget;
     Instruction instruction;
     if (host_may_step() && fetch(instruction)) {
-      const StepRule rule = policy_.rule(instruction, ByteView(bytes_).first(bytes_fetched_));
+      const StepRule rule =
+          policy_.rule(instruction, ByteView(bytes_).first(bytes_fetched_), step_world(cpu_));
       if (rule != StepRule::soft && accesses_are_plain(instruction)) {
+        remember_memory(instruction);
         const StepOutcome outcome = stepper_.step(instruction);
         if (outcome == StepOutcome::retired || outcome == StepOutcome::unfinished) {
           if (rule == StepRule::host_clears_af) {
@@ -161,6 +212,10 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
         if (outcome == StepOutcome::unsupported) {
           policy_.learn_unsupported(instruction);
           ++counters_.unsupported;
+        } else if (outcome == StepOutcome::too_far) {
+          undo_step(instruction);
+          policy_.learn_unsupported(instruction);
+          ++counters_.undone;
         } else {
           ++counters_.given_back;
         }

@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/self_test.h"
 #include "vmm/engine/kvm/step_policy.h"
 #include "vmm/engine/kvm/stepper.h"
+#include "vmm/engine/kvm/undo_log.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor::kvm {
@@ -24,6 +26,7 @@ struct EngineCounters {
   std::uint64_t soft_steps = 0;   ///< by rule
   std::uint64_t given_back = 0;   ///< tried on the host: it faulted, or touched a device
   std::uint64_t unsupported = 0;  ///< tried on the host: KVM could not emulate it
+  std::uint64_t undone = 0;       ///< tried on the host: KVM ran on into the next instruction
 };
 
 class KvmEngine final : public CpuEngine {
@@ -43,6 +46,9 @@ class KvmEngine final : public CpuEngine {
  private:
   [[nodiscard]] bool host_may_step();
   [[nodiscard]] bool fetch(Instruction& instruction);
+  [[nodiscard]] bool fetch_at(std::uint64_t rip, Instruction& instruction);
+  void remember_memory(const Instruction& instruction);
+  void undo_step(const Instruction& instruction);
   [[nodiscard]] bool plainly_inside(unsigned segment, std::uint64_t offset,
                                     std::uint64_t size) const;
   template <class Visit>
@@ -55,6 +61,8 @@ class KvmEngine final : public CpuEngine {
   Capabilities capabilities_;
   StepPolicy policy_;
   Stepper stepper_;
+  UndoLog undo_;
+  std::optional<Instruction> behind_;  ///< the instruction behind the one that is stepped
   std::array<std::uint8_t, 16> bytes_{};
   std::size_t bytes_fetched_ = 0;
   bool last_on_host_ = false;

@@ -6,11 +6,14 @@
 #include <chrono>
 #include <cstring>
 #include <initializer_list>
+#include <map>
+#include <mutex>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "vmm/engine/kvm/kvm_device.h"
 #include "vmm/engine/kvm/state_transfer.h"
+#include "vmm/engine/kvm/step_probe.h"
 
 namespace chronovisor::kvm {
 namespace {
@@ -346,7 +349,9 @@ std::string Capabilities::why_not() const {
   return {};
 }
 
-Capabilities self_test(const std::string& path) {
+namespace {
+
+Capabilities try_everything(const std::string& path) {
   Capabilities result;
   result.device = path;
   if (!availability(path).usable) return result;
@@ -401,9 +406,24 @@ Capabilities self_test(const std::string& path) {
     result.synchronised_registers = Vm(device).synchronises_registers();
     result.missing_features = kvm::missing_features(device.supported_cpuid());
     result.microseconds_per_step = step_cost(device);
+    if (result.engine_possible()) {
+      result.exact_steps = std::make_shared<const ExactSteps>(probe_steps(result));
+    }
   } catch (const Error&) {
     result.usable = false;
   }
+  return result;
+}
+
+}  // namespace
+
+Capabilities self_test(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, Capabilities> known;
+  const std::lock_guard lock(mutex);
+  if (const auto found = known.find(path); found != known.end()) return found->second;
+  Capabilities result = try_everything(path);
+  if (result.usable) known.emplace(path, result);
   return result;
 }
 

@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "vmm/engine/kvm/kvm_device.h"
 
 namespace chronovisor::kvm {
+
+class ExactSteps;
 
 /// What this host's KVM was seen to do.
 struct Capabilities {
@@ -41,6 +44,8 @@ struct Capabilities {
   bool synchronised_registers = false;
   double microseconds_per_step = 0;
   std::vector<std::string> missing_features;  ///< of the machine's CPUID
+  /// The kinds of instruction that it steps exactly; null where no engine is possible.
+  std::shared_ptr<const ExactSteps> exact_steps;
 
   /// The engine needs exact supervisor steps, exits on faults and the dirty log.
   [[nodiscard]] bool engine_possible() const {
@@ -50,7 +55,8 @@ struct Capabilities {
   [[nodiscard]] std::string why_not() const;
 };
 
-/// Tries the host's KVM. Never throws for what the host lacks.
+/// Tries the host's KVM, once for each device that can be used. Never throws for
+/// what the host lacks.
 [[nodiscard]] Capabilities self_test(const std::string& path = kDevicePath);
 
 }  // namespace chronovisor::kvm

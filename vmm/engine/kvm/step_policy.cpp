@@ -50,10 +50,9 @@ bool xmm_row(const Row& row) {
          opcode == 0xc2 || opcode == 0xc6;
 }
 
-/// KVM's emulator gets these wrong, each in its way: docs/KVM.md. What it does
-/// not know and runs natively, like fences, may come back two instructions later.
-constexpr std::array<std::string_view, 6> kWronglyEmulated{"cmpxchg", "enter",  "lfence",
-                                                           "mfence",  "sfence", "pause"};
+/// KVM's emulator gets these wrong for some operands, which one trial of the row
+/// need not meet: docs/KVM.md.
+constexpr std::array<std::string_view, 3> kWronglyEmulated{"cmpxchg", "enter", "pause"};
 
 StepRule integer_rule(const Row& row) {
   if (listed(kWronglyEmulated, row.name)) return StepRule::soft;
@@ -79,7 +78,8 @@ StepRule control_rule(const Row& row, const Capabilities& capabilities) {
 
 }  // namespace
 
-StepPolicy::StepPolicy(const Capabilities& capabilities) : rows_(instruction_table().size()) {
+StepPolicy::StepPolicy(const Capabilities& capabilities)
+    : rows_(instruction_table().size()), exact_(capabilities.exact_steps) {
   std::size_t at = 0;
   for (const Row& row : integer_rows()) rows_[at++].rule = integer_rule(row);
   for (const Row& row : control_rows()) rows_[at++].rule = control_rule(row, capabilities);
@@ -93,10 +93,14 @@ StepPolicy::StepPolicy(const Capabilities& capabilities) : rows_(instruction_tab
     rows_[at++].rule = xmm_row(row) ? StepRule::host : StepRule::soft;
 }
 
-StepRule StepPolicy::rule(const Instruction& instruction, ByteView bytes) const {
-  if (instruction.row == kNoRow) return StepRule::soft;
+StepRule StepPolicy::rule(const Instruction& instruction, ByteView bytes,
+                          std::optional<StepWorld> world) const {
+  if (instruction.row == kNoRow || !world) return StepRule::soft;
   const RowRule& row = rows_[instruction.row];
   if (row.rule == StepRule::soft) return StepRule::soft;
+  if (exact_ != nullptr && !exact_->exact(*world, instruction.row, instruction.memory)) {
+    return StepRule::soft;
+  }
   if (instruction.memory ? row.unsupported_memory : row.unsupported_registers)
     return StepRule::soft;
   // A near branch with a 66 prefix is 16 bits wide for one vendor only.

@@ -27,6 +27,7 @@ enum class StepOutcome : std::uint8_t {
   unfinished,   ///< one iteration of a REP instruction retired, more follow
   not_taken,    ///< it faulted, touched a device, or KVM refused the state: the Cpu is unchanged
   unsupported,  ///< KVM cannot emulate this instruction: the Cpu is unchanged
+  too_far,      ///< KVM did not stop behind it: the Cpu is unchanged, memory is not
   handler,      ///< with InterruptTable::guest: an exception was delivered, see Stepper
 };
 
@@ -69,6 +70,8 @@ class Stepper {
   void arm_step();
   void read_exit();
   void finish_device_access();
+  [[nodiscard]] bool may_end_at(const Instruction& instruction, std::uint64_t start,
+                                std::uint64_t rip) const;
   [[nodiscard]] StepOutcome take_result(const Instruction& instruction, std::uint64_t count);
 
   Cpu& cpu_;

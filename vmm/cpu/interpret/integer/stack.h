@@ -58,6 +58,10 @@ struct PushAll {
   template <class T>
   static void run(Cpu& cpu, const Instruction& /*i*/) {
     const u64 rsp = cpu.gpr(kRsp);
+    // Source: SDM vol. 2B, "PUSHA", exceptions in real-address and virtual-8086 mode.
+    const bool real = cpu.mode() == CpuMode::real || cpu.virtual8086();
+    const u64 sp = Cpu::cut(rsp, cpu.stack_width());
+    if (real && sp >= 7 && sp <= 15 && (sp & 1) != 0) cpu.raise_gp0();
     const auto slot = [&](unsigned k) {
       return Cpu::cut(rsp - (k + 1) * sizeof(T), cpu.stack_width());
     };

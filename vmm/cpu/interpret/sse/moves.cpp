@@ -170,17 +170,15 @@ void movnti(Cpu& cpu, const Instruction& i) {
   cpu.store_operand<T>(i, cpu.reg<T>(i.reg));
 }
 
-/// Stores the bytes whose mask byte has its sign set, to rDI. Bytes that are
-/// not stored are not accessed (the manual leaves that to the processor).
+/// Stores the bytes whose mask byte has its sign set, to rDI. The whole operand must
+/// be writable, even if no byte is stored: measured (the manual leaves that open).
 template <std::size_t N>
 void store_masked(Cpu& cpu, const Instruction& i, const std::array<u8, N>& data,
                   const std::array<u8, N>& mask) {
   const auto offset_of = [&](std::size_t k) {
     return Cpu::cut(cpu.state.gpr[kRdi] + k, i.address_size);
   };
-  for (std::size_t k = 0; k < N; ++k) {
-    if ((mask[k] & 0x80U) != 0) cpu.probe(i.segment, offset_of(k), 1, Access::write);
-  }
+  cpu.probe(i.segment, offset_of(0), N, Access::write);
   for (std::size_t k = 0; k < N; ++k) {
     if ((mask[k] & 0x80U) != 0) cpu.store<u8>(i.segment, offset_of(k), data[k]);
   }

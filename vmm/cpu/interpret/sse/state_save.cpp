@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "vmm/cpu/interpret/sse/host_float.h"
+#include "vmm/cpu/interpret/x87/error_report.h"
 
 namespace chronovisor::sse {
 namespace {
@@ -177,6 +178,7 @@ void fxrstor(Cpu& cpu, const Instruction& i) {
     get_xmm(image, cpu);
   }
   cpu.state.x87 = get_x87(image, i.operand_size);
+  x87::settle_error_line(cpu);
 }
 
 // ============================ XSAVE and XRSTOR ========================================
@@ -258,6 +260,7 @@ void xrstor(Cpu& cpu, const Instruction& i) {
   }
   if ((mask & kComponentX87) != 0) {
     cpu.state.x87 = (state_bv & kComponentX87) != 0 ? get_x87(image, i.operand_size) : X87State{};
+    x87::settle_error_line(cpu);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "vmm/cpu/interpret/sse/support.h"
 
+#include "vmm/cpu/interpret/x87/error_report.h"
+
 namespace chronovisor::sse {
 
 void raise_sse_unavailable(Cpu& cpu) {
@@ -14,7 +16,7 @@ void check_mmx(Cpu& cpu) {
     cpu.raise(kDeviceNotAvailable);
   }
   if ((cpu.state.x87.status & kErrorSummary) != 0) [[unlikely]] {
-    cpu.raise(kX87FloatingPoint);
+    x87::report_x87_error(cpu);
   }
 }
 

@@ -167,8 +167,9 @@ void verw(Cpu& cpu, const Instruction& i) {
 }
 
 void arpl(Cpu& cpu, const Instruction& i) {
+  // Memory that may not be written is a fault only when it would be written: measured.
   const std::uint16_t destination =
-      i.memory ? cpu.load_operand_for_update<std::uint16_t>(i) : cpu.reg<std::uint16_t>(i.rm);
+      i.memory ? cpu.load_operand<std::uint16_t>(i) : cpu.reg<std::uint16_t>(i.rm);
   const unsigned wanted = cpu.reg<std::uint16_t>(i.reg) & 3U;
   const bool raised = (destination & 3U) < wanted;
   if (raised) {

@@ -145,10 +145,12 @@ void drop_privileged_segments(Cpu& cpu, unsigned cpl) {
     SegmentRegister segment = cpu.state.segment[index];
     const bool conforming = (segment.type() & 0xcU) == 0xc;
     if (!segment.present()) {
-      // Null selectors all become 0. The bases of FS and GS live on without one.
+      // Null selectors all become 0. Bases live on without one, here and below.
       if (null_selector(segment.selector)) segment.selector = 0;
     } else if (!conforming && segment.dpl() < cpl) {
+      const std::uint64_t base = segment.base;
       segment = null_segment(0);
+      segment.base = base;
     }
     cpu.set_segment(index, segment);
   }

@@ -50,9 +50,16 @@ bool fault_class_sets_rf(std::uint8_t vector) {
   }
 }
 
-/// A #DB reports the debug conditions that are `pending`, whatever raised it.
+/// A #DB reports the debug conditions that are `pending`, whatever raised it. The
+/// breakpoint conditions in DR6 that are not among them are cleared, the other bits
+/// stay; and nothing is recorded or stepped by branches until the handler asks again.
+/// Source: SDM vol. 3B, "Debug Status Register (DR6)", "Single-Stepping on Branches",
+/// "Monitoring Branches, Exceptions, and Interrupts".
 void note_debug_exception(CpuState& state, std::uint64_t pending) {
-  state.dr6 |= pending;
+  constexpr std::uint64_t kBreakpointConditions = 0xf;
+  constexpr std::uint64_t kLbrAndBtf = 3;
+  state.dr6 = (state.dr6 & ~kBreakpointConditions) | pending;
+  state.msr.debug_control &= ~kLbrAndBtf;
   state.pending_debug &= ~pending;
   state.dr7 &= ~kDr7GeneralDetect;
 }
@@ -103,6 +110,10 @@ void wake(Cpu& cpu) {
 
 void deliver_exception(Cpu& cpu, const GuestFault& fault) {
   wake(cpu);
+  if (fault.vector == kWaitForInterrupt) {
+    cpu.state.halted = true;
+    return;
+  }
   deliver_serially(cpu, fault, FaultClass::benign);
 }
 

@@ -18,6 +18,10 @@ enum class EventKind : std::uint8_t {
   privileged_trap,     ///< INT1: as an exception, but software
 };
 
+/// A GuestFault with this for a vector is no exception: the instruction did not
+/// happen, and the processor waits at it for an interrupt, as it would in HLT.
+inline constexpr std::uint8_t kWaitForInterrupt = 0xff;
+
 /// Delivers `fault`; RIP is what the handler shall return to. If delivery
 /// faults in turn, the SDM's table of contributory exceptions decides between
 /// serial delivery, #DF and shutdown (state.shutdown = true). Never throws.

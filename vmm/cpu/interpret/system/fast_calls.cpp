@@ -29,6 +29,7 @@ void fast_syscall(Cpu& cpu) {
   cpu.rip() = msr.lstar;
   const Cpu::ModeChange change(cpu);
   cpu.set_flags(flags & ~static_cast<std::uint32_t>(msr.fmask));
+  cpu.single_step_by_new_flags();
   const std::uint64_t base = (msr.star >> 32) & 0xfffc;
   enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, true);
 }
@@ -43,6 +44,7 @@ void fast_sysret(Cpu& cpu, unsigned size) {
   cpu.rip() = to_long64 ? rcx : static_cast<std::uint32_t>(rcx);
   const Cpu::ModeChange change(cpu);
   cpu.set_flags(static_cast<std::uint32_t>(cpu.gpr(kR11)) & kSysretFlags);
+  cpu.single_step_by_new_flags();
   const std::uint64_t base = (msr.star >> 48) & 0xffff;
   enter(cpu, selector_plus(base, to_long64 ? 16 : 0, 3), selector_plus(base, 8, 3), 3, to_long64);
 }

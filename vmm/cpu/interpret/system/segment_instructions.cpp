@@ -63,7 +63,7 @@ void mov_to_segment(Cpu& cpu, const Instruction& i) {
 
 void mov_to_ss(Cpu& cpu, const Instruction& i) {
   load_segment(cpu, kSs, selector_operand(cpu, i));
-  cpu.state.shadow = kMovSsShadow;
+  if (!cpu.behind_mov_ss()) cpu.state.shadow = kMovSsShadow;
 }
 
 template <unsigned Segment>
@@ -87,7 +87,7 @@ void pop_segment(Cpu& cpu, const Instruction& i) {
   // an Intel Xeon, in user code, with the rest of the operand on an absent page.
   load_segment(cpu, Segment, cpu.load<std::uint16_t>(kSs, Cpu::cut(sp, width)));
   set_stack_pointer_width(cpu, width, sp + i.operand_size);
-  if constexpr (Segment == kSs) cpu.state.shadow = kMovSsShadow;
+  if (Segment == kSs && !cpu.behind_mov_ss()) cpu.state.shadow = kMovSsShadow;
 }
 
 template <unsigned Segment>

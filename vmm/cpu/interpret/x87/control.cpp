@@ -17,18 +17,20 @@ void load_control(X87State& s, unsigned value) {
 void fwait(Cpu& cpu, const Instruction& /*i*/) {
   constexpr std::uint64_t kBoth = kCr0Mp | kCr0Ts;
   if ((cpu.state.cr0 & kBoth) == kBoth) cpu.raise(kDeviceNotAvailable);
-  if ((cpu.state.x87.status & kSwSummary) != 0) cpu.raise(kX87FloatingPoint);
+  if ((cpu.state.x87.status & kSwSummary) != 0) report_x87_error(cpu);
 }
 
 void fninit(Cpu& cpu, const Instruction& /*i*/) {
   check_available(cpu);
   initialize(cpu.state.x87);
+  settle_error_line(cpu);
 }
 
 void fnclex(Cpu& cpu, const Instruction& /*i*/) {
   check_available(cpu);
   constexpr unsigned kCleared = kSwExceptions | kSwStackFault | kSwSummary | kSwBusy;
   cpu.state.x87.status = static_cast<std::uint16_t>(cpu.state.x87.status & ~kCleared);
+  settle_error_line(cpu);
 }
 
 /// FNENI, FNDISI and FNSETPM mean nothing since the 80387.
@@ -37,6 +39,7 @@ void no_effect(Cpu& cpu, const Instruction& /*i*/) { check_available(cpu); }
 void fldcw(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   load_control(s, cpu.load_operand<std::uint16_t>(i));
+  settle_error_line(cpu);
 }
 void fnstcw(Cpu& cpu, const Instruction& i) {
   check_available(cpu);
@@ -56,19 +59,23 @@ void fnstenv(Cpu& cpu, const Instruction& i) {
   check_available(cpu);
   store_environment(cpu, i);
   load_control(cpu.state.x87, cpu.state.x87.control | kCwMasks);
+  settle_error_line(cpu);
 }
 void fldenv(Cpu& cpu, const Instruction& i) {
   begin(cpu);
   load_environment(cpu, i);
+  settle_error_line(cpu);
 }
 void fnsave(Cpu& cpu, const Instruction& i) {
   check_available(cpu);
   store_all(cpu, i);
   initialize(cpu.state.x87);
+  settle_error_line(cpu);
 }
 void frstor(Cpu& cpu, const Instruction& i) {
   begin(cpu);
   load_all(cpu, i);
+  settle_error_line(cpu);
 }
 
 void fnop(Cpu& cpu, const Instruction& i) {

@@ -16,6 +16,7 @@
 
 #include "vmm/cpu/code/instruction.h"
 #include "vmm/cpu/cpu.h"
+#include "vmm/cpu/interpret/x87/error_report.h"
 #include "vmm/cpu/interpret/x87/stack.h"
 
 namespace chronovisor::x87 {
@@ -26,13 +27,12 @@ inline void check_available(Cpu& cpu) {
     cpu.raise(kDeviceNotAvailable);
   }
 }
-/// The start of a waiting instruction: also #MF for a pending exception. With
-/// CR0.NE = 0 a PC would deliver IRQ 13 instead; this machine raises #MF then
-/// too.
+/// The start of a waiting instruction: also #MF for a pending exception, or
+/// IRQ 13 with CR0.NE = 0.
 inline X87State& begin(Cpu& cpu) {
   check_available(cpu);
   if ((cpu.state.x87.status & kSwSummary) != 0) [[unlikely]] {
-    cpu.raise(kX87FloatingPoint);
+    report_x87_error(cpu);
   }
   return cpu.state.x87;
 }

@@ -120,6 +120,13 @@ void finish(X87State& s, const PendingStore& pending, bool pops) {
 }
 
 enum class Pops : bool { no, yes };
+constexpr unsigned kExtendedBytes = 10;
+
+/// After an unmasked exception nothing is stored, but memory that could not be
+/// written is a fault all the same, and then the exception did not happen: measured.
+void require_writable(Cpu& cpu, const Instruction& i, unsigned size) {
+  cpu.probe(i.segment, cpu.effective_address(i), size, Access::write);
+}
 
 template <class T, Destination D, Pops P, bool Truncate = false>
 void store_number(Cpu& cpu, const Instruction& i) {
@@ -127,8 +134,11 @@ void store_number(Cpu& cpu, const Instruction& i) {
   const auto control =
       static_cast<std::uint16_t>(Truncate ? s.control | kCwRounding : unsigned{s.control});
   const PendingStore pending = prepare(s, D, control);
-  // After an unmasked exception memory is not even looked at.
-  if (pending.writes) cpu.store_operand<T>(i, static_cast<T>(pending.stored.bits));
+  if (pending.writes) {
+    cpu.store_operand<T>(i, static_cast<T>(pending.stored.bits));
+  } else {
+    require_writable(cpu, i, sizeof(T));
+  }
   note_instruction(cpu, i);
   finish(s, pending, P == Pops::yes);
 }
@@ -136,14 +146,22 @@ void fstp_m80(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   const bool underflow = empty(s, 0);
   PendingStore pending{{}, underflow, !underflow || (s.control & kSwInvalid) != 0};
-  if (pending.writes) store_extended(cpu, i, underflow ? kIndefinite : get(s, 0));
+  if (pending.writes) {
+    store_extended(cpu, i, underflow ? kIndefinite : get(s, 0));
+  } else {
+    require_writable(cpu, i, kExtendedBytes);
+  }
   note_instruction(cpu, i);
   finish(s, pending, true);
 }
 void fbstp(Cpu& cpu, const Instruction& i) {
   X87State& s = begin(cpu);
   const PendingStore pending = prepare(s, Destination::bcd, s.control);
-  if (pending.writes) store_extended(cpu, i, pending.stored.packed);
+  if (pending.writes) {
+    store_extended(cpu, i, pending.stored.packed);
+  } else {
+    require_writable(cpu, i, kExtendedBytes);
+  }
   note_instruction(cpu, i);
   finish(s, pending, true);
 }
