@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/recorded_place.h"
 #include "recorder/edit/bookmark_edit.h"
 #include "recorder/format/recording_reader.h"
+#include "session/place.h"
 
 namespace chronovisor::cli {
 namespace {

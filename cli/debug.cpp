@@ -18,11 +18,13 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
+#include "cli/output_path.h"
 #include "cli/symbols.h"
 #include "cli/timeline_target.h"
 #include "gdbstub/server.h"
 #include "host/host.h"
 #include "recorder/format/start_condition.h"
+#include "session/place.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -201,6 +203,12 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols,
   return child;
 }
 
+/// What a client may have written to, by go-live.
+void may_write(const std::string& recording, const std::string& output, bool force) {
+  require_another_file(recording, output);
+  if (!force) refuse_to_replace_foreign_file(output);
+}
+
 int debug(const DebugOptions& options) {
   check_vmlinux(options);
   const auto opened = open_with_positions(options.file);
@@ -237,10 +245,12 @@ int debug(const DebugOptions& options) {
   std::optional<ScratchFolder> scratch;
   std::string symbols = options.symbols;
   if (starts && symbols.empty()) symbols = guest_symbols(timeline, scratch.emplace());
-  timeline.seek(moment_of(options.at, timeline));
+  timeline.seek({recorded_place(options.at, reader, "--at"), 0});
   timeline.prepare_way_back();
   const RegisterLayout layout = layout_of(options, symbols);
-  TimelineTarget target(timeline, layout);
+  session::DebugSession debugging(timeline, {may_write});
+  session::Executor executor;
+  TimelineTarget target(debugging, executor, layout);
   gdb::Server server(target, server_options);
   const gdb::ListenAddress listening = server.listening();
   if (!starts) {

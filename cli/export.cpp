@@ -11,12 +11,12 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
-#include "cli/recorded_place.h"
 #include "host/host.h"
 #include "inspect/export/cast.h"
 #include "inspect/export/trace.h"
 #include "inspect/export/vmcore.h"
 #include "inspect/linux/kernel.h"
+#include "session/place.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {

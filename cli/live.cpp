@@ -12,9 +12,9 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/output_path.h"
-#include "cli/recorded_place.h"
 #include "host/host.h"
 #include "recorder/live/recording_child.h"
+#include "session/place.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor::cli {

@@ -17,6 +17,7 @@
 #include "host/live_input.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
+#include "session/run_summary.h"
 #include "vmm/engine/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
@@ -122,20 +123,6 @@ double millions_a_second(std::uint64_t steps, double seconds) {
   return seconds > 0 ? static_cast<double>(steps) / seconds / 1e6 : 0.0;
 }
 
-nlohmann::ordered_json summary_of(const RunOutcome& outcome, Position start, Position limit,
-                                  double seconds, const Machine& machine) {
-  nlohmann::ordered_json json;
-  json["instructions"] = outcome.position.steps;
-  json["seconds"] = seconds;
-  json["mips"] = millions_a_second(outcome.position.steps - start.steps, seconds);
-  json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
-  json["digest"] = outcome.digest.hex();
-  json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
-  const CpuCounters& counters = machine.cpu().counters();
-  json["undefined_instructions"] = counters.undefined_instructions;
-  return json;
-}
-
 void report_undefined(const CpuCounters& counters) {
   if (counters.undefined_instructions == 0) return;
   std::string bytes;
@@ -171,18 +158,6 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
 }
 
 }  // namespace
-
-std::string exit_reason(const RunOutcome& outcome, Position limit) {
-  if (outcome.ending.reason != EndReason::none) {
-    return std::string(end_reason_name(outcome.ending.reason));
-  }
-  return outcome.position >= limit ? "limit" : "interrupted";
-}
-
-std::string run_summary(const RunOutcome& outcome, Position start, Position limit, double seconds,
-                        const Machine& machine) {
-  return summary_of(outcome, start, limit, seconds, machine).dump();
-}
 
 RunPlan plan_run(const RunOptions& options) {
   RunPlan plan;
@@ -254,7 +229,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   }
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
   raw.reset();
-  nlohmann::ordered_json summary = summary_of(outcome, from, plan.limit, seconds, machine);
+  nlohmann::ordered_json summary =
+      nlohmann::ordered_json::parse(run_summary(outcome, from, plan.limit, seconds, machine));
   summary["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
   tape.finish(options.output, machine, summary);
   summary["file"] = options.output;

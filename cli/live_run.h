@@ -59,10 +59,4 @@ using ImageEmbedder = std::function<void(RecordingWriter&)>;
 int run_live(const RunOptions& options, const RunPlan& plan, const StartCondition& start,
              Machine& machine, const ImageEmbedder& embed);
 
-/// How a run ended, in one word: "poweroff", "limit", "interrupted".
-[[nodiscard]] std::string exit_reason(const RunOutcome& outcome, Position limit);
-/// The summary of a recording, JSON; `seconds` of host time.
-[[nodiscard]] std::string run_summary(const RunOutcome& outcome, Position start, Position limit,
-                                      double seconds, const Machine& machine);
-
 }  // namespace chronovisor::cli

@@ -6,10 +6,10 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "cli/live_run.h"
 #include "cli/long_run.h"
 #include "host/host.h"
 #include "recorder/counted/counted_conversion.h"
+#include "session/run_summary.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -9,9 +9,9 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/output_path.h"
-#include "cli/recorded_place.h"
 #include "host/host.h"
 #include "recorder/edit/rewrite.h"
+#include "session/place.h"
 
 namespace chronovisor::cli {
 namespace {

@@ -12,14 +12,17 @@
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "cli/query_answer.h"
-#include "cli/recorded_place.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/start_condition.h"
+#include "session/place.h"
+#include "session/query_document.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
+
+using namespace session;
+
 namespace {
 
 constexpr std::uint64_t kMostJobs = 256;

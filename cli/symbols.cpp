@@ -6,7 +6,6 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/commands.h"
@@ -16,6 +15,7 @@
 #include "inspect/linux/kernel.h"
 #include "inspect/linux/orc.h"
 #include "inspect/linux/symbol_file.h"
+#include "session/debug_session.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -36,7 +36,7 @@ struct Opened {
   explicit Opened(const Options& options)
       : recording(open_with_positions(options.file)), timeline(reader, TimelineOptions{}) {
     if (!options.at.empty()) {
-      timeline.seek(moment_of(options.at, timeline));
+      timeline.seek({recorded_place(options.at, reader, "--at"), 0});
     } else if (!reader.checkpoints().empty()) {
       timeline.seek({reader.checkpoints().back().position, 0});
     }
@@ -51,58 +51,16 @@ int symbols(const Options& options) {
   return kDone;
 }
 
-int print_json(const nlohmann::ordered_json& json) {
-  std::printf("%s\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+/// Asks the session at the place chosen, and prints the answer.
+template <typename Request>
+int ask(const Options& options) {
+  Opened opened(options);
+  session::DebugSession debugging(opened.timeline);
+  const session::Answer answer = debugging.ask(Request{}, stop_signal());
+  const std::string text =
+      options.json ? session::json_of(answer) + "\n" : session::text_of(answer);
+  std::fwrite(text.data(), 1, text.size(), stdout);
   return kDone;
-}
-
-int linux_log(const Options& options) {
-  Opened opened(options);
-  const linux_guest::Kernel kernel(opened.timeline.machine());
-  if (!options.json) {
-    std::fputs(linux_guest::log_as_text(kernel).c_str(), stdout);
-    return kDone;
-  }
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const linux_guest::LogLine& line : kernel.log()) {
-    json.push_back({{"time_ns", line.time_ns}, {"level", line.level}, {"text", line.text}});
-  }
-  return print_json(json);
-}
-
-int linux_tasks(const Options& options) {
-  Opened opened(options);
-  const linux_guest::Kernel kernel(opened.timeline.machine());
-  if (!options.json) {
-    std::fputs(linux_guest::tasks_as_text(kernel).c_str(), stdout);
-    return kDone;
-  }
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const linux_guest::Task& task : kernel.tasks()) {
-    json.push_back({{"pid", task.pid},
-                    {"parent", task.parent},
-                    {"name", task.name},
-                    {"state", std::string(1, task.state)},
-                    {"threads", task.threads},
-                    {"kernel_thread", task.kernel_thread},
-                    {"on_cpu", task.on_cpu},
-                    {"task_struct", task.address}});
-  }
-  return print_json(json);
-}
-
-int linux_modules(const Options& options) {
-  Opened opened(options);
-  const linux_guest::Kernel kernel(opened.timeline.machine());
-  if (!options.json) {
-    std::fputs(linux_guest::modules_as_text(kernel).c_str(), stdout);
-    return kDone;
-  }
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const linux_guest::Module& module : kernel.modules()) {
-    json.push_back({{"name", module.name}, {"base", module.base}, {"size", module.size}});
-  }
-  return print_json(json);
 }
 
 void add_one(CLI::App& app, Action& action, const char* name, const char* help,
@@ -121,22 +79,6 @@ void add_one(CLI::App& app, Action& action, const char* name, const char* help,
 }
 
 }  // namespace
-
-Moment moment_of(const std::string& text, const Timeline& timeline) {
-  if (text == "start") return {timeline.start(), 0};
-  if (text == "end") return {timeline.end(), 0};
-  for (const Bookmark& bookmark : timeline.reader().bookmarks()) {
-    if (bookmark.name == text) return {bookmark.position, 0};
-  }
-  const Position position{parse_number(text, "--at")};
-  if (position < timeline.start() || position > timeline.end()) {
-    throw Error(ErrorCode::usage, "--at: position " + grouped(position.steps) +
-                                      " is outside the recording, which covers " +
-                                      grouped(timeline.start().steps) + " to " +
-                                      grouped(timeline.end().steps));
-  }
-  return {position, 0};
-}
 
 std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
   const linux_guest::Kernel kernel(timeline.machine());
@@ -168,10 +110,12 @@ void add_symbols(CLI::App& app, Action& action) {
   add_one(app, action, "symbols", "Write the guest kernel's symbols as an ELF file", symbols);
 }
 void add_linux(CLI::App& app, Action& action) {
-  add_one(app, action, "linux-log", "Show the guest kernel's log at a position", linux_log);
-  add_one(app, action, "linux-tasks", "Show the guest's processes at a position", linux_tasks);
+  add_one(app, action, "linux-log", "Show the guest kernel's log at a position",
+          ask<session::LinuxLogRequest>);
+  add_one(app, action, "linux-tasks", "Show the guest's processes at a position",
+          ask<session::LinuxTasksRequest>);
   add_one(app, action, "linux-modules", "Show the guest kernel's modules at a position",
-          linux_modules);
+          ask<session::LinuxModulesRequest>);
 }
 
 }  // namespace chronovisor::cli

@@ -8,9 +8,6 @@
 
 namespace chronovisor::cli {
 
-/// What `--at` takes: a position, start, end or a bookmark. Throws Error{usage}.
-[[nodiscard]] Moment moment_of(const std::string& text, const Timeline& timeline);
-
 /// Writes an ELF file with the symbols of the Linux kernel, and of its modules,
 /// that runs where `timeline` stands. Throws Error{bad_input} when there is no
 /// such kernel, Error{host} when the file cannot be written.

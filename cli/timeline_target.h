@@ -1,14 +1,15 @@
-// Owns the meeting of the debugger's contract and the timeline: registers,
-// memory, breakpoints and travel. The threads that gdb::DebugTarget names.
+// Owns the meeting of the debugger's contract and a session: registers, memory,
+// breakpoints and travel. The threads that gdb::DebugTarget names; what takes long
+// is done on the session's own.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "cli/interrupt_stepping.h"
-#include "cli/monitor.h"
 #include "gdbstub/target.h"
+#include "session/debug_session.h"
+#include "session/executor.h"
 #include "timetravel/replay.h"
 #include "timetravel/timeline.h"
 
@@ -19,8 +20,9 @@ enum class RegisterLayout : std::uint8_t { x86_64, i386 };
 
 class TimelineTarget final : public gdb::DebugTarget {
  public:
-  TimelineTarget(Timeline& timeline, RegisterLayout layout);
-  ~TimelineTarget() override;
+  /// Both must outlive this.
+  TimelineTarget(session::DebugSession& session, session::Executor& executor,
+                 RegisterLayout layout);
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;
@@ -49,14 +51,18 @@ class TimelineTarget final : public gdb::DebugTarget {
                                        const gdb::CancelFlag& cancel);
   [[nodiscard]] gdb::StopReason range_step(const gdb::ResumeRequest& request,
                                            const gdb::CancelFlag& cancel);
+  [[nodiscard]] gdb::StopReason run_here(const gdb::ResumeRequest& request,
+                                         const gdb::CancelFlag& cancel);
+  void write_register_here(std::size_t index, ByteView value);
+  std::size_t write_memory_here(std::uint64_t address, ByteView data);
+  [[nodiscard]] bool read_register_here(std::size_t index, std::span<std::uint8_t> out) const;
   [[nodiscard]] bool breakpoint_here(std::uint64_t& address) const;
   void refuse_skip_of_breakpoint(std::uint64_t new_pc) const;
 
+  session::DebugSession& session_;
+  session::Executor& executor_;
   Timeline& timeline_;
   RegisterLayout layout_;
-  DebugSettings settings_;
-  MonitorCommands monitor_;
-  InterruptStepping stepping_;
   std::vector<gdb::Breakpoint> breakpoints_;
   gdb::StopReason last_stop_;
 };

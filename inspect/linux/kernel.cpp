@@ -256,34 +256,4 @@ std::vector<Module> Kernel::modules() const {
 
 // ---- as text ---------------------------------------------------------------------------
 
-std::string log_as_text(const Kernel& kernel) {
-  std::string out;
-  for (const LogLine& line : kernel.log()) {
-    out += fmt::format("[{:5}.{:06}] {}\n", line.time_ns / kNsPerSecond,
-                       line.time_ns % kNsPerSecond / 1000, line.text);
-  }
-  return out;
-}
-
-std::string tasks_as_text(const Kernel& kernel) {
-  std::string out = "    PID  PARENT THREADS STATE  TASK_STRUCT         NAME\n";
-  for (const Task& task : kernel.tasks()) {
-    out += fmt::format("{}{:6} {:7} {:7} {}      {:#018x}  {}\n", task.on_cpu ? '*' : ' ', task.pid,
-                       task.parent, task.threads, task.state, task.address,
-                       task.kernel_thread ? "[" + task.name + "]" : task.name);
-  }
-  return out;
-}
-
-std::string modules_as_text(const Kernel& kernel) {
-  const std::vector<Module> modules = kernel.modules();
-  if (modules.empty()) return "no modules are loaded here\n";
-  std::string out;
-  for (const Module& module : modules) {
-    out += fmt::format("{:#018x} {:>9}  {}  ({} symbols)\n", module.base, module.size, module.name,
-                       module.symbols.size());
-  }
-  return out;
-}
-
 }  // namespace chronovisor::linux_guest

@@ -91,9 +91,4 @@ class Kernel {
   mutable std::unique_ptr<Btf> types_;
 };
 
-/// The same as text, one line each.
-[[nodiscard]] std::string log_as_text(const Kernel& kernel);
-[[nodiscard]] std::string tasks_as_text(const Kernel& kernel);
-[[nodiscard]] std::string modules_as_text(const Kernel& kernel);
-
 }  // namespace chronovisor::linux_guest

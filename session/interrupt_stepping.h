@@ -11,7 +11,7 @@
 
 #include "timetravel/timeline.h"
 
-namespace chronovisor::cli {
+namespace chronovisor::session {
 
 /// A handler as the guest's interrupt table has it now.
 struct InterruptGate {
@@ -53,4 +53,4 @@ class InterruptStepping {
   Timeline& timeline_;
 };
 
-}  // namespace chronovisor::cli
+}  // namespace chronovisor::session

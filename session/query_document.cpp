@@ -1,4 +1,4 @@
-#include "cli/query_answer.h"
+#include "session/query_document.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "host/host.h"
 
-namespace chronovisor::cli {
+namespace chronovisor::session {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -227,4 +227,4 @@ QueryDocument merge_shards(std::vector<QueryDocument> shards,
   return whole;
 }
 
-}  // namespace chronovisor::cli
+}  // namespace chronovisor::session

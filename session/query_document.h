@@ -9,7 +9,7 @@
 #include "recorder/format/recording_reader.h"
 #include "timetravel/query.h"
 
-namespace chronovisor::cli {
+namespace chronovisor::session {
 
 /// What was asked of, so that answers about another recording are told apart.
 struct QueriedRecording {
@@ -43,4 +43,4 @@ struct QueryDocument {
 
 [[nodiscard]] const char* query_kind_name(QueryKind kind);
 
-}  // namespace chronovisor::cli
+}  // namespace chronovisor::session

@@ -1,4 +1,4 @@
-#include "cli/interrupt_stepping.h"
+#include "session/interrupt_stepping.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 
 #include "timetravel/linear_memory.h"
 
-namespace chronovisor::cli {
+namespace chronovisor::session {
 namespace {
 
 /// How far a handler is followed before it counts as one that does not return.
@@ -329,4 +329,4 @@ TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
   }
 }
 
-}  // namespace chronovisor::cli
+}  // namespace chronovisor::session

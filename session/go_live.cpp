@@ -1,4 +1,4 @@
-#include "cli/go_live.h"
+#include "session/go_live.h"
 
 #include <fcntl.h>
 #include <termios.h>
@@ -13,15 +13,14 @@
 #include <utility>
 
 #include "base/error.h"
-#include "cli/live_run.h"
-#include "cli/output_path.h"
+#include "session/run_summary.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
 #include "recorder/format/file.h"
 #include "recorder/live/recording_child.h"
 
-namespace chronovisor::cli {
+namespace chronovisor::session {
 namespace {
 
 /// A pseudo-terminal: the guest at one end, whoever opens its path at the other.
@@ -140,7 +139,7 @@ void require_running_guest(Timeline& timeline) {
                                     std::string(end_reason_name(reason)) + "); go back first");
 }
 
-std::string ending_text(const std::string& file, Position start, const RunOutcome& outcome,
+std::string report_of(const std::string& file, Position start, const RunOutcome& outcome,
                         const std::string& trouble) {
   if (!trouble.empty()) return file + ": the recording ended early: " + trouble;
   return file + ": recorded from position " + grouped(start.steps) + " to " +
@@ -152,7 +151,7 @@ std::string ending_text(const std::string& file, Position start, const RunOutcom
 GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
   GoLiveOptions options;
   const auto refuse = [](const std::string& why) {
-    throw Error(ErrorCode::usage, why + "; " + kGoLiveUsage);
+    throw Error(ErrorCode::usage, why + "; go-live " + std::string(kGoLiveArguments));
   };
   for (std::size_t n = 0; n < words.size(); ++n) {
     const std::string& word = words[n];
@@ -179,11 +178,10 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
   return options;
 }
 
-GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
-                 std::function<void(const std::string&)> ended) {
+GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, const FilePolicy& policy,
+                 std::function<bool()> cancelled, std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
-  require_another_file(timeline.reader().name(), options.file);
-  if (!options.force) refuse_to_replace_foreign_file(options.file);
+  if (policy.check_output) policy.check_output(timeline.reader().name(), options.file, options.force);
   GoneLive gone;
   gone.file = std::filesystem::absolute(options.file).lexically_normal().string();
   std::shared_ptr<PseudoTerminal> terminal;
@@ -196,6 +194,9 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
   if (terminal) {
     run.output = std::make_unique<TerminalOutput>(terminal);
   } else if (options.serial != "none") {
+    if (policy.check_output) {
+      policy.check_output(timeline.reader().name(), options.serial.substr(5), options.force);
+    }
     run.output = std::make_unique<ConsoleOutput>(options.serial, nullptr);
   }
   auto input = std::make_unique<TerminalInput>(
@@ -219,10 +220,10 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
   };
   run.ended = [file = gone.file, from, tell = std::move(ended)](const RunOutcome& outcome,
                                                                 const std::string& trouble) {
-    tell(ending_text(file, from, outcome, trouble));
+    tell(report_of(file, from, outcome, trouble));
   };
   timeline.go_live(std::move(run));
   return gone;
 }
 
-}  // namespace chronovisor::cli
+}  // namespace chronovisor::session
