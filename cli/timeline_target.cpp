@@ -14,6 +14,7 @@
 #include "inspect/cpu_mode.h"
 #include "session/monitor.h"
 #include "timetravel/divergence.h"
+#include "timetravel/linear_memory.h"
 
 namespace chronovisor::cli {
 namespace {
