@@ -96,6 +96,14 @@ std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
     // The kernel's own symbols are worth having without those of its modules.
     std::fprintf(stderr, "chronovisor: warning: the modules are left out: %s\n", error.what());
   }
+  const std::vector<linux_guest::KernelSymbol> early = kernel.early_symbols();
+  if (!early.empty()) {
+    // A breakpoint by such a name is then one at both addresses.
+    constexpr std::uint64_t kPage = 4096;
+    regions.push_back({".head.text.physical", early.front().address & ~(kPage - 1),
+                       (early.back().address & ~(kPage - 1)) + kPage, true});
+    all.insert(all.end(), early.begin(), early.end());
+  }
   const Bytes frames = linux_guest::frames_from_orc(kernel, modules);
   const std::size_t count = all.size();
   const Bytes elf = linux_guest::make_symbol_file(std::move(all), regions, frames);

@@ -12,6 +12,8 @@
 #include "cli/register_access.h"
 #include "gdbstub/x86_registers.h"
 #include "inspect/cpu_mode.h"
+#include "inspect/physical_memory.h"
+#include "session/address_space.h"
 #include "session/monitor.h"
 #include "timetravel/divergence.h"
 #include "timetravel/linear_memory.h"
@@ -105,8 +107,10 @@ bool TimelineTarget::read_register(std::size_t index, std::span<std::uint8_t> ou
 
 std::size_t TimelineTarget::read_memory(std::uint64_t address, std::span<std::uint8_t> out) const {
   return executor_.borrow([&] {
-    if (session_.settings().physical_memory) return timeline_.machine().ram().read({address}, out);
-    return read_linear_memory(timeline_.machine(), address, out);
+    if (session_.settings().physical_memory) {
+      return read_physical_memory(timeline_.machine(), {address}, out);
+    }
+    return read_debugger_memory(timeline_.machine(), address, out);
   });
 }
 
@@ -208,6 +212,12 @@ StopSet TimelineTarget::stops() const {
       condition = [test = b.condition, layout = layout_, linear = session_.settings().linear_pc](
                       Machine& machine) { return test(MachineReader(machine, layout, linear)); };
     }
+    if (const auto& space = session_.settings().address_space;
+        space && session::is_user_address(b.address)) {
+      condition = [in_space = session::in_address_space(*space), condition](Machine& machine) {
+        return in_space(machine) && (!condition || condition(machine));
+      };
+    }
     if (is_execution(b.kind)) {
       set.breakpoints.push_back({b.address, condition});
     } else {
@@ -224,14 +234,13 @@ bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
   // A REP instruction is arrived at once, not again for each iteration.
   if (timeline_.machine().cpu().inside_repeat()) return false;
   const std::uint64_t pc = timeline_.machine().cpu().linear_rip();
-  for (const gdb::Breakpoint& b : breakpoints_) {
-    if (!is_execution(b.kind) || b.address != pc) continue;
-    const MachineReader reader(timeline_.machine(), layout_, session_.settings().linear_pc);
-    if (b.condition && !b.condition(reader)) continue;
-    address = pc;
-    return true;
-  }
-  return false;
+  const StopSet set = stops();
+  const bool hit =
+      std::any_of(set.breakpoints.begin(), set.breakpoints.end(), [&](const TravelBreakpoint& b) {
+        return b.address == pc && (!b.condition || b.condition(timeline_.machine()));
+      });
+  if (hit) address = pc;
+  return hit;
 }
 
 gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/records.h"
+#include "session/guest_dump.h"
+#include "session/request.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor::session {
@@ -128,6 +130,29 @@ struct HistoryAnswer {
   Position before;
 };
 
+/// What was looked for, and armed as destination.
+struct FoundAnswer {
+  Moment moment;
+  std::uint64_t pc = 0;
+  std::uint64_t address = 0;  ///< the first byte written, or the instruction
+  Direction direction = Direction::forward;
+};
+struct StepAnswer {
+  Moment moment;  ///< armed
+  std::uint64_t asked = 0;
+  std::uint64_t taken = 0;  ///< fewer where the recording ends
+  Direction direction = Direction::forward;
+};
+struct AddressSpaceAnswer {
+  std::optional<std::uint64_t> chosen;
+  std::uint64_t here = 0;
+};
+struct ExamineAnswer {
+  ExamineRequest request;
+  std::vector<std::uint64_t> values;
+  std::optional<std::uint64_t> unreadable;  ///< the address that cannot be read
+};
+
 struct BranchAnswer {
   Position position;
   bool already = false;
@@ -196,7 +221,9 @@ struct LinuxModulesAnswer {
 using Answer =
     std::variant<HelpAnswer, WhenAnswer, InfoAnswer, StripAnswer, ArmedAnswer, BookmarksAnswer,
                  BookmarkSetAnswer, BookmarkDeletedAnswer, EventsAnswer, LastWriteAnswer,
-                 HistoryAnswer, BranchAnswer, DiscardAnswer, LiveAnswer, SettingAnswer,
+                 HistoryAnswer, FoundAnswer, StepAnswer, AddressSpaceAnswer, CpuDump,
+                 std::vector<MappedRange>, std::vector<MappedPage>, LapicDump, PicDump,
+                 ExamineAnswer, BranchAnswer, DiscardAnswer, LiveAnswer, SettingAnswer,
                  TranslateAnswer, WalkAnswer, DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer,
                  LinuxTasksAnswer, LinuxModulesAnswer>;
 

@@ -1,6 +1,7 @@
 // Answers as JSON, for programs. docs/RSP.md has the shapes.
 #include <fmt/format.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "session/answer.h"
@@ -155,6 +156,110 @@ Json json(const HistoryAnswer& answer) {
           {"searched_before", answer.before.steps},
           {"writes", stores},
           {"complete", answer.complete}};
+}
+
+Json json(const FoundAnswer& answer) {
+  return {{"destination", answer.moment.position.steps},
+          {"deliveries", answer.moment.deliveries},
+          {"pc", hex(answer.pc)},
+          {"address", hex(answer.address)}};
+}
+
+Json json(const StepAnswer& answer) {
+  return {{"destination", answer.moment.position.steps},
+          {"deliveries", answer.moment.deliveries},
+          {"asked", answer.asked},
+          {"taken", answer.taken}};
+}
+
+Json json(const AddressSpaceAnswer& answer) {
+  return {{"chosen", hex(answer.chosen)}, {"here", hex(answer.here)}};
+}
+
+Json json(const ExamineAnswer& answer) {
+  Json values = Json::array();
+  for (const std::uint64_t value : answer.values) values.push_back(hex(value));
+  return {{"address", hex(answer.request.address)},
+          {"physical", answer.request.physical},
+          {"size", answer.request.size},
+          {"values", values},
+          {"unreadable", hex(answer.unreadable)}};
+}
+
+Json json(const SegmentRegister& segment) {
+  return {{"selector", hex(segment.selector)},
+          {"base", hex(segment.base)},
+          {"limit", hex(std::uint64_t{segment.limit})},
+          {"attributes", hex(std::uint64_t{segment.attributes})}};
+}
+
+Json json(const CpuDump& dump) {
+  static constexpr std::array<const char*, 16> kGeneral{"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                                        "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                                        "r12", "r13", "r14", "r15"};
+  static constexpr std::array<const char*, 6> kSegments{"es", "cs", "ss", "ds", "fs", "gs"};
+  const CpuState& s = dump.state;
+  Json out;
+  for (std::size_t n = 0; n < kGeneral.size(); ++n) out[kGeneral[n]] = hex(s.gpr[n]);
+  out["rip"] = hex(s.gpr[kGprRip]);
+  out["rflags"] = hex(std::uint64_t{dump.rflags});
+  out["cpl"] = dump.cpl;
+  out["halted"] = s.halted;
+  out["long_mode"] = dump.long_mode;
+  for (std::size_t n = 0; n < kSegments.size(); ++n) out[kSegments[n]] = json(s.segment[n]);
+  out["ldt"] = json(s.ldtr);
+  out["tr"] = json(s.tr);
+  out["gdt"] = {{"base", hex(s.gdtr.base)}, {"limit", hex(std::uint64_t{s.gdtr.limit})}};
+  out["idt"] = {{"base", hex(s.idtr.base)}, {"limit", hex(std::uint64_t{s.idtr.limit})}};
+  out["cr0"] = hex(s.cr0);
+  out["cr2"] = hex(s.cr2);
+  out["cr3"] = hex(s.cr3);
+  out["cr4"] = hex(s.cr4);
+  out["efer"] = hex(s.msr.efer);
+  for (std::size_t n = 0; n < s.dr.size(); ++n) out["dr" + std::to_string(n)] = hex(s.dr[n]);
+  out["dr6"] = hex(s.dr6);
+  out["dr7"] = hex(s.dr7);
+  return out;
+}
+
+Json json(const std::vector<MappedRange>& ranges) {
+  Json out = Json::array();
+  for (const MappedRange& range : ranges) {
+    out.push_back({{"address", hex(range.first)},
+                   {"bytes", range.size},
+                   {"user", range.user},
+                   {"writable", range.writable}});
+  }
+  return out;
+}
+
+Json json(const std::vector<MappedPage>& pages) {
+  Json out = Json::array();
+  for (const MappedPage& page : pages) {
+    out.push_back({{"address", hex(page.linear)},
+                   {"physical", hex(page.physical)},
+                   {"bytes", page.size},
+                   {"entry", hex(page.entry)}});
+  }
+  return out;
+}
+
+Json json(const LapicDump& dump) {
+  Json registers = Json::array();
+  for (const std::uint32_t value : dump.registers) registers.push_back(hex(std::uint64_t{value}));
+  return {{"enabled", dump.enabled}, {"x2apic", dump.x2apic}, {"registers", registers}};
+}
+
+Json json(const PicDump& dump) {
+  Json out = Json::array();
+  for (const PicDump::Chip& chip : dump.chips) {
+    out.push_back({{"irr", chip.irr},
+                   {"imr", chip.imr},
+                   {"isr", chip.isr},
+                   {"vector_base", chip.vector_base},
+                   {"elcr", chip.elcr}});
+  }
+  return out;
 }
 
 Json json(const BranchAnswer& answer) {

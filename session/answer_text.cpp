@@ -141,6 +141,78 @@ std::string text(const HistoryAnswer& answer) {
   return out;
 }
 
+std::string text(const FoundAnswer& answer) {
+  return fmt::format("{:#x}: position {}, {} {:#x}\ncontinue, or reverse-continue, goes there\n",
+                     answer.address, at(answer.moment.position),
+                     answer.direction == Direction::forward ? "then at" : "at the instruction at",
+                     answer.pc);
+}
+
+std::string text(const StepAnswer& answer) {
+  return fmt::format("{} steps {}{}: position {} is next: continue, or reverse-continue, goes there\n",
+                     grouped(answer.taken),
+                     answer.direction == Direction::forward ? "on" : "back",
+                     answer.taken < answer.asked
+                         ? (answer.direction == Direction::forward ? ", where the recording ends"
+                                                                   : ", where the recording begins")
+                         : "",
+                     at(answer.moment.position));
+}
+
+std::string text(const AddressSpaceAnswer& answer) {
+  const std::string here = fmt::format("the present one is {:#x}", answer.here);
+  return answer.chosen
+             ? fmt::format("breakpoints at user addresses count in address space {:#x}; {}\n",
+                           *answer.chosen, here)
+             : fmt::format("breakpoints at user addresses count in every address space; {}\n", here);
+}
+
+std::string text(const ExamineAnswer& answer) {
+  const std::size_t size = answer.request.size;
+  const std::size_t a_line = (size == 1 ? 8 : 16) / size;
+  const unsigned bits = static_cast<unsigned>(size) * 8;
+  std::string out;
+  for (std::size_t n = 0; n < answer.values.size(); ++n) {
+    if (n % a_line == 0) {
+      out += fmt::format("{}{:016x}:", n == 0 ? "" : "\n", answer.request.address + n * size);
+    }
+    const std::uint64_t value = answer.values[n];
+    const auto narrow = static_cast<std::int64_t>(value << (64 - bits)) >> (64 - bits);
+    switch (answer.request.format) {
+      case 'd':
+        out += fmt::format(" {:>{}}", narrow, (bits * 10 + 32) / 33);
+        break;
+      case 'u':
+        out += fmt::format(" {:>{}}", value, (bits * 10 + 32) / 33);
+        break;
+      case 'o':
+        out += fmt::format(" 0{:0{}o}", value, (bits + 2) / 3);
+        break;
+      case 'c':
+        out += value >= 0x20 && value < 0x7f ? fmt::format(" '{}'", static_cast<char>(value))
+                                             : fmt::format(" '\\x{:02x}'", value);
+        break;
+      default:
+        out += fmt::format(" 0x{:0{}x}", value, size * 2);
+    }
+  }
+  if (!answer.values.empty()) out += "\n";
+  if (answer.unreadable) {
+    out += fmt::format("Cannot access memory: {} {:#x} is {}\n",
+                       answer.request.physical ? "physical" : "linear", *answer.unreadable,
+                       answer.request.physical
+                           ? "no memory, and reading a device there might change it"
+                           : "not mapped to memory");
+  }
+  return out;
+}
+
+std::string text(const CpuDump& answer) { return session::text_of(answer); }
+std::string text(const std::vector<MappedRange>& answer) { return session::text_of(answer); }
+std::string text(const std::vector<MappedPage>& answer) { return session::text_of(answer); }
+std::string text(const LapicDump& answer) { return session::text_of(answer); }
+std::string text(const PicDump& answer) { return session::text_of(answer); }
+
 std::string text(const BranchAnswer& answer) {
   if (answer.already) return "on a branch already\n";
   return fmt::format("a branch from position {}: the machine goes on without recorded input\n",

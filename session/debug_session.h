@@ -10,6 +10,7 @@
 
 #include "session/answer.h"
 #include "session/bookmark_book.h"
+#include "session/condition.h"
 #include "session/interrupt_stepping.h"
 #include "session/place.h"
 #include "session/request.h"
@@ -24,6 +25,8 @@ struct Settings {
   /// The program counter is shown with the base of CS added, outside 64-bit code.
   bool linear_pc = true;
   bool physical_memory = false;
+  /// Breakpoints at user addresses count in this one only; see session/address_space.h.
+  std::optional<std::uint64_t> address_space;
 };
 
 class DebugSession {
@@ -86,6 +89,14 @@ class DebugSession {
   Answer answer(const EventsRequest& request, const Cancel& cancel);
   Answer answer(const LastWriteRequest& request, const Cancel& cancel);
   Answer answer(const HistoryRequest& request, const Cancel& cancel);
+  // search.cpp: where something happens next or last, and many steps at once
+  Answer answer(const WatchRequest& request, const Cancel& cancel);
+  Answer answer(const ReachedRequest& request, const Cancel& cancel);
+  Answer answer(const StepRequest& request, const Cancel& cancel);
+  Answer answer(const AddressSpaceRequest& request, const Cancel& cancel);
+  // dumps.cpp: what QEMU's monitor shows
+  Answer answer(const DumpRequest& request, const Cancel& cancel);
+  Answer answer(const ExamineRequest& request, const Cancel& cancel);
   // guest_state.cpp: the guest as it is here
   Answer answer(const TranslateRequest& request, const Cancel& cancel);
   Answer answer(const WalkRequest& request, const Cancel& cancel);
@@ -97,6 +108,8 @@ class DebugSession {
 
   void need_timeline(const char* what) const;
   [[nodiscard]] Whereabouts whereabouts();
+  [[nodiscard]] std::optional<FoundAnswer> find_and_arm(const StopSet& stops, Direction direction,
+                                                        const Cancel& cancel);
   [[nodiscard]] std::optional<Store> earlier_store(std::uint64_t address, std::uint64_t length,
                                                    const Cancel& cancel);
 

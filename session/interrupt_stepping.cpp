@@ -60,6 +60,19 @@ bool passed_over(const Machine& machine, std::uint8_t vector, bool from_user) {
   return !machine.cpu().protected_mode() && vector >= 8 && vector < 16;
 }
 
+/// How far before the place of interest a scan begins, to know the handlers that
+/// are at work there.
+constexpr std::uint64_t kLeadSteps = 1ULL << 16;
+
+StopSet at_deliveries(Machine& machine) {
+  StopSet stops;
+  for (const InterruptGate& gate : interrupt_gates(machine)) {
+    stops.breakpoints.push_back(
+        {gate.address, [](Machine& there) { return there.moment().deliveries > 0; }});
+  }
+  return stops;
+}
+
 }  // namespace
 
 std::vector<InterruptGate> interrupt_gates(Machine& machine) {
@@ -167,17 +180,16 @@ TravelResult InterruptStepping::one_delivery_or_step(const std::atomic<bool>* ca
   return {timeline_.seek(next), 0, {}, false};
 }
 
-/// @return what ended the run before the return, or nothing when it returned
-std::optional<TravelResult> InterruptStepping::run_to_return(const Context& context,
-                                                             const StopSet& user, Moment entry,
-                                                             const std::atomic<bool>* cancel) {
-  Machine& machine = timeline_.machine();
+/// Stops where the interrupted code goes on, beside those of `user`.
+/// @param address where that is, linear
+StopSet InterruptStepping::return_to(Machine& machine, const Context& context, const StopSet& user,
+                                     std::uint64_t& address) {
   const std::uint64_t base =
       machine.cpu().long_mode_active() ? 0 : machine.cpu().state.segment[kCs].base;
   StopSet stops = user;
   // The base is that of the handler's segment; the interrupted code's own is
   // only known where it differs: in modes with segments.
-  std::uint64_t address = context.rip;
+  address = context.rip;
   if (!machine.cpu().protected_mode()) {
     address = static_cast<std::uint32_t>(context.rip + (std::uint64_t{context.cs} << 4));
   } else if (!machine.cpu().long_mode_active()) {
@@ -186,6 +198,15 @@ std::optional<TravelResult> InterruptStepping::run_to_return(const Context& cont
   std::erase_if(stops.breakpoints, [&](const TravelBreakpoint& b) { return b.address == address; });
   stops.breakpoints.push_back(
       {address, [context](Machine& there) { return context_of(there) == context; }});
+  return stops;
+}
+
+/// @return what ended the run before the return, or nothing when it returned
+std::optional<TravelResult> InterruptStepping::run_to_return(const Context& context,
+                                                             const StopSet& user, Moment entry,
+                                                             const std::atomic<bool>* cancel) {
+  std::uint64_t address = 0;
+  const StopSet stops = return_to(timeline_.machine(), context, user, address);
   const Position limit{entry.position.steps + kLongestHandlerSteps};
   const TravelResult result = timeline_.run_forward(stops, cancel, limit);
   if (result.stop == TravelStop::breakpoint && result.address == address) return std::nullopt;
@@ -326,6 +347,118 @@ TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
     // To the place that was interrupted, which is where we came from as far as
     // the code at hand can tell; and one step back from there.
     timeline_.seek({entry->moment.position, entry->moment.deliveries - 1}, cancel);
+  }
+}
+
+// ---- many steps as one travel ------------------------------------------------------------
+
+/// At a handler's first instruction: what it interrupted, if stepping passes over it.
+std::optional<InterruptStepping::Context> InterruptStepping::passed_over_here(Machine& machine) {
+  const std::uint64_t pc = machine.cpu().linear_rip();
+  for (const InterruptGate& gate : interrupt_gates(machine)) {
+    if (gate.address != pc) continue;
+    const auto context = interrupted_context(machine, gate.vector == kPageFault);
+    const bool from_user =
+        context && machine.cpu().protected_mode() && (context->cs & 3U) == 3U;
+    if (context && passed_over(machine, gate.vector, from_user)) return context;
+  }
+  return std::nullopt;
+}
+
+std::uint64_t InterruptStepping::forward_many(std::uint64_t count, bool skip,
+                                              const std::atomic<bool>* cancel) {
+  std::uint64_t left = count;
+  while (left > 0) {
+    const Position here = timeline_.now().position;
+    const Position limit{here.steps + std::min(left, kNever - here.steps)};
+    const TravelResult result =
+        timeline_.run_forward(at_deliveries(timeline_.machine()), cancel, limit);
+    const Moment entry = timeline_.now();
+    left -= entry.position.steps - here.steps;
+    if (result.stop != TravelStop::breakpoint) break;
+    const auto context = skip ? passed_over_here(timeline_.machine()) : std::nullopt;
+    if (!context) {
+      // A delivery that is not passed over is a step: to the handler.
+      if (left > 0) --left;
+      continue;
+    }
+    const auto ended = run_to_return(*context, {}, entry, cancel);
+    if (!ended) continue;
+    if (ended->stop != TravelStop::arrived) break;
+    if (left > 0) --left;  // it does not return: entered
+  }
+  return count - left;
+}
+
+/// A delivery of an interrupt or exception, and where its handler returned when
+/// stepping passes over it.
+struct InterruptStepping::Delivery {
+  Moment entry;
+  std::optional<Position> back;
+};
+
+/// From here on, to the arrival at `end`: those outside handlers that are passed over.
+std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(
+    Position end, bool skip, const std::atomic<bool>* cancel) {
+  std::vector<Delivery> all;
+  while (timeline_.now().position < end) {
+    const StopSet stops = at_deliveries(timeline_.machine());
+    if (timeline_.run_forward(stops, cancel, end).stop != TravelStop::breakpoint) break;
+    Delivery& delivery = all.emplace_back();
+    delivery.entry = timeline_.now();
+    const auto context = skip ? passed_over_here(timeline_.machine()) : std::nullopt;
+    if (!context) continue;
+    std::uint64_t address = 0;
+    const StopSet back = return_to(timeline_.machine(), *context, {}, address);
+    if (timeline_.run_forward(back, cancel, end).stop == TravelStop::breakpoint) {
+      delivery.back = timeline_.now().position;
+    } else if (timeline_.seek(delivery.entry, cancel) == TravelStop::interrupted) {
+      break;  // the end is inside the handler, whose steps count like others
+    }
+  }
+  return all;
+}
+
+std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip,
+                                               const std::atomic<bool>* cancel) {
+  const Moment origin = timeline_.now();
+  const std::uint64_t start = timeline_.start().steps;
+  std::uint64_t reach = count;
+  while (true) {
+    const std::uint64_t from =
+        origin.position.steps - std::min(reach, origin.position.steps - start);
+    const std::uint64_t lead = from - std::min(kLeadSteps, from - start);
+    if (timeline_.seek({{lead}, 0}, cancel) == TravelStop::interrupted) return 0;
+    const std::vector<Delivery> deliveries = deliveries_until(origin.position, skip, cancel);
+    if (cancel != nullptr && *cancel) return 0;
+
+    std::uint64_t left = count;
+    Moment at = origin;
+    // Within a position, from delivery to delivery.
+    const auto within = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, at.deliveries));
+    at.deliveries -= within;
+    left -= within;
+    for (auto delivery = deliveries.rbegin(); delivery != deliveries.rend() && left > 0;
+         ++delivery) {
+      const Position resumed = delivery->back.value_or(delivery->entry.position);
+      const std::uint64_t own = at.position.steps - resumed.steps;
+      if (own > left || (own == left && delivery->back)) break;
+      left -= own;
+      at = delivery->entry;
+      if (delivery->back || left > 0) {
+        --at.deliveries;
+        if (!delivery->back) --left;
+      }
+    }
+    const std::uint64_t further = std::min(left, at.position.steps - start);
+    if (left > 0) at = {{at.position.steps - further}, 0};
+    left -= further;
+    if (at.position.steps < from && lead > start) {
+      reach = origin.position.steps - at.position.steps + 1;
+      continue;
+    }
+    timeline_.seek(at, cancel);
+    return count - left;
   }
 }
 

@@ -33,12 +33,20 @@ class InterruptStepping {
   /// two billion steps is entered instead. An exception is a step: to the
   /// first instruction of its handler.
   TravelResult forward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
+  /// `count` times forward() without stops of the user's, as one travel.
+  /// @return how many there were before the end, or before it was cancelled
+  std::uint64_t forward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
+  /// `count` times backward(), likewise. A handler that had begun more than some
+  /// 65,000 steps before the destination is taken for code like any other there. On
+  /// the timeline.
+  std::uint64_t backward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
   /// Undoes what forward() does.
   TravelResult backward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
 
  private:
   struct Context;
   struct Entry;
+  struct Delivery;
 
   [[nodiscard]] static Context context_of(Machine& machine);
   [[nodiscard]] static std::optional<Context> interrupted_context(Machine& machine,
@@ -49,6 +57,10 @@ class InterruptStepping {
   std::optional<Entry> find_entry(const Context& context, bool user_mode, const StopSet& user,
                                   Position before, const std::atomic<bool>* cancel);
   void back_to_latest_delivery(Position at);
+  [[nodiscard]] static std::optional<Context> passed_over_here(Machine& machine);
+  [[nodiscard]] static StopSet return_to(Machine& machine, const Context& context,
+                                         const StopSet& user, std::uint64_t& address);
+  std::vector<Delivery> deliveries_until(Position end, bool skip, const std::atomic<bool>* cancel);
 
   Timeline& timeline_;
 };

@@ -49,6 +49,33 @@ struct HistoryRequest {
   std::uint64_t length = 8;
   std::uint64_t count = 10;
 };
+enum class Direction : std::uint8_t { forward, backward };
+/// The nearest write of a range for which a condition holds; arms its place: after
+/// the write forward, on the writing instruction backward.
+struct WatchRequest {
+  std::uint64_t address = 0;
+  std::uint64_t length = 8;
+  Direction direction = Direction::forward;
+  std::string condition;  ///< as parse_condition takes it; empty: any
+};
+/// The nearest arrival at an instruction; arms its place.
+struct ReachedRequest {
+  std::uint64_t address = 0;
+  Direction direction = Direction::backward;
+  std::string condition;
+};
+/// So many steps as InterruptStepping takes them, as one travel; arms its end. No
+/// breakpoint stops it on the way.
+struct StepRequest {
+  std::uint64_t count = 1;
+  Direction direction = Direction::forward;
+};
+/// Which address space breakpoints at user addresses count in.
+struct AddressSpaceRequest {
+  enum class Which : std::uint8_t { show, off, here, cr3 };
+  Which which = Which::show;
+  std::uint64_t cr3 = 0;
+};
 struct BranchRequest {};
 struct DiscardRequest {};
 struct GoLiveRequest {
@@ -69,6 +96,19 @@ struct DisassembleRequest {
   std::optional<std::uint64_t> address;  ///< nothing: where the machine is
   std::uint64_t count = 10;
 };
+/// What QEMU's monitor shows by `info`.
+struct DumpRequest {
+  enum class What : std::uint8_t { registers, mem, tlb, lapic, pic };
+  What what = What::registers;
+};
+/// Memory in a format of QEMU's and gdb's.
+struct ExamineRequest {
+  bool physical = false;
+  std::uint64_t address = 0;
+  std::uint64_t count = 1;
+  char format = 'x';     ///< x d u o c
+  std::size_t size = 4;  ///< bytes each: 1, 2, 4, 8
+};
 struct LinuxKernelRequest {};
 struct LinuxLogRequest {};
 struct LinuxTasksRequest {};
@@ -77,7 +117,8 @@ struct LinuxModulesRequest {};
 using Request =
     std::variant<HelpRequest, WhenRequest, InfoRequest, StripRequest, SeekRequest,
                  ListBookmarksRequest, SetBookmarkRequest, DeleteBookmarkRequest, EventsRequest,
-                 LastWriteRequest, HistoryRequest, BranchRequest, DiscardRequest, GoLiveRequest,
+                 LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest, StepRequest,
+                 AddressSpaceRequest, DumpRequest, ExamineRequest, BranchRequest, DiscardRequest, GoLiveRequest,
                  SettingRequest, TranslateRequest, WalkRequest, DisassembleRequest,
                  LinuxKernelRequest, LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
 

@@ -80,16 +80,19 @@ Request parse_strip(Words& words) {
   return request;
 }
 
+void require_range(const Words& words, std::uint64_t address, std::uint64_t length) {
+  constexpr std::uint64_t kMostBytes = 1U << 20;
+  if (length == 0 || length > kMostBytes || address + (length - 1) < address) {
+    words.refuse("between 1 byte and 1 MiB can be watched");
+  }
+}
+
 template <typename R>
 R parse_range(Words& words) {
-  constexpr std::uint64_t kMostBytes = 1U << 20;
   R request;
   request.address = words.number("ADDRESS");
   request.length = words.number_or("BYTES", request.length);
-  if (request.length == 0 || request.length > kMostBytes ||
-      request.address + (request.length - 1) < request.address) {
-    words.refuse("between 1 byte and 1 MiB can be watched");
-  }
+  require_range(words, request.address, request.length);
   return request;
 }
 
@@ -108,6 +111,83 @@ Request parse_disassemble(Words& words) {
   if (!words.empty()) request.address = words.number("ADDRESS");
   request.count = words.number_or("COUNT", request.count);
   if (request.count == 0 || request.count > 10'000) words.refuse("COUNT is from 1 to 10000");
+  return request;
+}
+
+Request parse_watch(Words& words) {
+  WatchRequest request;
+  if (words.take("backward")) request.direction = Direction::backward;
+  request.address = words.number("ADDRESS");
+  if (!words.empty() && words.peek() != "if") request.length = words.number("BYTES");
+  require_range(words, request.address, request.length);
+  request.condition = words.condition();
+  return request;
+}
+
+template <Direction kDirection>
+Request parse_reached(Words& words) {
+  const std::uint64_t address = words.number("ADDRESS");
+  return ReachedRequest{address, kDirection, words.condition()};
+}
+
+template <Direction kDirection>
+Request parse_steps(Words& words) {
+  const StepRequest request{words.number_or("COUNT", 1), kDirection};
+  if (request.count == 0) words.refuse("COUNT is at least 1");
+  return request;
+}
+
+Request parse_address_space(Words& words) {
+  using Which = AddressSpaceRequest::Which;
+  if (words.empty()) return AddressSpaceRequest{Which::show, 0};
+  if (words.take("here")) return AddressSpaceRequest{Which::here, 0};
+  if (words.take("off")) return AddressSpaceRequest{Which::off, 0};
+  return AddressSpaceRequest{Which::cr3, words.number("CR3")};
+}
+
+Request parse_info(Words& words) {
+  using What = DumpRequest::What;
+  if (words.empty()) return InfoRequest{};
+  static constexpr std::array<std::pair<std::string_view, What>, 5> kDumps{
+      {{"registers", What::registers},
+       {"mem", What::mem},
+       {"tlb", What::tlb},
+       {"lapic", What::lapic},
+       {"pic", What::pic}}};
+  for (const auto& [name, what] : kDumps) {
+    if (words.take(name)) return DumpRequest{what};
+  }
+  words.refuse("\"" + words.peek() + "\" is none of these");
+}
+
+/// "/8xg": a count, a format and a size, in any order behind the count.
+void parse_format(Words& words, const std::string& text, ExamineRequest& request) {
+  static constexpr std::string_view kSizes = "bhwg";
+  const std::size_t digits = text.find_first_not_of("0123456789", 1);
+  const std::string count = text.substr(1, digits == std::string::npos ? digits : digits - 1);
+  if (!count.empty()) request.count = parse_number(count, "/FMT");
+  for (const char c : digits == std::string::npos ? std::string() : text.substr(digits)) {
+    const std::size_t size = kSizes.find(c);
+    if (size != std::string_view::npos) {
+      request.size = std::size_t{1} << size;
+    } else if (std::string_view("xduoc").find(c) != std::string_view::npos) {
+      request.format = c;
+      if (c == 'c') request.size = 1;
+    } else {
+      words.refuse(fmt::format("\"{}\" is no format: a count, one of xduoc, one of bhwg", text));
+    }
+  }
+  if (request.count == 0 || request.count > 65'536) words.refuse("from 1 to 65536 at once");
+}
+
+template <bool kPhysical>
+Request parse_examine(Words& words) {
+  ExamineRequest request;
+  request.physical = kPhysical;
+  if (!words.empty() && words.peek().starts_with("/")) {
+    parse_format(words, words.word("/FMT"), request);
+  }
+  request.address = words.number("ADDRESS");
   return request;
 }
 
@@ -131,7 +211,8 @@ constexpr auto kCommands = std::to_array<WordCommand>({
     {"seek", "POSITION|+N|-N|start|end|BOOKMARK",
      "arms a destination; the next continue or reverse-continue goes there",
      [](Words& words) -> Request { return SeekRequest{words.word("a place")}; }},
-    {"info", "", "what was recorded", parse_nothing<InfoRequest>},
+    {"info", "[registers | mem | tlb | lapic | pic]",
+     "what was recorded; or the machine here, in QEMU's words", parse_info},
     {"timeline", "[COLUMNS]", "draws the recording as a strip", parse_strip},
     {"bookmark", "[NAME | --move NAME | --delete NAME]",
      "names this position, in the recording; without NAME lists them", parse_bookmark},
@@ -142,6 +223,18 @@ constexpr auto kCommands = std::to_array<WordCommand>({
     {"last-write", "ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
      [](Words& words) -> Request { return parse_range<LastWriteRequest>(words); }},
     {"history", "ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there", parse_history},
+    {"watch", "[backward] ADDRESS [BYTES] [if CONDITION]",
+     "the next write there, or the last, for which CONDITION holds; arms its place", parse_watch},
+    {"last-reached", "ADDRESS [if CONDITION]", "the last arrival at an instruction; arms its place",
+     parse_reached<Direction::backward>},
+    {"next-reached", "ADDRESS [if CONDITION]", "the next arrival at an instruction; arms its place",
+     parse_reached<Direction::forward>},
+    {"step", "[COUNT]", "so many steps on, at once; arms their end",
+     parse_steps<Direction::forward>},
+    {"reverse-step", "[COUNT]", "so many steps back, at once; arms their end",
+     parse_steps<Direction::backward>},
+    {"address-space", "[here | off | CR3]",
+     "in which one breakpoints at user addresses count (every)", parse_address_space},
     {"branch", "", "leaves the timeline here, as a change of memory or registers does",
      parse_nothing<BranchRequest>},
     {"go-live", kGoLiveArguments, "goes on with input from outside, recorded in FILE",
@@ -159,6 +252,9 @@ constexpr auto kCommands = std::to_array<WordCommand>({
      parse_address<WalkRequest>},
     {"disassemble", "[ADDRESS [COUNT]]", "instructions, by the CPU's present mode",
      parse_disassemble},
+    {"x", "[/FMT] ADDRESS", "memory by linear address; FMT as in QEMU: 8xg, 2dw",
+     parse_examine<false>},
+    {"xp", "[/FMT] ADDRESS", "memory by physical address", parse_examine<true>},
     {"linux-kernel", "", "the guest kernel's version and where it is",
      parse_nothing<LinuxKernelRequest>},
     {"linux-log", "", "the guest kernel's log buffer", parse_nothing<LinuxLogRequest>},
@@ -185,6 +281,14 @@ std::uint64_t Words::number(std::string_view what) {
 
 std::uint64_t Words::number_or(std::string_view what, std::uint64_t otherwise) {
   return empty() ? otherwise : number(what);
+}
+
+std::string Words::condition() {
+  if (!take("if")) return {};
+  std::string text;
+  for (const std::string& word : rest()) text += (text.empty() ? "" : " ") + word;
+  if (text.empty()) refuse("CONDITION is missing");
+  return text;
 }
 
 bool Words::on_or_off() {
@@ -215,8 +319,13 @@ std::span<const WordCommand> word_commands() { return kCommands; }
 Request parse_request(std::string_view line) {
   std::vector<std::string> all = split(line);
   if (all.empty()) return HelpRequest{};
-  const std::string verb = all.front();
+  std::string verb = all.front();
   all.erase(all.begin());
+  // As it is typed to gdb and QEMU: x/8xg.
+  if (const std::size_t slash = verb.find('/'); slash != std::string::npos) {
+    all.insert(all.begin(), verb.substr(slash));
+    verb.resize(slash);
+  }
   for (const WordCommand& row : kCommands) {
     if (row.name != verb) continue;
     Words words(row.name, row.arguments, std::move(all));

@@ -28,6 +28,8 @@ class Words {
   std::uint64_t number(std::string_view what);
   std::uint64_t number_or(std::string_view what, std::uint64_t otherwise);
   bool on_or_off();
+  /// `if CONDITION`, to the end of the line; or nothing.
+  std::string condition();
   [[nodiscard]] std::vector<std::string> rest();
   /// Takes the next word if it is this one.
   bool take(std::string_view word);

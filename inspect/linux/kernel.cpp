@@ -55,6 +55,22 @@ const Btf& Kernel::types() const {
   return *types_;
 }
 
+std::vector<KernelSymbol> Kernel::early_symbols() const {
+  // head_64.S and what it calls before it jumps to where the kernel is linked.
+  static constexpr std::array<std::string_view, 7> kEarly{
+      "startup_64",   "secondary_startup_64", "secondary_startup_64_no_verify", "verify_cpu",
+      "__startup_64", "startup_64_setup_env", "startup_64_setup_gdt_idt"};
+  std::vector<KernelSymbol> early;
+  for (const KernelSymbol& symbol : symbols_) {
+    if (std::find(kEarly.begin(), kEarly.end(), symbol.name) == kEarly.end()) continue;
+    const auto physical = memory_.physical(symbol.address);
+    if (physical) early.push_back({*physical, symbol.type, symbol.name});
+  }
+  std::sort(early.begin(), early.end(),
+            [](const KernelSymbol& a, const KernelSymbol& b) { return a.address < b.address; });
+  return early;
+}
+
 std::string Kernel::version() const {
   const auto banner = find("linux_banner");
   std::string text = banner ? memory_.text(*banner, kMostNameBytes) : "";
