@@ -6,13 +6,15 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
-#include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace chronovisor::session {
 
@@ -40,6 +42,33 @@ class CancelSource {
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+/// What a job will have returned or thrown.
+template <typename Result>
+class Pending {
+ public:
+  /// Waits for it. Once.
+  Result get() {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [this] { return state_->done; });
+    // Taken out, so that it goes on the thread that asked.
+    if (const std::exception_ptr error = std::exchange(state_->error, nullptr)) {
+      std::rethrow_exception(error);
+    }
+    if constexpr (!std::is_void_v<Result>) return std::move(*state_->result);
+  }
+
+ private:
+  friend class Executor;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    std::exception_ptr error;
+    std::optional<std::conditional_t<std::is_void_v<Result>, std::monostate, Result>> result;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
 class Executor {
  public:
   Executor();
@@ -48,13 +77,30 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// Hands a job in. What it returns or throws comes by the future.
+  /// Hands a job in.
   template <typename Job>
-  auto submit(Job job) -> std::future<std::invoke_result_t<Job&>> {
-    auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Job&>()>>(std::move(job));
-    auto result = task->get_future();
-    add([task] { (*task)(); });
-    return result;
+  auto submit(Job job) -> Pending<std::invoke_result_t<Job&>> {
+    using Result = std::invoke_result_t<Job&>;
+    Pending<Result> pending;
+    add([state = pending.state_, job = std::move(job)]() mutable {
+      std::exception_ptr error;
+      std::optional<std::conditional_t<std::is_void_v<Result>, std::monostate, Result>> result;
+      try {
+        if constexpr (std::is_void_v<Result>) {
+          job();
+        } else {
+          result = job();
+        }
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const std::lock_guard lock(state->mutex);
+      state->error = std::exchange(error, nullptr);
+      state->result = std::move(result);
+      state->done = true;
+      state->changed.notify_all();
+    });
+    return pending;
   }
   /// submit(), and waits. Must not be called from a job.
   template <typename Job>
