@@ -89,9 +89,11 @@ int rewrite(const PackOptions& options) {
   rewriting.writer.page_level = options.level;
   rewriting.writer.pages_per_batch = kPackedPagesPerBatch;
   const RecordingReader& last = *sources.back();
-  if (!options.from.empty()) rewriting.from = recorded_place(options.from, last, "--from");
+  const PlaceContext places{
+      sources.front()->start(), last.usable_to(), std::nullopt, last.bookmarks()};
+  if (!options.from.empty()) rewriting.from = parse_place(options.from, places, "--from");
   if (!options.to.empty()) {
-    rewriting.to = recorded_place(options.to, last, "--to");
+    rewriting.to = parse_place(options.to, places, "--to");
     if (rewriting.to < last.usable_to()) {
       rewriting.summary_json = trimmed_summary(last, rewriting.to);
     }
