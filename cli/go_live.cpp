@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "cli/live_run.h"
-#include "cli/output_path.h"
+#include "cli/output_options.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
@@ -182,8 +182,9 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
 GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
                  std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
-  require_another_file(timeline.reader().name(), options.file);
-  if (!options.force) refuse_to_replace_foreign_file(options.file);
+  const OutputPlan output{options.file, {timeline.reader().name()}, options.force, true};
+  require_free_output(output);
+  require_free_serial(options.serial, output);
   GoneLive gone;
   gone.file = std::filesystem::absolute(options.file).lexically_normal().string();
   std::shared_ptr<PseudoTerminal> terminal;
