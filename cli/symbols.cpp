@@ -1,21 +1,22 @@
 #include "cli/symbols.h"
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <memory>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
+#include "cli/option_values.h"
+#include "cli/output_options.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
 #include "inspect/linux/orc.h"
 #include "inspect/linux/symbol_file.h"
+#include "recorder/edit/new_file.h"
 #include "session/debug_session.h"
+#include "session/place.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -24,6 +25,7 @@ struct Options {
   std::string file;
   std::string output;
   std::string at;
+  bool force = false;
   bool json = false;
 };
 
@@ -44,8 +46,12 @@ struct Opened {
 };
 
 int symbols(const Options& options) {
+  require_no_terminal(options.output);
+  // Refused before the guest is run.
+  require_free_output({options.output, {options.file}, options.force});
+  watch_stop_signals();
   Opened opened(options);
-  const std::size_t count = write_linux_symbols(opened.timeline, options.output);
+  const std::size_t count = write_linux_symbols(opened.timeline, options.output, options.force);
   std::fprintf(stderr, "chronovisor: %s: %s symbols, as of position %s\n", options.output.c_str(),
                grouped(count).c_str(), grouped(opened.timeline.now().position.steps).c_str());
   return kDone;
@@ -67,11 +73,12 @@ void add_one(CLI::App& app, Action& action, const char* name, const char* help,
              int (*run)(const Options&)) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(name, help);
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--at", options->at,
-                      "A position, start, end or a bookmark (the last checkpoint)");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_option("--at", options->at, "The position (the last checkpoint)")
+      ->type_name(kPlaceValues);
   if (run == symbols) {
-    command->add_option("-o,--output", options->output, "The ELF file to write")->required();
+    add_output_option(*command, options->output, "The ELF file to write")->required();
+    add_force_flag(*command, options->force, Replaces::nothing);
   } else {
     command->add_flag("--json", options->json, "Report as JSON");
   }
@@ -80,7 +87,8 @@ void add_one(CLI::App& app, Action& action, const char* name, const char* help,
 
 }  // namespace
 
-std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
+std::size_t write_linux_symbols(Timeline& timeline, const std::string& path, bool force) {
+  NewFile output({path, {timeline.reader().name()}, force}, &stop_signal());
   const linux_guest::Kernel kernel(timeline.machine());
   std::vector<linux_guest::KernelSymbol> all = kernel.symbols();
   std::vector<linux_guest::SymbolRegion> regions = linux_guest::kernel_regions(all);
@@ -106,11 +114,8 @@ std::size_t write_linux_symbols(Timeline& timeline, const std::string& path) {
   }
   const Bytes frames = linux_guest::frames_from_orc(kernel, modules);
   const std::size_t count = all.size();
-  const Bytes elf = linux_guest::make_symbol_file(std::move(all), regions, frames);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(elf.data()), static_cast<std::streamsize>(elf.size()));
-  file.close();
-  if (!file) throw Error(ErrorCode::host, path + ": " + std::strerror(errno));
+  output.open()->append(linux_guest::make_symbol_file(std::move(all), regions, frames));
+  output.commit();
   return count;
 }
 

@@ -2,6 +2,7 @@
 // machine's thread.
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -24,6 +25,10 @@ class ConsoleOutput final : public MachineObserver {
   /// The debug console shares the place of the serial port.
   void debug_output(Position position, std::uint8_t byte) override;
   void flush();
+  /// When the output can no longer be written, `stop` becomes true.
+  void stop_on_failure(std::atomic<bool>& stop) { stop_ = &stop; }
+  /// Writes what is left. Throws Error{host} when something could not be written.
+  void finish();
   [[nodiscard]] bool on_standard_stream() const { return file_ != nullptr && !owned_; }
 
  private:
@@ -31,8 +36,12 @@ class ConsoleOutput final : public MachineObserver {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   void write(std::uint8_t byte);
+  void note_failure();
   std::unique_ptr<std::FILE, Close> owned_;
   std::FILE* file_ = nullptr;
+  std::string name_ = "standard output";
+  std::atomic<bool>* stop_ = nullptr;
+  int failure_ = 0;  ///< errno of the first write that failed
 };
 
 }  // namespace chronovisor

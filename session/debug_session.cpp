@@ -11,9 +11,8 @@
 
 namespace chronovisor::session {
 
-DebugSession::DebugSession(Timeline& timeline, FilePolicy policy)
+DebugSession::DebugSession(Timeline& timeline)
     : timeline_(timeline),
-      policy_(std::move(policy)),
       stepping_(timeline),
       bookmarks_(timeline.reader()),
       recorded_end_(recorded_end(timeline.reader())) {}

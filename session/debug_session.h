@@ -32,7 +32,7 @@ struct Settings {
 class DebugSession {
  public:
   /// The timeline must outlive this.
-  explicit DebugSession(Timeline& timeline, FilePolicy policy = {});
+  explicit DebugSession(Timeline& timeline);
   ~DebugSession();
   DebugSession(const DebugSession&) = delete;
   DebugSession& operator=(const DebugSession&) = delete;
@@ -114,7 +114,6 @@ class DebugSession {
                                                    const Cancel& cancel);
 
   Timeline& timeline_;
-  FilePolicy policy_;
   Settings settings_;
   InterruptStepping stepping_;
   BookmarkBook bookmarks_;

@@ -17,6 +17,7 @@
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
 #include "recorder/live/recording_child.h"
 
@@ -178,10 +179,11 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
   return options;
 }
 
-GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, const FilePolicy& policy,
-                 std::function<bool()> cancelled, std::function<void(const std::string&)> ended) {
+GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
+                 std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
-  if (policy.check_output) policy.check_output(timeline.reader().name(), options.file, options.force);
+  OutputPlan output{options.file, {timeline.reader().name()}, options.force, true};
+  require_free_output(output);
   GoneLive gone;
   gone.file = std::filesystem::absolute(options.file).lexically_normal().string();
   std::shared_ptr<PseudoTerminal> terminal;
@@ -194,8 +196,14 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, const FilePol
   if (terminal) {
     run.output = std::make_unique<TerminalOutput>(terminal);
   } else if (options.serial != "none") {
-    if (policy.check_output) {
-      policy.check_output(timeline.reader().name(), options.serial.substr(5), options.force);
+    // The console's text takes the place of no recording, that which begins included.
+    output = {options.serial.substr(std::string_view("file:").size()),
+              {timeline.reader().name(), options.file},
+              options.force,
+              false};
+    require_free_output(output);
+    if (output.path == options.file) {
+      throw Error(ErrorCode::usage, "--serial: " + options.file + " is the recording");
     }
     run.output = std::make_unique<ConsoleOutput>(options.serial, nullptr);
   }

@@ -16,13 +16,6 @@ namespace chronovisor::session {
 inline constexpr std::string_view kGoLiveArguments =
     "FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]";
 
-/// What the owner of a session lets it do to the host's files.
-struct FilePolicy {
-  /// Throws Error when a session on the recording at `input` must not write
-  /// `output`. Empty: anything may be written.
-  std::function<void(const std::string& input, const std::string& output, bool force)> check_output;
-};
-
 struct GoLiveOptions {
   std::string file;
   std::string serial = "none";  ///< none, pty, file:PATH (output only)
@@ -42,7 +35,7 @@ struct GoneLive {
 /// Makes `timeline` go on live from where it stands, recorded in a new file.
 /// `cancelled` cuts idle waits short; `ended` is told, once, how the recording
 /// ended. Throws Error: the timeline is then where it was.
-GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, const FilePolicy& policy,
-                 std::function<bool()> cancelled, std::function<void(const std::string&)> ended);
+GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
+                 std::function<void(const std::string&)> ended);
 
 }  // namespace chronovisor::session

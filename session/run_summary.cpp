@@ -9,6 +9,7 @@ std::string exit_reason(const RunOutcome& outcome, Position limit) {
   if (outcome.ending.reason != EndReason::none) {
     return std::string(end_reason_name(outcome.ending.reason));
   }
+  if (outcome.ended_as_stuck) return "stuck";
   return outcome.position >= limit ? "limit" : "interrupted";
 }
 
@@ -23,6 +24,7 @@ std::string run_summary(const RunOutcome& outcome, Position start, Position limi
   json["digest"] = outcome.digest.hex();
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
   json["undefined_instructions"] = machine.cpu().counters().undefined_instructions;
+  json["panicked"] = outcome.panicked;
   return json.dump();
 }
 
@@ -42,7 +44,7 @@ std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {
   if (exit.contains("code") && exit["code"].is_number_unsigned()) {
     end.code = exit["code"].get<std::uint32_t>();
   }
-  end.by_guest = end.reason != "limit" && end.reason != "interrupted";
+  end.by_guest = end.reason != "limit" && end.reason != "interrupted" && end.reason != "stuck";
   return end;
 }
 

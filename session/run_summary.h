@@ -11,7 +11,7 @@
 
 namespace chronovisor {
 
-/// How a run ended, in one word: "poweroff", "limit", "interrupted".
+/// How a run ended, in one word: "poweroff", "limit", "interrupted", "stuck".
 [[nodiscard]] std::string exit_reason(const RunOutcome& outcome, Position limit);
 /// The summary of a recording, JSON; `seconds` of host time.
 [[nodiscard]] std::string run_summary(const RunOutcome& outcome, Position start, Position limit,

@@ -114,9 +114,13 @@ std::uint8_t Machine::Board::acknowledge_interrupt() {
 }
 
 std::uint32_t Machine::Board::port_read(std::uint16_t port, unsigned width) {
+  if (port_observer_ != nullptr) port_observer_->port_was_read(machine_.position(), port);
   return ports_.read(port, width);
 }
 void Machine::Board::port_write(std::uint16_t port, unsigned width, std::uint32_t value) {
+  if (port_observer_ != nullptr) {
+    port_observer_->port_was_written(machine_.position(), port, width, value);
+  }
   ports_.write(port, width, value);
 }
 std::uint64_t Machine::Board::mmio_read(GuestPhysical address, unsigned width) {

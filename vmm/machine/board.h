@@ -24,6 +24,7 @@
 #include "vmm/devices/timer/pit.h"
 #include "vmm/devices/timer/rtc_cmos.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/port_observer.h"
 
 namespace chronovisor {
 
@@ -38,7 +39,10 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   void reset();
   /// Device states were loaded: re-derives what is not state.
   void state_restored();
-  void set_observer(MachineObserver* observer) { observer_ = observer; }
+  void set_observer(MachineObserver* observer) {
+    observer_ = observer;
+    port_observer_ = dynamic_cast<PortObserver*>(observer);
+  }
 
   /// All devices in the fixed order in which ties are broken.
   [[nodiscard]] std::span<Device* const> devices() const { return devices_; }
@@ -109,6 +113,7 @@ class Machine::Board final : public CpuEnvironment, public ApicBus, public Clock
   Machine& machine_;
   Cpu* cpu_ = nullptr;
   MachineObserver* observer_ = nullptr;
+  PortObserver* port_observer_ = nullptr;  ///< the same, if it is one
   IsaLines isa_lines_{*this};
   SerialOut serial_out_{*this};
   DebugOut debug_out_{*this};

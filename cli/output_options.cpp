@@ -1,0 +1,45 @@
+#include "cli/output_options.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::string_view kFilePrefix = "file:";
+
+}  // namespace
+
+CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help) {
+  return command.add_option("-o,--output", output, help)->type_name("FILE");
+}
+
+CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaces without_force) {
+  return command.add_flag("-f,--force", force,
+                          without_force == Replaces::recordings
+                              ? "Replace what is there; without this only a recording is replaced"
+                              : "Replace what is there");
+}
+
+void require_file_name(const std::string& output) {
+  if (output != "-") return;
+  throw Error(ErrorCode::usage, "a recording is written to a file; ./- is one that is called so");
+}
+
+void require_no_terminal(const std::string& output) {
+  if (output != "-" || isatty(STDOUT_FILENO) == 0) return;
+  throw Error(ErrorCode::usage, "this is not for a terminal; name a file with -o, or use a pipe");
+}
+
+void require_free_serial(const std::string& serial, const OutputPlan& like) {
+  if (!serial.starts_with(kFilePrefix)) return;
+  OutputPlan plan = like;
+  plan.path = serial.substr(kFilePrefix.size());
+  plan.replaces_recordings = false;
+  require_free_output(plan);
+}
+
+}  // namespace chronovisor::cli
