@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "vmm/cpu/state/msr.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -50,7 +51,7 @@ std::uint64_t read_x87_control(const X87State& x87, std::size_t index) {
 
 std::uint64_t apic_base(Machine& machine) {
   std::uint64_t value = 0;
-  machine.cpu().environment().read_apic_msr(0x1b, value);
+  machine.cpu().environment().read_apic_msr(kMsrApicBase, value);
   return value;
 }
 
@@ -210,7 +211,7 @@ void write_register(Machine& machine, std::size_t index, ByteView value) {
     s.gpr[kGprRip] = integer;
     s.halted = false;
   } else if (index == number(X86Register::eflags)) {
-    cpu.flags.set(static_cast<std::uint32_t>(integer));
+    cpu.set_flags(static_cast<std::uint32_t>(integer));
   } else if (between(index, X86Register::st0, X86Register::st7)) {
     X87Register& st =
         s.x87.st[physical(s.x87, static_cast<unsigned>(index - number(X86Register::st0)))];
@@ -245,7 +246,7 @@ void write_register(Machine& machine, std::size_t index, ByteView value) {
     }
     return;
   }
-  cpu.state_restored();
+  machine.state_replaced();
 }
 
 }  // namespace chronovisor::cli

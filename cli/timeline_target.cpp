@@ -182,7 +182,7 @@ std::size_t TimelineTarget::write_memory_here(std::uint64_t address, ByteView da
     const std::uint64_t at = address + done;
     const auto physical = session_.settings().physical_memory
                               ? std::optional<GuestPhysical>(GuestPhysical{at})
-                              : machine.cpu().translate_for_debugger(at);
+                              : machine.cpu().translate_for_debugger({at});
     if (!physical || !machine.ram().offset_of(*physical)) break;
     const std::size_t chunk =
         std::min<std::size_t>(data.size() - done, kPageSize - (at & ~kPageMask));

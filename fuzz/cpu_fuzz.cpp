@@ -60,7 +60,7 @@ Hash128 run(const std::uint8_t* data, std::size_t size) {
     state.gpr[n] = n == kRsp ? 0x7000 : std::uint64_t{data[1 + n % 3]} << (n * 3);
   }
   if ((data[0] & 0x80) != 0) state.cr0 &= ~std::uint64_t{kCr0Em | kCr0Ts};
-  machine.cpu().state_restored();
+  machine.cpu().state_replaced();
   static_cast<void>(machine.run({{kSteps}, 0}));
   return machine.digest();
 }

@@ -1,21 +1,11 @@
 #include "inspect/page_walk.h"
 
 #include <array>
-#include <cstring>
+
+#include "vmm/cpu/mmu/page_walk.h"
 
 namespace chronovisor {
 namespace {
-
-constexpr std::uint64_t kAddressBits = 0x000ffffffffff000ULL;
-constexpr std::uint64_t kPresent = 1;
-constexpr std::uint64_t kLargePage = 1ULL << 7;
-
-struct Level {
-  std::string_view name;
-  unsigned shift = 0;
-  unsigned index_bits = 0;
-  bool can_be_page = false;
-};
 
 std::string entry_flags(std::uint64_t entry, bool wide) {
   static constexpr std::array<std::pair<unsigned, const char*>, 9> kFlags{{{0, "present"},
@@ -35,51 +25,42 @@ std::string entry_flags(std::uint64_t entry, bool wide) {
   return out;
 }
 
-/// The levels that the CPU's paging mode walks, topmost first.
-std::vector<Level> levels_of(const Cpu& cpu) {
-  if (cpu.long_mode_active()) {
-    return {
-        {"PML4", 39, 9, false}, {"PDPT", 30, 9, true}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
-  }
-  if ((cpu.state.cr4 & kCr4Pae) != 0)
-    return {{"PDPT", 30, 2, false}, {"PD", 21, 9, true}, {"PT", 12, 9, false}};
-  return {{"PD", 22, 10, (cpu.state.cr4 & kCr4Pse) != 0}, {"PT", 12, 10, false}};
+std::string_view level_name(unsigned level) {
+  static constexpr std::array<std::string_view, 5> kNames{"", "PT", "PD", "PDPT", "PML4"};
+  return kNames[level];
 }
 
 }  // namespace
 
-PageWalk walk_pages(Machine& machine, std::uint64_t linear) {
+ShownPageWalk show_page_walk(Machine& machine, GuestLinear linear) {
   const Cpu& cpu = machine.cpu();
-  PageWalk walk;
-  if (const auto physical = cpu.translate_for_debugger(linear)) walk.physical = physical->value;
-  walk.paging = (cpu.state.cr0 & kCr0Pg) != 0;
-  if (!walk.paging) return walk;
-  const bool wide = cpu.long_mode_active() || (cpu.state.cr4 & kCr4Pae) != 0;
-  const bool held = wide && !cpu.long_mode_active();
-  const std::size_t entry_size = wide ? 8 : 4;
-  const std::uint64_t mask = wide ? kAddressBits : 0xfffff000ULL;
-  // With PAE the topmost table is 32 bytes long and aligned to that.
-  std::uint64_t table = cpu.state.cr3 & (held ? 0xffffffe0ULL : mask);
-  for (const Level& level : levels_of(cpu)) {
-    PageWalkEntry& entry = walk.entries.emplace_back();
-    entry.level = level.name;
-    entry.index = linear >> level.shift & ((1ULL << level.index_bits) - 1);
-    entry.place = table + entry.index * entry_size;
-    if (held && walk.entries.size() == 1) {
-      entry.value = cpu.state.pdpte[entry.index];
-    } else {
-      std::array<std::uint8_t, 8> raw{};
-      if (machine.ram().read({entry.place}, std::span(raw).first(entry_size)) < entry_size) break;
-      std::uint64_t value = 0;
-      std::memcpy(&value, raw.data(), sizeof(value));
-      entry.value = value;
-    }
-    entry.flags = entry_flags(*entry.value, wide);
-    if ((*entry.value & kPresent) == 0) break;
-    if (level.can_be_page && (*entry.value & kLargePage) != 0) break;
-    table = *entry.value & mask;
+  const Paging paging = Paging::of(cpu.state);
+  ShownPageWalk shown;
+  shown.paging = paging.kind != PagingKind::off;
+  const Walk walk = cpu.mmu().look(linear, [&](const PageTableEntry& entry) {
+    shown.entries.push_back({level_name(entry.level), entry.slot, entry.place, entry.in_register,
+                             entry.value, entry_flags(entry.value, paging.entry_width() == 8)});
+  });
+  switch (walk.end) {
+    case WalkEnd::mapped:
+      shown.physical = walk.physical.value;
+      break;
+    case WalkEnd::not_present:
+      shown.trouble = "is not mapped";
+      break;
+    case WalkEnd::not_canonical:
+      shown.trouble = "is not canonical";
+      break;
+    case WalkEnd::unreadable:
+      shown.trouble = std::string("is not mapped: its ") + std::string(level_name(walk.level)) +
+                      " lies outside memory";
+      break;
+    case WalkEnd::reserved:
+      shown.trouble = std::string("is not mapped: its ") + std::string(level_name(walk.level)) +
+                      " entry has a reserved bit set";
+      break;
   }
-  return walk;
+  return shown;
 }
 
 }  // namespace chronovisor

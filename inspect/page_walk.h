@@ -12,22 +12,23 @@
 
 namespace chronovisor {
 
-struct PageWalkEntry {
+struct ShownPageEntry {
   std::string_view level;  ///< "PML4", "PDPT", "PD", "PT"
   std::uint64_t index = 0;
-  std::uint64_t place = 0;             ///< its physical address
-  std::optional<std::uint64_t> value;  ///< nothing: outside memory
-  std::string flags;                   ///< " present writable ..."
+  std::uint64_t place = 0;   ///< its physical address
+  bool in_register = false;  ///< of PAE: `place` is where CR3 got it from
+  std::uint64_t value = 0;
+  std::string flags;  ///< " present writable ..."
 };
 
-struct PageWalk {
+struct ShownPageWalk {
   bool paging = true;
-  std::vector<PageWalkEntry> entries;
+  std::vector<ShownPageEntry> entries;
   std::optional<std::uint64_t> physical;
+  std::string trouble;  ///< why it ends before: "is not mapped", "is not canonical" ...
 };
 
-/// With PAE outside long mode the topmost entry is the one that the processor holds,
-/// which the table in memory may have left behind.
-[[nodiscard]] PageWalk walk_pages(Machine& machine, std::uint64_t linear);
+/// The walk that the processor would do now, for `linear`.
+[[nodiscard]] ShownPageWalk show_page_walk(Machine& machine, GuestLinear linear);
 
 }  // namespace chronovisor

@@ -38,7 +38,7 @@ std::size_t read_debugger_memory(Machine& machine, std::uint64_t address,
                                  std::span<std::uint8_t> out) {
   std::size_t done = read_linear_memory(machine, address, out);
   while (done < out.size()) {
-    const auto physical = machine.cpu().translate_for_debugger(address + done);
+    const auto physical = machine.cpu().translate_for_debugger({address + done});
     if (!physical) break;
     const std::uint64_t left = kPageBytes - ((address + done) & (kPageBytes - 1));
     const std::size_t chunk = std::min<std::size_t>(out.size() - done, left);

@@ -180,14 +180,16 @@ struct WalkAnswer {
   struct Entry {
     std::string level;
     std::uint64_t index = 0;
-    std::uint64_t place = 0;  ///< physical
-    std::optional<std::uint64_t> value;
+    std::uint64_t place = 0;   ///< physical
+    bool in_register = false;  ///< of PAE: `place` is where CR3 got it from
+    std::uint64_t value = 0;
     std::string flags;
   };
   bool paging = true;
   std::uint64_t cr3 = 0;
   std::vector<Entry> entries;
   TranslateAnswer result;
+  std::string trouble;  ///< why it is not mapped; else empty
 };
 struct DisassembleAnswer {
   struct Line {

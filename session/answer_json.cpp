@@ -290,12 +290,14 @@ Json json(const WalkAnswer& answer) {
     entries.push_back({{"level", entry.level},
                        {"index", entry.index},
                        {"physical", hex(entry.place)},
+                       {"in_register", entry.in_register},
                        {"value", hex(entry.value)},
                        {"flags", entry.flags}});
   }
   Json out = json(answer.result);
   out["paging"] = answer.paging;
   out["cr3"] = hex(answer.cr3);
+  out["trouble"] = some(answer.trouble);
   out["entries"] = entries;
   return out;
 }

@@ -246,12 +246,12 @@ std::string text(const WalkAnswer& answer) {
   }
   std::string out = fmt::format("CR3  {:#018x}\n", answer.cr3);
   for (const WalkAnswer::Entry& entry : answer.entries) {
-    out += fmt::format("{:<4} entry {:3} at physical {:#x}: ", entry.level, entry.index,
-                       entry.place);
-    if (!entry.value) return out + "outside memory\n";
-    out += fmt::format("{:#018x}{}\n", *entry.value, entry.flags);
+    out += fmt::format("{:<4} entry {:3} {} {:#x}: {:#018x}{}\n", entry.level, entry.index,
+                       entry.in_register ? "in a register, of" : "at physical", entry.place,
+                       entry.value, entry.flags);
   }
-  return out + text(answer.result);
+  if (answer.trouble.empty()) return out + text(answer.result);
+  return out + fmt::format("linear {:#x} {}\n", answer.result.address, answer.trouble);
 }
 
 std::string text(const DisassembleAnswer& answer) {

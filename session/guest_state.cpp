@@ -22,20 +22,21 @@ unsigned code_bits(const Cpu& cpu) {
 
 Answer DebugSession::answer(const TranslateRequest& request, const Cancel& /*cancel*/) {
   TranslateAnswer answer{request.address, {}};
-  const auto physical = timeline_.machine().cpu().translate_for_debugger(request.address);
+  const auto physical = timeline_.machine().cpu().translate_for_debugger({request.address});
   if (physical) answer.physical = physical->value;
   return answer;
 }
 
 Answer DebugSession::answer(const WalkRequest& request, const Cancel& /*cancel*/) {
-  const PageWalk walk = walk_pages(timeline_.machine(), request.address);
+  const ShownPageWalk walk = show_page_walk(timeline_.machine(), {request.address});
   WalkAnswer answer;
   answer.paging = walk.paging;
   answer.cr3 = timeline_.machine().cpu().state.cr3;
   answer.result = {request.address, walk.physical};
-  for (const PageWalkEntry& entry : walk.entries) {
-    answer.entries.push_back(
-        {std::string(entry.level), entry.index, entry.place, entry.value, entry.flags});
+  answer.trouble = walk.trouble;
+  for (const ShownPageEntry& entry : walk.entries) {
+    answer.entries.push_back({std::string(entry.level), entry.index, entry.place,
+                              entry.in_register, entry.value, entry.flags});
   }
   return answer;
 }

@@ -11,7 +11,7 @@ std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
                                std::span<std::uint8_t> out) {
   std::size_t done = 0;
   while (done < out.size()) {
-    const auto physical = machine.cpu().translate_for_debugger(address + done);
+    const auto physical = machine.cpu().translate_for_debugger({address + done});
     if (!physical) break;
     const std::size_t chunk =
         std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));

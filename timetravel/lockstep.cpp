@@ -100,7 +100,7 @@ CodePoint code_point(Machine& machine) {
   point.linear = cpu.long64() ? point.rip : static_cast<std::uint32_t>(point.rip + cs.base);
   point.bits = cpu.long64() ? 64 : (cs.big() ? 32 : 16);
   for (std::size_t i = 0; i < kMostCodeBytes; ++i) {
-    const std::optional<GuestPhysical> address = cpu.translate_for_debugger(point.linear + i);
+    const std::optional<GuestPhysical> address = cpu.translate_for_debugger({point.linear + i});
     std::array<std::uint8_t, 1> byte{};
     if (!address || machine.ram().read(*address, byte) != 1) break;
     point.bytes.push_back(byte[0]);

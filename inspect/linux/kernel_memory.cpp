@@ -15,37 +15,25 @@ constexpr std::uint64_t kTextMapping = 0xffffffff80000000ULL;
 constexpr std::uint64_t kTextMappingBytes = 1ULL << 30;
 constexpr std::uint64_t kLargestImage = 512ULL << 20;
 constexpr std::uint64_t kLargePage = 2ULL << 20;
-constexpr std::uint64_t kEntryAddress = 0x000ffffffffff000ULL;
-constexpr std::uint64_t kPresent = 1;
-constexpr std::uint64_t kLarge = 1ULL << 7;
 // With page-table isolation the kernel's PML4 and the user's are neighbours.
 constexpr std::uint64_t kUserTableBit = 1ULL << 12;
 
 }  // namespace
 
-std::uint64_t KernelMemory::entry(std::uint64_t table, std::uint64_t index) const {
-  std::array<std::uint8_t, 8> raw{};
-  if (machine_.ram().read({table + 8 * index}, raw) < raw.size()) return 0;
-  std::uint64_t value = 0;
-  for (std::size_t n = raw.size(); n-- > 0;) value = value << 8 | raw[n];
-  return value;
-}
-
-std::optional<KernelMemory::Mapping> KernelMemory::translate(std::uint64_t root,
-                                                             std::uint64_t address) const {
-  std::uint64_t table = root;
-  for (const unsigned shift : {39U, 30U, 21U, 12U}) {
-    const std::uint64_t found = entry(table, address >> shift & 511);
-    if ((found & kPresent) == 0) return std::nullopt;
-    const bool page = shift == 12 || (shift < 39 && (found & kLarge) != 0);
-    if (page) {
-      const std::uint64_t size = 1ULL << shift;
-      const std::uint64_t offset = address & (size - 1);
-      return Mapping{(found & kEntryAddress & ~(size - 1)) + offset, size - offset};
-    }
-    table = found & kEntryAddress;
-  }
-  return std::nullopt;
+std::optional<KernelMemory::Mapping> KernelMemory::translate(GuestPhysical root,
+                                                             GuestLinear address) const {
+  Paging paging;
+  paging.kind = PagingKind::four_levels;
+  paging.no_execute = true;
+  paging.cr3 = root.value;
+  const Walk walk = walk_pages(
+      paging, address,
+      [this](GuestPhysical place, unsigned bytes, std::uint64_t& entry) {
+        return Mmu::read_ram_entry(machine_.ram(), place, bytes, entry);
+      },
+      [](const PageTableEntry&) {});
+  if (walk.end != WalkEnd::mapped) return std::nullopt;
+  return Mapping{walk.physical, walk.page_bytes - (address.value & (walk.page_bytes - 1))};
 }
 
 KernelMemory::KernelMemory(Machine& machine) : machine_(machine) {
@@ -58,14 +46,14 @@ KernelMemory::KernelMemory(Machine& machine) : machine_(machine) {
                     "read, and a 64-bit one has not begun") +
             advice);
   }
-  const std::uint64_t cr3 = state.cr3 & kEntryAddress;
+  const std::uint64_t cr3 = state.cr3 & kPhysicalPageMask;
   for (const std::uint64_t root : {cr3 & ~kUserTableBit, cr3}) {
-    root_ = root;
+    root_ = {root};
     base_ = first_mapped();
     // The user's tables map a few pages of entry code only; the kernel's map
     // megabytes in one piece.
-    if (base_ != 0 && translate(root_, base_ + kLargePage) &&
-        translate(root_, base_ + 2 * kLargePage))
+    if (base_ != 0 && translate(root_, {base_ + kLargePage}) &&
+        translate(root_, {base_ + 2 * kLargePage}))
       return;
   }
   throw Error(ErrorCode::bad_input, std::string("no Linux kernel is mapped here") + advice);
@@ -74,7 +62,7 @@ KernelMemory::KernelMemory(Machine& machine) : machine_(machine) {
 std::uint64_t KernelMemory::first_mapped() const {
   // The kernel is placed at a multiple of 2 MiB.
   for (std::uint64_t offset = 0; offset < kTextMappingBytes; offset += kLargePage) {
-    if (translate(root_, kTextMapping + offset)) return kTextMapping + offset;
+    if (translate(root_, {kTextMapping + offset})) return kTextMapping + offset;
   }
   return 0;
 }
@@ -84,11 +72,11 @@ KernelImage KernelMemory::image() const {
   const std::uint64_t most = std::min(kLargestImage, kTextMapping + kTextMappingBytes - base_);
   std::uint64_t gap = 0;
   for (std::uint64_t offset = 0; offset < most;) {
-    const auto mapping = translate(root_, base_ + offset);
+    const auto mapping = translate(root_, {base_ + offset});
     const std::uint64_t size = mapping ? std::min(mapping->bytes, most - offset) : kPageSize;
     if (mapping) {
       image.bytes.resize(offset + size);
-      machine_.ram().read({mapping->physical}, std::span(image.bytes).subspan(offset));
+      machine_.ram().read(mapping->physical, std::span(image.bytes).subspan(offset));
       gap = 0;
     } else {
       // Freed pieces inside the image are small; a long gap is its end.
@@ -101,17 +89,17 @@ KernelImage KernelMemory::image() const {
 }
 
 std::optional<std::uint64_t> KernelMemory::physical(std::uint64_t address) const {
-  const std::optional<Mapping> mapping = translate(root_, address);
-  return mapping ? std::optional(mapping->physical) : std::nullopt;
+  const std::optional<Mapping> mapping = translate(root_, {address});
+  return mapping ? std::optional(mapping->physical.value) : std::nullopt;
 }
 
 std::size_t KernelMemory::read(std::uint64_t address, std::span<std::uint8_t> out) const {
   std::size_t done = 0;
   while (done < out.size()) {
-    const auto mapping = translate(root_, address + done);
+    const auto mapping = translate(root_, {address + done});
     if (!mapping) break;
     const std::size_t chunk = std::min<std::uint64_t>(out.size() - done, mapping->bytes);
-    const std::size_t got = machine_.ram().read({mapping->physical}, out.subspan(done, chunk));
+    const std::size_t got = machine_.ram().read(mapping->physical, out.subspan(done, chunk));
     done += got;
     if (got < chunk) break;
   }

@@ -40,15 +40,14 @@ class KernelMemory {
 
  private:
   struct Mapping {
-    std::uint64_t physical = 0;
+    GuestPhysical physical;
     std::uint64_t bytes = 0;  ///< from here to the end of the page
   };
-  [[nodiscard]] std::optional<Mapping> translate(std::uint64_t root, std::uint64_t address) const;
-  [[nodiscard]] std::uint64_t entry(std::uint64_t table, std::uint64_t index) const;
+  [[nodiscard]] std::optional<Mapping> translate(GuestPhysical root, GuestLinear address) const;
   [[nodiscard]] std::uint64_t first_mapped() const;
 
   Machine& machine_;
-  std::uint64_t root_ = 0;  ///< physical address of the kernel's PML4
+  GuestPhysical root_;  ///< physical address of the kernel's PML4
   std::uint64_t base_ = 0;
 };
 

@@ -92,12 +92,12 @@ class Guest {
     }
     cpu.state.segment[kCs].attributes = static_cast<std::uint16_t>(code_attributes | dpl);
     cpu.state.idtr.limit = 0;
-    cpu.state_restored();
+    cpu.state_replaced();
     cpu.set_cpl(cpl);
     start();
   }
   void start() {
-    cpu.state_restored();
+    cpu.state_replaced();
     cpu.state.gpr[kRsp] = kData + 0x1000;
   }
 
@@ -224,7 +224,7 @@ TEST_CASE("string instructions in 16-bit code wrap at 64 KiB and go down with DF
   g.cpu.gpr(kRdi) = 0x12340001;
   g.cpu.gpr(kRcx) = 0xffff0003;
   g.cpu.gpr(kRax) = 0x5a;
-  g.cpu.flags.assign(kDf, true);
+  g.cpu.flags.assign<kDf>(true);
   g.run({0xf3, 0xaa}, 3);  // rep stosb
   CHECK(g.done());
   CHECK(g.cpu.gpr(kRdi) == 0x1234fffe);
@@ -257,7 +257,7 @@ TEST_CASE("each condition code jumps exactly when Flags::condition says so") {
       const std::uint32_t flags = ((bits & 1) != 0 ? kCf : 0U) | ((bits & 2) != 0 ? kPf : 0U) |
                                   ((bits & 4) != 0 ? kAf : 0U) | ((bits & 8) != 0 ? kZf : 0U) |
                                   ((bits & 16) != 0 ? kSf : 0U) | ((bits & 32) != 0 ? kOf : 0U);
-      g.cpu.flags.set(flags);
+      g.cpu.set_flags(flags);
       const bool expected = g.cpu.flags.condition(code);
       g.run({static_cast<int>(0x70 + code), 0x10});
       REQUIRE(g.cpu.rip() == kCode + (expected ? 0x12 : 2));

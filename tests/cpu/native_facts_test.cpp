@@ -214,7 +214,7 @@ TEST_CASE("a return to an outer level makes null selectors 0 and leaves the base
   m.put<std::uint64_t>(stack + 16, 2);
   m.put<std::uint64_t>(stack + 24, SystemMachine::kStack3);
   m.put<std::uint64_t>(stack + 32, SystemMachine::kData3);
-  m.cpu.state_restored();
+  m.cpu.state_replaced();
   m.code(SystemMachine::kCode, {0x48, 0xcf});
   m.step();
   CHECK(m.cpu.rip() == SystemMachine::kHandler);
@@ -277,9 +277,9 @@ TEST_CASE("what comes between two iterations of a REP instruction finds RF in it
     const bool inside = n != kIterations;
     SystemMachine trapped;
     machine_at_rep(trapped);
-    trapped.cpu.flags.assign(kTf, n == 1);
+    trapped.cpu.flags.assign<kTf>(n == 1);
     for (std::size_t i = 0; i < n; ++i) {
-      if (i + 1 == n) trapped.cpu.flags.assign(kTf, true);
+      if (i + 1 == n) trapped.cpu.flags.assign<kTf>(true);
       trapped.step();
     }
     CHECK(deliver(trapped) == inside);
@@ -287,7 +287,7 @@ TEST_CASE("what comes between two iterations of a REP instruction finds RF in it
     SystemMachine interrupted;
     machine_at_rep(interrupted);
     for (std::size_t i = 0; i < n; ++i) interrupted.step();
-    interrupted.cpu.flags.assign(kIf, true);
+    interrupted.cpu.flags.assign<kIf>(true);
     interrupted.cpu.set_interrupt_request(true);
     CHECK(deliver(interrupted) == inside);
 
@@ -315,7 +315,7 @@ TEST_CASE("an instruction breakpoint on a REP instruction is met once") {
   s.gpr[kRdi] = 0x11000;
   s.dr[0] = SystemMachine::kCode;
   s.dr7 = 0x401;
-  m.cpu.state_restored();
+  m.cpu.state_replaced();
   m.fault();
   CHECK(m.cpu.rip() == SystemMachine::kHandler);
   CHECK((s.dr6 & 1) == 1);
@@ -329,7 +329,7 @@ TEST_CASE("an instruction breakpoint on a REP instruction is met once") {
     if (left != 2) continue;
     // An interrupt in the middle, whose handler returns with the RF it found.
     m.code(SystemMachine::kHandler, {0x48, 0xcf});
-    m.cpu.flags.assign(kIf, true);
+    m.cpu.flags.assign<kIf>(true);
     m.cpu.set_interrupt_request(true);
     m.fault();
     m.cpu.set_interrupt_request(false);

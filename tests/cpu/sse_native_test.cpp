@@ -234,7 +234,7 @@ class Comparison {
     if ((states.bits() & 1) != 0) s.gpr[kRdx] &= 0x1f;
     s.gpr[kRbx] = kMemory;
     s.gpr[kRdi] = kMemory + 16;
-    cpu().flags.set(static_cast<std::uint32_t>(states.bits()) & kArithmeticFlags);
+    cpu().set_flags(static_cast<std::uint32_t>(states.bits()) & kArithmeticFlags);
     s.mxcsr = 0x1f80;
     if ((states.bits() & 1) != 0) s.mxcsr |= static_cast<std::uint32_t>(states.bits()) & 0xe07f;
     if (unmask) s.mxcsr &= ~(static_cast<std::uint32_t>(states.bits()) & 0x1f80U);

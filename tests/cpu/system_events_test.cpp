@@ -14,7 +14,7 @@ TEST_CASE("a real-mode INT goes through the vector table, and IRET comes back") 
   m.put<std::uint32_t>(0x21 * 4, 0x0900'0010);
   m.code(M::kCode, {0xcd, 0x21});
   m.code(0x9010, {0xcf});
-  m.cpu.flags.set(kIf | kCf);
+  m.cpu.set_flags(kIf | kCf);
   m.step();
   CHECK(m.cpu.state.segment[kCs].selector == 0x900);
   CHECK(m.cpu.rip() == 0x10);
@@ -34,7 +34,7 @@ TEST_CASE("an interrupt gate changes to the inner stack and IRET returns to user
   m.gate32(0x80, M::kCode0, M::kHandler, kInterruptGate32, 3);
   m.code(M::kCode, {0xcd, 0x80});
   m.code(M::kHandler, {0xcf});
-  m.cpu.flags.set(kIf);
+  m.cpu.set_flags(kIf);
   m.step();
   CHECK(m.cpu.cpl() == 0);
   CHECK(m.cpu.rip() == M::kHandler);

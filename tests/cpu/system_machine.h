@@ -12,7 +12,7 @@
 
 namespace chronovisor::test {
 
-class SystemEnvironment final : public CpuEnvironment {
+class SystemEnvironment : public CpuEnvironment {
  public:
   std::uint32_t port_read(std::uint16_t port, unsigned /*width*/) override { return ports[port]; }
   void port_write(std::uint16_t port, unsigned /*width*/, std::uint32_t value) override {
@@ -83,7 +83,7 @@ class SystemMachine {
     cpu.state.idtr = {0, 0x3ff};
     cpu.rip() = kCode;
     cpu.gpr(kRsp) = 0x7000;
-    cpu.state_restored();
+    cpu.state_replaced();
   }
 
   /// Flat 32-bit protected mode at `cpl`; a TSS whose ring 0 stack is kStack0.
@@ -140,7 +140,7 @@ class SystemMachine {
     cpu.state.segment[kCs] = flat_code(cs, cpl, long_mode);
     cpu.rip() = kCode;
     cpu.gpr(kRsp) = cpl == 0 ? kStack0 : kStack3;
-    cpu.state_restored();
+    cpu.state_replaced();
     cpu.set_cpl(cpl);
   }
 

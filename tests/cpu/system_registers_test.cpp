@@ -94,7 +94,7 @@ TEST_CASE("SYSCALL and SYSRET change between user and kernel") {
   m.cpu.state.msr.star = (0x0048ULL << 48) | (std::uint64_t{M::kLong0} << 32);
   m.cpu.state.msr.lstar = M::kHandler;
   m.cpu.state.msr.fmask = kIf;
-  m.cpu.flags.set(kIf | kCf);
+  m.cpu.set_flags(kIf | kCf);
   m.code(M::kCode, {0x0f, 0x05});
   m.code(M::kHandler, {0x48, 0x0f, 0x07});
   m.step();
@@ -202,7 +202,7 @@ TEST_CASE("INT1 behind a MOV SS that met a breakpoint is one #DB, INT3 is follow
     m.cpu.state.dr[0] = 0xa000;
     m.cpu.state.dr7 = 0x400 | 2 | (3ULL << 16) | (1ULL << 18);  // read or write, two bytes
     m.cpu.state.dr6 = 0xffff0ff0;
-    m.cpu.state_restored();
+    m.cpu.state_replaced();
     m.code(M::kCode, {0x8e, 0x15, 0, 0xa0, 0, 0, opcode});  // MOV SS, [A000H]; opcode
     m.step();
     CHECK(m.cpu.rip() == M::kCode + 6);
@@ -225,7 +225,7 @@ TEST_CASE("an I/O breakpoint is a trap after the access, with CR4.DE only") {
     m.cpu.state.cr4 = cr4;
     m.cpu.state.dr[3] = kPort;
     m.cpu.state.dr7 = 0x400 | 0xc0 | (2ULL << 28);
-    m.cpu.state_restored();
+    m.cpu.state_replaced();
     m.code(M::kCode, instruction);
     m.cpu.gpr(kRdx) = port;
     m.cpu.gpr(kRsi) = m.cpu.gpr(kRdi) = 0xa000;
@@ -266,7 +266,7 @@ TEST_CASE("UMIP keeps table addresses from user code") {
   m.protected_mode(3);
   m.gate32(kGeneralProtection, M::kCode0, M::kHandler, kInterruptGate32, 0);
   m.cpu.state.cr4 = kCr4Umip;
-  m.cpu.mode_changed();
+  m.cpu.state_replaced();
   m.code(M::kCode, {0x0f, 0x01, 0x05, 0x00, 0xa0, 0x00, 0x00});
   m.fault();
   CHECK(m.cpu.rip() == M::kHandler);

@@ -186,7 +186,7 @@ class Comparison {
     CpuState& s = cpu().state;
     s.gpr[kRax] = values.bits();
     s.gpr[kRbx] = kMemory;
-    cpu().flags.set(static_cast<std::uint32_t>(values.bits()) & kArithmeticFlags);
+    cpu().set_flags(static_cast<std::uint32_t>(values.bits()) & kArithmeticFlags);
     s.x87 = X87State{};
     static constexpr std::array<std::uint16_t, 4> kPrecisions{0, 1, 2, 3};
     unsigned control = 0x7f | (kPrecisions[values.bits() % 4] << 8) |
@@ -509,7 +509,7 @@ TEST_CASE("a store that faults leaves the stack as it was") {
   x87::initialize(unit.state());
   unit.run(0xd9, 0xeb);  // fldpi
   for (SegmentRegister& s : unit.machine.cpu.state.segment) s.limit = 0xffff;
-  unit.machine.cpu.mode_changed();
+  unit.machine.cpu.state_replaced();
   unit.machine.cpu.gpr(kRbx) = 0xfff8;
   const X87State before = unit.state();
   CHECK(unit.fault(0xdb, 0x3b) == kGeneralProtection);  // fstp m80

@@ -88,13 +88,12 @@ bool Checker::fetch(Instruction& instruction) {
   const std::uint64_t linear = left_.linear_rip();
   bytes_.clear();
   for (unsigned n = 0; n < kLongestInstruction; ++n) {
-    const auto physical = left_.translate_for_debugger(linear + n);
+    const auto physical = left_.translate_for_debugger({linear + n});
     std::array<std::uint8_t, 1> byte{};
     if (!physical || left_ram_.read(*physical, byte) != 1) break;
     bytes_.push_back(byte[0]);
   }
-  const DecodeMode mode{wide, left_.protected_mode() && !left_.virtual8086(),
-                        static_cast<std::uint8_t>(left_.code_width())};
+  const DecodeMode mode = left_.mode_key().decode_mode();
   instruction.start_offset = 0;
   if (decode(mode, bytes_, instruction) != DecodeStatus::ok) return false;
   bytes_.resize(instruction.length());
@@ -156,7 +155,7 @@ bool Checker::frame_flag(std::uint64_t at, std::uint8_t a, std::uint8_t b) const
   const std::uint64_t base = left_.long64() ? 0 : left_.state.segment[kSs].base;
   const auto is_at = [&](std::uint64_t offset) {
     const auto place = left_.translate_for_debugger(
-        base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width()));
+        {base + Cpu::cut(left_.state.gpr[kRsp] + offset, left_.stack_width())});
     return place && place->value == at;
   };
   for (const FrameShape& shape : frame_shapes()) {
@@ -197,7 +196,7 @@ void Checker::compare_memory(bool delivered, std::vector<kvm::FieldValue>& field
 void Checker::follow_left() {
   right_.state = left_.state;
   right_.flags = left_.flags;
-  right_.state_restored();
+  right_.state_replaced();
   right_.set_cpl(left_.cpl());
 }
 
@@ -329,7 +328,7 @@ bool Checker::entered_handler() {
 }
 
 bool Checker::at_handler() const {
-  const auto physical = left_.translate_for_debugger(left_.linear_rip());
+  const auto physical = left_.translate_for_debugger({left_.linear_rip()});
   std::array<std::uint8_t, 1> byte{};
   return physical && left_ram_.read(*physical, byte) == 1 && byte[0] == 0xf4;
 }
@@ -392,7 +391,7 @@ std::optional<Disagreement> Checker::run_case(std::uint64_t seed, Tally& tally) 
   for (std::uint64_t page = 0; page < World::kUsedBytes / kPageSize; ++page)
     left_.page_replaced(page);
   clear_high_pages();
-  left_.state_restored();
+  left_.state_replaced();
   std::memcpy(right_ram_.host(0), left_ram_.host(0), World::kUsedBytes);
   left_ram_.new_epoch();
   right_ram_.new_epoch();

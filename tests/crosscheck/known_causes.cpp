@@ -104,7 +104,7 @@ bool enter_memory(const Observation& step, const Difference& d) {
     if (!Difference::memory(f)) return true;
     for (unsigned below = 1; below <= kLargestOperand; ++below) {
       const std::uint64_t at = Cpu::cut(step.before.gpr[kRsp] - below, width);
-      const auto place = step.left.translate_for_debugger(d.linear(kSs, at));
+      const auto place = step.left.translate_for_debugger({d.linear(kSs, at)});
       if (!place || place->value != Difference::address(f)) continue;
       const std::uint64_t byte = step.before.gpr[kRbp] >> (8 * (width - below)) & 0xff;
       return below > width || Difference::number(f.right) == byte;
@@ -187,7 +187,7 @@ std::string cause(const Observation& step) {
     if (!memory(f)) return false;
     const std::uint64_t first = d.linear(instruction.segment, left.effective_address(instruction));
     for (unsigned n = 2; n < 8; ++n) {
-      const auto place = left.translate_for_debugger(first + n);
+      const auto place = left.translate_for_debugger({first + n});
       const std::uint64_t byte = name == "SMSW" ? before.cr0 >> (8 * n) & 0xff : 0;
       if (place && place->value == Difference::address(f)) return number(f.right) == byte;
     }
@@ -390,7 +390,7 @@ std::string cause(const Observation& step) {
     return "LLDT takes a selector of the LDT";
   // SDM vol. 3A, "Fault Exceptions": the state before the instruction is restored; measured:
   // tests/cpu/native_facts_test.cpp. The bytes lie before the page that faulted.
-  const auto before_fault = left.translate_for_debugger(left.state.cr2 - 1);
+  const auto before_fault = left.translate_for_debugger({left.state.cr2 - 1});
   const auto page_end = [&](const kvm::FieldValue& f) {
     const std::uint64_t at = memory(f) ? Difference::address(f) : 0;
     return before_fault && at <= before_fault->value && before_fault->value - at < 8;

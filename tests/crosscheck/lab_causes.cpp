@@ -216,7 +216,7 @@ std::string rotation_begun_again(const LabStep& step) {
   const std::uint64_t at = operand_linear(step);
   const bool operand_only = all(step, [&](const kvm::FieldValue& f) {
     for (unsigned n = 0; n < step.instruction.operand_size; ++n) {
-      const auto place = step.left.translate_for_debugger(at + n);
+      const auto place = step.left.translate_for_debugger({at + n});
       if (place && place_of(f) == place->value) return true;
     }
     return f.name == "rflags";

@@ -129,7 +129,7 @@ std::string partial_frame(const LabStep& step, const kvm::FieldValue& field) {
   const std::uint64_t inner = left_number(step, step.before.tr.base + 4, long_active(step) ? 8 : 4);
   const std::uint64_t top = step.cpl_before == 0 ? base + step.before.gpr[kRsp] : inner;
   for (std::uint64_t n = 1; n <= kFrame; ++n) {
-    const auto place = step.left.translate_for_debugger((top & aligned) - n);
+    const auto place = step.left.translate_for_debugger({(top & aligned) - n});
     if (place && place->value == *at)
       return "a frame is written in part before a push of it faults";
   }
@@ -160,7 +160,7 @@ std::string partly_stored(const LabStep& step, const kvm::FieldValue& field) {
   constexpr unsigned kImage = 10;
   if ((step.name != "SGDT" && step.name != "SIDT") || left_vector(step) != kPageFault) return {};
   for (unsigned n = 0; n < kImage; ++n) {
-    const auto place = step.left.translate_for_debugger(operand_linear(step) + n);
+    const auto place = step.left.translate_for_debugger({operand_linear(step) + n});
     if (place && place_of(field) == place->value)
       return "SGDT and SIDT write a part before they fault";
   }
@@ -175,7 +175,7 @@ std::string partly_pushed(const LabStep& step, const kvm::FieldValue& field) {
   constexpr std::uint64_t kReach = 512;
   const std::uint64_t base = long_code(step) ? 0 : step.before.segment[kSs].base;
   for (std::uint64_t n = 1; n <= kReach; ++n) {
-    const auto place = step.left.translate_for_debugger(base + step.before.gpr[kRsp] - n);
+    const auto place = step.left.translate_for_debugger({base + step.before.gpr[kRsp] - n});
     if (place && place->value == *at) return "ENTER and PUSHA write a part before they fault";
   }
   return {};

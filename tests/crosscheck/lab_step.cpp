@@ -36,7 +36,7 @@ bool delivered(const LabStep& step) { return step.left.deliveries() != 0; }
 std::uint64_t left_number(const LabStep& step, std::uint64_t linear, unsigned size) {
   std::uint64_t value = 0;
   for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(linear + n);
+    const auto place = step.left.translate_for_debugger({linear + n});
     std::uint8_t byte = 0;
     if (place) (void)step.memory.read(*place, {&byte, 1});
     value |= std::uint64_t{byte} << (8 * n);
@@ -47,7 +47,7 @@ std::uint64_t left_number(const LabStep& step, std::uint64_t linear, unsigned si
 std::uint64_t right_number(const LabStep& step, std::uint64_t linear, unsigned size) {
   std::uint64_t value = left_number(step, linear, size);
   for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(linear + n);
+    const auto place = step.left.translate_for_debugger({linear + n});
     for (const kvm::FieldValue& f : step.fields) {
       if (!place || place_of(f) != place->value) continue;
       value = (value & ~(0xffULL << (8 * n))) | number(f.right) << (8 * n);
@@ -88,7 +88,7 @@ std::uint64_t frame_linear(const LabStep& step, std::uint64_t n) {
 
 bool in_frame(const LabStep& step, const kvm::FieldValue& field, unsigned first, unsigned size) {
   for (unsigned n = 0; n < size; ++n) {
-    const auto place = step.left.translate_for_debugger(frame_linear(step, first + n));
+    const auto place = step.left.translate_for_debugger({frame_linear(step, first + n)});
     if (place && place_of(field) == place->value) return true;
   }
   return false;

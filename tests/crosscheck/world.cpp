@@ -288,7 +288,7 @@ class Builder {
     }
     s.gpr[kRsp] = (cpl_ == 3 ? World::kStack3 : World::kStack0) - 0x100;
     s.gpr[kGprRip] = World::kCode;
-    cpu_.flags.set(2 | (static_cast<std::uint32_t>(random_.bits()) & 0xcd5) |
+    cpu_.set_flags(2 | (static_cast<std::uint32_t>(random_.bits()) & 0xcd5) |
                    (random_.chance(20) ? 0x3000 : 0));
     s.gdtr = {World::kGdt, kGdtEntries * 8 - 1};
     s.idtr = {World::kIdt,
@@ -324,7 +324,7 @@ class Builder {
     if (long_active())
       s.msr.efer |= kEferLme | kEferLma | (random_.chance(80) ? std::uint64_t{kEferSce} : 0U);
     if (mode_ == WorldMode::pae32) s.pdpte = {(World::kTables + 0x2000) | 1, 0, 0, 0};
-    cpu_.state_restored();
+    cpu_.state_replaced();
     cpu_.rip_replaced();
     cpu_.set_cpl(cpl_);
   }
@@ -368,7 +368,7 @@ class Builder {
     if (random_.chance(50)) s.segment[kEs] = {0x100, 0xf3, 0xffff, 0x1000};
     s.gpr[kRsp] = (World::kStack0 - 0x100) & 0xffff;
     s.cr0 |= kCr0Pe;
-    cpu_.flags.set(cpu_.flags.value() | kVm);
+    cpu_.set_flags(cpu_.flags.value() | kVm);
   }
   /// x87 and SSE registers, and the bits that say whether they may be used.
   void floating_point() {

@@ -15,6 +15,7 @@
 #include "recorder/format/start_condition.h"
 #include "tests/kvm/soft_counted_guest.h"
 #include "tests/vmm/tiny_guest.h"
+#include "vmm/engine/soft/soft_engine.h"
 
 namespace chronovisor::test {
 
@@ -125,7 +126,7 @@ inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const Gu
     run.stop = recorder.run();
     CHECK_THAT(recorder.events() == world.truth().size(), "every event is in the log");
   }
-  machine->set_engine(nullptr);
+  machine->set_engine(std::make_unique<SoftEngine>(machine->cpu()));
   run.truth = world.truth();
   run.end = machine->position();
   run.end_registers = registers_hash(machine->cpu());

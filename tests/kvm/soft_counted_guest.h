@@ -59,7 +59,7 @@ class SoftCountedGuest final : public kvm::CountedGuest {
   [[nodiscard]] bool spins_in_place() const override {
     const std::uint64_t linear = cpu_.state.gpr[kGprRip] + cpu_.state.segment[kCs].base;
     std::array<std::uint8_t, 2> code{};
-    const auto physical = cpu_.translate_for_debugger(linear);
+    const auto physical = cpu_.translate_for_debugger({linear});
     if (!physical || machine_.ram().read(*physical, code) != code.size()) return false;
     const bool branch = code[0] == 0xeb || (code[0] & 0xf0) == 0x70 || (code[0] & 0xfc) == 0xe0;
     return branch && code[1] == 0xfe && code[0] != 0xe2;  // LOOP changes RCX

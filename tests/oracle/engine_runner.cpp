@@ -115,7 +115,7 @@ void EngineRunner::build_guest() {
   s.idtr = {kIdt, 32 * 16 - 1};
   s.tr = {kTssSelector, 0x8b, 0x67, kTss};
   s.ldtr = {};
-  cpu_.state_restored();
+  cpu_.state_replaced();
 }
 
 void EngineRunner::load_state(const Case& c) {
@@ -133,7 +133,7 @@ void EngineRunner::load_state(const Case& c) {
   s.shutdown = false;
   s.cr2 = 0;
   load_fp_image(s, c.fp);
-  cpu_.flags.set(c.rflags | kIf);
+  cpu_.set_flags(c.rflags | kIf);
   cpu_.set_cpl(3);
 }
 

@@ -34,7 +34,7 @@ struct AliasedMachine {
     cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
     cpu.rip() = kFirst + kCode;
     cpu.gpr(kRsp) = 0x20000;
-    cpu.state_restored();
+    cpu.state_replaced();
   }
   void put(std::uint64_t at, std::uint64_t value) {
     std::array<std::uint8_t, 8> bytes{};

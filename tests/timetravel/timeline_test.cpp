@@ -119,7 +119,7 @@ class Reference {
 };
 
 std::uint32_t word_at(Machine& machine, std::uint64_t address) {
-  const auto physical = machine.cpu().translate_for_debugger(address);
+  const auto physical = machine.cpu().translate_for_debugger({address});
   std::array<std::uint8_t, 2> bytes{};
   if (physical) (void)machine.ram().read(*physical, bytes);
   return bytes[0] | (bytes[1] << 8);

@@ -179,7 +179,7 @@ TEST_CASE("every byte of every CPU field survives a round trip and is in the dig
   const auto machine = boot_tiny(small_loop());
   REQUIRE(machine->run({{300}, 0}) == MachineStop::reached);
   machine->cpu().state.cr0 |= kCr0Pe;  // in real mode CPL is always 0
-  machine->cpu().mode_changed();
+  machine->state_replaced();
   const std::vector<Section> clean = machine->save_sections();
   const Hash128 clean_digest = machine->digest();
   MachineConfig shape;

@@ -1,53 +1,48 @@
-// Owns the soft engine's processor: registers, memory access with all checks,
-// faults, and the run loop over decoded blocks. It knows RAM and the
-// CpuEnvironment, no device and no recording. Instruction handlers (functions
-// in execute/ and system/) use the public part below. One thread a machine.
+// Owns the soft engine's processor: the parts it is made of and the face they
+// show to instruction handlers, to the machine and to whoever looks from outside.
+//   state/      registers, flags, and the mode that follows from them
+//   mmu/        translation, permission checks, memory accesses
+//   code/       decoded instructions and where they are found again
+//   interpret/  the run loop, what is due at boundaries, and the handlers
+//   access_watch.h  breakpoints and watchpoints of guest and debugger
+// It knows RAM and the CpuEnvironment, no device and no recording. One thread a
+// machine.
 //
-// How a handler is written:
+// How a handler is written (CONTRIBUTING.md, "Add an instruction"):
 //   * read operands, compute, do the store, then change registers: a fault
 //     (Cpu::raise*, thrown as GuestFault and caught by the run loop) must leave
 //     no trace. RIP is restored by the run loop.
 //   * anything that changes mode, mappings, IF or RIP lives in a row with
 //     kEndsBlock.
+//   * what the mode follows from (CR0, CR3, CR4, EFER, RFLAGS.VM and AC, segment
+//     registers, CPL) is changed by the set_ functions, which derive the rest.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <memory>
+#include <exception>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
+#include "base/state.h"
 #include "base/units.h"
+#include "vmm/cpu/access_watch.h"
+#include "vmm/cpu/code/code_cache.h"
 #include "vmm/cpu/code/instruction.h"
+#include "vmm/cpu/code/running_block.h"
 #include "vmm/cpu/environment.h"
-#include "vmm/cpu/mmu/tlb.h"
+#include "vmm/cpu/mmu/mmu.h"
+#include "vmm/cpu/state/fault.h"
 #include "vmm/cpu/state/flags.h"
+#include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
 
-class AccessObserver;
-class BlockCache;
-struct Block;
-class DebugHooks;
 struct RetiredCounts;
-
-/// An exception the guest must receive. Data, not an Error.
-struct GuestFault {
-  std::uint8_t vector = 0;
-  bool has_error_code = false;
-  std::uint32_t error_code = 0;
-  std::uint64_t cr2 = 0;  ///< for #PF: the faulting linear address
-};
-
-enum class Access : std::uint8_t { read, write, execute };
-
-enum class CpuMode : std::uint8_t { real, virtual8086, protected_mode, compatibility, long64 };
 
 /// Why run() came back.
 enum class CpuStop : std::uint8_t {
@@ -69,7 +64,14 @@ struct CpuCounters {
   std::uint64_t page_walks = 0;
 };
 
-class Cpu final : public PageUseListener {
+/// How an instruction ended that was executed without exceptions.
+enum class Completion : std::uint8_t {
+  next,      ///< the next one of the block may follow
+  leave,     ///< it retired; the block must be left before the next one
+  deferred,  ///< it did not retire: a fault or the host's error is pending, see take_pending()
+};
+
+class Cpu final : public MmuClient {
  public:
   Cpu(Ram& ram, CpuEnvironment& environment);
   ~Cpu() override;
@@ -93,21 +95,21 @@ class Cpu final : public PageUseListener {
   /// The moment before the latest step or delivery: position and deliveries.
   [[nodiscard]] std::pair<Position, std::uint32_t> moment_before() const { return moment_before_; }
   /// Steps retired since power-on; exact while an instruction executes.
-  [[nodiscard]] Position position() const {
-    return {steps_ + static_cast<std::uint64_t>(current_ - block_begin_) + iterations_};
-  }
+  [[nodiscard]] Position position() const { return run_.position(); }
   void set_position(Position position);
-  /// Shows all state. Call state_restored() after loading.
+  /// Shows all state. Call state_replaced() after loading.
   void visit_state(StateVisitor& visitor);
-  /// Re-derives everything cached from the registers; drops TLB, not the blocks.
-  void state_restored();
+  /// `state` or `flags` were changed from outside, not by an instruction: derives
+  /// again whatever follows from them; drops the TLB, not the blocks. Users of a
+  /// Machine call Machine::state_replaced(), which tells the engine too.
+  void state_replaced();
   /// The RAM bytes of a page were replaced from outside (restore).
   void page_replaced(std::uint64_t page);
   /// Another engine executed one step and left its results in `state`, `flags`
   /// and RAM; `inside_repeat`: a REP instruction goes on at the same RIP.
   void step_retired_elsewhere(bool inside_repeat) {
-    moment_before_ = {{steps_}, deliveries_};
-    ++steps_;
+    moment_before_ = {{run_.steps}, deliveries_};
+    ++run_.steps;
     deliveries_ = 0;
     inside_repeat_ = inside_repeat;
   }
@@ -119,11 +121,9 @@ class Cpu final : public PageUseListener {
   /// The latest run() touched a device, or took an interrupt.
   [[nodiscard]] bool recheck_requested() const { return recheck_; }
   /// Someone outside watches instructions or accesses.
-  [[nodiscard]] bool observed() const {
-    return hooks_ != nullptr || observer_ != nullptr || retired_ != nullptr;
-  }
+  [[nodiscard]] bool observed() const { return watch_.anyone() || retired_ != nullptr; }
   /// Starts a dirty-tracking epoch: drops the write tags.
-  void drop_write_tags();
+  void drop_write_tags() { mmu_.drop_write_tags(); }
   void set_debug_hooks(DebugHooks* hooks);
   /// From here on `observer` is told of first touches; setting it again begins
   /// anew. Null: nobody. The observer must outlive this or be replaced.
@@ -139,7 +139,7 @@ class Cpu final : public PageUseListener {
     state.nmi_pending = true;
     leave_block();
   }
-  [[nodiscard]] const CpuCounters& counters() const { return counters_; }
+  [[nodiscard]] CpuCounters counters() const;
 
   // ============================ registers ==========================================
   CpuState state;
@@ -154,9 +154,7 @@ class Cpu final : public PageUseListener {
     return long64() ? offset : static_cast<std::uint32_t>(offset + state.segment[kCs].base);
   }
   /// The address of the instruction that is executing (IP, not linear).
-  [[nodiscard]] std::uint64_t instruction_rip() const {
-    return block_rip_ + current_->start_offset;
-  }
+  [[nodiscard]] std::uint64_t instruction_rip() const { return run_.instruction_rip(); }
 
   /// Reads a register as the decoder numbered it (byte registers: kHighByte).
   template <class T>
@@ -185,31 +183,58 @@ class Cpu final : public PageUseListener {
   }
 
   // ============================ mode ================================================
-  [[nodiscard]] CpuMode mode() const { return mode_; }
-  [[nodiscard]] bool long64() const { return mode_ == CpuMode::long64; }
+  [[nodiscard]] CpuMode mode() const { return mode_.mode(); }
+  [[nodiscard]] bool long64() const { return mode_.long64(); }
   [[nodiscard]] bool long_mode_active() const { return (state.msr.efer & kEferLma) != 0; }
   [[nodiscard]] bool protected_mode() const { return (state.cr0 & kCr0Pe) != 0; }
-  [[nodiscard]] bool virtual8086() const { return mode_ == CpuMode::virtual8086; }
-  [[nodiscard]] unsigned cpl() const { return cpl_; }
-  /// Sets CPL; used by whoever loads CS. SS.DPL is not consulted.
-  void set_cpl(unsigned cpl) {
-    cpl_ = static_cast<std::uint8_t>(cpl);
-    mode_changed();
-  }
+  [[nodiscard]] bool virtual8086() const { return mode_.mode() == CpuMode::virtual8086; }
+  [[nodiscard]] unsigned cpl() const { return mode_.cpl(); }
   /// Stack pointer width in bytes: 8, 4 or 2.
-  [[nodiscard]] unsigned stack_width() const { return stack_width_; }
+  [[nodiscard]] unsigned stack_width() const { return mode_.stack_width(); }
   /// Default operand size of the code segment in bytes: 2 or 4.
-  [[nodiscard]] unsigned code_width() const { return code_width_; }
-  /// Must follow any change of CR0, CR4, EFER, RFLAGS.VM/AC, CS, SS or CPL:
-  /// re-derives mode, widths, segment shortcuts and the TLB context.
-  void mode_changed();
-  /// Must follow any change of segment[index] (mode_changed() covers all).
-  void segment_changed(unsigned index);
+  [[nodiscard]] unsigned code_width() const { return mode_.code_width(); }
+  [[nodiscard]] ModeKey mode_key() const { return mode_.key(); }
+
+  /// While one is alive, the set_ functions below only write; what follows from
+  /// the registers is derived once, when the outermost one ends.
+  class ModeChange {
+   public:
+    explicit ModeChange(Cpu& cpu) : cpu_(cpu) { ++cpu_.mode_changes_; }
+    ~ModeChange() {
+      if (--cpu_.mode_changes_ == 0) cpu_.derive_mode();
+    }
+    ModeChange(const ModeChange&) = delete;
+    ModeChange& operator=(const ModeChange&) = delete;
+
+   private:
+    Cpu& cpu_;
+  };
+  /// CR0 and, since CR0.PG decides about LMA, EFER. Translations that no longer
+  /// hold are dropped, here and below; the values are checked by the caller.
+  void set_cr0(std::uint64_t cr0, std::uint64_t efer);
+  void set_cr3(std::uint64_t cr3);
+  void set_cr4(std::uint64_t cr4);
+  void set_efer(std::uint64_t efer);
+  void set_segment(unsigned index, const SegmentRegister& segment);
+  void set_segment_base(unsigned index, std::uint64_t base);
+  /// CPL; used by whoever loads CS. SS.DPL is not consulted.
+  void set_cpl(unsigned cpl);
+  /// All of RFLAGS.
+  void set_flags(std::uint32_t rflags) {
+    const std::uint32_t before = flags.other();
+    flags.set(rflags);
+    if (((before ^ flags.other()) & Flags::kOfMode) != 0) derive_mode();
+  }
+  /// Bits of RFLAGS that are not arithmetic: first clears, then sets.
+  void change_flags(std::uint32_t clear, std::uint32_t set) {
+    const std::uint32_t before = flags.other();
+    flags.change(clear, set);
+    if (((before ^ flags.other()) & Flags::kOfMode) != 0) derive_mode();
+  }
 
   // ============================ faults ===============================================
   [[noreturn]] void raise(std::uint8_t vector) const;
   [[noreturn]] void raise(std::uint8_t vector, std::uint32_t error_code) const;
-  [[noreturn]] void raise_page_fault(std::uint64_t linear, std::uint32_t error_code) const;
   [[noreturn]] void raise_gp0() const { raise(kGeneralProtection, 0); }
   [[noreturn]] void raise_ud() const { raise(kInvalidOpcode); }
 
@@ -231,8 +256,8 @@ class Cpu final : public PageUseListener {
   /// Raises #GP(0), or #SS(0) for SS.
   template <Access A>
   [[nodiscard]] std::uint64_t linear(unsigned segment, std::uint64_t offset, unsigned size) {
-    if (mode_ == CpuMode::long64) [[likely]]
-      return segment_base_[segment] + offset;
+    if (mode_.long64()) [[likely]]
+      return mode_.segment_base(segment) + offset;
     return linear_checked(segment, offset, size, A);
   }
 
@@ -252,13 +277,11 @@ class Cpu final : public PageUseListener {
   template <class T>
   [[nodiscard]] T load_for_update(unsigned segment, std::uint64_t offset) {
     const std::uint64_t address = linear<Access::write>(segment, offset, sizeof(T));
-    const TlbEntry& entry = tlb_->data[tlb_index(address)];
+    const TlbEntry& entry = mmu_.data_entry(address);
     if (((address + sizeof(T) - 1) & kPageMask) == entry.write_tag) [[likely]] {
       return read_host<T>(address + entry.host_minus_linear);
     }
-    T value;
-    read_slow(address, &value, sizeof(T), segment, Access::write, false);
-    return value;
+    return load_slow<T>(address, segment, Access::write);
   }
   /// The memory operand of `i`.
   template <class T>
@@ -281,64 +304,55 @@ class Cpu final : public PageUseListener {
   /// non-canonical addresses.
   template <class T>
   [[nodiscard]] T load_linear(std::uint64_t address, unsigned segment = kDs) {
-    const TlbEntry& entry = tlb_->data[tlb_index(address)];
+    const TlbEntry& entry = mmu_.data_entry(address);
     if (((address + sizeof(T) - 1) & kPageMask) == entry.read_tag) [[likely]] {
       return read_host<T>(address + entry.host_minus_linear);
     }
-    T value;
-    read_slow(address, &value, sizeof(T), segment, Access::read, false);
-    return value;
+    return load_slow<T>(address, segment, Access::read);
   }
   template <class T>
   void store_linear(std::uint64_t address, T value, unsigned segment = kDs) {
-    const TlbEntry& entry = tlb_->data[tlb_index(address)];
+    const TlbEntry& entry = mmu_.data_entry(address);
     if (((address + sizeof(T) - 1) & kPageMask) == entry.write_tag) [[likely]] {
       std::memcpy(reinterpret_cast<void*>(address + entry.host_minus_linear), &value, sizeof(T));
       return;
     }
-    write_slow(address, &value, sizeof(T), segment, false);
+    store_slow<T>(address, segment, value);
   }
   /// Implicit supervisor accesses: descriptor tables, TSS, IDT, whatever CPL.
   template <class T>
-  [[nodiscard]] T load_system(std::uint64_t address) {
-    T value;
-    read_slow(address, &value, sizeof(T), kDs, Access::read, true);
-    return value;
-  }
+  [[nodiscard]] T load_system(std::uint64_t address);
   template <class T>
-  void store_system(std::uint64_t address, T value) {
-    write_slow(address, &value, sizeof(T), kDs, true);
-  }
+  void store_system(std::uint64_t address, T value);
   /// Raises what the implicit supervisor access would raise.
   void probe_system(std::uint64_t address, unsigned size, Access access);
 
   /// For bulk string iterations: the host address of `linear` if `access` there
   /// needs no slow path, with how many bytes from it to the end of the page;
   /// nothing otherwise (then go element by element).
-  struct DirectSpan {
-    std::uint8_t* host = nullptr;
-    std::uint64_t bytes = 0;
-  };
-  [[nodiscard]] DirectSpan direct(std::uint64_t linear, Access access);
+  using DirectSpan = Mmu::DirectSpan;
+  [[nodiscard]] DirectSpan direct(std::uint64_t linear, Access access) const {
+    return mmu_.direct(linear, access);
+  }
 
   /// Stack, at the current stack width. Raises #SS.
   template <class T>
   void push(T value) {
-    const std::uint64_t sp = cut(state.gpr[kRsp] - sizeof(T), stack_width_);
+    const std::uint64_t sp = cut(state.gpr[kRsp] - sizeof(T), stack_width());
     store<T>(kSs, sp, value);
     set_stack_pointer(sp);
   }
   template <class T>
   [[nodiscard]] T pop() {
-    const T value = load<T>(kSs, cut(state.gpr[kRsp], stack_width_));
+    const T value = load<T>(kSs, cut(state.gpr[kRsp], stack_width()));
     set_stack_pointer(state.gpr[kRsp] + sizeof(T));
     return value;
   }
   /// Writes RSP, ESP or SP by the stack width (the rest stays).
   void set_stack_pointer(std::uint64_t value) {
-    if (stack_width_ == 8) [[likely]] {
+    if (stack_width() == 8) [[likely]] {
       state.gpr[kRsp] = value;
-    } else if (stack_width_ == 4) {
+    } else if (stack_width() == 4) {
       state.gpr[kRsp] = static_cast<std::uint32_t>(value);
     } else {
       state.gpr[kRsp] = (state.gpr[kRsp] & ~0xffffULL) | (value & 0xffff);
@@ -349,20 +363,18 @@ class Cpu final : public PageUseListener {
   /// Near transfer: checks the limit or canonical form (#GP(0)), sets RIP.
   /// The target is already cut to the operand size. Do it before other changes.
   void jump_near(std::uint64_t target) {
-    if (mode_ == CpuMode::long64) [[likely]] {
+    if (mode_.long64()) [[likely]] {
       if (!canonical(target)) raise_gp0();
     } else if (target > state.segment[kCs].limit) {
       raise_gp0();
     }
     rip() = target;
   }
-  [[nodiscard]] static bool canonical(std::uint64_t address) {
-    return static_cast<std::uint64_t>(static_cast<std::int64_t>(address << 16) >> 16) == address;
-  }
+  [[nodiscard]] static bool canonical(std::uint64_t address) { return canonical_address(address); }
   /// The block ends after this instruction; interrupts and mode are looked at.
   void leave_block() {
-    block_end_ = current_ + 1;
-    pause_ = true;
+    run_.end = run_.current + 1;
+    run_.pause = true;
   }
   /// As leave_block, and run() returns CpuStop::recheck: a device was touched.
   void request_recheck() {
@@ -378,150 +390,133 @@ class Cpu final : public PageUseListener {
 
   // ============================ steps of REP ============================================
   /// Most iterations a repeated string instruction may do now: at least 1.
-  [[nodiscard]] std::uint64_t repeat_budget() const { return repeat_budget_; }
+  [[nodiscard]] std::uint64_t repeat_budget() const { return run_.repeat_budget; }
   /// Counts iterations done, after each one (or each bulk of them) is complete
   /// with registers updated. After an iteration check repeat_must_pause().
-  void count_iterations(std::uint64_t count) { iterations_ += count; }
+  void count_iterations(std::uint64_t count) { run_.iterations += count; }
   /// An iteration touched a device or changed code: stop at this boundary.
-  [[nodiscard]] bool repeat_must_pause() const { return pause_; }
+  [[nodiscard]] bool repeat_must_pause() const { return run_.pause; }
   /// The instruction is not finished: it will be executed again.
   void repeat_unfinished() { rip() = instruction_rip(); }
 
   // ============================ MMU ======================================================
-  /// Drops all translations (CR3, CR0.PG/WP, CR4 and EFER changes).
-  void flush_tlb();
+  /// Drops all translations.
+  void flush_tlb() { mmu_.flush(); }
   /// INVLPG.
-  void flush_tlb_page(std::uint64_t linear);
-  /// PAE: loads the four PDPTEs from `cr3`; raises #GP(0) if one has reserved bits set.
-  void load_pdptes(std::uint64_t cr3);
+  void flush_tlb_page(std::uint64_t linear) { mmu_.flush_page(linear); }
+  /// PAE: the four PDPTEs that `cr3` leads to; raises #GP(0) if one has reserved bits set.
+  [[nodiscard]] std::array<std::uint64_t, 4> checked_pdptes(std::uint64_t cr3);
   /// Translates without side effects (for debuggers): no A or D bits, no faults.
-  [[nodiscard]] std::optional<GuestPhysical> translate_for_debugger(std::uint64_t linear) const;
+  [[nodiscard]] std::optional<GuestPhysical> translate_for_debugger(GuestLinear linear) const;
   /// Whether `linear` is mapped and every table entry on the way has its A bit:
   /// then no walk for it, one that ends in a fault included, changes any of them.
-  [[nodiscard]] bool accessed_throughout(std::uint64_t linear) const;
+  [[nodiscard]] bool accessed_throughout(GuestLinear linear) const;
+  /// As the processor walks now, without side effects. @see Mmu::look
+  [[nodiscard]] const Mmu& mmu() const { return mmu_; }
+  [[nodiscard]] Mmu& mmu() { return mmu_; }
 
   [[nodiscard]] CpuEnvironment& environment() { return environment_; }
   [[nodiscard]] Ram& ram() { return ram_; }
 
+  // ============================ for translated code =======================================
+  // Frames of translated code cannot be unwound, so nothing here throws: what would
+  // is kept, and the caller leaves the block and lets take_pending() deal with it.
+
+  /// Execution begins with the first instruction of `block`, for at most `budget`
+  /// steps. position() and the fault bookkeeping are exact from here on, while
+  /// running().current is the instruction that executes.
+  void enter_block(const Block& block, std::uint64_t budget);
+  /// Executes `instruction`, of the block that was entered, by its handler.
+  [[nodiscard]] Completion execute(const Instruction& instruction) noexcept;
+  /// All instructions of the block before `next` have retired, and execution leaves
+  /// it; RIP is right. A REP instruction may be unfinished.
+  void finish_block(const Instruction* next);
+  /// After Completion::deferred or a failed try_: RIP goes back to
+  /// running().current, and what is pending is delivered to the guest or thrown
+  /// (the host's errors) to the caller of run().
+  void take_pending();
+  /// Where execution is. Translated code keeps `current` itself.
+  [[nodiscard]] RunningBlock& running() { return run_; }
+  /// load_linear and its like; false: a fault or the host's error is pending.
+  template <class T>
+  [[nodiscard]] bool try_load(std::uint64_t linear, unsigned segment, Access access,
+                              T& out) noexcept;
+  template <class T>
+  [[nodiscard]] bool try_store(std::uint64_t linear, unsigned segment, T value) noexcept;
+  /// What a handler's raise() does.
+  void defer(const GuestFault& fault) { pending_ = fault; }
+  [[nodiscard]] CodeCache& code() { return code_; }
+
+  // ============================ MmuClient =================================================
   void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) override;
+  void device_touched() override { request_recheck(); }
+  void code_translations_dropped() override {
+    code_.forget_jumps();
+    leave_block();
+  }
+  void code_translations_evicted() override { code_.forget_jumps(); }
+  void watched_access() override { leave_block(); }
 
  private:
-  /// Where a linear page lies and what may be done with it.
-  struct Translation {
-    std::uint64_t physical_page = 0;  ///< address of the 4 KiB page
-    bool writable = false;            ///< in the access world it was made for
-  };
-  struct PageWalk;
+  void derive_mode();
 
-  // paging.cpp
-  [[nodiscard]] std::optional<GuestPhysical> walk_for_debugger(std::uint64_t linear,
-                                                               bool& accessed) const;
-  [[nodiscard]] Translation translate(std::uint64_t address, Access access, TlbContext context,
-                                      unsigned segment);
-  [[nodiscard]] Translation walk(std::uint64_t address, Access access, TlbContext context);
-  [[nodiscard]] Translation finish_walk(PageWalk& walk, unsigned level, std::uint64_t address,
-                                        Access access, TlbContext context);
-  [[nodiscard]] std::uint64_t read_table_entry(PageWalk& walk, unsigned level);
-  void set_table_bits(const PageWalk& walk, unsigned level, std::uint64_t bits);
-  void mark_table_page(std::uint64_t page, bool leaf);
-  void table_page_written(std::uint64_t offset, std::uint64_t size);
-
-  // memory_access.cpp
-  void read_slow(std::uint64_t address, void* out, unsigned size, unsigned segment, Access access,
-                 bool system);
-  void write_slow(std::uint64_t address, const void* data, unsigned size, unsigned segment,
-                  bool system);
-  void write_ram(std::uint64_t offset, const void* data, unsigned size);
-  void read_physical(std::uint64_t physical, std::uint8_t* out, unsigned size);
-  void write_physical(std::uint64_t physical, const std::uint8_t* data, unsigned size);
-  void fill_tlb(std::uint64_t address, TlbContext context, const Translation& translation,
-                Access access);
-  void check_alignment(std::uint64_t address, unsigned size) const;
-  void note_data_access(std::uint64_t address, unsigned size, Access access);
-  void note_debug_range(std::uint64_t address, unsigned size, unsigned kinds);
-  void drop_write_tags_of(std::uint64_t page);
-  [[nodiscard]] bool page_watched(std::uint64_t linear_page) const;
-  [[nodiscard]] TlbContext access_context(bool system) const;
+  // interpret/data_access.cpp: the cold halves of memory access.
+  template <class T>
+  [[nodiscard]] T load_slow(std::uint64_t address, unsigned segment, Access access);
+  template <class T>
+  void store_slow(std::uint64_t address, unsigned segment, T value);
   [[nodiscard]] std::uint64_t linear_checked(unsigned segment, std::uint64_t offset, unsigned size,
-                                             Access access);
+                                             Access access) const;
+  [[nodiscard]] bool within_segment_rules(const SegmentRegister& segment, std::uint64_t offset,
+                                          unsigned size, Access access) const;
 
-  // run_loop.cpp
-  [[nodiscard]] const Block& find_block();
-  [[nodiscard]] const Block& find_block_slow(std::uint64_t linear_rip);
-  [[nodiscard]] const Block& find_block_observed(std::uint64_t linear_rip);
-  [[nodiscard]] const Block& build_block(std::uint64_t linear_rip, std::uint64_t ram_offset,
+  // interpret/fetch.cpp: null when a fault is pending.
+  [[nodiscard]] const Block* find_block();
+  [[nodiscard]] const Block* find_block_slow(std::uint64_t linear_rip);
+  [[nodiscard]] const Block* find_block_observed(std::uint64_t linear_rip);
+  [[nodiscard]] const Block* build_block(std::uint64_t linear_rip, std::uint64_t ram_offset,
                                          std::uint64_t limit_bytes);
-  [[nodiscard]] const Block& decode_once(std::uint64_t linear_rip, std::uint64_t limit_bytes);
-  [[nodiscard]] std::uint64_t fetch_translate(std::uint64_t linear);
-  // Counted: whether retired_ is kept. The loop that counts nothing has no test for it.
-  template <bool Counted>
-  CpuStop run_loop(Position until, std::uint32_t deliveries);
-  template <bool Counted>
-  void execute_block(const Block& block, std::uint64_t budget);
+  [[nodiscard]] const Block* build_crossing_block(std::uint64_t linear_rip, ByteView first,
+                                                  std::uint64_t limit_bytes,
+                                                  std::unique_ptr<Block> block);
+  [[nodiscard]] const Block* decode_once(std::uint64_t linear_rip, std::uint64_t limit_bytes);
+  void mark_code_page(std::uint64_t page);
+  [[nodiscard]] const Block* fetch_fault(const GuestFault& fault) {
+    pending_ = fault;
+    return nullptr;
+  }
+
+  // interpret/boundary.cpp: what is due between two steps.
   bool deliver_at_boundary();
   [[nodiscard]] bool instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop);
-  template <bool Counted>
-  void step_block(std::uint64_t budget, bool single_step);
+  void deliver_fault(const GuestFault& fault);
   void count_delivery();
-  void settle_steps();
   void count_undefined();
-  /// Where current_ points while no instruction executes.
-  [[nodiscard]] static const Instruction* idle_instruction();
-  void forget_jumps() { ++jump_generation_; }
+
+  // interpret/run_loop.cpp
+  void step_block(std::uint64_t budget, bool single_step);
+  const Instruction* execute_block(const Block& block, std::uint64_t budget);
+  void abandon_block();
+  void settle_steps();
+  void count_retired(const Block& block, const Instruction* last);
 
   Ram& ram_;
   CpuEnvironment& environment_;
-  DebugHooks* hooks_ = nullptr;
-  AccessObserver* observer_ = nullptr;
+  ProcessorMode mode_;
+  RunningBlock run_;
+  AccessWatch watch_;
+  Mmu mmu_;
+  CodeCache code_;
   RetiredCounts* retired_ = nullptr;
-  std::uint64_t observer_interval_ = 0;  ///< counts set_access_observer()
-
-  // Derived from state; rebuilt by mode_changed().
-  CpuMode mode_ = CpuMode::real;
-  std::uint8_t cpl_ = 0;
-  std::uint8_t stack_width_ = 2;
-  std::uint8_t code_width_ = 2;
-  std::array<std::uint64_t, 8> segment_base_{};  ///< 0 for ES, CS, SS, DS in 64-bit mode
-  std::array<std::uint8_t, 8>
-      segment_shortcut_{};  ///< bit 0 readable, bit 1 writable, base-0 4 GiB
-  Tlb* tlb_;                ///< of the present TlbContext
-  std::unique_ptr<std::array<Tlb, kTlbContexts>> tlbs_;
-  struct PageMark {
-    std::uint32_t leaf_table = 0;    ///< TLB epoch in which it served as a last-level table
-    std::uint32_t upper_table = 0;   ///< ... or as a table above that
-    std::uint32_t write_tagged = 0;  ///< ... or got a write tag
-  };
-  std::vector<PageMark> page_marks_;  ///< by RAM page
-  std::uint32_t tlb_epoch_ = 1;       ///< counts full flushes
-
-  // Where execution is.
-  std::uint64_t steps_ = 0;       ///< retired before block_begin_
-  std::uint64_t iterations_ = 0;  ///< of the REP instruction at current_
-  const Instruction* current_ = nullptr;
-  const Instruction* block_begin_ = nullptr;
-  const Instruction* block_end_ = nullptr;
-  std::uint64_t block_rip_ = 0;
-  std::uint64_t repeat_budget_ = 1;
+  GuestFault pending_;                ///< a fault that travels as a value
+  std::exception_ptr pending_error_;  ///< and the host's
+  unsigned mode_changes_ = 0;         ///< ModeChange objects alive
   bool recheck_ = false;
-  bool pause_ = false;
   bool interrupt_request_ = false;
   bool single_step_suppressed_ = false;
   bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
-
-  std::unique_ptr<BlockCache> blocks_;
-  std::unique_ptr<Block> once_;  ///< the block that is never cached
-  struct Jump {
-    std::uint64_t linear_rip = 0;
-    std::uint64_t tag = 0;  ///< generation and mode; 0 never matches
-    const Block* block = nullptr;
-  };
-  static constexpr std::size_t kJumps = 8192;
-  std::vector<Jump> jumps_;
-  std::uint64_t jump_generation_ = 1;
-  std::uint64_t mode_key_ = 0;  ///< what decoding and fetching depend on
-  bool watchpoint_hit_ = false;
   CpuCounters counters_;
 
   template <class T>

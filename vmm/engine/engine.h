@@ -1,5 +1,5 @@
-// Owns the contract between a machine and whatever executes its instructions
-// when that is not the soft processor alone. The architectural state always
+// Owns the contract between a machine and whatever executes its instructions:
+// the soft processor (soft/) or the host's KVM (kvm/). The architectural state always
 // lies in the machine's Cpu between two calls; an engine may keep copies
 // elsewhere and must be told when the originals change. An engine knows no
 // recording. One thread a machine.
@@ -25,8 +25,8 @@ class CpuEngine {
   /// drops what the Cpu derived from them. Before pages are hashed or read
   /// through the Cpu.
   virtual void collect_dirty_pages() = 0;
-  /// The Cpu's registers or RAM were replaced from outside: a restore, a
-  /// debugger's write.
+  /// The Cpu's registers or RAM were replaced from outside: by booting, a restore,
+  /// a debugger's write. Called by Machine::state_replaced() alone.
   virtual void state_replaced() = 0;
 };
 

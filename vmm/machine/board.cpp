@@ -1,11 +1,10 @@
 #include "vmm/machine/board.h"
 
 #include "vmm/boot/platform.h"
+#include "vmm/cpu/state/msr.h"
 
 namespace chronovisor {
 namespace {
-
-constexpr unsigned kPhysicalAddressBits = 40;
 
 /// SplitMix64: value `index` of the stream that begins at `seed`.
 std::uint64_t stream_value(std::uint64_t seed, std::uint64_t index) {
@@ -137,10 +136,7 @@ bool Machine::Board::write_apic_msr(std::uint32_t index, std::uint64_t value) {
   return LocalApic::owns_msr(index) && local_apic_.write_msr(index, value);
 }
 
-bool Machine::Board::apic_enabled() const {
-  std::uint64_t base = 0;
-  return const_cast<LocalApic&>(local_apic_).read_msr(0x1b, base) && (base & (1U << 11)) != 0;
-}
+bool Machine::Board::apic_enabled() const { return local_apic_.hardware_enabled(); }
 
 std::uint32_t Machine::Board::platform_apic_id() { return platform::kLocalApicId; }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "vmm/boot/platform.h"
+#include "vmm/engine/soft/soft_engine.h"
 #include "vmm/machine/board.h"
 
 namespace chronovisor {
@@ -61,6 +62,7 @@ Machine::Machine(const MachineConfig& config)
       ram_(config.memory_bytes),
       board_(std::make_unique<Board>(*this)),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
+      engine_(std::make_unique<SoftEngine>(*cpu_)),
       input_(&no_input_),
       page_hashes_(ram_.page_count(), zero_page_hash()) {
   if (config.ns_per_step > 1000) {
@@ -93,8 +95,8 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
   state.ldtr = register_of(boot.ldtr);
   state.tr = register_of(boot.tr);
   state.msr.mtrr_def_type = 0xc06;  // as firmware leaves it: MTRRs on, memory write-back
-  cpu_->flags.set(static_cast<std::uint32_t>(boot.rflags));
-  cpu_->state_restored();
+  cpu_->set_flags(static_cast<std::uint32_t>(boot.rflags));
+  state_replaced();
 }
 
 void Machine::set_observer(MachineObserver* observer) { board_->set_observer(observer); }
@@ -228,12 +230,14 @@ bool Machine::idle(MachineStop& stop) {
 }
 
 void Machine::set_engine(std::unique_ptr<CpuEngine> engine) {
-  if (engine_ != nullptr) engine_->collect_dirty_pages();
+  CHECK_THAT(engine != nullptr, "a machine has an engine");
+  engine_->collect_dirty_pages();
   engine_ = std::move(engine);
 }
 
-CpuStop Machine::run_cpu(Position until, std::uint32_t deliveries) {
-  return engine_ == nullptr ? cpu_->run(until, deliveries) : engine_->run(until, deliveries);
+void Machine::state_replaced() {
+  cpu_->state_replaced();
+  engine_->state_replaced();
 }
 
 MachineStop Machine::run(Moment until) {
@@ -255,9 +259,9 @@ MachineStop Machine::run(Moment until) {
     CpuStop stop = CpuStop::budget;
     if (here < until.position) {
       // What is due on arrival there comes before anything is delivered there.
-      stop = run_cpu(std::min(target, until.position), 0);
+      stop = engine_->run(std::min(target, until.position), 0);
     } else {
-      stop = run_cpu(until.position, until.deliveries);
+      stop = engine_->run(until.position, until.deliveries);
     }
     if (position() != here) idle_hops_ = 0;
     switch (stop) {
@@ -321,13 +325,12 @@ void Machine::load_sections(const std::vector<Section>& sections) {
   ending_ = {};
   handled_position_ = kNever;
   idle_hops_ = 0;
-  cpu_->state_restored();
   board_->state_restored();
-  if (engine_ != nullptr) engine_->state_replaced();
+  state_replaced();
 }
 
 void Machine::hash_dirty_pages() {
-  if (engine_ != nullptr) engine_->collect_dirty_pages();
+  engine_->collect_dirty_pages();
   for (const std::uint32_t page : ram_.dirty_pages()) {
     page_hashes_[page] = hash128({ram_.host(page * kPageSize), kPageSize});
     changed_pages_.push_back(page);

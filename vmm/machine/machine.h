@@ -107,9 +107,9 @@ class Machine {
   void set_access_observer(AccessObserver* observer);
   /// Looked at often; when it is true run() returns `interrupted`.
   void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
-  /// Lets `engine` execute instead of the Cpu alone; null: the Cpu alone.
+  /// Lets `engine` execute; a machine begins with a SoftEngine.
   void set_engine(std::unique_ptr<CpuEngine> engine);
-  [[nodiscard]] CpuEngine* engine() { return engine_.get(); }
+  [[nodiscard]] CpuEngine& engine() { return *engine_; }
 
   /// Runs until `until` at the latest, exactly.
   MachineStop run(Moment until);
@@ -141,6 +141,9 @@ class Machine {
   std::vector<std::uint32_t> close_epoch();
   /// Content hash of a page as of the last close_epoch().
   [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return page_hashes_[page]; }
+  /// Registers of the Cpu were changed from outside, not by the guest: what follows
+  /// from them is derived again, and the engine is told.
+  void state_replaced();
   /// Replaces a page (restore); `hash` is that of `bytes`.
   void replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash);
   /// Digest of the complete state. Closes the epoch when pages are dirty, and
@@ -152,7 +155,6 @@ class Machine {
   class Board;
 
   void copy_boot_state(const BootCpuState& boot);
-  CpuStop run_cpu(Position until, std::uint32_t deliveries);
   void advance_devices();
   void deliver_inputs();
   void deliver(const Input& input);
@@ -169,7 +171,7 @@ class Machine {
   Ram ram_;
   std::unique_ptr<Board> board_;
   std::unique_ptr<Cpu> cpu_;
-  std::unique_ptr<CpuEngine> engine_;  ///< null: the soft processor by itself
+  std::unique_ptr<CpuEngine> engine_;
   InputSource* input_;
   NoInput no_input_;
   const std::atomic<bool>* cancel_ = nullptr;

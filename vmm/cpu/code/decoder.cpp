@@ -4,14 +4,11 @@
 #include <bit>
 #include <vector>
 
+#include "base/error.h"
 #include "vmm/cpu/code/instruction_table.h"
-#include "vmm/cpu/cpu.h"
 
 namespace chronovisor {
 namespace {
-
-void undefined_instruction(Cpu& cpu, const Instruction& /*i*/) { cpu.raise_ud(); }
-void instruction_too_long(Cpu& cpu, const Instruction& /*i*/) { cpu.raise_gp0(); }
 
 /// For each opcode of each map, the rows that could describe it.
 class Index {

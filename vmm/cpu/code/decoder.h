@@ -7,15 +7,9 @@
 
 #include "base/bytes.h"
 #include "vmm/cpu/code/instruction.h"
+#include "vmm/cpu/state/mode.h"
 
 namespace chronovisor {
-
-/// What of the processor's mode decides how bytes decode.
-struct DecodeMode {
-  bool long64 = false;
-  bool protected_mode = false;  ///< and not virtual-8086
-  std::uint8_t code_width = 2;  ///< CS.D: 2 or 4 bytes (4 in 64-bit mode)
-};
 
 enum class DecodeStatus : std::uint8_t {
   ok,         ///< `out` is complete; undefined opcodes decode to a handler that raises #UD
@@ -31,6 +25,10 @@ inline constexpr std::uint16_t kNoRow = 0xffff;
 /// than 15 bytes decodes to a handler that raises #GP(0).
 /// Source: SDM vol. 2A, "Instruction Format"; vol. 2D, "Opcode Map".
 DecodeStatus decode(const DecodeMode& mode, ByteView bytes, Instruction& out);
+
+/// What bytes that are no instruction decode to; interpret/ has them.
+void undefined_instruction(Cpu& cpu, const Instruction& instruction);  ///< raises #UD
+void instruction_too_long(Cpu& cpu, const Instruction& instruction);   ///< raises #GP(0)
 
 /// Attributes of a decoded instruction's row; kEndsBlock for undefined ones.
 [[nodiscard]] std::uint32_t row_attributes(const Instruction& instruction);

@@ -16,6 +16,8 @@
 
 namespace chronovisor {
 
+class Cpu;
+
 class Flags {
  public:
   // --- results of arithmetic -------------------------------------------------
@@ -121,19 +123,27 @@ class Flags {
                ((bits & kSf) != 0 ? 1U : 0U);
   }
   [[nodiscard]] std::uint32_t value() const { return other_ | arithmetic() | kFlagsAlwaysOne; }
+  /// The bits that are not arithmetic: TF, IF, DF, IOPL, NT, RF, VM, AC, ...
+  [[nodiscard]] std::uint32_t other() const { return other_; }
+  [[nodiscard]] bool test(std::uint32_t other_bits) const { return (other_ & other_bits) != 0; }
+  /// Changes one of them, but those that the mode follows from.
+  template <std::uint32_t OtherBit>
+  void assign(bool on) {
+    static_assert((OtherBit & (kArithmeticFlags | kOfMode)) == 0, "Cpu::set_flags() does that");
+    other_ = on ? (other_ | OtherBit) : (other_ & ~OtherBit);
+  }
+  /// Changed through the Cpu alone, which derives its mode again.
+  static constexpr std::uint32_t kOfMode = kVm | kAc;
+  [[nodiscard]] unsigned iopl() const { return (other_ & kIoplMask) >> 12; }
+
+ private:
+  friend class Cpu;
   void set(std::uint32_t rflags) {
     set_arithmetic(rflags);
     other_ = rflags & ~(kArithmeticFlags | kFlagsAlwaysOne);
   }
-  /// The bits that are not arithmetic: TF, IF, DF, IOPL, NT, RF, VM, AC, ...
-  [[nodiscard]] std::uint32_t other() const { return other_; }
-  [[nodiscard]] bool test(std::uint32_t other_bits) const { return (other_ & other_bits) != 0; }
-  void assign(std::uint32_t other_bit, bool on) {
-    other_ = on ? (other_ | other_bit) : (other_ & ~other_bit);
-  }
-  [[nodiscard]] unsigned iopl() const { return (other_ & kIoplMask) >> 12; }
+  void change(std::uint32_t clear, std::uint32_t set) { other_ = (other_ & ~clear) | set; }
 
- private:
   template <class T>
   static std::uint64_t extend(T value) {
     return static_cast<std::uint64_t>(

@@ -3,20 +3,13 @@
 #include <bit>
 #include <utility>
 
+#include "vmm/cpu/state/msr.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
 namespace {
 
-constexpr std::uint32_t kMsrApicBase = 0x1b;
-constexpr std::uint32_t kMsrTscDeadline = 0x6e0;
-constexpr std::uint32_t kMsrX2apicFirst = 0x800;
-constexpr std::uint32_t kMsrX2apicLast = 0x8ff;
-
-constexpr std::uint64_t kBaseBsp = 1U << 8;
-constexpr std::uint64_t kBaseX2apic = 1U << 10;
-constexpr std::uint64_t kBaseEnable = 1U << 11;
-constexpr std::uint64_t kBaseModes = kBaseX2apic | kBaseEnable;
+constexpr std::uint64_t kBaseModes = kApicBaseX2apic | kApicBaseEnable;
 
 // Registers by number: MMIO offset / 16, x2APIC MSR - 0x800.
 constexpr unsigned kId = 0x02;
@@ -88,7 +81,7 @@ LocalApic::LocalApic(const Clock& clock, ApicBus& bus, unsigned physical_address
       bus_(bus),
       physical_mask_((std::uint64_t{1} << physical_address_bits) - 1),
       id_(id) {
-  base_ = kDefaultBase | kBaseEnable | (id == 0 ? kBaseBsp : 0);
+  base_ = kDefaultBase | kApicBaseEnable | (id == 0 ? kApicBaseBsp : 0);
   reset_registers();
 }
 
@@ -123,7 +116,7 @@ void LocalApic::reset_registers() {
 }
 
 void LocalApic::reset() {
-  base_ = kDefaultBase | kBaseEnable | (id_ == 0 ? kBaseBsp : 0);
+  base_ = kDefaultBase | kApicBaseEnable | (id_ == 0 ? kApicBaseBsp : 0);
   tsc_offset_ = 0;
   reset_registers();
   changed();
@@ -159,7 +152,7 @@ void LocalApic::visit_state(StateVisitor& visitor) {
   visitor.field("expiry_ns", expiry_ns_);
 }
 
-bool LocalApic::hardware_enabled() const { return (base_ & kBaseEnable) != 0; }
+bool LocalApic::hardware_enabled() const { return (base_ & kApicBaseEnable) != 0; }
 bool LocalApic::x2apic() const { return (base_ & kBaseModes) == kBaseModes; }
 bool LocalApic::software_enabled() const { return (svr_ & kSvrEnable) != 0; }
 
@@ -334,10 +327,7 @@ void LocalApic::send_ipi() {
   deliver(message);
 }
 
-bool LocalApic::owns_msr(std::uint32_t index) {
-  return index == kMsrApicBase || index == kMsrTscDeadline ||
-         (index >= kMsrX2apicFirst && index <= kMsrX2apicLast);
-}
+bool LocalApic::owns_msr(std::uint32_t index) { return is_apic_msr(index); }
 
 bool LocalApic::read_msr(std::uint32_t index, std::uint64_t& value) {
   if (index == kMsrApicBase) {
@@ -389,12 +379,13 @@ bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value) {
 }
 
 bool LocalApic::write_base(std::uint64_t value) {
-  const std::uint64_t defined = kBaseBsp | kBaseModes | (physical_mask_ & ~std::uint64_t{0xfff});
+  const std::uint64_t defined =
+      kApicBaseBsp | kBaseModes | (physical_mask_ & ~std::uint64_t{0xfff});
   if ((value & ~defined) != 0) return false;
   const std::uint64_t from = base_ & kBaseModes;
   const std::uint64_t to = value & kBaseModes;
-  if (to == kBaseX2apic) return false;
-  if (from == kBaseModes && to == kBaseEnable) return false;
+  if (to == kApicBaseX2apic) return false;
+  if (from == kBaseModes && to == kApicBaseEnable) return false;
   if (from == 0 && to == kBaseModes) return false;
   // SDM "Disabling the Local APIC": it comes back as after reset.
   if (from != 0 && to == 0) reset_registers();
@@ -643,7 +634,7 @@ void LocalApic::advance(VirtualTime now) {
 }
 
 std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
-  const bool answers = (base_ & kBaseModes) == kBaseEnable &&
+  const bool answers = (base_ & kBaseModes) == kApicBaseEnable &&
                        (base_ & physical_mask_ & ~std::uint64_t{0xfff}) == kDefaultBase;
   if (!answers) return width >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * width)) - 1;
   std::uint64_t value = 0;
@@ -659,7 +650,7 @@ std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
 }
 
 void LocalApic::write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) {
-  const bool answers = (base_ & kBaseModes) == kBaseEnable &&
+  const bool answers = (base_ & kBaseModes) == kApicBaseEnable &&
                        (base_ & physical_mask_ & ~std::uint64_t{0xfff}) == kDefaultBase;
   if (!answers || width < 4 || (offset & 0xf) != 0) return;
   write_register(static_cast<unsigned>((offset & 0xfff) >> 4), static_cast<std::uint32_t>(value));

@@ -68,6 +68,8 @@ class LocalApic final : public Device, public MmioDevice {
   [[nodiscard]] static bool owns_msr(std::uint32_t index);
   [[nodiscard]] bool read_msr(std::uint32_t index, std::uint64_t& value);
   [[nodiscard]] bool write_msr(std::uint32_t index, std::uint64_t value);
+  /// IA32_APIC_BASE says that there is an APIC.
+  [[nodiscard]] bool hardware_enabled() const;
 
   [[nodiscard]] std::string_view name() const override { return "local_apic"; }
   void visit_state(StateVisitor& visitor) override;
@@ -88,7 +90,6 @@ class LocalApic final : public Device, public MmioDevice {
     reserved = 3
   };
 
-  [[nodiscard]] bool hardware_enabled() const;
   [[nodiscard]] bool x2apic() const;
   [[nodiscard]] bool software_enabled() const;
   [[nodiscard]] std::uint8_t processor_priority() const;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "vmm/cpu/code/decoder.h"
+#include "vmm/engine/soft/soft_engine.h"
 
 namespace chronovisor::kvm {
 namespace {
@@ -55,12 +56,11 @@ bool KvmEngine::fetch(Instruction& instruction) {
   if (!wide && cpu_.rip() > cpu_.state.segment[kCs].limit) return false;
   const std::uint64_t linear =
       wide ? cpu_.rip() : static_cast<std::uint32_t>(cpu_.rip() + cpu_.state.segment[kCs].base);
-  const DecodeMode mode{wide, cpu_.protected_mode() && !cpu_.virtual8086(),
-                        static_cast<std::uint8_t>(cpu_.code_width())};
+  const DecodeMode mode = cpu_.mode_key().decode_mode();
   std::size_t have = 0;
   while (have < kLongestInstruction) {
     const std::uint64_t at = linear + have;
-    const auto physical = cpu_.translate_for_debugger(wide ? at : static_cast<std::uint32_t>(at));
+    const auto physical = cpu_.translate_for_debugger({wide ? at : static_cast<std::uint32_t>(at)});
     if (!physical) return false;
     const std::size_t in_page = kPageSize - (at & ~kPageMask);
     const std::size_t wanted = std::min<std::size_t>(in_page, kLongestInstruction - have);
@@ -123,9 +123,9 @@ bool KvmEngine::accesses_are_plain(const Instruction& instruction) {
   constexpr std::uint32_t kAllMasked = 0x1f80;
   const bool masked = (cpu_.state.mxcsr & kAllMasked) == kAllMasked;
   if (!masked && touches_vector_state(instruction)) return false;
-  if (!cpu_.accessed_throughout(base + cpu_.rip())) return false;
+  if (!cpu_.accessed_throughout({base + cpu_.rip()})) return false;
   return every_access(instruction, [&](std::uint64_t linear, std::uint64_t size) {
-    return (linear & ~kPageMask) <= kPageSize - size && cpu_.accessed_throughout(linear);
+    return (linear & ~kPageMask) <= kPageSize - size && cpu_.accessed_throughout({linear});
   });
 }
 
@@ -174,7 +174,9 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
 }
 
 std::function<void(Machine&)> engine_selector(const std::string& name, const std::string& device) {
-  if (name == "soft") return [](Machine& machine) { machine.set_engine(nullptr); };
+  if (name == "soft")
+    return
+        [](Machine& machine) { machine.set_engine(std::make_unique<SoftEngine>(machine.cpu())); };
   if (name != "kvm") throw Error(ErrorCode::usage, "--engine " + name + ": soft or kvm");
   return [capabilities = require_engine(self_test(device))](Machine& machine) {
     machine.set_engine(std::make_unique<KvmEngine>(machine.cpu(), machine.ram(), capabilities));

@@ -126,7 +126,7 @@ void describe_instruction(Cpu& cpu, Ram& ram, StepDifference& difference) {
   difference.code_bits = cpu.long64() ? 64 : 8 * cpu.code_width();
   difference.instruction.clear();
   for (unsigned n = 0; n < 15; ++n) {
-    const auto physical = cpu.translate_for_debugger(difference.linear_rip + n);
+    const auto physical = cpu.translate_for_debugger({difference.linear_rip + n});
     std::array<std::uint8_t, 1> byte{};
     if (!physical || ram.read(*physical, byte) != 1) break;
     difference.instruction.push_back(byte[0]);

@@ -72,7 +72,7 @@ void from_kvm_regs(Cpu& cpu, const kvm_regs& regs) {
   for (std::size_t n = 0; n < kRegisters.size(); ++n) cpu.state.gpr[n] = regs.*kRegisters[n];
   cpu.state.gpr[kGprRip] = regs.rip;
   const std::uint32_t stepper = kTf | kRf;
-  cpu.flags.set((static_cast<std::uint32_t>(regs.rflags) & ~stepper) |
+  cpu.set_flags((static_cast<std::uint32_t>(regs.rflags) & ~stepper) |
                 (cpu.flags.value() & stepper));
 }
 
@@ -145,6 +145,7 @@ kvm_sregs to_kvm_sregs(const Cpu& cpu, const kvm_sregs& template_sregs) {
 
 bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirks) {
   CpuState& state = cpu.state;
+  const Cpu::ModeChange change(cpu);
   bool changed = false;
   const auto take = [&](auto& place, const auto& value) {
     if (std::memcmp(&place, &value, sizeof(place)) == 0) return;
@@ -187,11 +188,8 @@ bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirk
   const unsigned cpl = !typed ? ((sregs.cr0 & kCr0Pe) != 0 ? 3U : 0U) : (sregs.ss.dpl & 3U);
   if (cr0 != state.cr0 || cr3 != state.cr3 || cr4 != state.cr4 || efer != state.msr.efer)
     cpu.flush_tlb();
-  if (cpl != cpu.cpl()) {
-    cpu.set_cpl(cpl);
-    return true;
-  }
-  if (changed) cpu.mode_changed();
+  changed = changed || cpl != cpu.cpl();
+  cpu.set_cpl(cpl);
   return changed;
 }
 

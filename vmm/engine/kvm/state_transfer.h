@@ -32,7 +32,7 @@ struct SegmentQuirks {
                                                const SegmentQuirks& quirks);
 
 /// Takes segments, tables, control registers and CPL; not the IDTR, which the
-/// stepper keeps from the vCPU. Calls mode_changed() when anything differs.
+/// stepper keeps from the vCPU.
 /// @return whether anything differed
 bool from_kvm_sregs(Cpu& cpu, const kvm_sregs& sregs, const SegmentQuirks& quirks);
 

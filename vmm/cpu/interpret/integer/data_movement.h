@@ -251,8 +251,8 @@ inline void sahf(Cpu& cpu, const Instruction& /*i*/) {
 inline void clc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(false); }
 inline void stc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(true); }
 inline void cmc(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.set_cf(!cpu.flags.cf()); }
-inline void clear_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, false); }
-inline void set_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign(kDf, true); }
+inline void clear_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign<kDf>(false); }
+inline void set_direction(Cpu& cpu, const Instruction& /*i*/) { cpu.flags.assign<kDf>(true); }
 
 inline void xlat(Cpu& cpu, const Instruction& i) {
   const u64 offset = Cpu::cut(cpu.gpr(kRbx) + cpu.reg<u8>(kRax), i.address_size);

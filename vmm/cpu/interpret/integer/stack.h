@@ -104,8 +104,7 @@ struct PopFlags {
     if (cpl <= cpu.flags.iopl()) writable |= kIf;
     const u32 old = cpu.flags.value();
     const u32 now = (old & ~writable & ~u32{kRf}) | (popped & writable);
-    cpu.flags.set(now);
-    if (((old ^ now) & kAc) != 0) cpu.mode_changed();
+    cpu.set_flags(now);
   }
 };
 

@@ -58,21 +58,17 @@ void write_cr0(Cpu& cpu, std::uint64_t value) {
   }
   constexpr std::uint64_t kReloadsPdptes = std::uint64_t{kCr0Cd} | kCr0Nw | kCr0Pg;
   if ((changed & kReloadsPdptes) != 0 && pae_paging(cr0, state.cr4, efer)) {
-    cpu.load_pdptes(state.cr3);
+    state.pdpte = cpu.checked_pdptes(state.cr3);
   }
-  state.cr0 = cr0;
-  state.msr.efer = efer;
-  if ((changed & (std::uint64_t{kCr0Pg} | kCr0Wp | kCr0Pe)) != 0) cpu.flush_tlb();
-  cpu.mode_changed();
+  cpu.set_cr0(cr0, efer);
 }
 
 void write_cr3(Cpu& cpu, std::uint64_t value) {
   CpuState& state = cpu.state;
   if ((state.cr4 & kCr4Pcide) != 0) value &= ~kCr3NoFlush;
   if (cpu.long_mode_active() && (value & kReservedPhysical) != 0) cpu.raise_gp0();
-  if (pae_paging(state.cr0, state.cr4, state.msr.efer)) cpu.load_pdptes(value);
-  state.cr3 = value;
-  cpu.flush_tlb();
+  if (pae_paging(state.cr0, state.cr4, state.msr.efer)) state.pdpte = cpu.checked_pdptes(value);
+  cpu.set_cr3(value);
 }
 
 void write_cr4(Cpu& cpu, std::uint64_t value) {
@@ -85,12 +81,9 @@ void write_cr4(Cpu& cpu, std::uint64_t value) {
   }
   constexpr std::uint64_t kReloadsPdptes = std::uint64_t{kCr4Pae} | kCr4Pse | kCr4Pge | kCr4Smep;
   if ((changed & kReloadsPdptes) != 0 && pae_paging(state.cr0, value, state.msr.efer)) {
-    cpu.load_pdptes(state.cr3);
+    state.pdpte = cpu.checked_pdptes(state.cr3);
   }
-  state.cr4 = value;
-  constexpr std::uint64_t kFlushes = kReloadsPdptes | kCr4Pcide | kCr4Smap;
-  if ((changed & kFlushes) != 0) cpu.flush_tlb();
-  cpu.mode_changed();
+  cpu.set_cr4(value);
 }
 
 void write_efer(Cpu& cpu, std::uint64_t value) {
@@ -99,9 +92,7 @@ void write_efer(Cpu& cpu, std::uint64_t value) {
   const std::uint64_t efer = (value & kEferWritable) | (state.msr.efer & kEferLma);
   const std::uint64_t changed = efer ^ state.msr.efer;
   if ((changed & kEferLme) != 0 && (state.cr0 & kCr0Pg) != 0) cpu.raise_gp0();
-  state.msr.efer = efer;
-  if ((changed & kEferNxe) != 0) cpu.flush_tlb();
-  cpu.mode_changed();
+  cpu.set_efer(efer);
 }
 
 namespace system_handlers {
@@ -210,8 +201,7 @@ void mov_to_debug(Cpu& cpu, const Instruction& i) {
 
 void clts(Cpu& cpu, const Instruction& /*i*/) {
   require_cpl0(cpu);
-  cpu.state.cr0 &= ~std::uint64_t{kCr0Ts};
-  cpu.mode_changed();
+  cpu.set_cr0(cpu.state.cr0 & ~std::uint64_t{kCr0Ts}, cpu.state.msr.efer);
 }
 
 void lmsw(Cpu& cpu, const Instruction& i) {

@@ -5,12 +5,9 @@
 #include <cstdint>
 
 #include "vmm/cpu/cpu.h"
+#include "vmm/cpu/state/msr.h"
 
 namespace chronovisor {
-
-inline constexpr unsigned kPhysicalAddressBits = 40;
-/// Bits of a physical address that no processor of this model has.
-inline constexpr std::uint64_t kReservedPhysical = ~((1ULL << kPhysicalAddressBits) - 1);
 
 /// Each raises #GP(0) if the value may not be written now, else does all that
 /// the write implies (EFER.LMA, PDPTEs, TLB, mode). Source: SDM vol. 3A,

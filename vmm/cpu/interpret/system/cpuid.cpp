@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "vmm/cpu/interpret/system/control_registers.h"
+#include "vmm/cpu/state/msr.h"
 #include "vmm/cpu/state/registers.h"
 
 namespace chronovisor {

@@ -137,24 +137,20 @@ void load_segment(Cpu& cpu, unsigned index, std::uint16_t selector) {
   } else {
     loaded = checked_stack_segment(cpu, selector, cpu.cpl(), kGeneralProtection);
   }
-  cpu.state.segment[index] = loaded;
-  if (index == kSs) {
-    cpu.mode_changed();
-  } else {
-    cpu.segment_changed(index);
-  }
+  cpu.set_segment(index, loaded);
 }
 
 void drop_privileged_segments(Cpu& cpu, unsigned cpl) {
   for (const unsigned index : {kEs, kDs, kFs, kGs}) {
-    SegmentRegister& segment = cpu.state.segment[index];
+    SegmentRegister segment = cpu.state.segment[index];
+    const bool conforming = (segment.type() & 0xcU) == 0xc;
     if (!segment.present()) {
       // Null selectors all become 0. The bases of FS and GS live on without one.
       if (null_selector(segment.selector)) segment.selector = 0;
-      continue;
+    } else if (!conforming && segment.dpl() < cpl) {
+      segment = null_segment(0);
     }
-    const bool conforming = (segment.type() & 0xcU) == 0xc;
-    if (!conforming && segment.dpl() < cpl) segment = null_segment(0);
+    cpu.set_segment(index, segment);
   }
 }
 

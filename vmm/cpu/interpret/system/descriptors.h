@@ -123,7 +123,7 @@ constexpr SegmentRegister null_segment(std::uint16_t selector) { return {selecto
 void load_segment(Cpu& cpu, unsigned index, std::uint16_t selector);
 
 /// After a return to a less privileged level: data registers that the new CPL
-/// may not use become null. Does not call segment_changed().
+/// may not use become null.
 void drop_privileged_segments(Cpu& cpu, unsigned cpl);
 
 /// Fixed registers that SYSCALL and the like install.

@@ -13,7 +13,7 @@ constexpr std::uint32_t kUserFlags = kArithmeticFlags | kTf | kDf | kNt | kRf | 
 constexpr std::uint32_t kRealFlags = kUserFlags | kIf | kIoplMask;
 
 void replace_flags(Cpu& cpu, std::uint32_t value, std::uint32_t mask) {
-  cpu.flags.set((cpu.flags.value() & ~mask) | (value & mask));
+  cpu.set_flags((cpu.flags.value() & ~mask) | (value & mask));
 }
 
 /// The flags a protected-mode IRET may change at the present CPL.
@@ -61,16 +61,9 @@ void far_return_real(Cpu& cpu, unsigned size, std::uint16_t release_bytes) {
   const auto selector = static_cast<std::uint16_t>(reader.next());
   if (rip > cpu.state.segment[kCs].limit) cpu.raise_gp0();
   cpu.set_stack_pointer(reader.pointer() + release_bytes);
-  cpu.state.segment[kCs] =
-      cpu.virtual8086() ? virtual8086_segment(selector) : real_segment(cpu, kCs, selector);
   cpu.rip() = rip;
-  cpu.mode_changed();
-}
-
-/// After CS, RIP, flags and CPL changed to an outer level.
-void finish_outer_return(Cpu& cpu) {
-  drop_privileged_segments(cpu, cpu.cpl());
-  cpu.mode_changed();
+  cpu.set_segment(
+      kCs, cpu.virtual8086() ? virtual8086_segment(selector) : real_segment(cpu, kCs, selector));
 }
 
 void interrupt_return_real(Cpu& cpu, unsigned size) {
@@ -83,10 +76,10 @@ void interrupt_return_real(Cpu& cpu, unsigned size) {
   std::uint32_t mask = v86 ? kUserFlags | kIf : kRealFlags;
   if (size == 2) mask &= kFlags16;
   cpu.set_stack_pointer(reader.pointer());
-  cpu.state.segment[kCs] = v86 ? virtual8086_segment(selector) : real_segment(cpu, kCs, selector);
   cpu.rip() = rip;
+  const Cpu::ModeChange change(cpu);
+  cpu.set_segment(kCs, v86 ? virtual8086_segment(selector) : real_segment(cpu, kCs, selector));
   replace_flags(cpu, flags, mask);
-  cpu.mode_changed();
 }
 
 void return_to_linked_task(Cpu& cpu) {
@@ -111,13 +104,13 @@ void return_to_virtual8086(Cpu& cpu, StackReader& reader, std::uint64_t rip,
   const auto fs = static_cast<std::uint16_t>(reader.next());
   const auto gs = static_cast<std::uint16_t>(reader.next());
   if (rip > 0xffff) cpu.raise_gp0();
-  auto& segment = cpu.state.segment;
-  segment[kCs] = virtual8086_segment(code_selector);
-  segment[kSs] = virtual8086_segment(ss);
-  segment[kEs] = virtual8086_segment(es);
-  segment[kDs] = virtual8086_segment(ds);
-  segment[kFs] = virtual8086_segment(fs);
-  segment[kGs] = virtual8086_segment(gs);
+  const Cpu::ModeChange change(cpu);
+  cpu.set_segment(kCs, virtual8086_segment(code_selector));
+  cpu.set_segment(kSs, virtual8086_segment(ss));
+  cpu.set_segment(kEs, virtual8086_segment(es));
+  cpu.set_segment(kDs, virtual8086_segment(ds));
+  cpu.set_segment(kFs, virtual8086_segment(fs));
+  cpu.set_segment(kGs, virtual8086_segment(gs));
   cpu.set_reg<std::uint32_t>(kRsp, static_cast<std::uint32_t>(sp));
   cpu.rip() = rip;
   replace_flags(cpu, flags, kRealFlags | kVif | kVip | kVm);
@@ -141,6 +134,7 @@ void interrupt_return_protected(Cpu& cpu, unsigned size) {
     if (!valid_target(cpu, code, rip)) cpu.raise_gp0();
     mark_accessed(cpu, code);
     cpu.set_stack_pointer(reader.pointer());
+    const Cpu::ModeChange change(cpu);
     replace_flags(cpu, flags, mask);
     enter_code(cpu, code, selector, cpl, rip);
     return;
@@ -151,10 +145,11 @@ void interrupt_return_protected(Cpu& cpu, unsigned size) {
   const StackTarget stack = checked_return_stack(cpu, stack_selector, sp, cpl, code);
   if (!valid_target(cpu, code, rip)) cpu.raise_gp0();
   mark_accessed(cpu, code);
+  const Cpu::ModeChange change(cpu);
   install_stack(cpu, stack, sp);
   replace_flags(cpu, flags, mask);
   enter_code(cpu, code, selector, cpl, rip);
-  if (outer) finish_outer_return(cpu);
+  if (outer) drop_privileged_segments(cpu, cpl);
 }
 
 }  // namespace
@@ -182,9 +177,10 @@ void far_return(Cpu& cpu, unsigned size, std::uint16_t release_bytes) {
   const StackTarget stack = checked_return_stack(cpu, stack_selector, sp, cpl, code);
   if (!valid_target(cpu, code, rip)) cpu.raise_gp0();
   mark_accessed(cpu, code);
+  const Cpu::ModeChange change(cpu);
   install_stack(cpu, stack, sp + release_bytes);
   enter_code(cpu, code, selector, cpl, rip);
-  finish_outer_return(cpu);
+  drop_privileged_segments(cpu, cpl);
 }
 
 void interrupt_return(Cpu& cpu, unsigned size) {

@@ -24,10 +24,9 @@ void far_transfer_real(Cpu& cpu, const FarPointer& target, Transfer kind) {
     frame.write();
     cpu.set_stack_pointer(frame.pointer());
   }
-  cpu.state.segment[kCs] = cpu.virtual8086() ? virtual8086_segment(target.selector)
-                                             : real_segment(cpu, kCs, target.selector);
   cpu.rip() = target.offset;
-  cpu.mode_changed();
+  cpu.set_segment(kCs, cpu.virtual8086() ? virtual8086_segment(target.selector)
+                                         : real_segment(cpu, kCs, target.selector));
 }
 
 void transfer_to_code(Cpu& cpu, const FarPointer& target, const Descriptor& code, Transfer kind) {
@@ -108,6 +107,7 @@ void call_inner(Cpu& cpu, const Descriptor& gate, const GateTarget& target) {
   if (!valid_target(cpu, target.code, target.offset)) cpu.raise_gp0();
   mark_accessed(cpu, target.code);
   frame.write();
+  const Cpu::ModeChange change(cpu);
   install_stack(cpu, stack, frame.pointer());
   enter_code(cpu, target.code, target.selector, cpl, target.offset);
 }
@@ -202,7 +202,8 @@ bool valid_target(const Cpu& cpu, const Descriptor& code, std::uint64_t rip) {
 
 void enter_code(Cpu& cpu, const Descriptor& code, std::uint16_t selector, unsigned cpl,
                 std::uint64_t rip) {
-  cpu.state.segment[kCs] = code.segment(static_cast<std::uint16_t>((selector & 0xfffcU) | cpl));
+  const Cpu::ModeChange change(cpu);
+  cpu.set_segment(kCs, code.segment(static_cast<std::uint16_t>((selector & 0xfffcU) | cpl)));
   cpu.rip() = rip;
   cpu.set_cpl(cpl);
 }

@@ -12,8 +12,9 @@ std::uint16_t selector_plus(std::uint64_t base, unsigned offset, unsigned rpl) {
 }
 
 void enter(Cpu& cpu, std::uint16_t cs, std::uint16_t ss, unsigned cpl, bool long_mode) {
-  cpu.state.segment[kCs] = flat_code(cs, cpl, long_mode);
-  cpu.state.segment[kSs] = flat_stack(ss, cpl);
+  const Cpu::ModeChange change(cpu);
+  cpu.set_segment(kCs, flat_code(cs, cpl, long_mode));
+  cpu.set_segment(kSs, flat_stack(ss, cpl));
   cpu.set_cpl(cpl);
 }
 
@@ -26,7 +27,8 @@ void fast_syscall(Cpu& cpu) {
   cpu.gpr(kRcx) = cpu.rip();
   cpu.gpr(kR11) = flags;
   cpu.rip() = msr.lstar;
-  cpu.flags.set(flags & ~static_cast<std::uint32_t>(msr.fmask));
+  const Cpu::ModeChange change(cpu);
+  cpu.set_flags(flags & ~static_cast<std::uint32_t>(msr.fmask));
   const std::uint64_t base = (msr.star >> 32) & 0xfffc;
   enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, true);
 }
@@ -39,7 +41,8 @@ void fast_sysret(Cpu& cpu, unsigned size) {
   const std::uint64_t rcx = cpu.gpr(kRcx);
   if (to_long64 && !Cpu::canonical(rcx)) cpu.raise_gp0();
   cpu.rip() = to_long64 ? rcx : static_cast<std::uint32_t>(rcx);
-  cpu.flags.set(static_cast<std::uint32_t>(cpu.gpr(kR11)) & kSysretFlags);
+  const Cpu::ModeChange change(cpu);
+  cpu.set_flags(static_cast<std::uint32_t>(cpu.gpr(kR11)) & kSysretFlags);
   const std::uint64_t base = (msr.star >> 48) & 0xffff;
   enter(cpu, selector_plus(base, to_long64 ? 16 : 0, 3), selector_plus(base, 8, 3), 3, to_long64);
 }
@@ -49,7 +52,8 @@ void fast_sysenter(Cpu& cpu) {
   const std::uint64_t base = msr.sysenter_cs & 0xfffc;
   if (!cpu.protected_mode() || base == 0) cpu.raise_gp0();
   const bool long_mode = cpu.long_mode_active();
-  for (const std::uint32_t flag : {kVm, kIf, kRf}) cpu.flags.assign(flag, false);
+  const Cpu::ModeChange change(cpu);
+  cpu.change_flags(kVm | kIf | kRf, 0);
   cpu.gpr(kRsp) = long_mode ? msr.sysenter_esp : static_cast<std::uint32_t>(msr.sysenter_esp);
   cpu.rip() = long_mode ? msr.sysenter_eip : static_cast<std::uint32_t>(msr.sysenter_eip);
   enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, long_mode);

@@ -28,9 +28,10 @@ void enter_real(Cpu& cpu, const Event& event) {
   frame.push(cpu.rip(), 2);
   frame.write();
   cpu.set_stack_pointer(frame.pointer());
-  cpu.state.segment[kCs] = real_segment(cpu, kCs, selector);
   cpu.rip() = target;
-  for (const std::uint32_t flag : {kIf, kTf, kAc, kRf}) cpu.flags.assign(flag, false);
+  const Cpu::ModeChange change(cpu);
+  cpu.set_segment(kCs, real_segment(cpu, kCs, selector));
+  cpu.change_flags(kIf | kTf | kAc | kRf, 0);
   cpu.set_cpl(0);
 }
 
@@ -49,13 +50,12 @@ Descriptor checked_handler_code(Cpu& cpu, std::uint16_t selector, std::uint32_t 
 }
 
 void clear_flags(Cpu& cpu, bool interrupt_gate) {
-  for (const std::uint32_t flag : {kTf, kNt, kRf, kVm}) cpu.flags.assign(flag, false);
-  if (interrupt_gate) cpu.flags.assign(kIf, false);
+  cpu.change_flags(kTf | kNt | kRf | kVm | (interrupt_gate ? kIf : 0U), 0);
 }
 
 void install_code(Cpu& cpu, const Descriptor& code, std::uint16_t selector, unsigned cpl,
                   std::uint64_t target) {
-  cpu.state.segment[kCs] = code.segment(static_cast<std::uint16_t>((selector & 0xfffcU) | cpl));
+  cpu.set_segment(kCs, code.segment(static_cast<std::uint16_t>((selector & 0xfffcU) | cpl)));
   cpu.rip() = target;
   cpu.set_cpl(cpl);
 }
@@ -91,8 +91,9 @@ void enter_legacy_gate(Cpu& cpu, const Event& event, const Descriptor& gate) {
   mark_accessed(cpu, code);
   frame.write();
 
+  const Cpu::ModeChange change(cpu);
   if (from_v86) {
-    for (const unsigned index : {kGs, kFs, kDs, kEs}) cpu.state.segment[index] = null_segment(0);
+    for (const unsigned index : {kGs, kFs, kDs, kEs}) cpu.set_segment(index, null_segment(0));
   }
   install_stack(cpu, stack, frame.pointer());
   clear_flags(cpu, (gate.type() & 1U) == 0);
@@ -123,6 +124,7 @@ void enter_long_gate(Cpu& cpu, const Event& event, const Descriptor& gate) {
   mark_accessed(cpu, code);
   frame.write();
 
+  const Cpu::ModeChange change(cpu);
   install_stack(cpu, stack, frame.pointer());
   clear_flags(cpu, (gate.type() & 1U) == 0);
   install_code(cpu, code, selector, cpl, target);

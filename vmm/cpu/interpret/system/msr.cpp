@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "vmm/cpu/interpret/system/control_registers.h"
+#include "vmm/cpu/state/msr.h"
 
 namespace chronovisor {
 namespace {
@@ -10,7 +11,6 @@ namespace {
 enum Msr : std::uint32_t {
   kMsrTsc = 0x10,
   kMsrPlatformId = 0x17,
-  kMsrApicBase = 0x1b,
   kMsrTscAdjust = 0x3b,
   kMsrBiosSignId = 0x8b,
   kMsrMtrrCap = 0xfe,
@@ -30,9 +30,6 @@ enum Msr : std::uint32_t {
   kMsrMtrrFixed4kLast = 0x26f,
   kMsrPat = 0x277,
   kMsrMtrrDefType = 0x2ff,
-  kMsrTscDeadline = 0x6e0,
-  kMsrX2ApicFirst = 0x800,
-  kMsrX2ApicLast = 0x8ff,
   kMsrEfer = 0xc0000080,
   kMsrStar = 0xc0000081,
   kMsrLstar = 0xc0000082,
@@ -50,11 +47,6 @@ constexpr std::uint64_t kMiscEnableFixed = 0x1800;  // no BTS, no PEBS
 constexpr std::uint64_t kDebugControlWritable = 3;  // LBR, BTF
 constexpr std::uint64_t kMcgStatusWritable = 7;
 constexpr std::uint64_t kMtrrDefTypeWritable = 0xcff;  // type, FE, E
-
-bool is_apic_msr(std::uint32_t index) {
-  return index == kMsrApicBase || index == kMsrTscDeadline ||
-         (index >= kMsrX2ApicFirst && index <= kMsrX2ApicLast);
-}
 
 bool valid_mtrr_type(std::uint64_t type) {
   return type == 0 || type == 1 || (type >= 4 && type <= 6);
@@ -106,8 +98,7 @@ void require(const Cpu& cpu, bool allowed) {
 
 void set_segment_base(Cpu& cpu, unsigned segment, std::uint64_t value) {
   require(cpu, Cpu::canonical(value));
-  cpu.state.segment[segment].base = value;
-  cpu.segment_changed(segment);
+  cpu.set_segment_base(segment, value);
 }
 
 /// A register that holds any canonical address.

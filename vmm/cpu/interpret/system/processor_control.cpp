@@ -23,9 +23,7 @@ void require_interrupt_flag_access(const Cpu& cpu) {
 
 void set_alignment_flag(Cpu& cpu, bool on) {
   if (cpu.cpl() != 0) cpu.raise_ud();
-  if (cpu.flags.test(kAc) == on) return;
-  cpu.flags.assign(kAc, on);
-  cpu.mode_changed();
+  cpu.change_flags(kAc, on ? kAc : 0U);
 }
 
 }  // namespace
@@ -81,13 +79,13 @@ void hlt(Cpu& cpu, const Instruction& /*i*/) {
 
 void cli(Cpu& cpu, const Instruction& /*i*/) {
   require_interrupt_flag_access(cpu);
-  cpu.flags.assign(kIf, false);
+  cpu.flags.assign<kIf>(false);
 }
 
 void sti(Cpu& cpu, const Instruction& /*i*/) {
   require_interrupt_flag_access(cpu);
   if (cpu.flags.test(kIf)) return;
-  cpu.flags.assign(kIf, true);
+  cpu.flags.assign<kIf>(true);
   cpu.state.shadow = kStiShadow;
 }
 

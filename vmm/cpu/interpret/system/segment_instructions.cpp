@@ -144,8 +144,9 @@ void sysexit(Cpu& cpu, const Instruction& i) { fast_sysexit(cpu, i.operand_size)
 
 void swapgs(Cpu& cpu, const Instruction& /*i*/) {
   require_cpl0(cpu);
-  std::swap(cpu.state.segment[kGs].base, cpu.state.msr.kernel_gs_base);
-  cpu.segment_changed(kGs);
+  const std::uint64_t outside =
+      std::exchange(cpu.state.msr.kernel_gs_base, cpu.state.segment[kGs].base);
+  cpu.set_segment_base(kGs, outside);
 }
 
 template <unsigned Segment>
@@ -159,8 +160,7 @@ void write_base(Cpu& cpu, const Instruction& i) {
   require_fsgsbase(cpu);
   const std::uint64_t base = Cpu::cut(cpu.gpr(i.rm), i.operand_size);
   if (!Cpu::canonical(base)) cpu.raise_gp0();
-  cpu.state.segment[Segment].base = base;
-  cpu.segment_changed(Segment);
+  cpu.set_segment_base(Segment, base);
 }
 
 template void read_base<kFs>(Cpu&, const Instruction&);

@@ -106,7 +106,7 @@ StackTarget inner_stack_long(Cpu& cpu, unsigned cpl, unsigned ist, std::uint32_t
 }
 
 void install_stack(Cpu& cpu, const StackTarget& target, std::uint64_t sp) {
-  cpu.state.segment[kSs] = target.ss;
+  cpu.set_segment(kSs, target.ss);
   set_stack_pointer_width(cpu, target.width, sp);
 }
 

@@ -65,7 +65,7 @@ class StackFrame {
 /// 64-bit TSS; SS becomes null with RPL = cpl. Raises #TS with `ext`.
 [[nodiscard]] StackTarget inner_stack_long(Cpu& cpu, unsigned cpl, unsigned ist, std::uint32_t ext);
 
-/// Makes `target` with pointer `sp` the stack. Call mode_changed() or set_cpl() after.
+/// Makes `target` with pointer `sp` the stack.
 void install_stack(Cpu& cpu, const StackTarget& target, std::uint64_t sp);
 
 /// Writes RSP, ESP or SP, by `width`.

@@ -121,25 +121,24 @@ SegmentRegister checked_task_code(Cpu& cpu, std::uint16_t selector) {
 /// Loads LDTR and the segment registers of the task that is already current.
 void load_task_segments(Cpu& cpu, const TaskImage& image) {
   load_ldt(cpu, image.ldt);
-  CpuState& state = cpu.state;
   if (cpu.flags.test(kVm)) {
+    const Cpu::ModeChange change(cpu);
     for (unsigned n = 0; n < kSegmentCount; ++n) {
-      state.segment[n] = virtual8086_segment(image.selector[n]);
+      cpu.set_segment(n, virtual8086_segment(image.selector[n]));
     }
     cpu.set_cpl(3);
   } else {
-    state.segment[kCs] = checked_task_code(cpu, image.selector[kCs]);
+    cpu.set_segment(kCs, checked_task_code(cpu, image.selector[kCs]));
     const unsigned cpl = requested_privilege(image.selector[kCs]);
     cpu.set_cpl(cpl);
     const std::uint16_t ss = image.selector[kSs];
     if (null_selector(ss)) cpu.raise(kInvalidTss, selector_error(ss));
-    state.segment[kSs] = checked_stack_segment(cpu, ss, cpl, kInvalidTss);
+    cpu.set_segment(kSs, checked_stack_segment(cpu, ss, cpl, kInvalidTss));
     for (const unsigned n : {kEs, kDs, kFs, kGs}) {
-      state.segment[n] = checked_data_segment(cpu, image.selector[n], cpl, kInvalidTss);
+      cpu.set_segment(n, checked_data_segment(cpu, image.selector[n], cpl, kInvalidTss));
     }
-    cpu.mode_changed();
   }
-  if (cpu.rip() > state.segment[kCs].limit) cpu.raise_gp0();
+  if (cpu.rip() > cpu.state.segment[kCs].limit) cpu.raise_gp0();
 }
 
 void push_error_code(Cpu& cpu, std::uint32_t error_code, bool tss32) {
@@ -153,15 +152,13 @@ void push_error_code(Cpu& cpu, std::uint32_t error_code, bool tss32) {
 /// Makes the registers those of the image, with segments not loaded yet.
 void install_image(Cpu& cpu, const TaskImage& image, std::uint32_t eflags, bool new32) {
   CpuState& state = cpu.state;
-  if (new32 && (state.cr0 & kCr0Pg) != 0) {
-    state.cr3 = image.cr3;
-    cpu.flush_tlb();
-  }
+  const Cpu::ModeChange change(cpu);
+  if (new32 && (state.cr0 & kCr0Pg) != 0) cpu.set_cr3(image.cr3);
   cpu.rip() = image.eip;
-  cpu.flags.set(eflags & kFlagsMask);
+  cpu.set_flags(eflags & kFlagsMask);
   for (unsigned n = 0; n < 8; ++n) cpu.set_reg<std::uint32_t>(n, image.gpr[n]);
   for (unsigned n = 0; n < kSegmentCount; ++n) {
-    state.segment[n] = null_segment(image.selector[n]);
+    cpu.set_segment(n, null_segment(image.selector[n]));
   }
   state.dr7 &= ~kDr7LocalEnables;
   cpu.set_cpl((eflags & kVm) != 0 ? 3 : requested_privilege(image.selector[kCs]));
@@ -178,10 +175,7 @@ std::optional<GuestFault> switch_task(Cpu& cpu, const TaskSwitch& request) {
   const TaskImage image = read_image(cpu, request.tss.base(), new32);
 
   const bool pae = (state.cr0 & kCr0Pg) != 0 && (state.cr4 & kCr4Pae) != 0;
-  const auto old_pdpte = state.pdpte;
-  if (new32 && pae) cpu.load_pdptes(image.cr3);
-  const auto new_pdpte = state.pdpte;
-  state.pdpte = old_pdpte;
+  const auto new_pdpte = new32 && pae ? cpu.checked_pdptes(image.cr3) : state.pdpte;
 
   // Nothing below faults until the new task is current.
   std::uint32_t old_eflags = cpu.flags.value();
@@ -201,14 +195,13 @@ std::optional<GuestFault> switch_task(Cpu& cpu, const TaskSwitch& request) {
 
   state.tr = request.tss.segment(request.selector);
   state.tr.attributes |= kBusyBit;
-  state.cr0 |= kCr0Ts;
+  cpu.set_cr0(state.cr0 | kCr0Ts, state.msr.efer);
   state.pdpte = new_pdpte;
   install_image(cpu, image, new_eflags, new32);
   try {
     load_task_segments(cpu, image);
     if (request.error_code) push_error_code(cpu, *request.error_code, new32);
   } catch (const GuestFault& fault) {
-    cpu.mode_changed();  // some segments are loaded, and the handler may use them
     return fault;
   }
   if (image.trap) state.pending_debug |= kDr6TaskSwitch;

@@ -1,0 +1,100 @@
+// What is due between two steps: traps, NMI and interrupts, instruction
+// breakpoints, and the fault that kept a step from retiring.
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/cpu.h"
+#include "vmm/cpu/interpret/system/events.h"
+
+namespace chronovisor {
+namespace {
+
+constexpr std::uint32_t kDeliveriesBetweenLooks = 4096;
+static_assert(Cpu::kMostDeliveries % kDeliveriesBetweenLooks == 0);
+
+/// UD0, UD1 and UD2 are there to raise #UD.
+bool meant_to_be_undefined(const std::array<std::uint8_t, kLongestInstruction>& bytes) {
+  return bytes[0] == 0x0f && (bytes[1] == 0xff || bytes[1] == 0xb9 || bytes[1] == 0x0b);
+}
+
+}  // namespace
+
+/// Delivers at most one trap or interrupt that is due at this boundary.
+/// @return whether something was delivered
+bool Cpu::deliver_at_boundary() {
+  if (state.shadow == kMovSsShadow) return false;
+  const bool debug = state.pending_debug != 0;
+  const bool nmi = state.nmi_pending && !state.nmi_blocked;
+  const bool interrupt = state.shadow == kNoShadow && flags.test(kIf) && interrupt_request_;
+  if (!debug && !nmi && !interrupt) return false;
+  // Between two iterations of a REP instruction the frame has RF, whatever comes:
+  // the instruction goes on without another instruction breakpoint.
+  // Source: SDM vol. 3B, "Instruction-Breakpoint Exception Condition".
+  if (inside_repeat_) flags.assign<kRf>(true);
+  if (debug) {
+    deliver_exception(*this, GuestFault::plain(kDebug));
+  } else if (nmi) {
+    state.nmi_pending = false;
+    deliver_external(*this, kNmi);
+  } else {
+    deliver_external(*this, environment_.acknowledge_interrupt());
+    recheck_ = true;
+  }
+  count_delivery();
+  return true;
+}
+
+/// Host breakpoints and the guest's instruction breakpoints at `linear_rip`.
+/// @return whether run() must stop (`stop` says why) or a #DB was delivered
+bool Cpu::instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop) {
+  // A REP instruction that goes on with its next iteration is not arrived at again.
+  if (inside_repeat_) return false;
+  const DebugHooks* const hooks = watch_.hooks();
+  const auto resumed_here = [&] {
+    return hooks->resumed_at_position == run_.steps &&
+           hooks->resumed_at_deliveries == deliveries_ && hooks->resumed_at_address == linear_rip;
+  };
+  if (hooks != nullptr && hooks->breakpoints.contains(linear_rip) && !resumed_here()) {
+    stop = CpuStop::breakpoint;
+    return true;
+  }
+  if (flags.test(kRf)) return false;
+  const std::uint64_t hit = watch_.guest_breakpoints_at(linear_rip);
+  if (hit == 0) return false;
+  state.dr6 |= hit;
+  deliver_exception(*this, GuestFault::plain(kDebug));
+  count_delivery();
+  return true;
+}
+
+/// Delivers the exception that the instruction at RIP ended in.
+void Cpu::deliver_fault(const GuestFault& fault) {
+  state.shadow = kNoShadow;
+  if (fault.vector == kInvalidOpcode) count_undefined();
+  deliver_exception(*this, fault);
+  count_delivery();
+}
+
+void Cpu::count_delivery() {
+  moment_before_ = {{run_.steps}, deliveries_};
+  ++deliveries_;
+  inside_repeat_ = false;
+  // Steps are what budgets count, and here there are none.
+  if (deliveries_ % kDeliveriesBetweenLooks == 0) recheck_ = true;
+}
+
+void Cpu::count_undefined() {
+  if (counters_.undefined_instructions != 0 && counters_.last_undefined_rip == rip()) {
+    ++counters_.undefined_instructions;  // most likely the same one again
+    return;
+  }
+  std::array<std::uint8_t, kLongestInstruction> bytes{};
+  for (std::size_t n = 0; n < bytes.size(); ++n) {
+    const auto physical = translate_for_debugger({linear_rip() + n});
+    if (physical) ram_.read(*physical, std::span(&bytes[n], 1));
+  }
+  if (meant_to_be_undefined(bytes)) return;
+  ++counters_.undefined_instructions;
+  counters_.last_undefined_rip = rip();
+  counters_.last_undefined = bytes;
+}
+
+}  // namespace chronovisor

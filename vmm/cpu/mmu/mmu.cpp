@@ -1,0 +1,269 @@
+// Accesses that the TLB does not answer: checks, accesses across pages and to
+// devices, and the bookkeeping that a first write to a page brings (dirty, code,
+// tables, watchpoints).
+#include "vmm/cpu/mmu/mmu.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace chronovisor {
+
+Mmu::Mmu(Ram& ram, CpuEnvironment& environment, const CpuState& state, AccessWatch& watch,
+         MmuClient& client)
+    : ram_(ram),
+      environment_(environment),
+      state_(state),
+      watch_(watch),
+      client_(client),
+      tlbs_(std::make_unique<std::array<Tlb, kTlbContexts>>()),
+      page_marks_(ram.page_count()) {
+  current_ = &tlb(context_);
+}
+
+void Mmu::set_context(const ProcessorMode& mode, const Flags& flags) {
+  if (mode.cpl() == 3) {
+    context_ = TlbContext::user;
+  } else {
+    context_ = flags.test(kAc) ? TlbContext::supervisor_ac : TlbContext::supervisor;
+  }
+  alignment_checked_ = mode.cpl() == 3 && (state_.cr0 & kCr0Am) != 0 && flags.test(kAc);
+  current_ = &tlb(alignment_checked_ ? TlbContext::no_fast_path : context_);
+}
+
+void Mmu::flush() {
+  for (Tlb& tlb : *tlbs_) {
+    if (!tlb.used) continue;
+    tlb.data.fill(TlbEntry{});
+    tlb.code.fill(ExecuteTag{});
+    tlb.used = false;
+  }
+  if (++epoch_ == 0) {  // the counter wrapped: old marks would look new
+    for (PageMark& mark : page_marks_) mark = PageMark{};
+    epoch_ = 1;
+  }
+  client_.code_translations_dropped();
+}
+
+void Mmu::flush_page(std::uint64_t linear) {
+  // Coherent tables make INVLPG a formality; dropping the one slot is enough.
+  for (Tlb& tlb : *tlbs_) {
+    tlb.data[tlb_index(linear)] = TlbEntry{};
+    tlb.code[tlb_index(linear)] = ExecuteTag{};
+  }
+  client_.code_translations_dropped();
+}
+
+void Mmu::drop_write_tags_of(std::uint64_t page) {
+  const std::uint64_t host = reinterpret_cast<std::uint64_t>(ram_.host(page * kPageSize));
+  for (Tlb& tlb : *tlbs_) {
+    if (!tlb.used) continue;
+    for (TlbEntry& entry : tlb.data) {
+      if (entry.write_tag != TlbEntry::kInvalid &&
+          entry.write_tag + entry.host_minus_linear == host) {
+        entry.write_tag = TlbEntry::kInvalid;
+      }
+    }
+  }
+}
+
+void Mmu::drop_write_tags() {
+  for (Tlb& tlb : *tlbs_) {
+    if (!tlb.used) continue;
+    for (TlbEntry& entry : tlb.data) entry.write_tag = TlbEntry::kInvalid;
+  }
+}
+
+void Mmu::page_has_code(std::uint64_t page) {
+  if (page_marks_[page].write_tagged == epoch_) drop_write_tags_of(page);
+}
+
+void Mmu::fill(std::uint64_t address, TlbContext context, std::uint64_t physical_page,
+               Access access) {
+  if (alignment_checked_) return;
+  const auto offset = ram_.offset_of({physical_page});
+  const std::uint64_t linear_page = address & kPageMask;
+  if (!offset || watch_.data_page_watched(linear_page)) return;
+  Tlb& table = tlb(context);
+  TlbEntry& entry = table.data[tlb_index(address)];
+  const std::uint64_t delta = reinterpret_cast<std::uint64_t>(ram_.host(*offset)) - linear_page;
+  if (entry.host_minus_linear != delta ||
+      (entry.read_tag != linear_page && entry.write_tag != linear_page)) {
+    entry = TlbEntry{};
+    entry.host_minus_linear = delta;
+  }
+  table.used = true;
+  entry.read_tag = linear_page;
+  AccessObserver* const observer = watch_.observer();
+  if (observer != nullptr) observer->reads_page(linear_page);
+  if (access != Access::write) return;
+  const std::uint64_t page = *offset / kPageSize;
+  PageMark& mark = page_marks_[page];
+  if ((ram_.use(page) & kPageHasCode) != 0 || mark.leaf_table == epoch_ ||
+      mark.upper_table == epoch_) {
+    return;
+  }
+  if (observer != nullptr && !observer->writes_page(linear_page)) return;
+  ram_.mark_dirty(page);
+  mark.write_tagged = epoch_;
+  entry.write_tag = linear_page;
+}
+
+void Mmu::read_physical(std::uint64_t physical, std::uint8_t* out, unsigned size) {
+  const auto offset = ram_.offset_of({physical});
+  if (offset) {
+    std::memcpy(out, ram_.host(*offset), size);
+    return;
+  }
+  for (unsigned done = 0; done < size;) {
+    const unsigned width = std::min(8U, std::bit_floor(size - done));
+    const std::uint64_t value = environment_.mmio_read({physical + done}, width);
+    std::memcpy(out + done, &value, width);
+    done += width;
+  }
+}
+
+void Mmu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsigned size) {
+  if (const auto offset = ram_.offset_of({physical}); offset) {
+    const std::uint64_t page = *offset / kPageSize;
+    if (ram_.use(page) != 0) client_.before_write_to_used_page(*offset, size);
+    ram_.mark_dirty(page);
+    std::memcpy(ram_.host(*offset), data, size);
+    return;
+  }
+  for (unsigned done = 0; done < size;) {
+    const unsigned width = std::min(8U, std::bit_floor(size - done));
+    std::uint64_t value = 0;
+    std::memcpy(&value, data + done, width);
+    environment_.mmio_write({physical + done}, width, value);
+    done += width;
+  }
+  client_.device_touched();
+}
+
+/// Raises #AC when alignment is checked. An address that is not canonical comes
+/// before one that is misaligned.
+bool Mmu::misaligned(const MemoryAccess& access) {
+  if (!alignment_checked_ || access.privilege == Privilege::supervisor || access.size > 8) {
+    return false;
+  }
+  const std::uint64_t address = access.address.value;
+  if (long_mode() && !canonical_address(address)) return false;
+  if ((address & (std::bit_ceil(access.size) - 1)) == 0) return false;
+  fault_ = GuestFault::with_code(kAlignmentCheck, 0);
+  return true;
+}
+
+/// Checks all of an access and finds where it lies; cuts its address to 32 bits
+/// outside long mode.
+bool Mmu::locate(MemoryAccess& access, Pieces& pieces) {
+  ++counters_.slow_accesses;
+  std::uint64_t& address = access.address.value;
+  if (!long_mode()) address = static_cast<std::uint32_t>(address);
+  if (misaligned(access)) return false;
+  pieces.first =
+      std::min<unsigned>(access.size, static_cast<unsigned>(kPageSize - (address & ~kPageMask)));
+  const bool crosses = pieces.first != access.size;
+  if (crosses && long_mode() && !canonical_address(address + pieces.first)) {
+    return fail_segment(access.segment);
+  }
+  const TlbContext context =
+      access.privilege == Privilege::supervisor ? TlbContext::supervisor : context_;
+  std::uint64_t page = 0;
+  if (!translate(address, access.access, context, access.segment, page)) return false;
+  pieces.low = page | (address & ~kPageMask);
+  if (!crosses) {
+    fill(address, context, page, access.access);
+    return true;
+  }
+  std::uint64_t next = address + pieces.first;
+  if (!long_mode()) next = static_cast<std::uint32_t>(next);
+  return translate(next, access.access, context, access.segment, pieces.high);
+}
+
+void Mmu::note_access(const MemoryAccess& access, bool write) {
+  const auto outcome = watch_.data_accessed(access.address.value, access.size, write);
+  if (outcome == AccessWatch::Outcome::stop_at_boundary) client_.watched_access();
+}
+
+bool Mmu::read(const MemoryAccess& asked, void* out) {
+  MemoryAccess access = asked;
+  Pieces pieces;
+  if (!locate(access, pieces)) return false;
+  auto* const bytes = static_cast<std::uint8_t*>(out);
+  bool device = !ram_.offset_of({pieces.low});
+  read_physical(pieces.low, bytes, pieces.first);
+  if (const unsigned rest = access.size - pieces.first; rest != 0) {
+    read_physical(pieces.high, bytes + pieces.first, rest);
+    device = device || !ram_.offset_of({pieces.high});
+  }
+  if (device) client_.device_touched();
+  // The load half of a read-modify-write is a read to a watcher; its store reports the write.
+  note_access(access, false);
+  return true;
+}
+
+bool Mmu::write(const MemoryAccess& asked, const void* data) {
+  MemoryAccess access = asked;
+  access.access = Access::write;
+  Pieces pieces;
+  if (!locate(access, pieces)) return false;
+  const auto* const bytes = static_cast<const std::uint8_t*>(data);
+  write_physical(pieces.low, bytes, pieces.first);
+  if (const unsigned rest = access.size - pieces.first; rest != 0) {
+    write_physical(pieces.high, bytes + pieces.first, rest);
+  }
+  note_access(access, true);
+  return true;
+}
+
+bool Mmu::probe(const MemoryAccess& access) {
+  const std::uint64_t address = access.address.value;
+  if (std::has_single_bit(access.size) && misaligned(access)) return false;
+  const TlbContext context =
+      access.privilege == Privilege::supervisor ? TlbContext::supervisor : context_;
+  const std::uint64_t first_page = address & kPageMask;
+  const std::uint64_t last_in_range = address + access.size - 1 - first_page;
+  std::uint64_t page = 0;
+  for (std::uint64_t at = first_page; at - first_page <= last_in_range; at += kPageSize) {
+    const std::uint64_t here = std::max(at, address);
+    if (!translate(long_mode() ? here : static_cast<std::uint32_t>(here), access.access, context,
+                   access.segment, page)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<std::uint64_t> Mmu::fetch_page(std::uint64_t linear) {
+  const TlbContext context = fetch_context();
+  Tlb& table = tlb(context);
+  ExecuteTag& entry = table.code[tlb_index(linear)];
+  if (entry.tag == (linear & kPageMask)) return entry.ram_page_offset;
+  std::uint64_t page = 0;
+  if (!translate(linear, Access::execute, context, kCs, page)) return std::nullopt;
+  const auto offset = ram_.offset_of({page});
+  if (!offset) return kNever;
+  // The jumps of the entry that goes would outlive its invalidation.
+  if (entry.tag != TlbEntry::kInvalid) client_.code_translations_evicted();
+  table.used = true;
+  entry.tag = linear & kPageMask;
+  entry.ram_page_offset = *offset;
+  return *offset;
+}
+
+bool Mmu::fetch_byte(std::uint64_t linear, std::uint8_t& out) {
+  std::uint64_t page = 0;
+  if (!translate(linear, Access::execute, fetch_context(), kCs, page)) return false;
+  read_physical(page | (linear & ~kPageMask), &out, 1);
+  return true;
+}
+
+bool Mmu::read_ram_entry(const Ram& ram, GuestPhysical place, unsigned bytes,
+                         std::uint64_t& entry) {
+  std::array<std::uint8_t, 8> raw{};
+  if (ram.read(place, std::span(raw).first(bytes)) != bytes) return false;
+  std::memcpy(&entry, raw.data(), sizeof(entry));
+  return true;
+}
+
+}  // namespace chronovisor
