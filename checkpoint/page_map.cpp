@@ -30,51 +30,82 @@ PageMap::Leaf::~Leaf() {
   }
 }
 
+PageMap::Branch::Branch(MemoryAccount to) : account(std::move(to)) {
+  if (account) account->fetch_add(sizeof(Branch) + kLeafOverhead, std::memory_order_relaxed);
+}
+
+PageMap::Branch::Branch(const Branch& other, MemoryAccount to) : Branch(std::move(to)) {
+  leaves = other.leaves;
+}
+
+PageMap::Branch::~Branch() {
+  if (account) account->fetch_sub(sizeof(Branch) + kLeafOverhead, std::memory_order_relaxed);
+}
+
 PageMap::PageMap(std::uint64_t page_count, const Hash128& fill, MemoryAccount account)
     : page_count_(page_count), account_(std::move(account)) {
-  const auto leaf = std::make_shared<Leaf>(fill, account_);
-  leaves_.assign((page_count + kLeafPages - 1) / kLeafPages, leaf);
+  const auto branch = std::make_shared<Branch>(account_);
+  branch->leaves.fill(std::make_shared<Leaf>(fill, account_));
+  branches_.assign((page_count + kBranchPages - 1) / kBranchPages, branch);
 }
 
 PageMap::Bytes PageMap::bytes(std::uint64_t page) const {
-  const Leaf& leaf = *leaves_[page / kLeafPages];
+  const Leaf& leaf = leaf_of(page);
   return leaf.bytes ? (*leaf.bytes)[page % kLeafPages] : nullptr;
+}
+
+/// The leaf of a page, made this map's own on the way there.
+PageMap::Leaf& PageMap::own_leaf_of(std::uint64_t page) {
+  std::shared_ptr<Branch>& branch = branches_[page / kBranchPages];
+  if (branch.use_count() > 1) branch = std::make_shared<Branch>(*branch, account_);
+  std::shared_ptr<Leaf>& leaf = branch->leaves[page / kLeafPages % kBranchLeaves];
+  if (leaf.use_count() > 1) leaf = std::make_shared<Leaf>(*leaf, account_);
+  // The last other holder may have been on another thread.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return *leaf;
 }
 
 void PageMap::set(std::uint64_t page, const Hash128& content, const Bytes& bytes) {
   CHECK_THAT(page < page_count_, "a page outside the map");
-  std::shared_ptr<Leaf>& leaf = leaves_[page / kLeafPages];
   const std::uint64_t slot = page % kLeafPages;
-  const bool keeps = leaf->bytes != nullptr;
-  if (leaf->content[slot] == content && (!bytes || (keeps && (*leaf->bytes)[slot]))) return;
-  if (leaf.use_count() > 1) {
-    leaf = std::make_shared<Leaf>(*leaf, account_);
-  } else {
-    // The last other holder may have been on another thread.
-    std::atomic_thread_fence(std::memory_order_acquire);
+  const Leaf& present = leaf_of(page);
+  const bool keeps = present.bytes != nullptr;
+  if (present.content[slot] == content && (!bytes || (keeps && (*present.bytes)[slot]))) return;
+  Leaf& leaf = own_leaf_of(page);
+  leaf.content[slot] = content;
+  if (bytes && !leaf.bytes) {
+    leaf.bytes = std::make_unique<std::array<Bytes, kLeafPages>>();
+    if (leaf.account) leaf.account->fetch_add(sizeof(*leaf.bytes), std::memory_order_relaxed);
   }
-  leaf->content[slot] = content;
-  if (bytes && !leaf->bytes) {
-    leaf->bytes = std::make_unique<std::array<Bytes, kLeafPages>>();
-    if (leaf->account) leaf->account->fetch_add(sizeof(*leaf->bytes), std::memory_order_relaxed);
-  }
-  if (leaf->bytes) (*leaf->bytes)[slot] = bytes;
+  if (leaf.bytes) (*leaf.bytes)[slot] = bytes;
 }
 
 void PageMap::become(const PageMap& other) {
   CHECK_THAT(page_count_ == other.page_count_, "maps of different memories");
-  leaves_ = other.leaves_;
+  branches_ = other.branches_;
 }
 
 void PageMap::for_each_difference(const PageMap& there,
                                   const std::function<void(std::uint64_t)>& visit) const {
   CHECK_THAT(page_count_ == there.page_count_, "maps of different memories");
-  for (std::size_t n = 0; n < leaves_.size(); ++n) {
-    if (leaves_[n] == there.leaves_[n]) continue;
-    const Leaf& a = *leaves_[n];
-    const Leaf& b = *there.leaves_[n];
-    for (std::uint64_t k = 0; k < kLeafPages; ++k) {
-      if (a.content[k] != b.content[k]) visit(n * kLeafPages + k);
+  // Maps that do not come from one another have many equal pairs of leaves of one content.
+  const Leaf* same_here = nullptr;
+  const Leaf* same_there = nullptr;
+  for (std::size_t n = 0; n < branches_.size(); ++n) {
+    if (branches_[n] == there.branches_[n]) continue;
+    for (std::uint64_t m = 0; m < kBranchLeaves; ++m) {
+      const Leaf& a = *branches_[n]->leaves[m];
+      const Leaf& b = *there.branches_[n]->leaves[m];
+      if (&a == &b || (&a == same_here && &b == same_there)) continue;
+      if (a.content == b.content) {
+        same_here = &a;
+        same_there = &b;
+        continue;
+      }
+      for (std::uint64_t k = 0; k < kLeafPages; ++k) {
+        const std::uint64_t page = (n * kBranchLeaves + m) * kLeafPages + k;
+        if (a.content[k] != b.content[k] && page < page_count_) visit(page);
+      }
     }
   }
 }

@@ -1,7 +1,8 @@
 // Owns a guest memory's content by hash, page for page, in a form that many
 // checkpoints can share: copies are cheap, and two maps that come from one
 // another are compared by looking only where they differ. A page may carry its
-// bytes along; where it does not, they are elsewhere (in the recording).
+// bytes along; where it does not, they are elsewhere (in the recording). Pages
+// that all have the first content cost next to nothing, however many they are.
 // A map is used by one thread at a time, copies of it by any.
 #pragma once
 
@@ -23,10 +24,10 @@ using MemoryAccount = std::shared_ptr<std::atomic<std::uint64_t>>;
 class PageMap {
  public:
   using Bytes = std::shared_ptr<const PageContent>;
-  struct Page {
-    Hash128 content;
-    Bytes bytes;  ///< null: not kept with the map
-  };
+  /// Pages are shared in leaves of 256, and these in branches of 256.
+  static constexpr std::uint64_t kLeafPages = 256;
+  static constexpr std::uint64_t kBranchLeaves = 256;
+  static constexpr std::uint64_t kBranchPages = kLeafPages * kBranchLeaves;
 
   /// All pages have content `fill`. @param account charged for what this map
   /// and copies of it add; null: nobody
@@ -34,7 +35,7 @@ class PageMap {
 
   [[nodiscard]] std::uint64_t page_count() const { return page_count_; }
   [[nodiscard]] const Hash128& content(std::uint64_t page) const {
-    return leaves_[page / kLeafPages]->content[page % kLeafPages];
+    return leaf_of(page).content[page % kLeafPages];
   }
   [[nodiscard]] Bytes bytes(std::uint64_t page) const;
   void set(std::uint64_t page, const Hash128& content, const Bytes& bytes = nullptr);
@@ -47,7 +48,6 @@ class PageMap {
                            const std::function<void(std::uint64_t)>& visit) const;
 
  private:
-  static constexpr std::uint64_t kLeafPages = 256;
   struct Leaf {
     Leaf(const Hash128& fill, MemoryAccount to);
     Leaf(const Leaf& other, MemoryAccount to);
@@ -59,9 +59,23 @@ class PageMap {
     std::unique_ptr<std::array<Bytes, kLeafPages>> bytes;  ///< null: none is kept
     MemoryAccount account;
   };
+  struct Branch {
+    explicit Branch(MemoryAccount to);
+    Branch(const Branch& other, MemoryAccount to);
+    ~Branch();
+    Branch(const Branch&) = delete;
+    Branch& operator=(const Branch&) = delete;
+
+    std::array<std::shared_ptr<Leaf>, kBranchLeaves> leaves;
+    MemoryAccount account;
+  };
+  [[nodiscard]] const Leaf& leaf_of(std::uint64_t page) const {
+    return *branches_[page / kBranchPages]->leaves[page / kLeafPages % kBranchLeaves];
+  }
+  [[nodiscard]] Leaf& own_leaf_of(std::uint64_t page);
 
   std::uint64_t page_count_;
-  std::vector<std::shared_ptr<Leaf>> leaves_;
+  std::vector<std::shared_ptr<Branch>> branches_;
   MemoryAccount account_;
 };
 

@@ -76,7 +76,8 @@ void add_pages(const StateDifference& difference, const SideNames& names, std::s
   for (const PageDifference& page : difference.pages) {
     if (shown++ == kMostPagesInText) break;
     out += "    page " + hex_number(page.page.value) + ", offset " + hex_number(page.offset) +
-           " (physical " + hex_number(page.page.value + page.offset) + "), " +
+           (page.region.empty() ? std::string(" (physical ") : " (of " + page.region + ", ") +
+           hex_number(page.page.value + page.offset) + "), " +
            std::to_string(page.differing_bytes) + (page.differing_bytes == 1 ? " byte" : " bytes") +
            " in the page\n";
     out += "      " + padded(names.left, width) + "  " + hex_bytes(page.left) + "\n";
@@ -148,7 +149,8 @@ std::string divergence_json(const Divergence& divergence, const SideNames& names
     json["differing_pages"] = divergence.difference.differing_pages;
     json["pages"] = nlohmann::ordered_json::array();
     for (const PageDifference& page : divergence.difference.pages) {
-      json["pages"].push_back({{"page", page.page.value},
+      json["pages"].push_back({{"region", page.region},
+                               {"page", page.page.value},
                                {"offset", page.offset},
                                {"differing_bytes", page.differing_bytes},
                                {names.left, hex_bytes(page.left, "")},

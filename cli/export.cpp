@@ -18,6 +18,7 @@
 #include "inspect/export/vmcore.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/edit/new_file.h"
+#include "timetravel/restore.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -72,10 +73,17 @@ std::uint32_t current_pid(Machine& machine) {
 
 void vmcore(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
   const Position position = covered_place(options.at.empty() ? "end" : options.at, reader, "--at");
-  Timeline timeline(reader, {});
-  travel(timeline, position);
-  const VmcoreFacts facts =
-      export_vmcore(timeline.machine(), current_pid(timeline.machine()), *output.open());
+  // A recorded state needs no replay, so it can be had of a machine of any behaviour.
+  const auto checkpoint = reader.checkpoint_before(position);
+  std::unique_ptr<Machine> recorded;
+  std::optional<Timeline> timeline;
+  if (checkpoint && reader.checkpoints()[*checkpoint].position == position) {
+    recorded = machine_at_checkpoint(reader, *checkpoint);
+  } else {
+    travel(timeline.emplace(reader, TimelineOptions{}), position);
+  }
+  Machine& machine = recorded ? *recorded : timeline->machine();
+  const VmcoreFacts facts = export_vmcore(machine, current_pid(machine), *output.open());
   std::fprintf(
       stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
       size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),

@@ -67,11 +67,39 @@ nlohmann::ordered_json guest_of(const StartCondition& start) {
   return json;
 }
 
-nlohmann::ordered_json machine_of(const StartCondition& start) {
-  return {{"memory_bytes", start.machine.memory_bytes},
+/// The state sections of the first checkpoint that can be read, with their versions.
+nlohmann::ordered_json state_sections_of(const RecordingReader& reader) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  try {
+    if (reader.checkpoints().empty()) return json;
+    for (const Section& section : reader.load_sections(0)) {
+      const SectionName name = parse_section_name(section.name);
+      json[name.name] = name.version;
+    }
+  } catch (const Error&) {
+    // Damage is said elsewhere.
+  }
+  return json;
+}
+
+/// Why this program does not replay the recording's behaviour; empty: it does.
+std::string replay_trouble(const RecordingReader& reader, const StartCondition& start) {
+  try {
+    require_replayable(start.machine.behaviour_version, reader.name());
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+nlohmann::ordered_json machine_of(const RecordingReader& reader, const StartCondition& start) {
+  return {{"model", start.machine.model},
+          {"memory_bytes", start.machine.memory_bytes},
           {"ns_per_step", start.machine.ns_per_step},
           {"state_version", start.state_version},
-          {"behaviour_version", start.behaviour_version},
+          {"state_sections", state_sections_of(reader)},
+          {"behaviour_version", start.machine.behaviour_version},
+          {"replayable", replay_trouble(reader, start).empty()},
           {"rtc_start", utc_text(start.machine.rtc_start_unix_seconds)},
           {"entropy_seed", start.machine.entropy_seed}};
 }
@@ -167,7 +195,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
   json["host"] = start.host;
   json["created_utc"] = start.created_utc;
   json["parent"] = parent_of(start);
-  json["machine"] = machine_of(start);
+  json["machine"] = machine_of(reader, start);
   json["guest"] = guest_of(start);
   json["metadata"] = parsed(reader.metadata_json());
   json["start"] = reader.start().steps;
@@ -272,11 +300,22 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
                 grouped(start.parent->position.steps).c_str(),
                 start.parent->changed_by_hand ? ", changed by hand" : "");
   }
-  std::printf("  machine     engine %s, idle %s, %s memory, %llu ns a step, clock from %s\n",
-              plain(start.engine).c_str(), plain(start.idle).c_str(),
-              size_text(start.machine.memory_bytes).c_str(),
+  std::printf("  machine     %s, engine %s, idle %s, %s memory, %llu ns a step, clock from %s\n",
+              plain(start.machine.model).c_str(), plain(start.engine).c_str(),
+              plain(start.idle).c_str(), size_text(start.machine.memory_bytes).c_str(),
               static_cast<unsigned long long>(start.machine.ns_per_step),
               utc_text(start.machine.rtc_start_unix_seconds).c_str());
+  std::string newer;
+  for (const auto& [name, version] : json["machine"]["state_sections"].items()) {
+    if (version != 1) newer += ", " + plain(name) + " " + std::to_string(version.get<unsigned>());
+  }
+  std::printf(
+      "  versions    state %u%s; behaviour %u, this program's is %u\n", start.state_version,
+      newer.empty() ? ", every section 1" : (", every section 1 but" + newer.substr(1)).c_str(),
+      start.machine.behaviour_version, kMachineBehaviourVersion);
+  if (const std::string trouble = replay_trouble(reader, start); !trouble.empty()) {
+    std::printf("  replay      %s\n", trouble.c_str());
+  }
   std::printf("  guest       %s\n", plain(start.kernel_name).c_str());
   if (!start.initrd_name.empty())
     std::printf("  initrd      %s\n", plain(start.initrd_name).c_str());

@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kMostSnapshots = 1024;
 
 std::uint64_t bytes_of(const Snapshot& snapshot) {
-  std::uint64_t bytes = 1024 + snapshot.pages.page_count() / 256 * sizeof(void*) * 2;
+  std::uint64_t bytes =
+      1024 + snapshot.pages.page_count() / PageMap::kBranchPages * sizeof(void*) * 2;
   for (const Section& section : snapshot.sections) bytes += section.bytes.capacity() + 64;
   return bytes;
 }

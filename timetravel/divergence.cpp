@@ -129,7 +129,7 @@ Divergence find_divergence(const RecordingReader& reader, const ReplayOptions& h
 Divergence explain_divergence(const RecordingReader& reader, const ReplayOptions& how,
                               Position noticed, const SearchControl& control) {
   Divergence divergence = find_divergence(reader, how, noticed, control);
-  const std::uint32_t recorded = start_of(reader).behaviour_version;
+  const std::uint32_t recorded = start_of(reader).machine.behaviour_version;
   if (divergence.recurred && recorded != kMachineBehaviourVersion) {
     divergence.explanation += "; the machine it was recorded on behaves as version " +
                               std::to_string(recorded) + ", this program's as version " +

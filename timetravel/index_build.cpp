@@ -109,7 +109,7 @@ BuiltIndex build_index(
   if (state.missing.empty()) return result;
   const StartCondition start = runnable_start_of(reader);
   auto first_machine = std::make_unique<Machine>(start.machine);
-  const CheckpointStore store(reader, first_machine->ram().page_count(), 0);
+  const CheckpointStore store(reader, first_machine->pages().page_count(), 0);
   const unsigned threads = threads_for(jobs);
   std::vector<std::unique_ptr<Traveller>> travellers(threads);
   std::vector<std::optional<NewInterval>> built(state.missing.size());

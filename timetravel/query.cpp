@@ -74,7 +74,7 @@ class QueryRun {
         stops_(stops_of(query)),
         condition_(runnable_start_of(reader)),
         first_machine_(std::make_unique<Machine>(condition_.machine)),
-        store_(reader, first_machine_->ram().page_count(), 0) {
+        store_(reader, first_machine_->pages().page_count(), 0) {
     plan();
   }
 

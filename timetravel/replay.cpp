@@ -12,15 +12,9 @@ namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
 
-std::unique_ptr<Machine> machine_at_checkpoint(const RecordingReader& reader,
-                                               std::size_t checkpoint) {
-  auto machine = std::make_unique<Machine>(runnable_start_of(reader).machine);
-  restore_checkpoint(*machine, reader, checkpoint);
-  return machine;
-}
-
 std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
                                           const std::optional<Position>& from) {
+  const StartCondition start = runnable_start_of(reader);
   if (from) {
     const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*from);
     if (!checkpoint) {
@@ -29,7 +23,7 @@ std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
     }
     return machine_at_checkpoint(reader, *checkpoint);
   }
-  if (begins_at_power_on(reader)) return make_machine(runnable_start_of(reader), images_of(reader));
+  if (begins_at_power_on(reader)) return make_machine(start, images_of(reader));
   if (reader.checkpoints().empty() || reader.checkpoints().front().position != reader.start()) {
     throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
                                           grouped(reader.start().steps) +

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "recorder/format/start_condition.h"
 
 namespace chronovisor {
 
@@ -18,7 +19,7 @@ void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::si
   }
   std::array<std::uint8_t, kPageSize> bytes{};
   for (const auto& [page, content] : pages) {
-    if (page >= machine.ram().page_count()) {
+    if (!machine.pages().has_page(page)) {
       throw Error(ErrorCode::bad_input, reader.name() + ": a checkpoint has page " +
                                             std::to_string(page) +
                                             ", outside the machine's memory");
@@ -28,6 +29,13 @@ void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::si
     machine.replace_page(page, bytes, content);
   }
   machine.load_sections(reader.load_sections(checkpoint));
+}
+
+std::unique_ptr<Machine> machine_at_checkpoint(const RecordingReader& reader,
+                                               std::size_t checkpoint) {
+  auto machine = std::make_unique<Machine>(inspectable_start_of(reader).machine);
+  restore_checkpoint(*machine, reader, checkpoint);
+  return machine;
 }
 
 }  // namespace chronovisor

@@ -1,13 +1,20 @@
 // Owns putting a fresh machine at a recorded checkpoint. One thread.
 #pragma once
 
+#include <memory>
+
 #include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
 
-/// Restores checkpoint `checkpoint` into a machine as constructed (all RAM
+/// Restores checkpoint `checkpoint` into a machine as constructed (all memory
 /// zero). Throws Error{bad_input}.
 void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::size_t checkpoint);
+
+/// The machine of a recorded checkpoint, to be looked at: also one whose behaviour this
+/// program does not replay. Throws Error{bad_input}.
+[[nodiscard]] std::unique_ptr<Machine> machine_at_checkpoint(const RecordingReader& reader,
+                                                             std::size_t checkpoint);
 
 }  // namespace chronovisor

@@ -11,11 +11,35 @@ namespace {
 
 constexpr std::size_t kBytesShown = 16;
 
-/// Physical address of a page of RAM; the layout is the one in vmm/memory/ram.h.
-GuestPhysical physical_of(std::uint64_t page, std::uint64_t page_count) {
+/// Where a page is: in a region, or in RAM with the layout of vmm/memory/ram.h.
+void place_page(std::uint64_t page, const std::vector<RegionPlace>& regions,
+                PageDifference& difference) {
+  for (const RegionPlace& region : regions) {
+    if (page < region.first_page || page - region.first_page >= region.page_count) continue;
+    difference.region = region.name;
+    difference.page = {(page - region.first_page) * kPageSize};
+    return;
+  }
   const std::uint64_t offset = page * kPageSize;
-  const std::uint64_t low_end = std::min(page_count * kPageSize, Ram::kLowLimit);
-  return {offset < low_end ? offset : offset - low_end + Ram::kHighBase};
+  difference.page = {offset < Ram::kLowLimit ? offset : offset - Ram::kLowLimit + Ram::kHighBase};
+}
+
+/// How many pages the machine of a recorded checkpoint has.
+std::uint64_t pages_at(const RecordingReader& reader, std::size_t checkpoint) {
+  std::uint64_t count = inspectable_start_of(reader).machine.memory_bytes / kPageSize;
+  for (const RegionPlace& region : regions_of(reader.load_sections(checkpoint))) {
+    count = std::max(count, region.first_page + region.page_count);
+  }
+  return count;
+}
+
+/// `pages` as one of a memory of `count` pages, the further ones zeros.
+PageMap widened(const PageMap& pages, std::uint64_t count) {
+  if (pages.page_count() == count) return pages;
+  PageMap wide(count, Machine::zero_page_hash());
+  pages.for_each_difference(PageMap(pages.page_count(), Machine::zero_page_hash()),
+                            [&](std::uint64_t page) { wide.set(page, pages.content(page)); });
+  return wide;
 }
 
 void compare_fields(StateView& left, StateView& right, StateDifference& difference) {
@@ -39,13 +63,14 @@ void compare_fields(StateView& left, StateView& right, StateDifference& differen
   }
 }
 
-PageDifference compare_page(StateView& left, StateView& right, std::uint64_t page) {
+PageDifference compare_page(StateView& left, StateView& right, std::uint64_t page,
+                            const std::vector<RegionPlace>& regions) {
   std::array<std::uint8_t, kPageSize> a{};
   std::array<std::uint8_t, kPageSize> b{};
-  if (page < left.page_count()) left.read_page(page, a);
-  if (page < right.page_count()) right.read_page(page, b);
+  if (page < left.pages().page_count()) left.read_page(page, a);
+  if (page < right.pages().page_count()) right.read_page(page, b);
   PageDifference difference;
-  difference.page = physical_of(page, std::max(left.page_count(), right.page_count()));
+  place_page(page, regions, difference);
   for (std::size_t i = kPageSize; i-- > 0;) {
     if (a[i] == b[i]) continue;
     difference.offset = static_cast<std::uint32_t>(i);
@@ -59,19 +84,26 @@ PageDifference compare_page(StateView& left, StateView& right, std::uint64_t pag
 
 }  // namespace
 
-LiveState::LiveState(Machine& machine) : machine_(machine) {
+LiveState::LiveState(Machine& machine)
+    : machine_(machine), pages_(machine.pages().page_count(), Machine::zero_page_hash()) {
   static_cast<void>(machine_.digest());  // brings the page hashes up to date
+  machine_.pages().for_each_page(
+      [this](std::uint64_t page) { pages_.set(page, machine_.page_hash(page)); });
 }
 
 std::vector<Section> LiveState::sections() { return machine_.save_sections(); }
-std::uint64_t LiveState::page_count() { return machine_.ram().page_count(); }
-Hash128 LiveState::page_hash(std::uint64_t page) { return machine_.page_hash(page); }
 void LiveState::read_page(std::uint64_t page, PageBytes out) {
-  std::memcpy(out.data(), machine_.ram().host(page * kPageSize), kPageSize);
+  if (machine_.pages().has_page(page)) {
+    std::memcpy(out.data(), machine_.pages().bytes(page).data(), kPageSize);
+  } else {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+  }
 }
 
 RecordedState::RecordedState(const RecordingReader& reader, std::size_t checkpoint)
-    : reader_(reader), checkpoint_(reader.checkpoints().size()) {
+    : reader_(reader),
+      checkpoint_(reader.checkpoints().size()),
+      pages_(pages_at(reader, checkpoint), Machine::zero_page_hash()) {
   move_to(checkpoint);
 }
 
@@ -79,8 +111,7 @@ void RecordedState::move_to(std::size_t checkpoint) {
   if (checkpoint == checkpoint_) return;
   const auto parent_of = [&](std::size_t child) { return reader_.checkpoints()[child].parent; };
   if (const auto parent = parent_of(checkpoint); !parent || *parent != checkpoint_) {
-    pages_.assign(runnable_start_of(reader_).machine.memory_bytes / kPageSize,
-                  Machine::zero_page_hash());
+    pages_.become(PageMap(pages_.page_count(), Machine::zero_page_hash()));
     std::vector<std::size_t> chain;
     for (auto at = parent; at; at = parent_of(*at)) chain.push_back(*at);
     for (auto at = chain.rbegin(); at != chain.rend(); ++at) apply_delta(*at);
@@ -91,39 +122,38 @@ void RecordedState::move_to(std::size_t checkpoint) {
 
 void RecordedState::apply_delta(std::size_t checkpoint) {
   for (const PageRecord& page : reader_.page_delta(checkpoint)) {
-    if (page.page >= pages_.size()) {
+    if (page.page >= pages_.page_count()) {
       throw Error(ErrorCode::bad_input, reader_.name() + ": a checkpoint has page " +
                                             std::to_string(page.page) +
                                             ", outside the machine's memory");
     }
-    pages_[page.page] = page.content;
+    pages_.set(page.page, page.content);
   }
 }
 
 std::vector<Section> RecordedState::sections() { return reader_.load_sections(checkpoint_); }
 
 void RecordedState::read_page(std::uint64_t page, PageBytes out) {
-  if (pages_[page] == Machine::zero_page_hash()) {
+  if (pages_.content(page) == Machine::zero_page_hash()) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
   } else {
-    reader_.read_page(pages_[page], out);
+    reader_.read_page(pages_.content(page), out);
   }
 }
 
 StateDifference compare_states(StateView& left, StateView& right) {
   StateDifference difference;
   compare_fields(left, right, difference);
-  const std::uint64_t count = std::max(left.page_count(), right.page_count());
-  const auto hash_of = [](StateView& view, std::uint64_t page) {
-    return page < view.page_count() ? view.page_hash(page) : Machine::zero_page_hash();
-  };
-  for (std::uint64_t page = 0; page < count; ++page) {
-    if (hash_of(left, page) == hash_of(right, page)) continue;
-    ++difference.differing_pages;
-    if (difference.pages.size() < kMostPagesReported) {
-      difference.pages.push_back(compare_page(left, right, page));
-    }
-  }
+  const std::uint64_t count = std::max(left.pages().page_count(), right.pages().page_count());
+  std::vector<RegionPlace> regions = regions_of(left.sections());
+  if (regions.empty()) regions = regions_of(right.sections());
+  widened(left.pages(), count)
+      .for_each_difference(widened(right.pages(), count), [&](std::uint64_t page) {
+        ++difference.differing_pages;
+        if (difference.pages.size() < kMostPagesReported) {
+          difference.pages.push_back(compare_page(left, right, page, regions));
+        }
+      });
   return difference;
 }
 

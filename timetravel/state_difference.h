@@ -11,18 +11,19 @@
 #include "base/hash.h"
 #include "base/state.h"
 #include "base/units.h"
+#include "checkpoint/page_map.h"
 #include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
 
-/// A complete state that can be compared: sections and pages of RAM.
+/// A complete state that can be compared: sections and pages of memory.
 class StateView {
  public:
   virtual ~StateView() = default;
   [[nodiscard]] virtual std::vector<Section> sections() = 0;
-  [[nodiscard]] virtual std::uint64_t page_count() = 0;
-  [[nodiscard]] virtual Hash128 page_hash(std::uint64_t page) = 0;
+  /// The contents of all pages, by hash.
+  [[nodiscard]] virtual const PageMap& pages() = 0;
   virtual void read_page(std::uint64_t page, PageBytes out) = 0;
 };
 
@@ -31,12 +32,12 @@ class LiveState final : public StateView {
  public:
   explicit LiveState(Machine& machine);
   [[nodiscard]] std::vector<Section> sections() override;
-  [[nodiscard]] std::uint64_t page_count() override;
-  [[nodiscard]] Hash128 page_hash(std::uint64_t page) override;
+  [[nodiscard]] const PageMap& pages() override { return pages_; }
   void read_page(std::uint64_t page, PageBytes out) override;
 
  private:
   Machine& machine_;
+  PageMap pages_;
 };
 
 /// A checkpoint in a recording; the reader must outlive it. Damage throws
@@ -45,8 +46,7 @@ class RecordedState final : public StateView {
  public:
   RecordedState(const RecordingReader& reader, std::size_t checkpoint);
   [[nodiscard]] std::vector<Section> sections() override;
-  [[nodiscard]] std::uint64_t page_count() override { return pages_.size(); }
-  [[nodiscard]] Hash128 page_hash(std::uint64_t page) override { return pages_[page]; }
+  [[nodiscard]] const PageMap& pages() override { return pages_; }
   void read_page(std::uint64_t page, PageBytes out) override;
   /// Another checkpoint; cheap when it is a child of the present one.
   void move_to(std::size_t checkpoint);
@@ -56,7 +56,7 @@ class RecordedState final : public StateView {
 
   const RecordingReader& reader_;
   std::size_t checkpoint_;
-  std::vector<Hash128> pages_;
+  PageMap pages_;
 };
 
 struct StateFieldDifference {
@@ -67,7 +67,9 @@ struct StateFieldDifference {
 };
 
 struct PageDifference {
-  GuestPhysical page;        ///< physical address of the page
+  /// Physical address of the page; in a region, where it begins there.
+  GuestPhysical page;
+  std::string region;        ///< of the machine's memory; empty: RAM
   std::uint32_t offset = 0;  ///< of the first differing byte in the page
   std::uint32_t differing_bytes = 0;
   Bytes left;  ///< the bytes from `offset`, at most 16

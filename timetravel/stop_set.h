@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "vmm/machine/machine.h"
@@ -41,7 +42,8 @@ struct TravelResult {
   TravelStop stop = TravelStop::arrived;
   std::uint64_t address = 0;  ///< of the breakpoint, or the first watched byte touched
   Watchpoint watchpoint;
-  bool write = false;  ///< the watched access was a write
+  bool write = false;    ///< the watched access was a write
+  std::string device{};  ///< the state section of the device that wrote; empty: the processor
 };
 
 /// Something a search found: the moment to stop at, and why. For a watchpoint,

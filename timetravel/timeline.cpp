@@ -43,7 +43,7 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
                               : make_machine(condition, images_of(reader));
   store_ =
-      std::make_unique<CheckpointStore>(reader, machine->ram().page_count(), options.cache_bytes);
+      std::make_unique<CheckpointStore>(reader, machine->pages().page_count(), options.cache_bytes);
   traveller_ = std::make_unique<Traveller>(std::move(machine), *store_);
   if (options.use_index) filter_ = std::make_unique<IntervalFilter>(reader);
   search_ = std::make_unique<SegmentSearch>(

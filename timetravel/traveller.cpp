@@ -12,7 +12,7 @@ Traveller::Traveller(std::unique_ptr<Machine> machine, const CheckpointStore& st
     : machine_(std::move(machine)),
       store_(store),
       input_(store.reader()),
-      current_(machine_->ram().page_count(), Machine::zero_page_hash(), store.account()) {
+      current_(machine_->pages().page_count(), Machine::zero_page_hash(), store.account()) {
   machine_->set_input(&input_);
 }
 
@@ -27,11 +27,15 @@ void Traveller::sync_map() {
 
 void Traveller::look_at_all_pages() {
   (void)machine_->close_epoch();
-  for (std::uint64_t page = 0; page < machine_->ram().page_count(); ++page) {
-    const Hash128& content = machine_->page_hash(page);
-    if (current_.content(page) == content) continue;
-    current_.set(page, content);
-    unsaved_.push_back(static_cast<std::uint32_t>(page));
+  PageMap there(current_.page_count(), Machine::zero_page_hash());
+  machine_->pages().for_each_page(
+      [&](std::uint64_t page) { there.set(page, machine_->page_hash(page)); });
+  std::vector<std::uint32_t> changed;
+  current_.for_each_difference(
+      there, [&](std::uint64_t page) { changed.push_back(static_cast<std::uint32_t>(page)); });
+  for (const std::uint32_t page : changed) {
+    current_.set(page, there.content(page));
+    unsaved_.push_back(page);
   }
 }
 
@@ -67,8 +71,7 @@ Snapshot Traveller::take_snapshot(PagePool& pool) {
   for (const std::uint32_t page : std::exchange(unsaved_, {})) {
     const Hash128 content = current_.content(page);
     if (content == Machine::zero_page_hash() || current_.bytes(page)) continue;
-    current_.set(page, content,
-                 pool.keep(content, {machine_->ram().host(page * kPageSize), kPageSize}));
+    current_.set(page, content, pool.keep(content, machine_->pages().bytes(page)));
   }
   return {machine_->save_sections(), current_};
 }
@@ -122,7 +125,7 @@ bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult
   for (const WatchHit& hit : std::exchange(hooks_.hits, {})) {
     for (const TravelWatchpoint& w : stops.watchpoints) {
       if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
-        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write};
+        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write, hit.device};
         return true;
       }
     }

@@ -1,19 +1,21 @@
 #include "recorder/format/interval_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
 namespace chronovisor {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
-constexpr std::uint8_t kAllCode = 1, kAllData = 2;
+constexpr std::uint8_t kWithoutDevices = 1, kWithDevices = 2;  // versions
+constexpr std::uint8_t kAllCode = 1, kAllData = 2, kAllDevices = 4;
 constexpr std::uint8_t kRead = 1, kWritten = 2, kLines = 4;
 /// More than this in one interval is not listed.
 constexpr std::size_t kMostEntries = 1 << 20;
 /// So many writes of a page are noted line by line before it counts as a whole.
 constexpr std::uint32_t kNotedWrites = 16;
+constexpr std::size_t kMostDeviceName = 256;
 
 /// The lines of a page that bytes [first, last] lie in.
 std::uint64_t lines_between(std::uint64_t first, std::uint64_t last) {
@@ -34,7 +36,7 @@ bool IntervalAccesses::may_execute(std::uint64_t address) const {
 
 bool IntervalAccesses::may_access(std::uint64_t address, std::uint64_t length, bool read,
                                   bool write) const {
-  if (all_data) return true;
+  if (all_data || (write && (all_devices || !devices.empty()))) return true;
   const std::uint64_t last = address + (length - 1);
   if (last < address) return true;  // around the end of the address space
   auto page = std::partition_point(pages.begin(), pages.end(), [&](const TouchedPage& p) {
@@ -51,10 +53,29 @@ bool IntervalAccesses::may_access(std::uint64_t address, std::uint64_t length, b
   return false;
 }
 
+bool IntervalAccesses::device_may_write(GuestPhysical address, std::uint64_t length) const {
+  if (all_devices) return true;
+  const std::uint64_t first = address.value;
+  const std::uint64_t last = first + (length - 1);
+  for (const DeviceWrites& writes : devices) {
+    auto page =
+        std::partition_point(writes.pages.begin(), writes.pages.end(),
+                             [&](const WrittenPage& p) { return p.page < first / kPageSize; });
+    for (; page != writes.pages.end() && page->page <= last / kPageSize; ++page) {
+      const std::uint64_t from = page->page == first / kPageSize ? first & ~kPageMask : 0;
+      const std::uint64_t to = page->page == last / kPageSize ? last & ~kPageMask : kPageSize - 1;
+      if ((page->lines & lines_between(from, to)) != 0) return true;
+    }
+  }
+  return false;
+}
+
 Bytes IntervalAccesses::encode() const {
   ByteWriter out;
-  out.integer(kVersion);
-  out.integer(static_cast<std::uint8_t>((all_code ? kAllCode : 0) | (all_data ? kAllData : 0)));
+  const bool with_devices = all_devices || !devices.empty();
+  out.integer(with_devices ? kWithDevices : kWithoutDevices);
+  out.integer(static_cast<std::uint8_t>((all_code ? kAllCode : 0) | (all_data ? kAllData : 0) |
+                                        (all_devices ? kAllDevices : 0)));
   out.varint(code.size());
   std::uint64_t next = 0;
   for (const CodeRun& run : code) {
@@ -72,16 +93,32 @@ Bytes IntervalAccesses::encode() const {
                                           (lines ? kLines : 0)));
     if (lines) out.integer(page.lines);
   }
+  if (!with_devices) return out.take();
+  out.varint(devices.size());
+  for (const DeviceWrites& writes : devices) {
+    out.sized_text(writes.device);
+    out.varint(writes.pages.size());
+    next = 0;
+    for (const WrittenPage& page : writes.pages) {
+      out.varint(page.page - next);
+      next = page.page + 1;
+      out.integer(page.lines);
+    }
+  }
   return out.take();
 }
 
 IntervalAccesses IntervalAccesses::decode(ByteView data, std::string_view what) {
   ByteReader in(data, what);
-  if (in.integer<std::uint8_t>() != kVersion) in.fail("an interval index of another version");
+  const auto version = in.integer<std::uint8_t>();
+  if (version != kWithoutDevices && version != kWithDevices) {
+    in.fail("an interval index of another version");
+  }
   IntervalAccesses accesses;
   const auto flags = in.integer<std::uint8_t>();
   accesses.all_code = (flags & kAllCode) != 0;
   accesses.all_data = (flags & kAllData) != 0;
+  accesses.all_devices = (flags & kAllDevices) != 0;
   const auto count_of = [&] {
     const std::uint64_t count = in.varint();
     if (count > in.remaining()) in.fail("more entries than bytes");
@@ -118,6 +155,20 @@ IntervalAccesses IntervalAccesses::decode(ByteView data, std::string_view what) 
     page.written = (kind & kWritten) != 0;
     if ((kind & kLines) != 0) page.lines = in.integer<std::uint64_t>();
     accesses.pages.push_back(page);
+  }
+  const std::size_t devices = version == kWithDevices ? count_of() : 0;
+  for (std::size_t n = 0; n < devices; ++n) {
+    DeviceWrites writes;
+    writes.device = in.sized_text(kMostDeviceName);
+    const std::size_t written = count_of();
+    next = 0;
+    for (std::size_t k = 0; k < written; ++k) {
+      WrittenPage page;
+      page.page = advance(next);
+      page.lines = in.integer<std::uint64_t>();
+      writes.pages.push_back(page);
+    }
+    accesses.devices.push_back(std::move(writes));
   }
   if (!in.at_end()) in.fail("bytes left over");
   return accesses;
@@ -196,8 +247,35 @@ bool AccessGatherer::writes_page(std::uint64_t linear_page) {
   return true;
 }
 
+void AccessGatherer::device_wrote(std::string_view device, GuestPhysical address,
+                                  std::uint64_t size) {
+  if (all_devices_) return;
+  auto found = devices_.find(device);
+  if (found == devices_.end()) found = devices_.try_emplace(std::string(device)).first;
+  for (std::uint64_t at = address.value; size != 0;) {
+    const std::uint64_t offset = at & ~kPageMask;
+    const std::uint64_t here = std::min(size, kPageSize - offset);
+    std::uint64_t& lines = found->second[at / kPageSize];
+    if (lines == 0) ++device_pages_;
+    lines |= lines_between(offset, offset + here - 1);
+    at += here;
+    size -= here;
+  }
+  if (device_pages_ > kMostEntries) {
+    all_devices_ = true;
+    devices_.clear();
+  }
+}
+
 IntervalAccesses AccessGatherer::take() {
   IntervalAccesses accesses;
+  accesses.all_devices = std::exchange(all_devices_, false);
+  device_pages_ = 0;
+  for (auto& [device, pages] : std::exchange(devices_, {})) {
+    DeviceWrites writes{device, {}};
+    for (const auto& [page, lines] : pages) writes.pages.push_back({page, lines});
+    accesses.devices.push_back(std::move(writes));
+  }
   accesses.all_code = all_code_;
   accesses.all_data = all_data_;
   if (!all_code_) accesses.code = runs_of(code_.entries());

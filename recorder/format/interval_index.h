@@ -1,20 +1,28 @@
 // Owns what is known of an interval of a run without running it: which code
-// may have executed and which data may have been touched, by linear address.
-// It errs on one side only: what it rules out did not happen. Says how it is
-// packed, and gathers it from a running machine. Values and one observer; each
-// belongs to one thread.
+// may have executed and which data may have been touched, by linear address,
+// and which memory devices wrote, by physical address. It errs on one side only:
+// what it rules out did not happen. Says how it is packed, and gathers it from a
+// running machine. Values and one observer; each belongs to one thread.
 //
-//   interval index := u8 version 1, u8 flags (bit 0 all code, bit 1 all data),
+//   interval index := u8 version, u8 flags (bit 0 all code, bit 1 all data, bit 2
+//                             all that devices wrote),
 //     varint count, count * { varint first byte - byte after the run before,
 //                             varint length - 1 }: runs of code,
 //     varint count, count * { varint page - (page before + 1),
 //                             u8 kind (bit 0 read, 1 all written, 2 lines),
 //                             with bit 2: u64 written lines }
+//     from version 2 on, which is used where a device wrote anything:
+//     varint count, count * { text device, varint count,
+//                             count * { varint page - (page before + 1), u64 written lines } }
 //   A written line is 64 bytes; the first of each list counts from 0.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -38,19 +46,39 @@ struct TouchedPage {
   bool operator==(const TouchedPage&) const = default;
 };
 
+struct WrittenPage {
+  std::uint64_t page = 0;   ///< physical address / 4096
+  std::uint64_t lines = 0;  ///< 64-byte lines written, bit 0 the lowest
+  bool operator==(const WrittenPage&) const = default;
+};
+
+/// What one device wrote itself.
+struct DeviceWrites {
+  std::string device;              ///< name of its state section
+  std::vector<WrittenPage> pages;  ///< ascending
+  bool operator==(const DeviceWrites&) const = default;
+};
+
 struct IntervalAccesses {
   static constexpr std::uint64_t kDataLineBytes = 64;
 
   bool all_code = false;  ///< too much to list
   bool all_data = false;
-  std::vector<CodeRun> code;       ///< ascending, not touching one another
-  std::vector<TouchedPage> pages;  ///< ascending
+  std::vector<CodeRun> code;          ///< ascending, not touching one another
+  std::vector<TouchedPage> pages;     ///< ascending
+  bool all_devices = false;           ///< devices wrote too much to list
+  std::vector<DeviceWrites> devices;  ///< ascending by name
 
   [[nodiscard]] bool may_execute(std::uint64_t address) const;
   /// Whether any byte of the `length` bytes at `address` may have been read or
-  /// written, as asked.
+  /// written, as asked. Where devices wrote, any linear address may have been
+  /// written: how memory was mapped then is not known.
   [[nodiscard]] bool may_access(std::uint64_t address, std::uint64_t length, bool read,
                                 bool write) const;
+
+  /// Whether a device may have written any byte of the `length` bytes of memory
+  /// at `address`.
+  [[nodiscard]] bool device_may_write(GuestPhysical address, std::uint64_t length) const;
 
   [[nodiscard]] Bytes encode() const;
   /// Throws Error{bad_input}, beginning with `what`.
@@ -112,6 +140,7 @@ class AccessGatherer final : public AccessObserver {
   void accessed(std::uint64_t address, std::uint64_t size, bool write) override;
   void reads_page(std::uint64_t linear_page) override;
   bool writes_page(std::uint64_t linear_page) override;
+  void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) override;
 
  private:
   struct PageTouch {
@@ -128,6 +157,10 @@ class AccessGatherer final : public AccessObserver {
   bool all_data_ = false;
   NumberTable<std::uint64_t> code_;  ///< length of the run at an address
   NumberTable<PageTouch> pages_;
+  bool all_devices_ = false;
+  std::size_t device_pages_ = 0;
+  /// Lines by page by device.
+  std::map<std::string, std::map<std::uint64_t, std::uint64_t>, std::less<>> devices_;
 };
 
 }  // namespace chronovisor

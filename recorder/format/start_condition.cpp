@@ -1,5 +1,6 @@
 #include "recorder/format/start_condition.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -33,6 +34,15 @@ BootKind kind_of(const std::string& name) {
 constexpr std::uint32_t kUnwrittenStateVersion = 1;
 constexpr std::uint32_t kUnwrittenBehaviourVersion = 1;
 
+/// The versions other than 1 of the state sections of a machine of this shape. One of
+/// an unknown model has what it says.
+std::map<std::string, std::uint32_t> written_section_versions(const MachineConfig& config) {
+  if (config.section_versions) return *config.section_versions;
+  MachineConfig small = config;
+  small.memory_bytes = 1ULL << 20;
+  return *Machine(small).config().section_versions;
+}
+
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
   parent.file_id = json.at("file_id").get<std::string>();
@@ -60,7 +70,11 @@ std::string StartCondition::to_json() const {
                      {"entropy_seed", machine.entropy_seed},
                      {"ns_per_step", machine.ns_per_step},
                      {"state_version", state_version},
-                     {"behaviour_version", behaviour_version}};
+                     {"behaviour_version", machine.behaviour_version},
+                     {"model", machine.model}};
+  if (const auto versions = written_section_versions(machine); !versions.empty()) {
+    json["machine"]["section_versions"] = versions;
+  }
   json["boot"] = {{"kind", kind_name(kind)},
                   {"kernel", kernel_name},
                   {"initrd", initrd_name},
@@ -94,7 +108,11 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.machine.entropy_seed = machine.at("entropy_seed").get<std::uint64_t>();
     start.machine.ns_per_step = machine.at("ns_per_step").get<std::uint64_t>();
     start.state_version = machine.value("state_version", kUnwrittenStateVersion);
-    start.behaviour_version = machine.value("behaviour_version", kUnwrittenBehaviourVersion);
+    start.machine.behaviour_version =
+        machine.value("behaviour_version", kUnwrittenBehaviourVersion);
+    start.machine.model = machine.value("model", kFirstModel);
+    start.machine.section_versions =
+        machine.value("section_versions", std::map<std::string, std::uint32_t>{});
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();
@@ -186,6 +204,12 @@ StartCondition runnable_start_of(const RecordingReader& reader) {
 }
 
 StartCondition countable_start_of(const RecordingReader& reader) {
+  StartCondition start = inspectable_start_of(reader);
+  require_replayable(start.machine.behaviour_version, reader.name());
+  return start;
+}
+
+StartCondition inspectable_start_of(const RecordingReader& reader) {
   StartCondition start = start_of(reader);
   if (start.state_version != kMachineStateVersion) {
     throw Error(ErrorCode::bad_input,
@@ -193,6 +217,12 @@ StartCondition countable_start_of(const RecordingReader& reader) {
                     std::to_string(start.state_version) + ", this program's has " +
                     std::to_string(kMachineStateVersion) +
                     ": replay it with the version of chronovisor that recorded it");
+  }
+  if (start.machine.model != kFirstModel) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": its machine is of the model \"" +
+                                          start.machine.model + "\"; this program has " +
+                                          kFirstModel +
+                                          ": replay it with a release that has that model");
   }
   return start;
 }

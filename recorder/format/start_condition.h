@@ -36,8 +36,7 @@ struct ParentRecording {
 
 struct StartCondition {
   MachineConfig machine;
-  std::uint32_t state_version = kMachineStateVersion;          ///< of its saved states and digests
-  std::uint32_t behaviour_version = kMachineBehaviourVersion;  ///< of what it did
+  std::uint32_t state_version = kMachineStateVersion;  ///< of its saved states and digests
   BootKind kind = BootKind::linux_kernel;
   std::string kernel_name;
   std::string initrd_name;  ///< empty: none
@@ -73,8 +72,12 @@ using ImageProvider = std::function<Bytes(const std::string& role)>;
 [[nodiscard]] ImageProvider images_of(const RecordingReader& reader);
 /// The starting condition of a recording, for looking at.
 [[nodiscard]] StartCondition start_of(const RecordingReader& reader);
-/// The same for making a machine. Throws Error{bad_input} also when this version
-/// of the program cannot make that machine: its saved state is another.
+/// The same for making the machine and looking at its saved states. Throws
+/// Error{bad_input} also when this program does not have that machine: its model, or
+/// its states as a whole.
+[[nodiscard]] StartCondition inspectable_start_of(const RecordingReader& reader);
+/// The same for making the machine and running it. Throws Error{bad_input} also when
+/// this program does not replay what that machine did.
 [[nodiscard]] StartCondition runnable_start_of(const RecordingReader& reader);
 /// The same for a recording with counted places, from which positions are to be
 /// found.

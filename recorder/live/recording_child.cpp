@@ -34,7 +34,7 @@ StartCondition child_start(const RecordingReader& parent, const Departure& depar
   record.digest = departure.digest.hex();
   record.changed_by_hand = departure.changed_by_hand;
   start.parent = record;
-  start.behaviour_version = kMachineBehaviourVersion;  // this program runs it on
+  start.machine.behaviour_version = kMachineBehaviourVersion;  // this program runs it on
   return start;
 }
 

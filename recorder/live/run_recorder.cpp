@@ -281,13 +281,12 @@ void RunRecorder::write_checkpoint(Position here) {
       record.pages.push_back({page, machine_.page_hash(page)});
     }
   } else {
-    for (std::uint64_t page = 0; page < machine_.ram().page_count(); ++page) {
-      if (machine_.page_hash(page) == zero_page_hash()) continue;
+    machine_.pages().for_each_page([&](std::uint64_t page) {
       record.pages.push_back({page, machine_.page_hash(page)});
-    }
+    });
   }
   writer_->checkpoint(record, [&](const PageRecord& page, PageBytes out) {
-    std::memcpy(out.data(), machine_.ram().host(page.page * kPageSize), kPageSize);
+    std::memcpy(out.data(), machine_.pages().bytes(page.page).data(), kPageSize);
   });
 }
 

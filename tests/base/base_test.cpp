@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/section.h"
 #include "base/state.h"
 
 using namespace chronovisor;
@@ -131,6 +132,31 @@ TEST_CASE("a bool that is neither 0 nor 1 becomes a real bool") {
   part.visit(loader);
   CHECK(part.flag == true);
   CHECK(save(part) == save(part));
+}
+
+TEST_CASE("a section's version is in its name") {
+  CHECK(section_name("pit", 1) == "pit");
+  CHECK(section_name("pit", 12) == "pit@12");
+  CHECK(parse_section_name("pit") == SectionName{"pit", 1});
+  CHECK(parse_section_name("pit@12") == SectionName{"pit", 12});
+  for (const char* name : {"pit@", "pit@0", "pit@1", "pit@02", "pit@2x", "pit@99999999999"}) {
+    CHECK_THROWS_AS((void)parse_section_name(name), Error);
+  }
+}
+
+TEST_CASE("a loaded number above what it may be is refused, and nothing is changed by it") {
+  std::uint8_t index = 200;
+  StateSaver saver;
+  saver.field("index", index);
+  const Bytes section = saver.take();
+  index = 3;
+  StateLoader loader(section, "part");
+  CHECK_THROWS_WITH_AS(bounded_field(loader, "index", index, 15),
+                       "field index has a value that no machine has", Error);
+  CHECK(index == 3);
+  StateLoader wide(section, "part");
+  bounded_field(wide, "index", index, 200);
+  CHECK(index == 200);
 }
 
 TEST_CASE("two sections are compared field by field") {

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <map>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -42,6 +44,27 @@ TEST_CASE("maps that come from one another differ exactly where they were change
     }
     REQUIRE(found == expected);
   }
+}
+
+TEST_CASE("a map of terabytes costs what differs from its first content, and is compared by it") {
+  constexpr std::uint64_t kPages = 1ULL << 32;
+  const auto account = std::make_shared<std::atomic<std::uint64_t>>(0);
+  PageMap map(kPages, number(0), account);
+  PageMap other(kPages, number(0));
+  const std::uint64_t first = *account;
+  const std::vector<std::uint64_t> pages{0, 65535, 65536, 1ULL << 30, kPages - 1};
+  for (const std::uint64_t page : pages) map.set(page, number(page + 1));
+  CHECK(*account - first < 5 * 16384);
+  std::vector<std::uint64_t> found;
+  map.for_each_difference(other, [&](std::uint64_t page) { found.push_back(page); });
+  CHECK(found == pages);
+  CHECK(map.content(1ULL << 30) == number((1ULL << 30) + 1));
+  CHECK(map.content((1ULL << 30) + 1) == number(0));
+  other.become(map);
+  map.set(7, number(3));
+  found.clear();
+  other.for_each_difference(map, [&](std::uint64_t page) { found.push_back(page); });
+  CHECK(found == std::vector<std::uint64_t>{7});
 }
 
 TEST_CASE("a page's bytes stay with its content, in copies too, and go with it") {

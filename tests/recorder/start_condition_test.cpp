@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
 #include <memory>
 #include <string>
 
@@ -85,17 +87,66 @@ TEST_CASE("a recording whose machine has another state version is refused by bot
   CHECK(start_of(*older).state_version == 1);
 }
 
-TEST_CASE("the version of the machine's behaviour is written down, and refuses nothing") {
+TEST_CASE(
+    "a recording of a behaviour that this program has is replayed, any other refused by name") {
   const StartCondition start;
-  CHECK(StartCondition::from_json(start.to_json(), "it").behaviour_version ==
+  CHECK(StartCondition::from_json(start.to_json(), "it").machine.behaviour_version ==
         kMachineBehaviourVersion);
   const std::string now = "\"behaviour_version\": " + std::to_string(kMachineBehaviourVersion);
   const auto older = recording_of(without(start.to_json(), now, "\"other\": 0"), "{}");
-  CHECK(runnable_start_of(*older).behaviour_version == 1);
-  const auto newer = recording_of(without(start.to_json(), now, "\"behaviour_version\": 47"), "{}");
-  CHECK(runnable_start_of(*newer).behaviour_version == 47);
+  CHECK(runnable_start_of(*older).machine.behaviour_version == 1);
   // Whoever goes on from it does so on this program's machine.
-  CHECK(child_start(*older, Departure{}).behaviour_version == kMachineBehaviourVersion);
+  CHECK(child_start(*older, Departure{}).machine.behaviour_version == kMachineBehaviourVersion);
+  const auto newer = recording_of(without(start.to_json(), now, "\"behaviour_version\": 47"), "{}");
+  CHECK_THROWS_WITH_AS((void)runnable_start_of(*newer), doctest::Contains("behaviour version 47"),
+                       Error);
+  CHECK_THROWS_AS((void)child_start(*newer, Departure{}), Error);
+  // It can still be looked at.
+  CHECK(inspectable_start_of(*newer).machine.behaviour_version == 47);
+}
+
+TEST_CASE("a behaviour that is no longer there names the release that replays it") {
+  constexpr std::array kKnown{BehaviourVersion{1, "the first", "0.1.0", false},
+                              BehaviourVersion{2, "something", "0.4.2", false},
+                              BehaviourVersion{3, "something else", "1.0.0", true}};
+  CHECK_NOTHROW(require_replayable(3, "a.cvr", kKnown));
+  CHECK_THROWS_WITH_AS(require_replayable(2, "a.cvr", kKnown),
+                       doctest::Contains("a.cvr: its machine has behaviour version 2, which this "
+                                         "program no longer has: replay it with chronovisor 0.4.2"),
+                       Error);
+  CHECK_THROWS_WITH_AS(require_replayable(4, "a.cvr", kKnown), doctest::Contains("up to 3"), Error);
+  CHECK_THROWS_AS(require_replayable(0, "a.cvr", kKnown), Error);
+}
+
+TEST_CASE("a recording names its machine model; without a name it is the first") {
+  const StartCondition start;
+  const std::string json = start.to_json();
+  CHECK(StartCondition::from_json(json, "it").machine.model == "pc-1");
+  const std::string now = "\"model\": \"pc-1\"";
+  const auto older = recording_of(without(json, now, "\"other\": 0"), "{}");
+  CHECK(runnable_start_of(*older).machine.model == "pc-1");
+  const auto other = recording_of(without(json, now, "\"model\": \"pc-98\""), "{}");
+  CHECK_THROWS_WITH_AS((void)inspectable_start_of(*other),
+                       doctest::Contains("model \"pc-98\"; this program has pc-1"), Error);
+  CHECK(start_of(*other).machine.model == "pc-98");
+}
+
+TEST_CASE("the versions of state sections are written down where they are not 1") {
+  StartCondition start;
+  CHECK(start.to_json().find("section_versions") == std::string::npos);
+  CHECK(StartCondition::from_json(start.to_json(), "it").machine.section_versions->empty());
+  start.machine.section_versions.emplace();
+  (*start.machine.section_versions)["pit"] = 4;
+  const StartCondition back = StartCondition::from_json(start.to_json(), "it");
+  CHECK(back.machine.section_versions->at("pit") == 4);
+  CHECK_THROWS_WITH_AS(Machine{back.machine},
+                       doctest::Contains("section pit has version 4; this program has versions 1 "
+                                         "to 1"),
+                       Error);
+  MachineConfig config;
+  config.section_versions.emplace();
+  (*config.section_versions)["flux"] = 2;
+  CHECK_THROWS_WITH_AS(Machine{config}, doctest::Contains("section flux is of no part"), Error);
 }
 
 TEST_CASE("nothing goes on from where the guest ended") {

@@ -196,7 +196,7 @@ TEST_CASE("a divergence tells of a machine that behaved otherwise when it was re
   CHECK(explain(*open_bytes(with_wrong_checkpoint(30'000)), {}).explanation.find(kOlder) ==
         std::string::npos);
   StartCondition older = tiny_start();
-  older.behaviour_version = 1;
+  older.machine.behaviour_version = 1;
   CHECK(explain(*open_bytes(with_wrong_checkpoint(30'000, older)), {}).explanation.find(kOlder) !=
         std::string::npos);
 }

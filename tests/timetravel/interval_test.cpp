@@ -75,6 +75,12 @@ TEST_CASE("an interval index survives packing, and damage is refused") {
       if (!touched.written) touched.lines = random();
       accesses.pages.push_back(touched);
     }
+    for (const char* device : {"disk", "net"}) {
+      if (random() % 2 == 0) continue;
+      DeviceWrites writes{device, {}};
+      for (const std::uint64_t page : pages) writes.pages.push_back({page, random() | 1});
+      accesses.devices.push_back(writes);
+    }
     const Bytes packed = accesses.encode();
     const IntervalAccesses back = IntervalAccesses::decode(packed, "test");
     CHECK(back.all_code == accesses.all_code);
@@ -86,6 +92,7 @@ TEST_CASE("an interval index survives packing, and damage is refused") {
       if (!accesses.all_code) CHECK_FALSE(accesses.may_execute(run.last + 1));
     }
     CHECK(back.pages == accesses.pages);
+    CHECK(back.devices == accesses.devices);
     for (int n = 0; n < 40; ++n) {
       Bytes cut(packed.begin(),
                 packed.begin() + static_cast<std::ptrdiff_t>(random() % packed.size()));
@@ -99,6 +106,37 @@ TEST_CASE("an interval index survives packing, and damage is refused") {
       }
     }
   }
+}
+
+TEST_CASE("what a device wrote is in the index, by device, address and line") {
+  const auto machine = boot_tiny({0xeb, 0xfe});
+  AccessGatherer gatherer;
+  machine->set_access_observer(&gatherer);
+  DmaPort disk(machine->dma(), "disk");
+  DmaPort net(machine->dma(), "net");
+  CHECK(net.write({0x5000}, std::uint8_t{1}) == DmaStatus::done);
+  CHECK(disk.write({0x2fc0}, Bytes(0x80, 1)) == DmaStatus::done);
+  CHECK(disk.write({0x2f00}, std::uint8_t{1}) == DmaStatus::done);
+  machine->set_access_observer(&gatherer);
+  const IntervalAccesses found =
+      IntervalAccesses::decode(gatherer.take().encode(), "what was gathered");
+  CHECK(found.devices ==
+        std::vector<DeviceWrites>{
+            {"disk", {{2, std::uint64_t{1} << 63 | std::uint64_t{1} << 60}, {3, 1}}},
+            {"net", {{5, 1}}}});
+  CHECK(found.device_may_write({0x3030}, 1));
+  CHECK(found.device_may_write({0x4ff0}, 0x11));
+  CHECK_FALSE(found.device_may_write({0x4ff0}, 0x10));
+  CHECK_FALSE(found.device_may_write({0x2f40}, 0x80));
+  // Where the page was mapped is not known: a write of any linear address may be this one.
+  CHECK(found.may_access(0xffff'8000'0000'0000, 1, false, true));
+  CHECK_FALSE(found.may_access(0xffff'8000'0000'0000, 1, true, false));
+  // The next interval begins with nothing, and is packed as it was before devices wrote.
+  const IntervalAccesses next = gatherer.take();
+  CHECK(next.devices.empty());
+  CHECK(next.encode()[0] == 1);
+  CHECK_FALSE(next.may_access(0x5000, 1, false, true));
+  machine->set_access_observer(nullptr);
 }
 
 TEST_CASE("every instruction and access of an interval is in its index") {

@@ -39,11 +39,14 @@ struct BootRequest {
   std::string command_line;         ///< not for flat
   std::uint64_t flat_address = kDefaultFlatAddress;
   ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
+  /// What is put into memory is what this version of the machine's behaviour had
+  /// (vmm/machine/behaviour.h). The machine sets it to its own.
+  std::uint32_t behaviour_version = 0;
 };
 
 /// Loads the guest into RAM as the Ram constructor leaves it (all zero), with
 /// ACPI and MP tables and a BIOS data area. What it writes is a pure function of
-/// the request's bytes and the size of RAM; no file name gets into the guest.
+/// the request's bytes and version and the size of RAM; no file name gets into the guest.
 /// @return the CPU state at the guest's first instruction
 /// Throws Error{bad_input, "name: what, where, what to do"} for an image that
 /// cannot be used or does not fit.

@@ -1,10 +1,13 @@
 // Owns the view of a processor that an access observer has: which code ran and
 // which data was touched since the observer was set, by linear address, told
-// at first touches only. The guest cannot notice it. Knows no file. Called on
-// the machine's thread.
+// at first touches only; and of every write that a device made to memory. The guest cannot notice
+// it. Knows no file. Called on the machine's thread.
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+
+#include "base/units.h"
 
 namespace chronovisor {
 
@@ -21,6 +24,8 @@ class AccessObserver {
   /// Asked before writes of the page take the fast path.
   /// @return false to be told of each write instead
   virtual bool writes_page(std::uint64_t linear_page) = 0;
+  /// A device wrote these bytes of RAM itself. `device` names its state section.
+  virtual void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) = 0;
 };
 
 }  // namespace chronovisor

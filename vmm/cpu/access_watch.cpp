@@ -1,11 +1,16 @@
 #include "vmm/cpu/access_watch.h"
 
+#include <algorithm>
 #include <array>
+#include <string>
 
 namespace chronovisor {
 
-bool AccessWatch::data_page_watched(std::uint64_t linear_page) const {
-  if (hooks_ != nullptr && hooks_->watchpoint_on_page(linear_page)) return true;
+bool AccessWatch::data_page_watched(std::uint64_t linear_page, GuestPhysical physical_page) const {
+  if (hooks_ != nullptr && (hooks_->watchpoint_on_page(linear_page) ||
+                            hooks_->physical_watchpoint_on_page(physical_page))) {
+    return true;
+  }
   if (!guest_enabled()) return false;
   for (unsigned n = 0; n < 4; ++n) {
     if (breakpoint_enabled(state_.dr7, n) && breakpoint_kind(state_.dr7, n) != kBreakExecute &&
@@ -27,6 +32,40 @@ AccessWatch::Outcome AccessWatch::data_accessed(std::uint64_t address, unsigned 
   constexpr unsigned kByWrite = kByRead | 1U << kBreakWrite;
   const Outcome guest = guest_range_touched(address, size, write ? kByWrite : kByRead);
   return guest == Outcome::go_on ? outcome : guest;
+}
+
+AccessWatch::Outcome AccessWatch::physical_written(GuestPhysical address, unsigned size) {
+  if (hooks_ == nullptr || !hooks_->wrote_physical({}, address, size)) return Outcome::go_on;
+  hit_ = true;
+  return Outcome::stop_at_boundary;
+}
+
+/// Each watchpoint is recorded at most once.
+AccessWatch::Outcome AccessWatch::device_wrote(std::string_view device, GuestPhysical address,
+                                               std::uint64_t size, const Translate& translate) {
+  if (observer_ != nullptr) observer_->device_wrote(device, address, size);
+  if (hooks_ == nullptr) return Outcome::go_on;
+  bool touched = hooks_->wrote_physical(device, address, size);
+  for (const Watchpoint& w : hooks_->watchpoints) {
+    if (!w.on_write) continue;
+    const std::uint64_t last = w.address + (w.length - 1);
+    for (std::uint64_t page = w.address & kPageMask;; page += kPageSize) {
+      const std::uint64_t first = std::max(page, w.address);
+      const std::uint64_t end = std::min(page + (kPageSize - 1), last);
+      if (const auto physical = translate({first})) {
+        const std::uint64_t from = std::max(physical->value, address.value);
+        const std::uint64_t to =
+            std::min(physical->value + (end - first), address.value + (size - 1));
+        if (from <= to) {
+          hooks_->hits.push_back({w, first + (from - physical->value), true, std::string(device)});
+          touched = true;
+          break;
+        }
+      }
+      if (end == last) break;
+    }
+  }
+  return touched ? Outcome::stop_at_boundary : Outcome::go_on;
 }
 
 AccessWatch::Outcome AccessWatch::port_accessed(std::uint16_t port, unsigned size) {

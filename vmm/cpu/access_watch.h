@@ -5,7 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
 
+#include "base/units.h"
 #include "vmm/cpu/access_observer.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/cpu/state/registers.h"
@@ -19,7 +23,10 @@ class AccessWatch {
 
   explicit AccessWatch(CpuState& state) : state_(state) {}
 
-  void set_hooks(DebugHooks* hooks) { hooks_ = hooks; }
+  void set_hooks(DebugHooks* hooks) {
+    hooks_ = hooks;
+    hit_between_steps_ = false;
+  }
   [[nodiscard]] DebugHooks* hooks() { return hooks_; }
   /// A new interval begins: the observer is told of everything anew.
   void set_observer(AccessObserver* observer) {
@@ -32,9 +39,18 @@ class AccessWatch {
   [[nodiscard]] bool anyone() const { return hooks_ != nullptr || observer_ != nullptr; }
 
   /// Some data access of this page must be told of one by one.
-  [[nodiscard]] bool data_page_watched(std::uint64_t linear_page) const;
+  [[nodiscard]] bool data_page_watched(std::uint64_t linear_page,
+                                       GuestPhysical physical_page) const;
   /// A data access took the slow path.
   [[nodiscard]] Outcome data_accessed(std::uint64_t address, unsigned size, bool write);
+  /// An instruction has written RAM.
+  [[nodiscard]] Outcome physical_written(GuestPhysical address, unsigned size);
+  /// Where the debugger's linear addresses lie now.
+  using Translate = std::function<std::optional<GuestPhysical>(GuestLinear)>;
+  /// A device has written RAM: the observer is told, and watchpoints are looked at,
+  /// linear ones by where the present page tables put them.
+  [[nodiscard]] Outcome device_wrote(std::string_view device, GuestPhysical address,
+                                     std::uint64_t size, const Translate& translate);
   /// An instruction has read or written a port: the guest's I/O breakpoints.
   [[nodiscard]] Outcome port_accessed(std::uint16_t port, unsigned size);
   /// Instructions at `linear_rip` need a look before each of them.
@@ -47,7 +63,16 @@ class AccessWatch {
 
   /// A watchpoint of the debugger was touched since clear_hit().
   [[nodiscard]] bool hit() const { return hit_; }
-  void clear_hit() { hit_ = false; }
+  /// A run begins: what a device touched since the last one, between two steps, counts.
+  void clear_hit() {
+    hit_ = hit_between_steps_;
+    hit_between_steps_ = false;
+  }
+  /// A device touched watched memory while nothing executed.
+  void note_hit_between_steps() { hit_between_steps_ = true; }
+  void note_hit() { hit_ = true; }
+  /// The machine was put somewhere else.
+  void forget_hit_between_steps() { hit_between_steps_ = false; }
 
  private:
   [[nodiscard]] bool guest_enabled() const { return (state_.dr7 & 0xff) != 0; }
@@ -58,6 +83,7 @@ class AccessWatch {
   AccessObserver* observer_ = nullptr;
   std::uint64_t interval_ = 0;
   bool hit_ = false;
+  bool hit_between_steps_ = false;
 };
 
 }  // namespace chronovisor

@@ -1,9 +1,16 @@
 #include "vmm/cpu/cpu.h"
 
+#include "base/section.h"
 #include "vmm/cpu/counted_place.h"
 #include "vmm/cpu/state/visit.h"
 
 namespace chronovisor {
+namespace {
+
+/// No run is longer; beyond, virtual time would overflow.
+constexpr std::uint64_t kMostSteps = 1ULL << 52;
+
+}  // namespace
 
 Cpu::Cpu(Ram& ram, CpuEnvironment& environment)
     : ram_(ram),
@@ -40,23 +47,25 @@ void Cpu::set_position(Position position) {
 
 void Cpu::visit_state(StateVisitor& visitor) {
   CHECK_THAT(run_.idle(), "state is whole between steps only");
-  visitor.field("steps", run_.steps);
+  bounded_field(visitor, "steps", run_.steps, kMostSteps);
   visit_general_registers(visitor, state);
   std::uint32_t rflags = flags.value();
   visitor.field("rflags", rflags);
   flags.set(rflags);
   auto cpl = static_cast<std::uint8_t>(mode_.cpl());
-  visitor.field("cpl", cpl);
+  bounded_field(visitor, "cpl", cpl, 3);
   mode_.set_cpl(cpl);
   visit_msrs(visitor, state.msr);
   visit_floating_point(visitor, state);
   visit_pending(visitor, state);
   visitor.field("inside_repeat", inside_repeat_);  // for observers, who may start from here
+  require_modes(state, rflags);
 }
 
 void Cpu::state_replaced() {
   state.gpr[kGprZero] = 0;
   deliveries_ = 0;
+  watch_.forget_hit_between_steps();
   flush_tlb();
   derive_mode();
 }
@@ -74,6 +83,21 @@ void Cpu::before_write_to_used_page(std::uint64_t offset, std::uint64_t size) {
     if (!code_.page_has_blocks(page)) ram_.remove_use(page, kPageHasCode);
   }
   if ((ram_.use(page) & kPageHasTables) != 0) mmu_.before_write_to_tables(offset, size);
+}
+
+void Cpu::device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) {
+  const auto outcome =
+      watch_.device_wrote(device, address, size,
+                          [this](GuestLinear linear) { return translate_for_debugger(linear); });
+  if (outcome == AccessWatch::Outcome::go_on) return;
+  if (run_.idle()) {
+    // Nothing executes: what a device does on arrival happens at this moment.
+    moment_before_ = {{run_.steps}, deliveries_};
+    watch_.note_hit_between_steps();
+  } else {
+    watch_.note_hit();
+    leave_block();
+  }
 }
 
 void Cpu::set_debug_hooks(DebugHooks* hooks) {

@@ -38,6 +38,7 @@
 #include "vmm/cpu/state/flags.h"
 #include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
+#include "vmm/memory/dma_port.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
@@ -71,7 +72,7 @@ enum class Completion : std::uint8_t {
   deferred,  ///< it did not retire: a fault or the host's error is pending, see take_pending()
 };
 
-class Cpu final : public MmuClient {
+class Cpu final : public MmuClient, public DmaObserver {
  public:
   Cpu(Ram& ram, CpuEnvironment& environment);
   ~Cpu() override;
@@ -456,6 +457,9 @@ class Cpu final : public MmuClient {
   }
   void code_translations_evicted() override { code_.forget_jumps(); }
   void watched_access() override { leave_block(); }
+
+  // ============================ DmaObserver ===============================================
+  void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) override;
 
  private:
   void derive_mode();

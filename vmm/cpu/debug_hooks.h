@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -25,6 +27,22 @@ struct WatchHit {
   Watchpoint watchpoint;
   std::uint64_t address = 0;  ///< first byte accessed that is watched
   bool write = false;
+  std::string device{};  ///< the state section of the device that wrote; empty: the processor
+};
+
+/// Memory watched by where it lies, however it is mapped. It stops at writes of
+/// devices and of instructions; a page walk that sets A or D bits is neither.
+struct PhysicalWatchpoint {
+  GuestPhysical address;
+  std::uint64_t length = 0;  ///< bytes, at least 1
+  auto operator<=>(const PhysicalWatchpoint&) const = default;
+};
+
+/// One write that touched a physical watchpoint.
+struct PhysicalWatchHit {
+  PhysicalWatchpoint watchpoint;
+  GuestPhysical address;  ///< first byte written that is watched
+  std::string device;     ///< as in WatchHit
 };
 
 class DebugHooks {
@@ -32,11 +50,14 @@ class DebugHooks {
   /// After a change of the sets, Cpu::set_debug_hooks must be called again.
   std::set<std::uint64_t> breakpoints;  ///< linear addresses
   std::vector<Watchpoint> watchpoints;
+  std::vector<PhysicalWatchpoint> physical_watchpoints;
   /// A breakpoint where the observer resumed is not reported again there.
   std::uint64_t resumed_at_position = kNever;
   std::uint32_t resumed_at_deliveries = 0;
   std::uint64_t resumed_at_address = 0;
-  std::vector<WatchHit> hits;  ///< of the step that has just retired
+  /// Of the step that has just retired, or of a device that wrote by itself.
+  std::vector<WatchHit> hits;
+  std::vector<PhysicalWatchHit> physical_hits;
 
   [[nodiscard]] bool breakpoint_on_page(std::uint64_t linear_page) const {
     const auto first = breakpoints.lower_bound(linear_page);
@@ -58,6 +79,30 @@ class DebugHooks {
       if (!(write ? w.on_write : w.on_read)) continue;
       if (w.address <= address + (size - 1) && address <= w.address + (w.length - 1)) {
         hits.push_back({w, address > w.address ? address : w.address, write});
+        touched = true;
+      }
+    }
+    return touched;
+  }
+  [[nodiscard]] bool physical_watchpoint_on_page(GuestPhysical page) const {
+    for (const PhysicalWatchpoint& w : physical_watchpoints) {
+      if (w.address.value + (w.length - 1) >= page.value &&
+          w.address.value <= page.value + (kPageSize - 1)) {
+        return true;
+      }
+    }
+    return false;
+  }
+  /// Records a write of `size` bytes of memory at `address`, by `device` or
+  /// (empty) the processor.
+  /// @return whether it touched a physical watchpoint
+  bool wrote_physical(std::string_view device, GuestPhysical address, std::uint64_t size) {
+    bool touched = false;
+    for (const PhysicalWatchpoint& w : physical_watchpoints) {
+      if (w.address.value <= address.value + (size - 1) &&
+          address.value <= w.address.value + (w.length - 1)) {
+        physical_hits.push_back(
+            {w, address > w.address ? address : w.address, std::string(device)});
         touched = true;
       }
     }

@@ -17,6 +17,8 @@ constexpr std::uint64_t kSliceSteps = 4'000'000;
 /// Idle jumps without any step after which a guest counts as halted for good:
 /// timers tick, but their interrupts can never get through.
 constexpr std::uint64_t kMostIdleHops = 1'000'000;
+/// What a loaded state may have; beyond, virtual time would overflow.
+constexpr std::uint64_t kMostIdleNs = 1ULL << 62;
 
 std::uint16_t attributes_of(const BootSegment& s) {
   const auto bit = [](bool on, unsigned at) { return static_cast<unsigned>(on) << at; };
@@ -52,10 +54,7 @@ std::string_view end_reason_name(EndReason reason) {
   return "unknown";
 }
 
-Hash128 Machine::zero_page_hash() {
-  static const Hash128 hash = hash128(Bytes(kPageSize, 0));
-  return hash;
-}
+Hash128 Machine::zero_page_hash() { return PageSpace::zero_hash(); }
 
 Machine::Machine(const MachineConfig& config)
     : config_(config),
@@ -63,18 +62,23 @@ Machine::Machine(const MachineConfig& config)
       board_(std::make_unique<Board>(*this)),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       engine_(std::make_unique<SoftEngine>(*cpu_)),
-      input_(&no_input_),
-      page_hashes_(ram_.page_count(), zero_page_hash()) {
+      input_(&no_input_) {
   if (config.ns_per_step > 1000) {
     throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
+  settle_section_versions();
   board_->attach(*cpu_);
+  dma_.set_observer(cpu_.get());
   board_->reset();
 }
 
 Machine::~Machine() = default;
 
-void Machine::boot(const BootRequest& request) { copy_boot_state(load_guest(ram_, request)); }
+void Machine::boot(const BootRequest& request) {
+  BootRequest own = request;
+  own.behaviour_version = config_.behaviour_version;
+  copy_boot_state(load_guest(ram_, own));
+}
 
 void Machine::copy_boot_state(const BootCpuState& boot) {
   CpuState& state = cpu_->state;
@@ -291,36 +295,112 @@ MachineStop Machine::run(Moment until) {
 
 // ---- state ---------------------------------------------------------------------
 
+/// In the order of their sections. The regions come last: where there are none, the
+/// state is what it was before there were regions.
+std::vector<Machine::StatePart> Machine::state_parts() {
+  std::vector<StatePart> parts;
+  parts.push_back({"cpu", {}, [this](StateVisitor& v) { cpu_->visit_state(v); }});
+  parts.push_back({"machine", {}, [this](StateVisitor& v) {
+                     bounded_field(v, "idle_ns", idle_ns_, kMostIdleNs);
+                   }});
+  for (Device* device : board_->devices()) {
+    parts.push_back({device->name(), device->state_versions(),
+                     [device](StateVisitor& v) { device->visit_state(v); }});
+  }
+  if (!pages_.layout().empty()) {
+    parts.push_back({kRegionsSection, {}, [this](StateVisitor& v) { pages_.visit_layout(v); }});
+  }
+  return parts;
+}
+
+/// Takes the newest versions where none were asked for, and refuses what there is not.
+void Machine::settle_section_versions() {
+  std::map<std::string, std::uint32_t> versions;
+  std::map<std::string, std::uint32_t> asked =
+      config_.section_versions.value_or(std::map<std::string, std::uint32_t>{});
+  for (const StatePart& part : state_parts()) {
+    const std::string name(part.name);
+    std::uint32_t version = config_.section_versions ? 1 : part.versions.newest;
+    if (const auto found = asked.find(name); found != asked.end()) {
+      version = found->second;
+      asked.erase(found);
+    }
+    if (version < part.versions.oldest || version > part.versions.newest) {
+      throw Error(ErrorCode::bad_input,
+                  "state section " + name + " has version " + std::to_string(version) +
+                      "; this program has versions " + std::to_string(part.versions.oldest) +
+                      " to " + std::to_string(part.versions.newest) + " of it");
+    }
+    if (version != 1) versions[name] = version;
+  }
+  if (!asked.empty()) {
+    throw Error(ErrorCode::bad_input, "state section " + asked.begin()->first +
+                                          " is of no part of the machine model " + config_.model);
+  }
+  config_.section_versions = std::move(versions);
+  for (Device* device : board_->devices()) device->set_state_version(version_of(device->name()));
+}
+
+std::uint32_t Machine::version_of(std::string_view part) const {
+  const auto found = config_.section_versions->find(std::string(part));
+  return found == config_.section_versions->end() ? 1 : found->second;
+}
+
 std::vector<Section> Machine::save_sections() {
   std::vector<Section> sections;
-  const auto add = [&](std::string_view name, auto&& visit) {
+  for (const StatePart& part : state_parts()) {
+    const std::uint32_t version = version_of(part.name);
     StateSaver saver;
-    visit(saver);
-    sections.push_back({std::string(name), saver.take()});
-  };
-  add("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
-  add("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
-  for (Device* device : board_->devices()) {
-    add(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
+    part.visit(saver);
+    sections.push_back({section_name(part.name, version), saver.take()});
   }
   return sections;
 }
 
+void Machine::load_part(const StatePart& part, ByteView bytes) {
+  StateLoader loader(bytes, part.name);
+  try {
+    part.visit(loader);
+  } catch (const Error& error) {
+    const std::string begin = "state section " + std::string(part.name);
+    const std::string what = error.what();
+    if (what.starts_with(begin)) throw;
+    throw Error(error.code(), begin + ": " + what);
+  }
+  loader.finish();
+}
+
 void Machine::load_sections(const std::vector<Section>& sections) {
-  const auto load = [&](std::string_view name, auto&& visit) {
-    const auto found = std::find_if(sections.begin(), sections.end(),
-                                    [&](const Section& s) { return s.name == name; });
-    if (found == sections.end()) {
-      throw Error(ErrorCode::bad_input, "state section " + std::string(name) + " is missing");
-    }
-    StateLoader loader(found->bytes, name);
-    visit(loader);
-    loader.finish();
+  struct Saved {
+    std::uint32_t version;
+    ByteView bytes;
   };
-  load("cpu", [&](StateVisitor& v) { cpu_->visit_state(v); });
-  load("machine", [&](StateVisitor& v) { v.field("idle_ns", idle_ns_); });
-  for (Device* device : board_->devices()) {
-    load(device->name(), [&](StateVisitor& v) { device->visit_state(v); });
+  std::map<std::string, Saved, std::less<>> saved;
+  for (const Section& section : sections) {
+    SectionName name = parse_section_name(section.name);
+    if (!saved.emplace(name.name, Saved{name.version, section.bytes}).second) {
+      throw Error(ErrorCode::bad_input, "state section " + name.name + " is there twice");
+    }
+  }
+  for (const StatePart& part : state_parts()) {
+    const auto found = saved.find(part.name);
+    if (found == saved.end()) {
+      throw Error(ErrorCode::bad_input, "state section " + std::string(part.name) +
+                                            " is missing: a machine of the model " + config_.model +
+                                            " has one");
+    }
+    if (found->second.version != version_of(part.name)) {
+      throw Error(ErrorCode::bad_input,
+                  "state section " + std::string(part.name) + " has version " +
+                      std::to_string(found->second.version) + ", this machine's has " +
+                      std::to_string(version_of(part.name)));
+    }
+    load_part(part, found->second.bytes);
+    saved.erase(found);
+  }
+  if (!saved.empty()) {
+    throw Error(ErrorCode::bad_input, "state section " + saved.begin()->first +
+                                          " is of no part of the machine model " + config_.model);
   }
   ending_ = {};
   handled_position_ = kNever;
@@ -331,27 +411,18 @@ void Machine::load_sections(const std::vector<Section>& sections) {
 
 void Machine::hash_dirty_pages() {
   engine_->collect_dirty_pages();
-  for (const std::uint32_t page : ram_.dirty_pages()) {
-    page_hashes_[page] = hash128({ram_.host(page * kPageSize), kPageSize});
-    changed_pages_.push_back(page);
-  }
-  ram_.new_epoch();
+  pages_.hash_dirty_pages();
   cpu_->drop_write_tags();
 }
 
 std::vector<std::uint32_t> Machine::close_epoch() {
   hash_dirty_pages();
-  std::sort(changed_pages_.begin(), changed_pages_.end());
-  changed_pages_.erase(std::unique(changed_pages_.begin(), changed_pages_.end()),
-                       changed_pages_.end());
-  return std::exchange(changed_pages_, {});
+  return pages_.take_changed();
 }
 
 void Machine::replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash) {
-  CHECK_THAT(bytes.size() == kPageSize && page < ram_.page_count(), "replace_page");
-  cpu_->page_replaced(page);
-  std::memcpy(ram_.host(page * kPageSize), bytes.data(), kPageSize);
-  page_hashes_[page] = hash;
+  if (page < ram_.page_count()) cpu_->page_replaced(page);
+  pages_.replace(page, bytes, hash);
 }
 
 Hash128 Machine::digest() {
@@ -361,8 +432,7 @@ Hash128 Machine::digest() {
     hasher.add(as_bytes(section.name));
     hasher.add(section.bytes);
   }
-  hasher.add({reinterpret_cast<const std::uint8_t*>(page_hashes_.data()),
-              page_hashes_.size() * sizeof(Hash128)});
+  pages_.add_to(hasher);
   return hasher.finish();
 }
 

@@ -10,32 +10,35 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/hash.h"
+#include "base/section.h"
 #include "base/state.h"
 #include "base/units.h"
 #include "vmm/boot/boot.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/engine/engine.h"
+#include "vmm/machine/behaviour.h"
 #include "vmm/machine/input.h"
+#include "vmm/memory/dma_port.h"
+#include "vmm/memory/page_space.h"
 
 namespace chronovisor {
 
-/// The version of what save_sections() gives. It is raised whenever a section or
-/// a field comes, goes, changes its size or its meaning: an older state can then
-/// be neither loaded nor compared by digest. docs/FORMATS.md has the policy, and
-/// tests/vmm/state_version_test.cpp pins the layout of this version.
+/// The version of how save_sections() and page numbers describe a machine as a whole.
+/// A section that changes has a version of its own (base/state.h), and does not raise
+/// this one. docs/FORMATS.md has the policy.
 inline constexpr std::uint32_t kMachineStateVersion = 1;
 
-/// The version of what the machine does. It is raised whenever a correction changes
-/// what a guest can see, so that a recording made before may replay otherwise.
-/// 2: RF inside REP instructions, I/O breakpoints, null selectors after a return to
-/// an outer level, INT1 with pending breakpoints, power-off by SLP_TYP 0.
-inline constexpr std::uint32_t kMachineBehaviourVersion = 2;
+/// The model of recordings that name none.
+inline constexpr const char* kFirstModel = "pc-1";
 
 /// The shape of a machine and what it starts from, less the images.
 struct MachineConfig {
@@ -44,6 +47,12 @@ struct MachineConfig {
   std::uint64_t entropy_seed = 0;
   /// 0: steps take no time, and the clock is moved by idle waits and inputs alone.
   std::uint64_t ns_per_step = 1;
+  std::string model = kFirstModel;
+  /// What it is made to do where behaviour is chosen: by the boot loaders.
+  std::uint32_t behaviour_version = kMachineBehaviourVersion;
+  /// Of its state sections, by name; a section that is not here has version 1.
+  /// Nothing: each has the newest there is. A machine knows its own, see config().
+  std::optional<std::map<std::string, std::uint32_t>> section_versions{};
 };
 
 /// A moment finer than a position: after `deliveries` exceptions and interrupts
@@ -90,7 +99,8 @@ class MachineObserver {
 
 class Machine {
  public:
-  /// Throws Error{usage} for an impossible shape, Error{host} without memory.
+  /// Throws Error{usage} for an impossible shape, Error{host} without memory,
+  /// Error{bad_input} for a model or a version of a section that there is not.
   explicit Machine(const MachineConfig& config);
   ~Machine();
   Machine(const Machine&) = delete;
@@ -129,18 +139,26 @@ class Machine {
   [[nodiscard]] Cpu& cpu() { return *cpu_; }
   [[nodiscard]] const Cpu& cpu() const { return *cpu_; }
   [[nodiscard]] Ram& ram() { return ram_; }
+  /// What devices' ports to memory connect to.
+  [[nodiscard]] DmaBus& dma() { return dma_; }
   [[nodiscard]] const MachineConfig& config() const { return config_; }
 
   // ---- state ---------------------------------------------------------------
-  /// All state but RAM, as named sections in a fixed order.
+  /// All state but memory, as named sections in a fixed order.
   [[nodiscard]] std::vector<Section> save_sections();
-  /// Throws Error{bad_input} when a section is missing or malformed.
+  /// Takes a state of a machine of this model with these section versions. Pages are
+  /// replaced before. Throws Error{bad_input}, naming the section, when one is missing,
+  /// malformed, unknown or of another version; the machine must then be loaded anew.
   void load_sections(const std::vector<Section>& sections);
+  /// All memory by page number: RAM's pages first, then those of further regions.
+  [[nodiscard]] const PageSpace& pages() const { return pages_; }
+  /// For the board: where its regions are.
+  [[nodiscard]] PageSpace& memory() { return pages_; }
   /// Ends the epoch: hashes the pages that changed since the last call.
   /// @return those pages
   std::vector<std::uint32_t> close_epoch();
   /// Content hash of a page as of the last close_epoch().
-  [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return page_hashes_[page]; }
+  [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return pages_.hash(page); }
   /// Registers of the Cpu were changed from outside, not by the guest: what follows
   /// from them is derived again, and the engine is told.
   void state_replaced();
@@ -166,9 +184,21 @@ class Machine {
   bool idle(MachineStop& stop);
   [[nodiscard]] bool stop_requested() const;
   void hash_dirty_pages();
+  /// Something that has a section of its own.
+  struct StatePart {
+    std::string_view name;
+    StateVersions versions;
+    std::function<void(StateVisitor&)> visit;
+  };
+  [[nodiscard]] std::vector<StatePart> state_parts();
+  [[nodiscard]] std::uint32_t version_of(std::string_view part) const;
+  static void load_part(const StatePart& part, ByteView bytes);
+  void settle_section_versions();
 
   MachineConfig config_;
   Ram ram_;
+  PageSpace pages_{ram_};
+  DmaBus dma_{ram_};
   std::unique_ptr<Board> board_;
   std::unique_ptr<Cpu> cpu_;
   std::unique_ptr<CpuEngine> engine_;
@@ -179,8 +209,6 @@ class Machine {
   Ending ending_;
   std::uint64_t handled_position_ = kNever;  ///< where devices and inputs were last attended to
   std::uint64_t idle_hops_ = 0;              ///< idle jumps since the last step
-  std::vector<Hash128> page_hashes_;
-  std::vector<std::uint32_t> changed_pages_;  ///< hashed, but not yet returned by close_epoch()
 };
 
 }  // namespace chronovisor

@@ -82,7 +82,7 @@ void Mmu::fill(std::uint64_t address, TlbContext context, std::uint64_t physical
   if (alignment_checked_) return;
   const auto offset = ram_.offset_of({physical_page});
   const std::uint64_t linear_page = address & kPageMask;
-  if (!offset || watch_.data_page_watched(linear_page)) return;
+  if (!offset || watch_.data_page_watched(linear_page, {physical_page})) return;
   Tlb& table = tlb(context);
   TlbEntry& entry = table.data[tlb_index(address)];
   const std::uint64_t delta = reinterpret_cast<std::uint64_t>(ram_.host(*offset)) - linear_page;
@@ -128,6 +128,9 @@ void Mmu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsig
     if (ram_.use(page) != 0) client_.before_write_to_used_page(*offset, size);
     ram_.mark_dirty(page);
     std::memcpy(ram_.host(*offset), data, size);
+    if (watch_.physical_written({physical}, size) == AccessWatch::Outcome::stop_at_boundary) {
+      client_.watched_access();
+    }
     return;
   }
   for (unsigned done = 0; done < size;) {

@@ -3,8 +3,13 @@
 #include <array>
 #include <string>
 
+#include "base/section.h"
+
 namespace chronovisor {
 namespace {
+
+constexpr std::uint32_t kMxcsrBits = 0xffff;
+constexpr std::uint64_t kXcr0Bits = 3;  // x87 and SSE
 
 void visit_segment(StateVisitor& visitor, const std::string& name, SegmentRegister& segment) {
   visitor.field(name + ".selector", segment.selector);
@@ -87,17 +92,28 @@ void visit_floating_point(StateVisitor& visitor, CpuState& state) {
   for (std::size_t n = 0; n < state.xmm.size(); ++n) {
     visitor.field("xmm" + std::to_string(n), state.xmm[n]);
   }
-  visitor.field("mxcsr", state.mxcsr);
+  // The host's own MXCSR takes no other bits.
+  bounded_field(visitor, "mxcsr", state.mxcsr, kMxcsrBits);
 }
 
 void visit_pending(StateVisitor& visitor, CpuState& state) {
-  visitor.field("shadow", state.shadow);
+  bounded_field(visitor, "shadow", state.shadow, kMovSsShadow);
   visitor.field("halted", state.halted);
   visitor.field("shutdown", state.shutdown);
   visitor.field("nmi_blocked", state.nmi_blocked);
   visitor.field("nmi_pending", state.nmi_pending);
   visitor.field("pending_debug", state.pending_debug);
   visitor.field("random_counter", state.random_counter);
+}
+
+void require_modes(const CpuState& state, std::uint32_t rflags) {
+  const bool paging = (state.cr0 & kCr0Pg) != 0;
+  const bool long_mode = (state.msr.efer & kEferLma) != 0;
+  require_field(!paging || (state.cr0 & kCr0Pe) != 0, "cr0");
+  require_field(long_mode == (paging && (state.msr.efer & kEferLme) != 0), "msr.efer");
+  require_field(!long_mode || (state.cr4 & kCr4Pae) != 0, "cr4");
+  require_field(!long_mode || (rflags & kVm) == 0, "rflags");
+  require_field((state.xcr0 & ~kXcr0Bits) == 0 && (state.xcr0 & 1) != 0, "xcr0");
 }
 
 }  // namespace chronovisor

@@ -14,5 +14,8 @@ void visit_msrs(StateVisitor& visitor, CpuMsrs& msr);
 void visit_floating_point(StateVisitor& visitor, CpuState& state);
 /// What waits for the next boundary between steps: shadows, HLT, traps, NMI.
 void visit_pending(StateVisitor& visitor, CpuState& state);
+/// What was loaded may be anything: refuses combinations that no instruction makes and
+/// that the engine counts on never to meet. Throws Error{bad_input} naming the field.
+void require_modes(const CpuState& state, std::uint32_t rflags);
 
 }  // namespace chronovisor

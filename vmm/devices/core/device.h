@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/section.h"
 #include "base/state.h"
 #include "base/units.h"
 
@@ -31,7 +32,13 @@ class Device {
   virtual ~Device() = default;
   /// Name of its state section, unique in the machine ("pic", "uart0").
   [[nodiscard]] virtual std::string_view name() const = 0;
-  /// Shows every field that can influence the future, outputs included.
+  /// The versions of that section which visit_state() knows.
+  [[nodiscard]] virtual StateVersions state_versions() const { return {}; }
+  /// For the machine: the version in which it keeps the section, one of those.
+  void set_state_version(std::uint32_t version) { state_version_ = version; }
+  /// Shows every field that can influence the future, outputs included; the fields
+  /// of state_version(). What was loaded may be any bytes: a number that serves as an
+  /// index or a choice is bounded here (base/section.h).
   /// Restoring must not drive outputs: the sinks restore their own inputs.
   virtual void visit_state(StateVisitor& visitor) = 0;
   /// Power-on state (also what the reset line does, where that differs not).
@@ -41,6 +48,12 @@ class Device {
   /// Does everything that is due at or before `now`. Called at the first
   /// position whose virtual time reaches next_deadline_ns(), and never early.
   virtual void advance(VirtualTime /*now*/) {}
+
+ protected:
+  [[nodiscard]] std::uint32_t state_version() const { return state_version_; }
+
+ private:
+  std::uint32_t state_version_ = 1;
 };
 
 /// A device with ports. Widths are 1, 2 or 4 bytes. The bus splits an access
