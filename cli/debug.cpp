@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ struct DebugOptions {
   std::string symbols;
   std::string vmlinux;
   std::string architecture = "auto";
-  std::string gdb;  ///< the debugger to start; empty: none
+  std::string gdb;          ///< the debugger to start; empty: none
+  std::string allow_files;  ///< a folder; empty: as the kind of connection has it
   bool keep = false;
   bool allow_remote = false;
   bool no_verify = false;
@@ -160,7 +162,7 @@ void check_vmlinux(const DebugOptions& options) {
 }
 
 /// Starts the debugger in the foreground, connected to `address`, with the
-/// kernel's `vmlinux` unless empty.
+/// kernel's `vmlinux` unless empty. Throws Error{host} when it cannot be started.
 pid_t start_debugger(const std::string& debugger, const std::string& symbols,
                      const std::string& vmlinux, RegisterLayout layout,
                      const gdb::ListenAddress& listening) {
@@ -189,6 +191,11 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols,
       arguments.insert(arguments.end(), {"-ex", "chronovisor add-vmlinux \"" + vmlinux + "\""});
     }
   }
+  // Closed when the debugger starts; otherwise it carries the reason why not.
+  std::array<int, 2> trouble{};
+  if (pipe2(trouble.data(), O_CLOEXEC) != 0) {
+    throw Error(ErrorCode::host, std::string("pipe: ") + std::strerror(errno));
+  }
   const pid_t child = fork();
   if (child < 0) throw Error(ErrorCode::host, std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
@@ -197,10 +204,42 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols,
     for (std::string& argument : arguments) raw.push_back(argument.data());
     raw.push_back(nullptr);
     execvp(raw[0], raw.data());
-    std::fprintf(stderr, "chronovisor: %s cannot be started: %s\n", raw[0], std::strerror(errno));
-    _exit(127);
+    const int reason = errno;
+    const ssize_t told = write(trouble[1], &reason, sizeof(reason));
+    _exit(told == sizeof(reason) ? 0 : 1);
+  }
+  close(trouble[1]);
+  int reason = 0;
+  ssize_t heard = 0;
+  do {
+    heard = read(trouble[0], &reason, sizeof(reason));
+  } while (heard < 0 && errno == EINTR);
+  close(trouble[0]);
+  if (heard == sizeof(reason)) {
+    waitpid(child, nullptr, 0);
+    throw Error(ErrorCode::host, debugger + " cannot be started: " + std::strerror(reason));
   }
   return child;
+}
+
+/// Anything on this host can connect to a TCP port, whoever runs it; a Unix
+/// socket and a pipe are its owner's alone.
+AllowedFiles allowed_files(const DebugOptions& options, gdb::ListenAddress::Kind kind) {
+  if (!options.allow_files.empty()) return AllowedFiles::inside(options.allow_files);
+  if (kind != gdb::ListenAddress::Kind::tcp) return AllowedFiles::all();
+  return AllowedFiles::none(
+      "over TCP, debug --allow-files DIR allows those in one folder; with --listen unix:PATH or "
+      "stdio there is no such limit");
+}
+
+/// How a debugger gets there.
+std::string connect_hint(const std::string& file, const gdb::ListenAddress& listening) {
+  if (listening.kind == gdb::ListenAddress::Kind::unix_socket) {
+    return "in gdb: target remote " + listening.path;
+  }
+  return "in gdb: target remote " + listening.address + ":" + std::to_string(listening.port) +
+         " (any user of this host can connect; for you alone: chronovisor debug " + file +
+         " --listen unix:PATH)";
 }
 
 int debug(const DebugOptions& options) {
@@ -242,19 +281,17 @@ int debug(const DebugOptions& options) {
   timeline.seek({recorded_place(options.at, reader, "--at"), 0});
   timeline.prepare_way_back();
   const RegisterLayout layout = layout_of(options, symbols);
-  session::DebugSession debugging(timeline);
+  session::DebugSession debugging(timeline, allowed_files(options, server_options.listen.kind));
   session::Executor executor;
   TimelineTarget target(debugging, executor, layout);
   gdb::Server server(target, server_options);
   const gdb::ListenAddress listening = server.listening();
   if (!starts) {
     if (listening.kind != gdb::ListenAddress::Kind::stdio) {
-      std::fprintf(stderr, "chronovisor: %s at position %s of %s; in gdb: target remote %s\n",
-                   options.file.c_str(), grouped(timeline.now().position.steps).c_str(),
+      std::fprintf(stderr, "chronovisor: %s at position %s of %s; %s\n", options.file.c_str(),
+                   grouped(timeline.now().position.steps).c_str(),
                    grouped(timeline.end().steps).c_str(),
-                   listening.kind == gdb::ListenAddress::Kind::unix_socket
-                       ? listening.path.c_str()
-                       : (listening.address + ":" + std::to_string(listening.port)).c_str());
+                   connect_hint(options.file, listening).c_str());
     }
     server.run();
     return kDone;
@@ -298,7 +335,10 @@ void add_debug(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "x86-64", "i386"}).description(""));
   command->add_flag("--gdb{gdb}", options->gdb,
                     "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
-  command->add_flag("--keep", options->keep, "Wait for another client when one leaves");
+  command->add_option("--allow-files", options->allow_files,
+                      "Let monitor commands name files in this folder, and no others (over TCP: "
+                      "none; else: all)");
+  command->add_flag("--keep", options->keep, "Wait for another debugger when the last one leaves");
   command->add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");
   command->add_flag("--no-index", options->no_index,

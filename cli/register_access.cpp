@@ -25,6 +25,9 @@ GprIndex general(std::size_t index) {
 
 constexpr std::array<SegmentIndex, 6> kSegments{kCs, kSs, kDs, kEs, kFs, kGs};
 
+/// An opcode is held without the five bits that all of the x87 have in common.
+constexpr std::uint16_t kX87OpcodeBits = 0x7ff;
+
 /// The physical number of ST(n).
 unsigned physical(const X87State& x87, unsigned n) { return (((x87.status >> 11) & 7U) + n) & 7U; }
 
@@ -46,6 +49,42 @@ std::uint64_t read_x87_control(const X87State& x87, std::size_t index) {
       return static_cast<std::uint32_t>(x87.last_dp);
     default:
       return x87.last_opcode;
+  }
+}
+
+void write_x87_control(X87State& x87, std::size_t index, std::uint64_t value) {
+  // The pointers are shown by their low halves; the high ones stay.
+  const auto low_half = [value](std::uint64_t pointer) {
+    return (pointer & ~std::uint64_t{0xffffffff}) | static_cast<std::uint32_t>(value);
+  };
+  const auto word = static_cast<std::uint16_t>(value);
+  switch (static_cast<X86Register>(index)) {
+    case X86Register::fctrl:
+      x87.control = word;
+      break;
+    case X86Register::fstat:
+      x87.status = word;
+      break;
+    case X86Register::ftag:
+      x87.tag = word;
+      break;
+    case X86Register::fiseg:
+      x87.last_cs = word;
+      break;
+    case X86Register::fioff:
+      x87.last_ip = low_half(x87.last_ip);
+      break;
+    case X86Register::foseg:
+      x87.last_ds = word;
+      break;
+    case X86Register::fooff:
+      x87.last_dp = low_half(x87.last_dp);
+      break;
+    case X86Register::fop:
+      x87.last_opcode = word & kX87OpcodeBits;
+      break;
+    default:
+      break;
   }
 }
 
@@ -221,12 +260,8 @@ void write_register(Machine& machine, std::size_t index, ByteView value) {
     Xmm& xmm = s.xmm[index - number(X86Register::xmm0)];
     xmm.low = integer;
     if (value.size() >= 16) std::memcpy(&xmm.high, value.data() + 8, 8);
-  } else if (index == number(X86Register::fctrl)) {
-    s.x87.control = static_cast<std::uint16_t>(integer);
-  } else if (index == number(X86Register::fstat)) {
-    s.x87.status = static_cast<std::uint16_t>(integer);
-  } else if (index == number(X86Register::ftag)) {
-    s.x87.tag = static_cast<std::uint16_t>(integer);
+  } else if (between(index, X86Register::fctrl, X86Register::fop)) {
+    write_x87_control(s.x87, index, integer);
   } else if (index == number(X86Register::mxcsr)) {
     if ((integer & ~std::uint64_t{0xffff}) != 0) {
       throw Error(ErrorCode::usage, "mxcsr has reserved bits set");

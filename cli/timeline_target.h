@@ -40,6 +40,12 @@ class TimelineTarget final : public gdb::DebugTarget {
   void monitor(std::string_view command, const std::function<void(std::string_view)>& output,
                const gdb::CancelFlag& cancel) override;
   [[nodiscard]] std::string thread_description() const override;
+  [[nodiscard]] bool physical_memory() const override {
+    return executor_.borrow([&] { return session_.settings().physical_memory; });
+  }
+  void set_physical_memory(bool physical) override {
+    executor_.borrow([&] { session_.set_physical_memory(physical); });
+  }
 
  private:
   [[nodiscard]] StopSet stops() const;

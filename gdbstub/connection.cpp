@@ -9,6 +9,10 @@
 namespace chronovisor::gdb {
 
 void Connection::receive(ByteView bytes) {
+  if (stage_ == Stage::opened) {
+    held_.insert(held_.end(), bytes.begin(), bytes.end());
+    return;
+  }
   std::vector<WireEvent> events;
   // One byte stream, fed in pieces so that a change of the checksum policy
   // holds for the packet right after the one that asked for it.
@@ -17,6 +21,7 @@ void Connection::receive(ByteView bytes) {
     std::size_t piece = 0;
     while (piece < rest.size() && rest[piece] != '#') ++piece;
     piece = std::min(rest.size(), piece + 3);
+    if (stage_ == Stage::closed) piece = 1;  // nothing behind the first packet yet
     decoder_.feed(rest.first(piece), events);
     at += piece;
     for (WireEvent& event : events) {
@@ -24,14 +29,49 @@ void Connection::receive(ByteView bytes) {
       dispatch(std::move(event));
     }
     events.clear();
+    if (stage_ == Stage::opened) {
+      held_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end());
+      return;
+    }
+  }
+}
+
+void Connection::take_held() { receive(std::exchange(held_, {})); }
+
+/// Whether the first thing of a connection may be: an acknowledgement or an
+/// interrupt, which clients send ahead, or a packet that arrived whole.
+bool Connection::passes_door(const WireEvent& event) {
+  switch (event.kind) {
+    case WireEventKind::packet:
+    case WireEventKind::oversized:
+      stage_ = Stage::opened;
+      return true;
+    case WireEventKind::ack:
+    case WireEventKind::nack:
+    case WireEventKind::interrupt:
+      return false;
+    case WireEventKind::bad:
+    case WireEventKind::noise:
+      break;
+  }
+  foreign_ = true;
+  ended_ = true;
+  return false;
+}
+
+void Connection::interrupt() {
+  if (busy_) {
+    cancel_ = true;
+  } else if (session_ && has_stopped_) {
+    session_->interrupt_between_runs();
   }
 }
 
 void Connection::dispatch(WireEvent event) {
+  if (stage_ == Stage::closed && !passes_door(event)) return;
   switch (event.kind) {
     case WireEventKind::interrupt:
-      // With nothing running, the stop it asks for has already been reported.
-      if (busy_) cancel_ = true;
+      interrupt();
       return;
     case WireEventKind::ack:
       retransmissions_ = 0;
@@ -41,6 +81,8 @@ void Connection::dispatch(WireEvent event) {
       return;
     case WireEventKind::bad:
       if (acknowledging_) output_ += '-';
+      return;
+    case WireEventKind::noise:
       return;
     case WireEventKind::packet:
     case WireEventKind::oversized:
@@ -57,14 +99,44 @@ void Connection::dispatch(WireEvent event) {
   drain_queue();
 }
 
+void Connection::serve() {
+  session_.emplace(target_);
+  stage_ = Stage::served;
+  // Its answer has been given.
+  if (!introduction_.empty()) session_->handle(introduction_);
+  drain_queue();
+  take_held();
+}
+
+void Connection::wait_for(std::string_view other) {
+  stage_ = Stage::waiting;
+  if (queue_.front().payload.starts_with("qSupported")) introduce(other);
+  take_held();
+}
+
+void Connection::introduce(std::string_view other) {
+  introduction_ = std::move(queue_.front().payload);
+  queue_.pop_front();
+  queued_bytes_ -= introduction_.size();
+  std::string note = join(
+      {"another debugger, ", other, ", is connected: waiting until it leaves, Ctrl-C gives up"});
+  std::replace_if(
+      note.begin(), note.end(), [](char c) { return c == ';' || c == '='; }, ' ');
+  send(Session::supported_answer(introduction_, target_.supports_reverse(), note));
+}
+
+void Connection::give_sign_of_life() {
+  if (waiting()) output_ += '+';
+}
+
 void Connection::drain_queue() {
-  while (!busy_ && !ended_ && !queue_.empty()) {
+  while (served() && !busy_ && !ended_ && !queue_.empty()) {
     const WireEvent event = std::move(queue_.front());
     queue_.pop_front();
     queued_bytes_ -= event.payload.size();
     cancel_ = false;
-    apply(event.kind == WireEventKind::oversized ? session_.handle_oversized()
-                                                 : session_.handle(event.payload));
+    apply(event.kind == WireEventKind::oversized ? session_->handle_oversized()
+                                                 : session_->handle(event.payload));
   }
 }
 
@@ -86,7 +158,7 @@ void Connection::send(const std::string& payload) {
 }
 
 void Connection::retransmit() {
-  if (!acknowledging_ || last_frame_.empty()) return;
+  if (!acknowledging_ || last_frame_.empty() || waiting()) return;
   if (++retransmissions_ > kMaxRetransmissions) {
     ended_ = true;
     cancel_ = true;
@@ -113,6 +185,11 @@ Answer Connection::run(const Work& work) const {
 }
 
 void Connection::finish_work(Answer answer) {
+  if (answer.uninterrupted_stop) {
+    has_stopped_ = true;
+    // It came too late for this run: for the next one, then, if that comes soon.
+    if (cancel_) session_->interrupt_between_runs();
+  }
   apply(std::move(answer));
   drain_queue();
 }

@@ -23,6 +23,7 @@ void append_register(std::string& out, const RegisterDescription& row, std::size
     append_attribute(out, "dwarf_regnum", std::to_string(row.dwarf));
     append_attribute(out, "ehframe_regnum", std::to_string(row.dwarf));
   }
+  if (!row.call_saved) append_attribute(out, "save-restore", "no");
   out += "/>\n";
 }
 

@@ -1,17 +1,15 @@
 #include "gdbstub/server.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <asio.hpp>
-#include <charconv>
 #include <optional>
 
 #include "base/error.h"
+#include "gdbstub/channel.h"
 #include "gdbstub/connection.h"
 
 namespace chronovisor::gdb {
@@ -21,81 +19,34 @@ namespace {
 constexpr std::size_t kReadBytes = 65536;
 // With more than this unsent, nothing more is read until it is.
 constexpr std::size_t kMaxUnsentBytes = std::size_t{8} << 20;
+// So many may be connected without being served.
+constexpr std::size_t kMaxUnserved = 32;
 constexpr auto kAcceptRetry = std::chrono::milliseconds(100);
-
-using Handler = std::function<void(std::error_code, std::size_t)>;
+// A debugger that hears nothing for two seconds (gdb's remotetimeout) sends again.
+constexpr auto kSignOfLife = std::chrono::milliseconds(400);
 
 [[noreturn]] void host_error(const std::string& what, const std::error_code& code) {
   throw Error(ErrorCode::host, what + ": " + code.message());
 }
 
-/// A client's two directions, whatever they are made of.
-class Channel {
- public:
-  virtual ~Channel() = default;
-  virtual void read(asio::mutable_buffer buffer, Handler handler) = 0;
-  virtual void write(asio::const_buffer buffer, Handler handler) = 0;
-  virtual void close() = 0;
-};
+/// One that is connected, served or not. The handlers of what is pending hold
+/// its address: it is erased when the last of them has returned.
+struct Client {
+  Client(std::unique_ptr<Channel> its_channel, DebugTarget& target)
+      : channel(std::move(its_channel)), connection(target), name(channel->peer_name()) {}
 
-template <class Socket>
-class SocketChannel final : public Channel {
- public:
-  explicit SocketChannel(Socket socket) : socket_(std::move(socket)) {}
-  void read(asio::mutable_buffer buffer, Handler handler) override {
-    socket_.async_read_some(buffer, std::move(handler));
-  }
-  void write(asio::const_buffer buffer, Handler handler) override {
-    asio::async_write(socket_, buffer, std::move(handler));
-  }
-  void close() override {
-    std::error_code ignored;
-    socket_.shutdown(Socket::shutdown_both, ignored);
-    socket_.close(ignored);
-  }
+  std::unique_ptr<Channel> channel;
+  Connection connection;
+  std::string name;
+  std::array<std::uint8_t, kReadBytes> input{};
+  std::string sending;
+  std::string unsent;
+  bool reading = false;
+  bool writing = false;
+  bool working = false;
+  bool closing = false;  ///< the channel is closed; handlers are still to return
 
- private:
-  Socket socket_;
-};
-
-/// Standard input and output. O_NONBLOCK, which Asio sets, belongs to the open
-/// file and not to our copy of it, so it is put back as it was.
-class StdioChannel final : public Channel {
- public:
-  explicit StdioChannel(asio::io_context& io)
-      : in_flags_(::fcntl(STDIN_FILENO, F_GETFL)),
-        out_flags_(::fcntl(STDOUT_FILENO, F_GETFL)),
-        in_(io, duplicate(STDIN_FILENO)),
-        out_(io, duplicate(STDOUT_FILENO)) {}
-  ~StdioChannel() override {
-    ::fcntl(STDIN_FILENO, F_SETFL, in_flags_);
-    ::fcntl(STDOUT_FILENO, F_SETFL, out_flags_);
-  }
-  StdioChannel(const StdioChannel&) = delete;
-  StdioChannel& operator=(const StdioChannel&) = delete;
-
-  void read(asio::mutable_buffer buffer, Handler handler) override {
-    in_.async_read_some(buffer, std::move(handler));
-  }
-  void write(asio::const_buffer buffer, Handler handler) override {
-    asio::async_write(out_, buffer, std::move(handler));
-  }
-  void close() override {
-    std::error_code ignored;
-    in_.close(ignored);
-    out_.close(ignored);
-  }
-
- private:
-  static int duplicate(int descriptor) {
-    const int copy = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) host_error("stdio", {errno, std::system_category()});
-    return copy;
-  }
-  int in_flags_;
-  int out_flags_;
-  asio::posix::stream_descriptor in_;
-  asio::posix::stream_descriptor out_;
+  [[nodiscard]] bool pending() const { return reading || writing || working; }
 };
 
 /// Whether a server answers at a Unix socket; decides if it is stale.
@@ -125,60 +76,10 @@ void clear_stale_socket(const std::string& path) {
 
 }  // namespace
 
-ListenAddress ListenAddress::parse(std::string_view text) {
-  const auto refuse = [&](std::string_view why) {
-    throw Error(ErrorCode::usage, "listen address '" + std::string(text) +
-                                      "': " + std::string(why) +
-                                      "; use unix:PATH, tcp:ADDRESS:PORT or stdio");
-  };
-  ListenAddress out;
-  if (text == "stdio") return out;
-  if (text.starts_with("unix:")) {
-    out.kind = Kind::unix_socket;
-    out.path = text.substr(5);
-    if (out.path.empty()) refuse("the path is empty");
-    if (out.path.size() >= sizeof(sockaddr_un::sun_path))
-      refuse("the path is too long for a socket");
-    if (out.path.find('\0') != std::string::npos) refuse("the path holds a zero byte");
-    return out;
-  }
-  if (!text.starts_with("tcp:")) refuse("unknown kind");
-  out.kind = Kind::tcp;
-  const std::string_view rest = text.substr(4);
-  const std::size_t colon = rest.rfind(':');
-  if (colon == std::string_view::npos) refuse("the port is missing");
-  std::string_view address = rest.substr(0, colon);
-  const std::string_view port = rest.substr(colon + 1);
-  if (address.starts_with('[') && address.ends_with(']')) {
-    address = address.substr(1, address.size() - 2);
-  } else if (address.find(':') != std::string_view::npos) {
-    refuse("an IPv6 address stands in brackets");
-  }
-  out.address = address.empty() ? "127.0.0.1" : std::string(address);
-  const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (problem != std::errc{} || end != port.data() + port.size()) {
-    refuse("the port is not a number up to 65535");
-  }
-  return out;
-}
-
-std::string ListenAddress::text() const {
-  switch (kind) {
-    case Kind::unix_socket:
-      return "unix:" + path;
-    case Kind::stdio:
-      return "stdio";
-    case Kind::tcp:
-      break;
-  }
-  const bool brackets = address.find(':') != std::string::npos;
-  return "tcp:" + (brackets ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
 class Server::Implementation {
  public:
   Implementation(DebugTarget& target, ServerOptions options)
-      : target_(target), options_(std::move(options)), retry_(io_), signals_(io_) {
+      : target_(target), options_(std::move(options)), retry_(io_), life_(io_), signals_(io_) {
     for (const int number : options_.stop_signals) signals_.add(number);
     switch (options_.listen.kind) {
       case ListenAddress::Kind::unix_socket:
@@ -193,7 +94,7 @@ class Server::Implementation {
   }
 
   ~Implementation() {
-    if (connection_) connection_->cancel();
+    if (served_ != nullptr) served_->connection.cancel();
     worker_.join();
     if (options_.listen.kind == ListenAddress::Kind::unix_socket && unix_) remove_unix_socket();
   }
@@ -234,12 +135,16 @@ class Server::Implementation {
   template <class Acceptor>
   void accept_on(Acceptor& acceptor);
   void client_came(std::unique_ptr<Channel> channel);
-  void read();
-  void write();
-  void pump();
-  void start_work();
-  void drop_client();
-  void client_gone();
+  void make_room();
+  void settle(Client& client);
+  void serve(Client& client);
+  void keep_waiting();
+  void read(Client& client);
+  void write(Client& client);
+  void pump(Client& client);
+  void start_work(Client& client);
+  void drop(Client& client);
+  void gone(Client& client);
   void shut_down();
 
   DebugTarget& target_;
@@ -249,18 +154,13 @@ class Server::Implementation {
   std::optional<asio::local::stream_protocol::acceptor> unix_;
   std::optional<asio::ip::tcp::acceptor> tcp_;
   asio::steady_timer retry_;
+  asio::steady_timer life_;  ///< runs while somebody waits
   asio::signal_set signals_;
   struct stat unix_identity_ {};
 
-  std::unique_ptr<Channel> channel_;
-  std::unique_ptr<Connection> connection_;
-  std::array<std::uint8_t, kReadBytes> input_{};
-  std::string sending_;
-  std::string unsent_;
-  bool reading_ = false;
-  bool writing_ = false;
-  bool working_ = false;
-  bool closing_ = false;  ///< the channel is closed; handlers are still to return
+  std::vector<std::unique_ptr<Client>> clients_;  ///< in the order they came
+  Client* served_ = nullptr;
+  bool life_runs_ = false;
   bool stopping_ = false;
   std::error_code failure_;
 };
@@ -328,7 +228,7 @@ void Server::Implementation::listen_tcp() {
 
 void Server::Implementation::open_stdio() {
   try {
-    client_came(std::make_unique<StdioChannel>(io_));
+    client_came(make_stdio_channel(io_));
   } catch (const std::system_error& problem) {
     // A plain file cannot be waited for.
     throw Error(ErrorCode::usage, std::string("stdio: ") + problem.what() +
@@ -349,12 +249,8 @@ void Server::Implementation::accept_on(Acceptor& acceptor) {
           });
           return;
         }
-        if constexpr (std::is_same_v<Acceptor, asio::ip::tcp::acceptor>) {
-          std::error_code ignored;
-          peer.set_option(asio::ip::tcp::no_delay(true), ignored);
-          peer.set_option(asio::socket_base::keep_alive(true), ignored);
-        }
-        client_came(std::make_unique<SocketChannel<decltype(peer)>>(std::move(peer)));
+        client_came(make_channel(std::move(peer)));
+        accept();
       });
 }
 
@@ -367,83 +263,146 @@ void Server::Implementation::accept() {
 }
 
 void Server::Implementation::client_came(std::unique_ptr<Channel> channel) {
-  channel_ = std::move(channel);
-  connection_ = std::make_unique<Connection>(target_);
-  closing_ = false;
-  unsent_.clear();
-  log("a debugger is connected");
-  read();
+  clients_.push_back(std::make_unique<Client>(std::move(channel), target_));
+  read(*clients_.back());
+  make_room();
 }
 
-void Server::Implementation::read() {
-  reading_ = true;
-  channel_->read(asio::buffer(input_), [this](std::error_code code, std::size_t size) {
-    reading_ = false;
-    if (closing_) return client_gone();
-    if (code) return drop_client();
-    connection_->receive({input_.data(), size});
-    pump();
+/// Of too many that are not served, the first one goes that has said nothing
+/// yet; when all of them wait their turn, the one that came last.
+void Server::Implementation::make_room() {
+  std::vector<Client*> unserved;
+  for (const std::unique_ptr<Client>& client : clients_) {
+    if (client.get() != served_ && !client->closing) unserved.push_back(client.get());
+  }
+  if (unserved.size() <= kMaxUnserved) return;
+  const auto silent = std::find_if(unserved.begin(), unserved.end(), [](const Client* client) {
+    return !client->connection.opened();
+  });
+  drop(silent != unserved.end() ? **silent : *unserved.back());
+}
+
+/// Whose turn is it, now that this client has said something?
+void Server::Implementation::settle(Client& client) {
+  if (client.connection.foreign()) {
+    log("warning: " + client.name + " does not speak the debuggers' protocol, and was cut off");
+    return;
+  }
+  if (!client.connection.opened() || client.connection.served()) return;
+  if (served_ == nullptr) return serve(client);
+  if (client.connection.waiting()) return;
+  log(client.name + " waits: " + served_->name + " is connected");
+  client.connection.wait_for(served_->name);
+  if (!life_runs_) keep_waiting();
+}
+
+void Server::Implementation::serve(Client& client) {
+  served_ = &client;
+  log(client.name + " is connected");
+  client.connection.serve();
+}
+
+/// Lets those who wait hear, in time, that somebody is there.
+void Server::Implementation::keep_waiting() {
+  life_runs_ = true;
+  life_.expires_after(kSignOfLife);
+  life_.async_wait([this](std::error_code cancelled) {
+    life_runs_ = false;
+    if (cancelled || stopping_) return;
+    bool any = false;
+    for (std::size_t n = 0; n < clients_.size(); ++n) {
+      Client& client = *clients_[n];
+      if (client.closing || !client.connection.waiting()) continue;
+      any = true;
+      client.connection.give_sign_of_life();
+      pump(client);
+    }
+    if (any) keep_waiting();
   });
 }
 
-void Server::Implementation::write() {
-  writing_ = true;
-  sending_ = std::exchange(unsent_, {});
-  channel_->write(asio::buffer(sending_), [this](std::error_code code, std::size_t) {
-    writing_ = false;
-    if (closing_) return client_gone();
-    if (code) return drop_client();
-    pump();
-  });
+void Server::Implementation::read(Client& client) {
+  client.reading = true;
+  client.channel->read(asio::buffer(client.input),
+                       [this, &client](std::error_code code, std::size_t size) {
+                         client.reading = false;
+                         if (client.closing) return gone(client);
+                         if (code) return drop(client);
+                         client.connection.receive(ByteView(client.input).first(size));
+                         settle(client);
+                         pump(client);
+                       });
+}
+
+void Server::Implementation::write(Client& client) {
+  client.writing = true;
+  client.sending = std::exchange(client.unsent, {});
+  client.channel->write(asio::buffer(client.sending),
+                        [this, &client](std::error_code code, std::size_t) {
+                          client.writing = false;
+                          if (client.closing) return gone(client);
+                          if (code) return drop(client);
+                          pump(client);
+                        });
 }
 
 /// Does whatever can be done next: send, run, read, end.
-void Server::Implementation::pump() {
-  unsent_ += connection_->take_output();
-  if (!writing_ && !unsent_.empty()) write();
-  const bool ended = connection_->ended();
-  if (ended && !writing_) return drop_client();
+void Server::Implementation::pump(Client& client) {
+  client.unsent += client.connection.take_output();
+  if (!client.writing && !client.unsent.empty()) write(client);
+  const bool ended = client.connection.ended();
+  if (ended && !client.writing) return drop(client);
   if (ended) return;  // the end of writing comes back here
-  const bool congested = unsent_.size() > kMaxUnsentBytes;
-  if (!working_ && !congested) start_work();
-  if (!reading_ && (!congested || working_)) read();
+  const bool congested = client.unsent.size() > kMaxUnsentBytes;
+  if (!client.working && !congested) start_work(client);
+  if (!client.reading && (!congested || client.working)) read(client);
 }
 
-void Server::Implementation::start_work() {
-  std::optional<Work> work = connection_->take_work();
+void Server::Implementation::start_work(Client& client) {
+  std::optional<Work> work = client.connection.take_work();
   if (!work) return;
-  working_ = true;
+  client.working = true;
   // The guard keeps run() going while only the worker has something to do.
-  asio::post(worker_, [this, job = std::move(*work), guard = asio::make_work_guard(io_)] {
-    auto answer = std::make_shared<Answer>(connection_->run(job));
-    asio::post(io_, [this, answer] {
-      working_ = false;
-      if (closing_) return client_gone();
-      connection_->finish_work(std::move(*answer));
-      pump();
+  asio::post(worker_, [this, &client, job = std::move(*work), guard = asio::make_work_guard(io_)] {
+    auto answer = std::make_shared<Answer>(client.connection.run(job));
+    asio::post(io_, [this, &client, answer] {
+      client.working = false;
+      if (client.closing) return gone(client);
+      client.connection.finish_work(std::move(*answer));
+      pump(client);
     });
   });
 }
 
 /// Closes the channel. What still runs (a read, a write, a job) returns first;
-/// the last of them calls client_gone().
-void Server::Implementation::drop_client() {
-  if (closing_ || !connection_) return;
-  closing_ = true;
-  connection_->cancel();
-  channel_->close();
-  client_gone();
+/// the last of them calls gone().
+void Server::Implementation::drop(Client& client) {
+  if (client.closing) return;
+  client.closing = true;
+  client.connection.cancel();
+  client.channel->close();
+  gone(client);
 }
 
-void Server::Implementation::client_gone() {
-  if (reading_ || writing_ || working_ || !connection_) return;
-  connection_.reset();
-  channel_.reset();
-  log("the debugger is gone");
-  if (stopping_ || options_.once || options_.listen.kind == ListenAddress::Kind::stdio) {
+void Server::Implementation::gone(Client& client) {
+  if (client.pending()) return;
+  const bool was_served = served_ == &client;
+  const bool was_waiting = client.connection.waiting();
+  if (was_served || was_waiting) log(client.name + " is gone");
+  const auto found = std::find_if(clients_.begin(), clients_.end(),
+                                  [&](const auto& one) { return one.get() == &client; });
+  clients_.erase(found);
+  if (was_served) served_ = nullptr;
+  if (stopping_) return;
+  const auto next = std::find_if(clients_.begin(), clients_.end(), [](const auto& one) {
+    return !one->closing && one->connection.opened();
+  });
+  if (was_served && next != clients_.end()) {
+    Client& waited = **next;
+    serve(waited);
+    pump(waited);
+  } else if ((was_served && options_.once) || options_.listen.kind == ListenAddress::Kind::stdio) {
     shut_down();
-  } else {
-    accept();
   }
 }
 
@@ -452,9 +411,13 @@ void Server::Implementation::shut_down() {
   std::error_code ignored;
   signals_.cancel(ignored);
   retry_.cancel();
+  life_.cancel();
   if (unix_) unix_->close(ignored);
   if (tcp_) tcp_->close(ignored);
-  drop_client();
+  // Dropping one erases it, unless something of it is pending.
+  std::vector<Client*> all;
+  for (const std::unique_ptr<Client>& client : clients_) all.push_back(client.get());
+  for (Client* client : all) drop(*client);
 }
 
 Server::Server(DebugTarget& target, ServerOptions options)

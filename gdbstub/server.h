@@ -1,40 +1,27 @@
 // Owns the listening end of the GDB server: a Unix socket, a TCP port or
-// stdin/stdout, one client at a time, and the worker thread on which the
-// machine runs. Must know no packet. run() blocks the thread that calls it;
-// stop() may be called from any thread.
+// stdin/stdout, whose turn it is among those that are connected, and the worker
+// thread on which the machine runs. One debugger is served at a time; the others
+// wait, and are told so. Must know no packet. run() blocks the thread that calls
+// it; stop() may be called from any thread.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "gdbstub/listen_address.h"
 #include "gdbstub/target.h"
 
 namespace chronovisor::gdb {
-
-/// Where to listen: "unix:PATH", "tcp:ADDRESS:PORT", "tcp:[IPV6]:PORT" or "stdio".
-struct ListenAddress {
-  enum class Kind { unix_socket, tcp, stdio };
-  Kind kind = Kind::stdio;
-  std::string path;        ///< unix_socket
-  std::string address;     ///< tcp: a numeric address, or "localhost"
-  std::uint16_t port = 0;  ///< tcp: 0 lets the system choose
-
-  /// Throws Error{usage} naming what is wrong.
-  static ListenAddress parse(std::string_view text);
-  /// The same text that parse() takes.
-  [[nodiscard]] std::string text() const;
-};
 
 struct ServerOptions {
   ListenAddress listen;
   /// Without it, only loopback addresses are accepted: whoever connects can
   /// read and change everything in the guest.
   bool allow_remote = false;
-  /// End after the first client instead of waiting for another.
+  /// End when the last of the debuggers that came has left. Whoever connects
+  /// and does not speak the protocol is no debugger.
   bool once = false;
   /// Signals that end run() as stop() does, such as SIGTERM.
   std::vector<int> stop_signals;
@@ -58,7 +45,7 @@ class Server {
   /// Where it really listens: with the port the system chose.
   [[nodiscard]] ListenAddress listening() const;
   /// Serves clients until stop(), a stop signal, or, with `once` or stdio, the
-  /// end of the first one. Throws Error{host} when listening fails for good.
+  /// end of the last one. Throws Error{host} when listening fails for good.
   void run();
   /// Ends run(): running jobs are cancelled and the client is cut off.
   void stop();

@@ -80,6 +80,9 @@ std::span<const Session::Command> Session::commands() {
       {"qMemoryRegionInfo", Match::token, &Session::memory_region_info},
       {"qRegisterInfo", Match::prefix, &Session::register_info},
       {"qThreadStopInfo", Match::prefix, &Session::thread_stop_info},
+      {"qqemu.Supported", Match::exact, &Session::qemu_supported},
+      {"qqemu.PhyMemMode", Match::exact, &Session::physical_memory_mode},
+      {"Qqemu.PhyMemMode", Match::token, &Session::set_physical_memory_mode},
       {"jThreadsInfo", Match::exact, &Session::threads_info},
   });
   return kCommands;
@@ -113,7 +116,7 @@ Answer Session::handle_oversized() {
 
 Answer Session::error(std::string_view text) const {
   if (error_strings_) return Answer::of(join({"E01;", hex_text(text)}));
-  if (!error_messages_) return Answer::of("E01");
+  if (!offers_.error_messages) return Answer::of("E01");
   return Answer::of(join({"E.", plain_text(text)}));
 }
 
@@ -127,7 +130,7 @@ std::string Session::plain_text(std::string_view text) {
   return shown;
 }
 
-std::string Session::thread_id() const { return multiprocess_ ? "p1.1" : "1"; }
+std::string Session::thread_id() const { return offers_.multiprocess ? "p1.1" : "1"; }
 
 bool Session::names_our_thread(PacketReader& packet) const {
   const auto number = [&]() -> std::optional<std::uint64_t> {
@@ -154,26 +157,40 @@ Answer Session::extended_mode(PacketReader&) {
   return Answer::of("OK");
 }
 
-Answer Session::supported(PacketReader& packet) {
-  multiprocess_ = swbreak_ = hwbreak_ = error_messages_ = false;
-  packet.take(':');
-  while (!packet.at_end()) {
-    const std::string_view feature = packet.until(';');
-    if (feature == "multiprocess+") multiprocess_ = true;
-    if (feature == "swbreak+") swbreak_ = true;
-    if (feature == "hwbreak+") hwbreak_ = true;
-    if (feature == "error-message+") error_messages_ = true;
+ClientOffers ClientOffers::parse(std::string_view packet) {
+  ClientOffers offers;
+  PacketReader reader(packet);
+  reader.take("qSupported");
+  reader.take(':');
+  while (!reader.at_end()) {
+    const std::string_view feature = reader.until(';');
+    if (feature == "multiprocess+") offers.multiprocess = true;
+    if (feature == "swbreak+") offers.swbreak = true;
+    if (feature == "hwbreak+") offers.hwbreak = true;
+    if (feature == "error-message+") offers.error_messages = true;
   }
+  return offers;
+}
+
+std::string Session::supported_answer(std::string_view packet, bool reverse,
+                                      std::string_view note) {
+  const ClientOffers offers = ClientOffers::parse(packet);
   std::string reply = join({"PacketSize=", hex_number(kMaxPacketBytes),
                             ";QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
                             ";qXfer:memory-map:read+;vContSupported+;ConditionalBreakpoints+"
                             ";BreakpointCommands+;binary-upload+"});
-  if (multiprocess_) reply += ";multiprocess+";
-  if (swbreak_) reply += ";swbreak+";
-  if (hwbreak_) reply += ";hwbreak+";
-  if (error_messages_) reply += ";error-message+";
-  if (target_.supports_reverse()) reply += ";ReverseStep+;ReverseContinue+";
-  return Answer::of(std::move(reply));
+  if (offers.multiprocess) reply += ";multiprocess+";
+  if (offers.swbreak) reply += ";swbreak+";
+  if (offers.hwbreak) reply += ";hwbreak+";
+  if (offers.error_messages) reply += ";error-message+";
+  if (reverse) reply += ";ReverseStep+;ReverseContinue+";
+  if (!note.empty()) reply.append(";").append(note);
+  return reply;
+}
+
+Answer Session::supported(PacketReader& packet) {
+  offers_ = ClientOffers::parse(packet.all());
+  return Answer::of(supported_answer(packet.all(), target_.supports_reverse(), {}));
 }
 
 Answer Session::start_no_ack(PacketReader&) {
@@ -206,6 +223,7 @@ Answer Session::current_thread(PacketReader&) {
 }
 
 Answer Session::first_threads(PacketReader&) {
+  interrupted_at_.reset();
   return Answer::of(process_exists_ ? join({"m", thread_id()}) : "l");
 }
 
@@ -274,6 +292,7 @@ Answer Session::transfer(PacketReader& packet) {
   packet.expect(',');
   const std::uint64_t length = packet.hex();
   packet.expect_end();
+  if (object == "threads") interrupted_at_.reset();
   // Made anew when a reading begins; later pieces come from the same text.
   const std::string name = join({object, ":", annex});
   if (offset == 0 || name != document_name_) {

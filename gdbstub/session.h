@@ -7,6 +7,7 @@
 // docs/resources/lldbgdbremote.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +33,7 @@ struct Answer {
   Work work;                         ///< when set, the answer goes on with what it returns
   bool enter_no_ack = false;         ///< from the next packet on, no acknowledgements
   bool end = false;                  ///< the client is done: close after sending
+  bool uninterrupted_stop = false;   ///< a resume ended, and not by an interrupt
 
   static Answer of(std::string payload) {
     Answer answer;
@@ -40,6 +42,17 @@ struct Answer {
   }
   /// What an unknown packet gets.
   static Answer unsupported() { return of({}); }
+};
+
+/// What a client offered in qSupported.
+struct ClientOffers {
+  bool multiprocess = false;
+  bool swbreak = false;
+  bool hwbreak = false;
+  bool error_messages = false;
+
+  /// @param packet all of the packet
+  static ClientOffers parse(std::string_view packet);
 };
 
 class Session {
@@ -56,6 +69,9 @@ class Session {
     Answer (Session::*handler)(PacketReader& packet);
   };
 
+  /// How long an interrupt waits for a resume that it may still stop.
+  static constexpr std::chrono::milliseconds kInterruptHolds{1000};
+
   explicit Session(DebugTarget& target);
   /// Removes the client's breakpoints from the target.
   ~Session();
@@ -66,6 +82,17 @@ class Session {
   Answer handle(std::string_view packet);
   /// The answer to a packet that was too long to read.
   Answer handle_oversized();
+  /// An interrupt that came while nothing ran. A client that steps by itself
+  /// (a software watchpoint, `stepi 1000`) sends it when the stop it is meant to
+  /// prevent is on its way already, and resumes at once: that resume ends before
+  /// it begins. It is forgotten after kInterruptHolds, and when the client asks
+  /// for the thread list, as gdb does when it shows a stop to its user.
+  void interrupt_between_runs() { interrupted_at_ = std::chrono::steady_clock::now(); }
+
+  /// The answer to qSupported, whose features are in `packet`. `note` is a
+  /// remark that gdb shows to its user as a feature it does not know; it may not
+  /// contain ';' or '='.
+  static std::string supported_answer(std::string_view packet, bool reverse, std::string_view note);
   /// Every packet that is answered, most specific first.
   static std::span<const Command> commands();
 
@@ -138,6 +165,11 @@ class Session {
   Answer thread_stop_info(PacketReader& packet);
   Answer threads_info(PacketReader& packet);
 
+  // session_qemu.cpp: QEMU's extensions, which kernel debuggers' scripts use
+  Answer qemu_supported(PacketReader& packet);
+  Answer physical_memory_mode(PacketReader& packet);
+  Answer set_physical_memory_mode(PacketReader& packet);
+
   Answer error(std::string_view text) const;
   Answer register_refused(std::string_view text) const;
   [[nodiscard]] static std::string plain_text(std::string_view text);
@@ -162,6 +194,7 @@ class Session {
   Answer resume(ResumeRequest request);
   Answer resume_from(PacketReader& packet, ResumeKind kind);
   Answer run_once(const ResumeRequest& request, const CancelFlag& cancel);
+  [[nodiscard]] bool interrupt_waits();
   [[nodiscard]] ResumeRequest parse_action(PacketReader& packet, std::string_view action) const;
 
   [[nodiscard]] Expressions take_expressions(PacketReader& packet) const;
@@ -179,11 +212,9 @@ class Session {
   bool stopped_at_breakpoint_ = false;  ///< and nothing has moved the PC since
   bool process_exists_ = true;
   bool extended_ = false;
-  // What the client offered or asked for.
-  bool multiprocess_ = false;
-  bool swbreak_ = false;
-  bool hwbreak_ = false;
-  bool error_messages_ = false;
+  std::optional<std::chrono::steady_clock::time_point> interrupted_at_;
+  ClientOffers offers_;
+  // What the client asked for.
   bool error_strings_ = false;
   bool list_threads_ = false;
   bool lldb_ = false;

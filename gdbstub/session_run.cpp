@@ -1,5 +1,7 @@
 // The packets that make the machine go, forward and backward, and the stop
 // replies that end them.
+#include <utility>
+
 #include "base/error.h"
 #include "gdbstub/session.h"
 
@@ -50,8 +52,8 @@ std::string Session::stop_details() const {
     case StopKind::breakpoint:
       // Only to clients that offered it; others would take it for a register.
       if (stop_.breakpoint == BreakpointKind::hardware) {
-        if (hwbreak_) out += "hwbreak:;";
-      } else if (swbreak_) {
+        if (offers_.hwbreak) out += "hwbreak:;";
+      } else if (offers_.swbreak) {
         out += "swbreak:;";
       }
       break;
@@ -83,7 +85,7 @@ std::string Session::stop_details() const {
 }
 
 std::string Session::stop_packet() const {
-  if (!process_exists_) return multiprocess_ ? "W00;process:1" : "W00";
+  if (!process_exists_) return offers_.multiprocess ? "W00;process:1" : "W00";
   // A plain trap in answer to a step would look to gdb like the end of its own
   // stepping over a breakpoint, and it would run on from the destination.
   const bool surprising = stop_.kind == StopKind::arrived && is_step(last_resume_);
@@ -113,11 +115,23 @@ Answer Session::run_once(const ResumeRequest& request, const CancelFlag& cancel)
     append_console(answer.packets, join({stop_.description, "\n"}));
   }
   answer.packets.push_back(stop_packet());
+  answer.uninterrupted_stop = stop_.kind != StopKind::interrupted;
   return answer;
+}
+
+bool Session::interrupt_waits() {
+  if (!interrupted_at_) return false;
+  const auto since = std::chrono::steady_clock::now() - *std::exchange(interrupted_at_, {});
+  return since < kInterruptHolds;
 }
 
 Answer Session::resume(ResumeRequest request) {
   if (!process_exists_) return error("no process; use run or attach 1");
+  if (interrupt_waits()) {
+    stop_ = StopReason{StopKind::interrupted, BreakpointKind::software, 0, {}};
+    last_resume_ = request.kind;
+    return Answer::of(stop_packet());
+  }
   request.origin = request.kind == ResumeKind::forward && !stopped_at_breakpoint_
                        ? OriginBreakpoint::report
                        : OriginBreakpoint::ignore;

@@ -1,5 +1,6 @@
 #include "gdbstub/target.h"
 
+#include "base/error.h"
 #include "base/units.h"
 
 namespace chronovisor::gdb {
@@ -20,6 +21,10 @@ std::vector<MemoryRegion> DebugTarget::memory_map() const {
   all.last = ~std::uint64_t{0};
   all.mapped = all.readable = all.writable = all.executable = true;
   return {all};
+}
+
+void DebugTarget::set_physical_memory(bool physical) {
+  if (physical) throw Error(ErrorCode::usage, "there are no physical addresses here");
 }
 
 std::string DebugTarget::thread_description() const { return "CPU 0"; }

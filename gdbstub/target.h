@@ -32,6 +32,8 @@ struct RegisterDescription {
   std::string_view group;      ///< "general", "float", "vector", "system"
   std::string_view generic;    ///< lldb's generic name: "pc", "sp", "arg1"; may be empty
   int dwarf = -1;              ///< DWARF number of the psABI, or -1
+  /// Whether gdb is to put the value back after a call in the guest that it made.
+  bool call_saved = true;
 };
 
 /// The types a feature's registers use, as XML text for target.xml.
@@ -131,7 +133,7 @@ class DebugTarget : public RegisterMemoryReader {
  public:
   /// Constant for the life of the target.
   [[nodiscard]] virtual const TargetDescription& description() const = 0;
-  /// Whether reverse requests may be made.
+  /// Whether reverse requests may be made. Constant; asked from any thread.
   [[nodiscard]] virtual bool supports_reverse() const = 0;
 
   /// Throws Error when the register cannot be written or the value not held.
@@ -165,6 +167,11 @@ class DebugTarget : public RegisterMemoryReader {
   [[nodiscard]] virtual std::vector<MemoryRegion> memory_map() const;
   /// A few words on what the CPU is doing ("halted", "64-bit kernel").
   [[nodiscard]] virtual std::string thread_description() const;
+
+  /// Whether reads and writes of memory take physical addresses, as the client
+  /// set it. A target without the choice says no, and refuses by Error.
+  [[nodiscard]] virtual bool physical_memory() const { return false; }
+  virtual void set_physical_memory(bool physical);
 
   /// A client came; a client went (its breakpoints are already removed).
   virtual void client_attached() {}

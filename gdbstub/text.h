@@ -34,6 +34,7 @@ class PacketReader {
   explicit PacketReader(std::string_view packet) : packet_(packet) {}
 
   [[nodiscard]] bool at_end() const { return offset_ == packet_.size(); }
+  [[nodiscard]] std::string_view all() const { return packet_; }
   [[nodiscard]] std::string_view rest() const { return packet_.substr(offset_); }
   [[nodiscard]] char peek() const { return at_end() ? '\0' : packet_[offset_]; }
   /// Consumes `c` if it comes next.

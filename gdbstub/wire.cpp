@@ -56,7 +56,10 @@ void WireDecoder::between(std::uint8_t byte, std::vector<WireEvent>& events) {
       events.push_back({WireEventKind::interrupt, {}});
       break;
     default:
-      break;  // line noise between packets
+      if (events.empty() || events.back().kind != WireEventKind::noise) {
+        events.push_back({WireEventKind::noise, {}});
+      }
+      break;
   }
 }
 

@@ -23,6 +23,7 @@ enum class WireEventKind {
   nack,       ///< '-'
   bad,        ///< a packet with a wrong or unreadable checksum, or a broken escape
   oversized,  ///< a packet of more than kMaxPacketBytes, skipped
+  noise,      ///< bytes between packets that mean nothing there
 };
 
 struct WireEvent {

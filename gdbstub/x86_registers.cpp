@@ -35,6 +35,10 @@ constexpr RegisterDescription xmm(std::string_view name, int dwarf) {
 constexpr RegisterDescription system64(std::string_view name, std::string_view type = "uint64") {
   return {name, 64, type, kSystem, "system", {}, -1};
 }
+/// Time goes on during a call in the guest, and cannot be put back.
+constexpr RegisterDescription clock(std::string_view name, std::string_view feature) {
+  return {name, 64, "uint64", feature, "system", {}, -1, false};
+}
 constexpr RegisterDescription system32(std::string_view name, int dwarf = -1) {
   return {name, 32, "uint32", kSystem, "system", {}, dwarf};
 }
@@ -137,10 +141,10 @@ constexpr std::array<RegisterDescription, kCount> kRegisters = {{
     system64("sysenter_eip"),
     system64("apic_base"),
     system64("pat"),
-    system64("tsc"),
+    clock("tsc", kSystem),
     system64("tsc_aux"),
-    {"position", 64, "uint64", kTime, "system", {}, -1},
-    {"virtual_time_ns", 64, "uint64", kTime, "system", {}, -1},
+    clock("position", kTime),
+    clock("virtual_time_ns", kTime),
 }};
 
 constexpr std::array<FeatureTypes, 3> kTypes = {{

@@ -45,7 +45,7 @@ Answer DebugSession::answer(const GoLiveRequest& request, const Cancel& /*cancel
     throw Error(ErrorCode::usage, "live already, recorded in " + live_file_ + "; discard ends it");
   }
   const GoneLive gone = go_live(
-      timeline_, request.options, [this] { return running_ != nullptr && *running_; },
+      timeline_, allowed(request.options, files_), [this] { return running_ != nullptr && *running_; },
       [this](const std::string& report) {
         live_report_ = report;
         std::fprintf(stderr, "chronovisor: %s\n", report.c_str());

@@ -11,8 +11,9 @@
 
 namespace chronovisor::session {
 
-DebugSession::DebugSession(Timeline& timeline)
+DebugSession::DebugSession(Timeline& timeline, AllowedFiles files)
     : timeline_(timeline),
+      files_(std::move(files)),
       stepping_(timeline),
       bookmarks_(timeline.reader()),
       recorded_end_(recorded_end(timeline.reader())) {}

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "host/allowed_files.h"
 #include "session/answer.h"
 #include "session/bookmark_book.h"
 #include "session/condition.h"
@@ -32,7 +33,8 @@ struct Settings {
 class DebugSession {
  public:
   /// The timeline must outlive this.
-  explicit DebugSession(Timeline& timeline);
+  /// @param files which of the host's files requests may name
+  explicit DebugSession(Timeline& timeline, AllowedFiles files = AllowedFiles::all());
   ~DebugSession();
   DebugSession(const DebugSession&) = delete;
   DebugSession& operator=(const DebugSession&) = delete;
@@ -45,6 +47,7 @@ class DebugSession {
   [[nodiscard]] Timeline& timeline() { return timeline_; }
   [[nodiscard]] InterruptStepping& stepping() { return stepping_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
+  void set_physical_memory(bool physical) { settings_.physical_memory = physical; }
 
   /// Where the next resume is to go, if a request has armed it.
   [[nodiscard]] const std::optional<Moment>& destination() const { return destination_; }
@@ -114,6 +117,7 @@ class DebugSession {
                                                    const Cancel& cancel);
 
   Timeline& timeline_;
+  AllowedFiles files_;
   Settings settings_;
   InterruptStepping stepping_;
   BookmarkBook bookmarks_;

@@ -24,6 +24,8 @@
 namespace chronovisor::session {
 namespace {
 
+constexpr std::string_view kFilePrefix = "file:";
+
 /// A pseudo-terminal: the guest at one end, whoever opens its path at the other.
 class PseudoTerminal {
  public:
@@ -168,13 +170,23 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
     }
   }
   if (options.file.empty()) refuse("a file for the new recording is needed");
-  const bool to_file = options.serial.starts_with("file:") && options.serial.size() > 5;
+  const bool to_file =
+      options.serial.starts_with(kFilePrefix) && options.serial.size() > kFilePrefix.size();
   if (options.serial != "none" && options.serial != "pty" && !to_file) {
     refuse("--serial: \"" + options.serial + "\" is none of none, pty and file:PATH");
   }
   if (options.idle.empty()) options.idle = options.serial == "pty" ? "wait" : "warp";
   if (options.idle != "warp" && options.idle != "wait") {
     refuse("--idle: \"" + options.idle + "\" is neither warp nor wait");
+  }
+  return options;
+}
+
+GoLiveOptions allowed(GoLiveOptions options, const AllowedFiles& files) {
+  options.file = files.path(options.file);
+  if (options.serial.starts_with(kFilePrefix)) {
+    options.serial =
+        std::string(kFilePrefix) + files.path(options.serial.substr(kFilePrefix.size()));
   }
   return options;
 }
@@ -197,7 +209,7 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
     run.output = std::make_unique<TerminalOutput>(terminal);
   } else if (options.serial != "none") {
     // The console's text takes the place of no recording, that which begins included.
-    output = {options.serial.substr(std::string_view("file:").size()),
+    output = {options.serial.substr(kFilePrefix.size()),
               {timeline.reader().name(), options.file},
               options.force,
               false};

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host/allowed_files.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::session {
@@ -24,6 +25,8 @@ struct GoLiveOptions {
 };
 /// Throws Error{usage}.
 [[nodiscard]] GoLiveOptions parse_go_live(const std::vector<std::string>& words);
+/// Throws Error{usage} for a file that `files` does not let the user name.
+[[nodiscard]] GoLiveOptions allowed(GoLiveOptions options, const AllowedFiles& files);
 
 struct GoneLive {
   std::string file;      ///< the new recording, absolute

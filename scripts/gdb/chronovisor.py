@@ -5,17 +5,24 @@ Everything is under one prefix; `help chronovisor` lists it. What the commands
 do happens in the server (`monitor help`); here expressions are evaluated, and a
 command that travels also arrives.
 """
+import difflib
 import os
 import re
 import struct
 
 import gdb
 
+ADDRESS_MASK = (1 << 64) - 1
+
+
+def need_connection():
+    if gdb.selected_inferior().pid == 0:
+        raise gdb.GdbError("Not connected; use target remote first.")
+
 
 def monitor(command):
     """Runs a monitor command; what it prints, and why it failed, is shown by gdb."""
-    if gdb.selected_inferior().pid == 0:
-        raise gdb.GdbError("Not connected; use target remote first.")
+    need_connection()
     try:
         gdb.execute("monitor " + command)
     except gdb.error as error:
@@ -23,7 +30,8 @@ def monitor(command):
 
 
 def captured(command):
-    """The output of a monitor command that cannot fail, or nothing."""
+    """What a monitor command prints; nothing when it fails."""
+    need_connection()
     try:
         return gdb.execute("monitor " + command, to_string=True)
     except gdb.error:
@@ -34,182 +42,412 @@ def arrive():
     """Carries out the travel that a monitor command has armed. gdb does not
     step off a breakpoint before going backward, so this resumes just once,
     and the stop refreshes every view."""
-    gdb.execute("reverse-continue")
+    backward = "reverse" in gdb.execute("show exec-direction", to_string=True)
+    gdb.execute("continue" if backward else "reverse-continue")
+
+
+class Clock:
+    """The registers that show time. gdb puts every register back after a call in
+    the guest, on x86 also those that the target marks as not to be saved, and then
+    believes that they are what it wrote; so it is made to forget them."""
+
+    stale = False
+
+    @classmethod
+    def note_call(cls, event):
+        cls.stale = cls.stale or isinstance(event, gdb.InferiorCallPostEvent)
+
+    @classmethod
+    def refresh(cls):
+        if cls.stale:
+            cls.stale = False
+            gdb.execute("maintenance flush register-cache", to_string=True)
+
+
+def position():
+    Clock.refresh()
+    return int(gdb.parse_and_eval("$position"))
+
+
+def symbol_bytes(address):
+    """How many of the eight bytes from `address` on belong to the same symbol."""
+    name = gdb.execute(f"info symbol {address:#x}", to_string=True).split(" ")[0]
+    for size in range(1, 8):
+        at = gdb.execute(f"info symbol {address + size:#x}", to_string=True)
+        if not at.startswith(f"{name} + {size} "):
+            return size
+    return 8
+
+
+def evaluated(text):
+    """(value, symbol's address) of an expression: one of them. A symbol without
+    debug information has an address, and no type to have a value of."""
+    try:
+        return gdb.parse_and_eval(text), None
+    except gdb.error as error:
+        if "unknown type" not in str(error):
+            raise
+    return None, int(gdb.parse_and_eval(f"&({text})")) & ADDRESS_MASK
+
+
+def number_of(value, text):
+    kinds = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL)
+    if value.type.strip_typedefs().code not in kinds:
+        raise gdb.GdbError(f"{text}: neither in memory nor a number.")
+    return int(value)
 
 
 def place(text):
     """(address, bytes) of an expression: an object in memory, or an address."""
-    value = gdb.parse_and_eval(text)
+    value, symbol = evaluated(text)
+    if value is None:
+        return symbol, symbol_bytes(symbol)
     if value.address is not None:
-        return int(value.address), value.type.sizeof
+        if value.type.sizeof == 0:
+            raise gdb.GdbError(f"{text}: of a type without a size.")
+        return int(value.address) & ADDRESS_MASK, value.type.sizeof
     kind = value.type.strip_typedefs()
+    address = number_of(value, text) & ADDRESS_MASK
+    try:
+        gdb.parse_and_eval(f"&({text})")
+    except gdb.error as error:
+        if "bit" in str(error):  # a bit-field has no address, but must not be taken for one
+            raise gdb.GdbError(f"{text}: a bit-field; name what it is part of.") from error
     if kind.code == gdb.TYPE_CODE_PTR and kind.target().sizeof > 0:
-        return int(value), kind.target().sizeof
-    return int(value), 8
+        return address, kind.target().sizeof
+    return address, 8
 
 
-def split_count(argument, usage):
-    """EXPRESSION [-- COUNT]; the rest of the line belongs to the expression."""
-    expression, _, count = argument.partition("--")
-    if not expression.strip():
-        raise gdb.GdbError("Usage: " + usage)
-    return expression.strip(), count.strip() or "10"
+def address_of(text):
+    """The address that an expression means: its value, or where it is when it has
+    no value that could be an address."""
+    value, symbol = evaluated(text)
+    if value is None:
+        return symbol
+    kinds = (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
+    if value.type.strip_typedefs().code in kinds and value.address is not None:
+        return int(value.address) & ADDRESS_MASK
+    return number_of(value, text) & ADDRESS_MASK
+
+
+def count_of(text, least=1):
+    """A number that somebody typed: digits, perhaps grouped, or an expression."""
+    plain = re.fullmatch(r"\s*(0[xX][0-9a-fA-F]+|[0-9][0-9_,]*)\s*", text)
+    if plain:
+        digits = plain[1].replace("_", "").replace(",", "")
+        number = int(digits, 16 if digits[:2].lower() == "0x" else 10)
+    else:
+        value, _ = evaluated(text)
+        number = least - 1 if value is None else number_of(value, text)
+    if not least <= number <= ADDRESS_MASK:
+        raise gdb.GdbError(f"{text.strip()}: a number from {least} on is needed.")
+    return number
+
+
+class Command(gdb.Command):
+    """What all of the commands share: whatever is wrong with what was typed is said
+    in one sentence."""
+
+    verb, usage = "", ""
+
+    def __init__(self, kind=gdb.COMMAND_RUNNING, completion=gdb.COMPLETE_NONE):
+        # gdb asks complete() only where no completion was named.
+        how = () if hasattr(self, "complete") else (completion,)
+        super().__init__("chronovisor " + self.verb, kind, *how)
+
+    def invoke(self, argument, _from_tty):
+        self.dont_repeat()
+        try:
+            need_connection()
+            Clock.refresh()
+            self.run(argument.strip())
+        except (gdb.GdbError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise gdb.GdbError(str(error) or f"chronovisor {self.verb} failed.") from error
+
+    def run(self, argument):
+        raise NotImplementedError
+
+    def misused(self):
+        return gdb.GdbError(f"Usage: chronovisor {self.verb} {self.usage}".strip())
 
 
 class Chronovisor(gdb.Command):
     """Travel through a recording and ask it questions."""
 
-    def __init__(self):
-        super().__init__("chronovisor", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE, True)
-
-
-class Plain(gdb.Command):
-    """A command that the server carries out as it stands."""
-
-    def __init__(self, name, documentation, kind=gdb.COMMAND_STATUS):
-        self.__doc__ = documentation
-        self.verb = name
-        super().__init__("chronovisor " + name, kind, gdb.COMPLETE_NONE)
+    def __init__(self, name="chronovisor", documentation=None):
+        self.__doc__ = documentation or self.__doc__
+        self.name = name
+        super().__init__(name, gdb.COMMAND_RUNNING, gdb.COMPLETE_COMMAND, True)
 
     def invoke(self, argument, _from_tty):
+        """What is called when no command of this prefix was meant."""
         self.dont_repeat()
-        monitor((self.verb + " " + argument).strip())
+        if not argument.strip():
+            gdb.execute("help " + self.name)
+            return
+        word = argument.split()[0]
+        listed = gdb.execute(f"help {self.name}", to_string=True).splitlines()
+        names = [line[len(self.name):].split(" -- ")[0].strip() for line in listed if line.startswith(self.name + " ")]
+        near = difflib.get_close_matches(word, names, 3, 0.6) or [name for name in names if word in name][:3]
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
+        raise gdb.GdbError(f'"{self.name} {word}" is no command. {hint}')
 
 
-class Seek(gdb.Command):
+class Plain(Command):
+    """A command that the server carries out as it stands."""
+
+    def __init__(self, verb, documentation, usage="", most=0, kind=gdb.COMMAND_STATUS):
+        self.__doc__ = documentation + f"\n\nUsage: chronovisor {verb} {usage}".rstrip()
+        self.verb, self.usage, self.most = verb, usage, most
+        super().__init__(kind)
+
+    def run(self, argument):
+        if len(argument.split()) > self.most:
+            raise self.misused()
+        monitor(f"{self.verb} {count_of(argument, 0)}" if argument else self.verb)
+
+
+class Bookmark(Command):
+    """Name this position for seek, in the recording: chronovisor bookmark [NAME]
+
+Without NAME, list. --move NAME takes a name that exists here, --delete NAME
+removes it."""
+
+    verb, usage = "bookmark", "[NAME | --move NAME | --delete NAME]"
+
+    def run(self, argument):
+        words = gdb.string_to_argv(argument)
+        if words and words[0] in ("--move", "--delete"):
+            if len(words) != 2:
+                raise self.misused()
+        elif len(words) > 1:
+            raise self.misused()
+        if words and (not words[-1] or words[-1].startswith("-") or re.search(r"\s", words[-1])):
+            raise gdb.GdbError(f'"{words[-1]}" is no name: one word is, that does not begin with -.')
+        monitor(" ".join(["bookmark", *words]))
+
+
+class Seek(Command):
     """Go to another position: chronovisor seek POSITION|+N|-N|start|end|BOOKMARK
 
 Positions count the instructions since power-on; $position is the present one.
 An expression that begins with $ or a parenthesis is evaluated."""
 
-    def __init__(self):
-        super().__init__("chronovisor seek", gdb.COMMAND_RUNNING)
+    verb, usage = "seek", "POSITION|+N|-N|start|end|BOOKMARK"
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
-        target = argument.strip()
-        if not target:
-            raise gdb.GdbError("Usage: chronovisor seek POSITION|+N|-N|start|end|BOOKMARK")
-        sign = target[0] if target[0] in "+-" else ""
-        if target[len(sign):len(sign) + 1] in ("$", "("):
-            target = sign + str(int(gdb.parse_and_eval(target[len(sign):])))
-        monitor("seek " + target.replace(" ", ""))
+    def run(self, argument):
+        if not argument:
+            raise self.misused()
+        sign = argument[0] if argument[0] in "+-" else ""
+        target = argument[len(sign):].strip()
+        if target[:1] in ("$", "("):
+            target = str(count_of(target, 0))
+        elif len(target.split()) != 1:
+            raise self.misused()
+        monitor("seek " + sign + target)
         arrive()
 
     def complete(self, _text, word):
-        names = [line.split()[-1] for line in captured("bookmark").splitlines() if line[:1] == " "]
+        try:
+            listed = captured("bookmark")
+        except gdb.GdbError:
+            return []
+        names = [line.split(None, 1)[1] for line in listed.splitlines() if line[:1] == " "]
         return [name for name in ["start", "end", *names] if name.startswith(word or "")]
 
 
-class LastWrite(gdb.Command):
+class StepMany(Command):
+    """Go N instructions of the recording on, or back, at once.
+
+stepi N and reverse-stepi N go one instruction at a time, since gdb asks after
+each. This goes there directly: it counts the instructions of interrupt handlers,
+too, and passes breakpoints."""
+
+    def __init__(self, verb, sign):
+        self.__doc__ = StepMany.__doc__
+        self.verb, self.usage, self.sign = verb, "[N]", sign
+        super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
+
+    def run(self, argument):
+        count = count_of(argument or "1")
+        if re.search(r"on a branch|; live", captured("when")):
+            raise gdb.GdbError("This is a branch, along which nothing is recorded; use stepi.")
+        monitor(f"seek {self.sign}{count}")
+        arrive()
+
+
+class LastWrite(Command):
     """Go back to the latest write of an object: chronovisor last-write EXPRESSION
 
 The machine then stands on the instruction that stores, before the store. The
 expression is an object in memory, or a pointer or address of one."""
 
-    def __init__(self):
-        super().__init__("chronovisor last-write", gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
+    verb, usage = "last-write", "EXPRESSION"
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
+    def __init__(self):
+        super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
+
+    def run(self, argument):
         if not argument:
-            raise gdb.GdbError("Usage: chronovisor last-write EXPRESSION")
+            raise self.misused()
         address, size = place(argument)
         monitor(f"last-write {address:#x} {size}")
         arrive()
 
 
-class LastReached(gdb.Command):
+class LastReached(Command):
     """Go back to the latest time a place was reached: chronovisor last-reached LOCATION
 
-LOCATION is what `break` takes: a function, FILE:LINE, *ADDRESS. As with any way
-back, a breakpoint or watchpoint that is met on the way stops there."""
+LOCATION is what `break' takes: a function, FILE:LINE, *ADDRESS, and perhaps `if'
+and a condition. As with any way back, a breakpoint or watchpoint that is met on
+the way stops there. Where the place was never reached, nothing moves."""
+
+    verb, usage = "last-reached", "LOCATION [if CONDITION]"
 
     def __init__(self):
-        super().__init__("chronovisor last-reached", gdb.COMMAND_RUNNING, gdb.COMPLETE_LOCATION)
+        super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_LOCATION)
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
+    @staticmethod
+    def parsed(location):
+        """(location, condition); the location is one that gdb finds. (gdb 13's decode_line is
+        not asked: after one failure its second one ends gdb. Its `info line' ends gdb
+        when it is given an option or a keyword.)"""
+        where, condition = re.fullmatch(r"(.*?)(?:\s+if\b(.*))?", location, re.DOTALL).groups()
+        if re.search(r"(?<![\w-])(if|thread|task|-force-condition)(?!\w)", where):
+            raise gdb.GdbError(f"{location}: no location.")
+        if where.startswith("*"):
+            where = f"*{address_of(where[1:]):#x}"
+        elif not where.startswith("-"):
+            gdb.execute("info line " + where, to_string=True)
+        return where, (condition or "").strip()
+
+    def run(self, argument):
         if not argument:
-            raise gdb.GdbError("Usage: chronovisor last-reached LOCATION")
-        if gdb.selected_inferior().pid == 0:
-            raise gdb.GdbError("Not connected; use target remote first.")
-        gdb.decode_line(argument)  # complains of a place that does not exist
-        mark = gdb.Breakpoint(argument, temporary=True)
-        reached = []
+            raise self.misused()
+        origin = position()
+        where, condition = self.parsed(argument)
+        mark = gdb.Breakpoint(where, temporary=True)
+        stops = []  # (event, numbers of the breakpoints met): the latter while they exist
 
         def note(event):
-            reached.append(mark in getattr(event, "breakpoints", ()))
+            stops.append((event, [b.number for b in getattr(event, "breakpoints", ())]))
 
         gdb.events.stop.connect(note)
         try:
+            if mark.pending:
+                raise gdb.GdbError(f"{argument}: there is no such place.")
+            if condition:
+                mark.condition = condition
+            number = mark.number
             gdb.execute("reverse-continue")
         finally:
             gdb.events.stop.disconnect(note)
-            if mark.is_valid():  # another stop came first
+            if mark.is_valid():  # it was not met
                 mark.delete()
-        if not any(reached):
-            raise gdb.GdbError(f"{argument} was not reached last.")
+        self.explain(argument, number, origin, stops)
+
+    @staticmethod
+    def explain(location, number, origin, stops):
+        met = [number for _, numbers in stops for number in numbers]
+        if number in met:
+            return
+        if met:
+            raise gdb.GdbError(f"{location} was not reached last: breakpoint {met[0]} was met on the way.")
+        if any(isinstance(stop, gdb.SignalEvent) and stop.stop_signal == "SIGINT" for stop, _ in stops):
+            raise gdb.GdbError("Interrupted.")
+        monitor(f"seek {origin}")
+        arrive()
+        raise gdb.GdbError(f"{location} was not reached before position {origin:,}, where you are again.")
 
 
-class History(gdb.Command):
+class History(Command):
     """List the latest writes of an object: chronovisor history EXPRESSION [-- COUNT]
 
 Shows position, program counter, and the value before and after, latest first.
 Does not move."""
 
+    verb, usage = "history", "EXPRESSION [-- COUNT]"
+
     def __init__(self):
-        super().__init__("chronovisor history", gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
+        super().__init__(gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
-        expression, count = split_count(argument, "chronovisor history EXPRESSION [-- COUNT]")
-        address, size = place(expression)
-        monitor(f"history {address:#x} {size} {count}")
+    def run(self, argument):
+        parts = re.fullmatch(r"(.*?)(?:\s--\s*(\S+))?", argument, re.DOTALL)
+        if not parts or not parts[1].strip() or parts[1].strip() == "--":
+            raise self.misused()
+        address, size = place(parts[1].strip())
+        monitor(f"history {address:#x} {size} {count_of(parts[2] or '10')}")
 
 
-class AtAddress(gdb.Command):
+class AtAddress(Command):
     """A server command whose argument is an address expression."""
 
-    def __init__(self, name, documentation):
-        self.__doc__ = documentation
-        self.verb = name
-        super().__init__("chronovisor " + name, gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
+    def __init__(self, verb, documentation):
+        self.__doc__ = documentation + f"\n\nUsage: chronovisor {verb} EXPRESSION"
+        self.verb, self.usage = verb, "EXPRESSION"
+        super().__init__(gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
+    def run(self, argument):
         if not argument:
-            raise gdb.GdbError(f"Usage: chronovisor {self.verb} EXPRESSION")
-        monitor(f"{self.verb} {int(gdb.parse_and_eval(argument)) & (1 << 64) - 1:#x}")
+            raise self.misused()
+        monitor(f"{self.verb} {address_of(argument):#x}")
 
 
-class Discard(gdb.Command):
-    """Leave a branch: back to the timeline, where the branch began."""
+class Disassemble(Command):
+    """Disassemble by the CPU's present mode: chronovisor disassemble [EXPRESSION [COUNT]]"""
+
+    verb, usage = "disassemble", "[EXPRESSION [COUNT]]"
 
     def __init__(self):
-        super().__init__("chronovisor discard", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE)
+        super().__init__(gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
-    def invoke(self, _argument, _from_tty):
-        self.dont_repeat()
+    def run(self, argument):
+        if not argument:
+            monitor("disassemble")
+            return
+        count = "10"
+        try:
+            address = address_of(argument)
+        except gdb.error:
+            # All of it is no expression: then the last word is the count.
+            expression, _, count = argument.rpartition(" ")
+            if not expression.strip():
+                raise
+            address = address_of(expression)
+        monitor(f"disassemble {address:#x} {count_of(count)}")
+
+
+class Discard(Command):
+    """Leave a branch: back to the timeline, where the branch began."""
+
+    verb = "discard"
+
+    def run(self, argument):
+        if argument:
+            raise self.misused()
         monitor("discard")
         arrive()
 
 
-class GoLive(gdb.Command):
+class GoLive(Command):
     """Go on from here with input from outside, recorded in a file of its own:
 chronovisor go-live FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]
 
 Changes made to registers and memory before are part of it. Going back in time,
 seek and chronovisor discard end the recording and return to this one."""
 
-    def __init__(self):
-        super().__init__("chronovisor go-live", gdb.COMMAND_RUNNING, gdb.COMPLETE_FILENAME)
+    verb, usage = "go-live", "FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]"
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
-        if not argument.strip():
-            raise gdb.GdbError("Usage: chronovisor go-live FILE [--serial none|pty|file:PATH] [--idle warp|wait] [--force]")
-        monitor("go-live " + argument)
+    def __init__(self):
+        super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_FILENAME)
+
+    def run(self, argument):
+        words = gdb.string_to_argv(argument)
+        if not words or any(not word or re.search(r"\s", word) for word in words):
+            raise self.misused()
+        monitor(" ".join(["go-live", *words]))
 
 
 class Vmlinux:
@@ -253,7 +491,7 @@ class Vmlinux:
             at = start + (description + 3) // 4 * 4
 
 
-class AddVmlinux(gdb.Command):
+class AddVmlinux(Command):
     """Load the debug information of the guest's Linux kernel: chronovisor add-vmlinux FILE
 
 FILE is the vmlinux of the very same build; it is loaded where KASLR has put the
@@ -267,15 +505,16 @@ hookpost-symbol-file) and does so."""
 
     loaded = None  # the one that was asked for last
 
+    verb, usage = "add-vmlinux", "FILE"
+
     def __init__(self):
-        super().__init__("chronovisor add-vmlinux", gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
+        super().__init__(gdb.COMMAND_FILES, gdb.COMPLETE_FILENAME)
         self.kernel = self.slide = self.symbols = None
 
-    def invoke(self, argument, _from_tty):
-        self.dont_repeat()
+    def run(self, argument):
         words = gdb.string_to_argv(argument)
         if len(words) != 1:
-            raise gdb.GdbError("Usage: chronovisor add-vmlinux FILE")
+            raise self.misused()
         try:
             kernel = Vmlinux(os.path.abspath(os.path.expanduser(words[0])))
         except (OSError, ValueError, struct.error) as error:
@@ -293,21 +532,16 @@ hookpost-symbol-file) and does so."""
     @staticmethod
     def text_address(kernel):
         """Where the guest has the kernel's first byte."""
-        if gdb.selected_inferior().pid == 0:
-            raise gdb.GdbError("Not connected; use target remote first.")
-        try:
-            found = re.search(r"_text is at (0x[0-9a-f]+)", gdb.execute("monitor linux-kernel", to_string=True))
-            if found:
-                return int(found[1], 16)
-            reason = "the server does not say where the kernel is"
-        except gdb.error as error:
-            reason = str(error)
+        found = re.search(r"_text is at (0x[0-9a-f]+)", captured("linux-kernel"))
+        if found:
+            return int(found[1], 16)
         if gdb.current_progspace().filename not in (None, kernel.path):
             try:
                 return int(gdb.parse_and_eval("(unsigned long) &_text"))
             except gdb.error:
                 pass
-        raise gdb.GdbError(reason)
+        monitor("linux-kernel")  # once more, for its explanation
+        raise gdb.GdbError("The server does not say where the kernel is.")
 
     @staticmethod
     def check(kernel, slide):
@@ -340,23 +574,17 @@ hookpost-symbol-file) and does so."""
             self.load()
 
 
-class Timeline(gdb.Command):
-    """Draw the recording as a strip, with the present position."""
+class Timeline(Command):
+    """Draw the recording as a strip, with the present position: chronovisor timeline [COLUMNS]"""
+
+    verb, usage = "timeline", "[COLUMNS]"
 
     def __init__(self):
-        super().__init__("chronovisor timeline", gdb.COMMAND_STATUS, gdb.COMPLETE_NONE)
+        super().__init__(gdb.COMMAND_STATUS)
 
-    def invoke(self, _argument, _from_tty):
-        self.dont_repeat()
+    def run(self, argument):
         width = gdb.parameter("width") or 80
-        monitor(f"timeline {min(max(width - 20, 16), 200)}")
-
-
-class Prefix(gdb.Command):
-    """Settings of Chronovisor."""
-
-    def __init__(self, verb):
-        super().__init__(verb + " chronovisor", gdb.COMMAND_RUNNING, gdb.COMPLETE_NONE, True)
+        monitor(f"timeline {count_of(argument) if argument else min(max(width - 20, 16), 200)}")
 
 
 class Switch(gdb.Parameter):
@@ -367,10 +595,12 @@ class Switch(gdb.Parameter):
         self.show_doc = "Show whether " + documentation
         self.name, self.verb = name, verb
         super().__init__("chronovisor " + name, gdb.COMMAND_RUNNING, gdb.PARAM_BOOLEAN)
-        self.value = value
+        self.value = self.held = value
 
     def get_set_string(self):
-        monitor(f"{self.verb} {'on' if self.value else 'off'}")
+        wanted, self.value = self.value, self.held
+        monitor(f"{self.verb} {'on' if wanted else 'off'}")
+        self.value = self.held = wanted
         return ""
 
     def get_show_string(self, value):
@@ -384,33 +614,34 @@ class PositionFunction(gdb.Function):
         super().__init__("chronovisor_position")
 
     def invoke(self):
-        return int(gdb.parse_and_eval("$position"))
+        return position()
 
 
 def install():
+    gdb.events.inferior_call.connect(Clock.note_call)
+    gdb.events.before_prompt.connect(Clock.refresh)
     Chronovisor()
-    for name, documentation in (
+    for verb, documentation, *usage in (
             ("when", "Show where the machine is: position, virtual time, CPU mode."),
             ("info", "Show what was recorded."),
-            ("events", "List inputs, interrupts and exceptions near here: chronovisor events [STEPS]"),
-            ("bookmark", "Name this position for seek, in the recording: chronovisor bookmark [NAME]; without\n"
-                         "NAME, list. --move NAME takes a name that exists here, --delete NAME removes it."),
+            ("events", "List inputs, interrupts and exceptions near here.", "[STEPS]", 1),
             ("linux-kernel", "Show the guest kernel's version and where it is."),
             ("linux-log", "Show the guest kernel's log as of now."),
             ("linux-tasks", "List the guest's processes as of now."),
             ("linux-modules", "List the guest kernel's modules as of now.")):
-        Plain(name, documentation)
+        Plain(verb, documentation, *usage)
     Plain("branch", "Leave the timeline here: the machine goes on without recorded input.\n"
                     "Writing a register or memory does so, too. chronovisor discard goes back.",
-          gdb.COMMAND_RUNNING)
-    Plain("disassemble", "Disassemble by the CPU's present mode: chronovisor disassemble [ADDRESS [COUNT]]",
-          gdb.COMMAND_DATA)
-    AtAddress("translate", "Translate a linear address: chronovisor translate EXPRESSION")
-    AtAddress("walk", "Show the page-table entries for a linear address: chronovisor walk EXPRESSION")
-    for command in (AddVmlinux, Seek, LastWrite, LastReached, History, Discard, GoLive, Timeline, PositionFunction):
+          kind=gdb.COMMAND_RUNNING)
+    AtAddress("translate", "Translate a linear address.")
+    AtAddress("walk", "Show the page-table entries for a linear address.")
+    StepMany("step", "+")
+    StepMany("reverse-step", "-")
+    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, History, Disassemble, Discard, GoLive,
+                    Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):
-        Prefix(verb)
+        Chronovisor(verb + " chronovisor", "Settings of Chronovisor.")
     Switch("skip-interrupts", "skip-interrupts", True, "stepping passes over handlers merely delivered.")
     Switch("linear-pc", "linear-pc", True, "the program counter includes the base of CS.")
     Switch("physical-memory", "phys", False, "memory commands use physical addresses.")

@@ -365,6 +365,46 @@ TEST_CASE("x87 registers are in stack order, with the full tag word") {
   CHECK(debugger.timeline.on_branch());
 }
 
+TEST_CASE("every x87 register is written as asked, on a branch") {
+  // As gdb prepares a call with a long double, and puts back what was there before.
+  constexpr std::array<std::pair<X86Register, const char*>, 8> kValues{
+      {{X86Register::fctrl, "7f020000"},
+       {X86Register::fstat, "00380000"},
+       {X86Register::ftag, "ff3f0000"},
+       {X86Register::fiseg, "33000000"},
+       {X86Register::fioff, "78563412"},
+       {X86Register::foseg, "2b000000"},
+       {X86Register::fooff, "efcdab89"},
+       {X86Register::fop, "d9050000"}}};
+  for (const auto& [index, value] : kValues) {
+    Debugger debugger;
+    CHECK(debugger.say(join({"Z0,", hex_number(debugger.at("store")), ",1"})) == "OK");
+    CHECK(debugger.stop("c") == "swbreak:;");
+    const std::string number = hex_number(static_cast<std::size_t>(index));
+    CAPTURE(number);
+    const std::string before = debugger.say("p" + number);
+    CHECK(debugger.say(join({"P", number, "=", before})) == "OK");
+    CHECK_FALSE(debugger.timeline.on_branch());
+    CHECK(debugger.say(join({"P", number, "=", value})) == "OK");
+    CHECK(debugger.timeline.on_branch());
+    CHECK(debugger.say("p" + number) == value);
+    CHECK(debugger.say(join({"P", number, "=", before})) == "OK");
+    CHECK(debugger.say("p" + number) == before);
+  }
+}
+
+TEST_CASE("an interrupt that waits ends the next step where it stands") {
+  Debugger debugger;
+  for (const char* resume : {"s", "vCont;s", "bs", "c", "bc"}) {
+    CAPTURE(std::string(resume));
+    CHECK(debugger.stop("s").empty());
+    const Place here = debugger.here();
+    debugger.session.interrupt_between_runs();
+    CHECK(debugger.say(resume).starts_with("T02"));
+    CHECK(debugger.here() == here);
+  }
+}
+
 TEST_CASE("the whole register set has one size in g, G and target.xml") {
   Debugger debugger;
   std::size_t bytes = 0;
@@ -385,7 +425,17 @@ TEST_CASE("memory by physical address, when that is asked for") {
   CHECK(debugger.monitor("phys on") == "OK");
   CHECK(debugger.say("m2001,1") == "41");
   CHECK(debugger.say("m100000,1") == "E0e");
+  CHECK(debugger.say("qqemu.PhyMemMode") == "1");
   CHECK(debugger.monitor("phys off") == "OK");
+  // The same in the words of QEMU's stub, which kernel debuggers' scripts use.
+  CHECK(debugger.say("qqemu.Supported").find("PhyMemMode") != std::string::npos);
+  CHECK(debugger.say("qqemu.PhyMemMode") == "0");
+  CHECK(debugger.say("Qqemu.PhyMemMode:1") == "OK");
+  CHECK(debugger.say("qqemu.PhyMemMode") == "1");
+  CHECK(debugger.say("m2001,1") == "41");
+  CHECK(debugger.say("Qqemu.PhyMemMode:0") == "OK");
+  CHECK(debugger.say("qqemu.PhyMemMode") == "0");
+  CHECK(debugger.say("Qqemu.PhyMemMode:x") == "E01");
   CHECK(debugger.say("qMemoryRegionInfo:2000").starts_with("start:2000;size:1000;permissions:"));
 }
 

@@ -8,6 +8,7 @@ import time
 
 from gdb_session import GDB, GUESTS, Gdb, serve_tcp, travel_guest
 from harness import ROOT, Test
+from raw_client import RawClient
 
 test = Test(__doc__)
 recording, symbols = travel_guest(test, 64)
@@ -44,6 +45,29 @@ gdb("another client", """
 """, connect=f"target remote {socket}")
 server.terminate()
 test.check(server.wait(timeout=10) == 0, f"the server ended with {server.returncode}")
+
+# A second gdb while another debugger is connected: it is told, waits much longer than
+# its timeout of two seconds, and is then served like any other.
+server, address = serve_tcp(test, recording, "--keep")
+first = RawClient(address)
+first.ask("qC")
+second = subprocess.Popen(
+    [GDB, "-nx", "-q", "-batch", symbols, "-ex", "set pagination off", "-ex", f"target remote {address}", "-ex", "tbreak add_up",
+     "-ex", "continue", "-ex", "reverse-stepi", "-ex", "print $position > 0"],
+    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+time.sleep(7)
+test.check(second.poll() is None, "the second gdb did not wait")
+test.check(first.ask("qC") == "QC1", "the first client is served")
+name = "127.0.0.1:%d" % first.socket.getsockname()[1]
+first.close()
+text, _ = second.communicate(timeout=60)
+test.check(f"another debugger, {name}, is connected" in text, "the second gdb is told: " + text)
+test.check("add_up" in text and "$1 = 1" in text and "Ignoring packet error" not in text and "unexpected" not in text,
+           "the second gdb works: " + text)
+server.terminate()
+log = server.communicate(timeout=20)[1]
+test.check(f"waits: {name} is connected" in log, "the log names both: " + log)
+print("a second gdb waited and was served")
 
 # gdb/MI, as VS Code's Native Debug, cpptools, CLion, Eclipse and Emacs speak it.
 server, socket = serve()

@@ -136,6 +136,18 @@ session("changing things", """
     equal(value("factorial(6)"), 720, "call in the guest")
     run("monitor discard"); run("reverse-continue")
     equal(registers("pc sp"), before, "discarding the branch goes back")
+    pointers = "fctrl fstat ftag fiseg fioff foseg fooff fop"
+    here, x87 = value("$position"), registers(pointers)
+    equal(float(gdb.parse_and_eval("half(9.0L)")), 4.5, "call with a long double")
+    equal(registers(pointers), x87, "what gdb puts back after a call")
+    run("maintenance flush register-cache")  # docs/RSP.md, Decisions: calls in the guest
+    check(value("$position") > here, "time went on during the call")
+    told = run("monitor when").split(" of ")[0]
+    equal(told, "position {:,}".format(value("$position")), "and $position is right")
+    run("set $fop = 0x123"); run("set $fioff = 0x12345678"); run("maintenance flush register-cache")
+    equal(registers("fop fioff"), (0x123, 0x12345678), "written as asked")
+    run("monitor discard"); run("reverse-continue")
+    equal((registers(pointers), value("$position")), (x87, here), "the timeline has not changed")
     run("set var table.values[2] = 1000"); run("next")
     equal(value("result"), 140 - 4 + 1000, "set var on a branch has its effect")
     run("monitor discard"); run("reverse-continue")

@@ -55,12 +55,13 @@ TEST_CASE("without verification only the digits must be digits") {
 
 TEST_CASE("acknowledgements, interrupts and noise between packets are told apart") {
   const auto events = decode("+-\x03junk$g#67+");
-  REQUIRE(events.size() == 5);
+  REQUIRE(events.size() == 6);
   CHECK(events[0].kind == WireEventKind::ack);
   CHECK(events[1].kind == WireEventKind::nack);
   CHECK(events[2].kind == WireEventKind::interrupt);
-  CHECK(events[3].kind == WireEventKind::packet);
-  CHECK(events[4].kind == WireEventKind::ack);
+  CHECK(events[3].kind == WireEventKind::noise);
+  CHECK(events[4].kind == WireEventKind::packet);
+  CHECK(events[5].kind == WireEventKind::ack);
 }
 
 TEST_CASE("byte 3 inside a packet is data") {

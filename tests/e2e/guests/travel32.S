@@ -7,6 +7,7 @@
 .globl start
 start:
     mov $stack_top, %esp
+    fninit
     call c_main
     xor %eax, %eax
     out %eax, $0xf4

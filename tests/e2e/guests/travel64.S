@@ -4,6 +4,7 @@
 
 .globl timer_handler
 main:
+    fninit
     mov $0x11, %al
     out %al, $0x20
     mov $0x20, %al
