@@ -84,7 +84,7 @@ class Tape {
   }
 
   void start(std::optional<RunRecorder>& recorder, Machine& machine, InputSource& live,
-             MachineObserver* console, const RecorderOptions& options) {
+             OutputObserver* console, const RecorderOptions& options) {
     if (flight_) {
       recorder.emplace(machine, *flight_, live, console, monotonic_ns, options);
     } else {

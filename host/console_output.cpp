@@ -49,7 +49,10 @@ void ConsoleOutput::write(std::uint8_t byte) {
   if (byte == '\n' || !owned_) flush();
 }
 
-void ConsoleOutput::serial_output(Position /*position*/, std::uint8_t byte) { write(byte); }
-void ConsoleOutput::debug_output(Position /*position*/, std::uint8_t byte) { write(byte); }
+void ConsoleOutput::output(Position /*position*/, const Output& output) {
+  if (output.device != 0) return;
+  if (output.kind != OutputKind::serial && output.kind != OutputKind::debug) return;
+  for (const std::uint8_t byte : output.payload) write(byte);
+}
 
 }  // namespace chronovisor

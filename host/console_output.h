@@ -11,7 +11,7 @@
 
 namespace chronovisor {
 
-class ConsoleOutput final : public MachineObserver {
+class ConsoleOutput final : public OutputObserver {
  public:
   /// @param serial "stdio", "none" or "file:PATH"
   /// Throws Error{usage} for anything else, Error{host} if the file cannot be made.
@@ -21,9 +21,8 @@ class ConsoleOutput final : public MachineObserver {
   ConsoleOutput(const ConsoleOutput&) = delete;
   ConsoleOutput& operator=(const ConsoleOutput&) = delete;
 
-  void serial_output(Position position, std::uint8_t byte) override;
-  /// The debug console shares the place of the serial port.
-  void debug_output(Position position, std::uint8_t byte) override;
+  /// Text of the first serial port and of the debug console, which share the place.
+  void output(Position position, const Output& output) override;
   void flush();
   /// When the output can no longer be written, `stop` becomes true.
   void stop_on_failure(std::atomic<bool>& stop) { stop_ = &stop; }

@@ -37,7 +37,7 @@ std::vector<Input> Inbox::take_all() {
   return std::exchange(pushed_, {});
 }
 
-Inbox::Source::Source(Inbox& inbox, InputKind kind, std::uint8_t device)
+Inbox::Source::Source(Inbox& inbox, InputKind kind, std::uint16_t device)
     : inbox_(inbox), kind_(kind), device_(device) {
   ++inbox_.open_sources_;
 }

@@ -25,7 +25,7 @@ class Inbox {
   class Source {
    public:
     /// From the machine's thread, or before it runs.
-    Source(Inbox& inbox, InputKind kind, std::uint8_t device);
+    Source(Inbox& inbox, InputKind kind, std::uint16_t device);
     ~Source() { close(); }
     Source(const Source&) = delete;
     Source& operator=(const Source&) = delete;
@@ -37,7 +37,7 @@ class Inbox {
    private:
     Inbox& inbox_;
     InputKind kind_;
-    std::uint8_t device_;
+    std::uint16_t device_;
     std::atomic<bool> open_{true};
   };
 

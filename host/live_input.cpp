@@ -27,7 +27,7 @@ constexpr std::uint64_t kFirstSlicesEndNs = 200'000'000;
 constexpr std::uint8_t kEscape = 0x01;  // Ctrl-A
 constexpr std::size_t kMostPending = 65536;
 
-/// Bytes of a serial line wait for room in the receiver, and for each other.
+/// Bytes of a serial line wait for each other.
 bool is_serial_byte(const Input& input) { return input.kind == InputKind::serial_byte; }
 
 }  // namespace
@@ -48,7 +48,8 @@ LiveInput::~LiveInput() {
 bool LiveInput::anything_to_deliver() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
     const Lane& lane = entry.second;
-    return !lane.waiting.empty() && (lane.room || !is_serial_byte(lane.waiting.front()));
+    return !lane.waiting.empty() &&
+           (lane.room || lane.waiting.front().kind == InputKind::serial_closed);
   });
 }
 
@@ -120,15 +121,16 @@ void LiveInput::look(std::uint64_t timeout_ns) {
   read_serial();
 }
 
-std::optional<Input> LiveInput::take(InputStamp here, InputRoom room) {
+std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
     look(0);
     next_poll_ = {here.position.steps + kPollSteps};
   }
   for (auto& [key, lane] : lanes_) {
     if (lane.waiting.empty()) continue;
-    const bool byte = is_serial_byte(lane.waiting.front());
-    lane.room = !byte || room.serial;
+    const Input& first = lane.waiting.front();
+    const bool byte = is_serial_byte(first);
+    lane.room = first.kind == InputKind::serial_closed || room.has_room(first.kind, first.device);
     if (!lane.room) lane.next = {here.position.steps + kCharacterNs};
     if (!lane.room || (byte && here.position < lane.next)) continue;
     Input input = std::move(lane.waiting.front());

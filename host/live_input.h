@@ -38,7 +38,7 @@ class LiveInput final : public InputSource {
   void stop_also_when(std::function<bool()> asked) { asked_ = std::move(asked); }
 
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
 
  private:
@@ -48,7 +48,7 @@ class LiveInput final : public InputSource {
     bool room = true;  ///< the receiver had room when last asked
     Position next;     ///< bytes follow each other at line speed
   };
-  using LaneKey = std::pair<InputKind, std::uint8_t>;
+  using LaneKey = std::pair<InputKind, std::uint16_t>;
 
   /// Takes in what has come, waiting at most `timeout_ns` for something.
   void look(std::uint64_t timeout_ns);

@@ -78,7 +78,7 @@ class TerminalInput final : public InputSource {
   }
   void set_on_wait(std::function<void()> on_wait) { live_.set_on_wait(std::move(on_wait)); }
   [[nodiscard]] Position next_look(Position now) override { return live_.next_look(now); }
-  std::optional<Input> take(InputStamp here, InputRoom room) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override {
     return live_.take(here, room);
   }
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override {
@@ -93,17 +93,17 @@ class TerminalInput final : public InputSource {
 
 /// Shows the guest's output on the terminal. What nobody reads is dropped: the
 /// recording has it.
-class TerminalOutput final : public MachineObserver {
+class TerminalOutput final : public OutputObserver {
  public:
   explicit TerminalOutput(std::shared_ptr<PseudoTerminal> terminal)
       : terminal_(std::move(terminal)) {}
-  void serial_output(Position /*position*/, std::uint8_t byte) override { show(byte); }
-  void debug_output(Position /*position*/, std::uint8_t byte) override { show(byte); }
+  void output(Position /*position*/, const Output& output) override {
+    if (output.device != 0) return;
+    if (output.kind != OutputKind::serial && output.kind != OutputKind::debug) return;
+    if (write(terminal_->guest_end(), output.payload.data(), output.payload.size()) < 0) return;
+  }
 
  private:
-  void show(std::uint8_t byte) {
-    if (write(terminal_->guest_end(), &byte, 1) < 0) return;
-  }
   std::shared_ptr<PseudoTerminal> terminal_;
 };
 

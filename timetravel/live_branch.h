@@ -18,7 +18,7 @@ struct LiveRun {
   /// Its start is where the machine is; metadata and images are written.
   std::unique_ptr<RecordingWriter> writer;
   std::unique_ptr<InputSource> input;
-  std::unique_ptr<MachineObserver> output;  ///< may be null
+  std::unique_ptr<OutputObserver> output;  ///< may be null
   std::function<std::uint64_t()> clock_ns;
   RecorderOptions recorder;
   /// The summary to end the recording with, JSON.

@@ -97,7 +97,7 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
                           const std::function<void(Position)>& progress) {
   Machine& machine = run.machine();
   if (options.prepare) options.prepare(machine);
-  machine.set_observer(options.observer);
+  const Listening listening(machine.outputs(), options.observer);
   machine.set_cancel(options.cancel);
   std::map<Position, Hash128> digests;
   if (options.verify) digests = recorded_digests(reader);
@@ -135,7 +135,6 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
   }
   outcome.position = machine.position();
   outcome.digest = machine.digest();
-  machine.set_observer(nullptr);
   return outcome;
 }
 

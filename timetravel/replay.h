@@ -29,7 +29,7 @@ struct ReplayOptions {
   std::optional<Position> from{};
   Position to{kNever};
   bool verify = true;
-  MachineObserver* observer = nullptr;
+  OutputObserver* observer = nullptr;
   const std::atomic<bool>* cancel = nullptr;
   std::optional<Tamper> tamper{};
   /// Called with the machine before it runs: to give it another engine.

@@ -129,7 +129,7 @@ void CountedInput::require_idle_time(const CountedEvent& event, InputStamp here)
 
 Position CountedInput::next_look(Position /*now*/) { return {kNever}; }
 
-std::optional<Input> CountedInput::take(InputStamp here, InputRoom /*room*/) {
+std::optional<Input> CountedInput::take(InputStamp here, const InputRoom& /*room*/) {
   if (done_) return std::nullopt;
   const CountedEvent* event = peek();
   if (event == nullptr) {
@@ -149,7 +149,7 @@ std::optional<Input> CountedInput::take(InputStamp here, InputRoom /*room*/) {
   const InputEvent input{here.position, here.idle_ns, event->kind, event->device, event->payload};
   if (input.kind == InputKind::clock) (void)wakeup_idle_ns(input);
   found(*event, here);
-  return Input{input.kind, static_cast<std::uint8_t>(input.device), input.payload};
+  return Input{input.kind, input.device, input.payload};
 }
 
 IdleOutcome CountedInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {

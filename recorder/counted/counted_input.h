@@ -32,7 +32,7 @@ class CountedInput final : public InputSource {
   // take() and idle() throw Error{divergence} when an event's place is never met,
   // and Error{bad_input} when the recording is damaged.
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
   /// The guest ended, by itself. Throws Error{divergence} unless it is to.
   void guest_ended();

@@ -29,7 +29,7 @@ MachineStop CountedRecorder::run() {
 
 Position CountedRecorder::next_look(Position /*now*/) { return {kNever}; }
 
-std::optional<Input> CountedRecorder::take(InputStamp here, InputRoom room) {
+std::optional<Input> CountedRecorder::take(InputStamp here, const InputRoom& room) {
   if (ended_ || !engine_.recordable()) return std::nullopt;
   if (options_.cancel != nullptr && options_.cancel->load()) {
     log_end();

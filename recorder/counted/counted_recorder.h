@@ -37,7 +37,7 @@ class CountedRecorder final : private InputSource {
 
  private:
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
   void log(std::uint64_t idle_ns, const Input& input);
   void log_end();

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recorder/format/file.h"
+#include "vmm/model/model.h"
 
 namespace chronovisor {
 namespace {
@@ -218,10 +219,11 @@ StartCondition inspectable_start_of(const RecordingReader& reader) {
                     std::to_string(kMachineStateVersion) +
                     ": replay it with the version of chronovisor that recorded it");
   }
-  if (start.machine.model != kFirstModel) {
+  if (find_model(start.machine.model) == nullptr) {
+    std::string known;
+    for (const Model* model : all_models()) known += (known.empty() ? "" : ", ") + model->name;
     throw Error(ErrorCode::bad_input, reader.name() + ": its machine is of the model \"" +
-                                          start.machine.model + "\"; this program has " +
-                                          kFirstModel +
+                                          start.machine.model + "\"; this program has " + known +
                                           ": replay it with a release that has that model");
   }
   return start;

@@ -15,7 +15,7 @@ Position ReplayInput::next_look(Position now) {
   return event->position > now ? event->position : Position{now.steps + 1};
 }
 
-std::optional<Input> ReplayInput::take(InputStamp here, InputRoom /*room*/) {
+std::optional<Input> ReplayInput::take(InputStamp here, const InputRoom& /*room*/) {
   const InputEvent* event = cursor_->peek();
   if (event == nullptr || event->kind == InputKind::wakeup) return std::nullopt;
   const InputStamp stamp{event->position, event->idle_ns};
@@ -27,7 +27,7 @@ std::optional<Input> ReplayInput::take(InputStamp here, InputRoom /*room*/) {
                     " ns, was not reached: the machine is at " + grouped(here.position.steps) +
                     ", idle " + grouped(here.idle_ns) + " ns");
   }
-  Input input{event->kind, static_cast<std::uint8_t>(event->device), event->payload};
+  Input input{event->kind, event->device, event->payload};
   cursor_->pop();
   return input;
 }

@@ -17,7 +17,7 @@ class ReplayInput final : public InputSource {
   void rewind_to(Position position);
 
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
 
  private:

@@ -18,10 +18,24 @@ constexpr std::uint64_t kTickSteps = 2'000'000;
 /// waits takes long for few steps.
 constexpr std::uint64_t kLeastSteps = 1ULL << 22;
 
+/// The channel that keeps an output's text; nothing: it is not kept, since a replay
+/// makes it again.
+std::optional<ConsoleChannel> channel_of(const Output& output) {
+  switch (output.kind) {
+    case OutputKind::serial:
+      if (output.device == 0) return ConsoleChannel::serial0;
+      if (output.device == 1) return ConsoleChannel::serial1;
+      return std::nullopt;
+    case OutputKind::debug:
+      return ConsoleChannel::debug_port;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live,
-                         MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+                         OutputObserver* output, std::function<std::uint64_t()> clock_ns,
                          const RecorderOptions& options)
     : machine_(machine),
       writer_(&writer),
@@ -31,12 +45,13 @@ RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource&
       options_(options),
       stuck_watch_(options.stuck_after_steps) {
   machine_.set_input(this);
-  machine_.set_observer(this);
+  machine_.outputs().attach(*this);
+  machine_.set_port_observer(this);
   machine_.set_cancel(&pause_);
 }
 
 RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
-                         MachineObserver* output, std::function<std::uint64_t()> clock_ns,
+                         OutputObserver* output, std::function<std::uint64_t()> clock_ns,
                          const RecorderOptions& options)
     : RunRecorder(machine, flight.writer(), live, output, std::move(clock_ns), options) {
   flight_ = &flight;
@@ -44,7 +59,8 @@ RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& 
 
 RunRecorder::~RunRecorder() {
   machine_.set_input(nullptr);
-  machine_.set_observer(nullptr);
+  machine_.outputs().detach(*this);
+  machine_.set_port_observer(nullptr);
   machine_.set_cancel(nullptr);
   machine_.set_access_observer(nullptr);
 }
@@ -295,7 +311,7 @@ Position RunRecorder::next_look(Position now) {
   return live_.next_look(now);
 }
 
-std::optional<Input> RunRecorder::take(InputStamp here, InputRoom room) {
+std::optional<Input> RunRecorder::take(InputStamp here, const InputRoom& room) {
   // A machine that is stopped in the middle of a position and goes on asks again,
   // perhaps after deliveries; a replay hands out all inputs on arrival.
   if (asked_ == here) return std::nullopt;
@@ -348,14 +364,11 @@ void RunRecorder::port_was_written(Position position, std::uint16_t port, unsign
   ports_.add({position, port, width, value});
 }
 
-void RunRecorder::serial_output(Position position, std::uint8_t byte) {
-  console(position, ConsoleChannel::serial0, byte);
-  if (output_ != nullptr) output_->serial_output(position, byte);
-}
-
-void RunRecorder::debug_output(Position position, std::uint8_t byte) {
-  console(position, ConsoleChannel::debug_port, byte);
-  if (output_ != nullptr) output_->debug_output(position, byte);
+void RunRecorder::output(Position position, const Output& output) {
+  if (const auto channel = channel_of(output)) {
+    for (const std::uint8_t byte : output.payload) console(position, *channel, byte);
+  }
+  if (output_ != nullptr) output_->output(position, output);
 }
 
 }  // namespace chronovisor

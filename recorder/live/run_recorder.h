@@ -71,14 +71,14 @@ struct RecorderCosts {
   std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
 };
 
-class RunRecorder final : private InputSource, private MachineObserver, private PortObserver {
+class RunRecorder final : private InputSource, private OutputObserver, private PortObserver {
  public:
-  /// @param live where inputs come from; @param output told of the console too, or null
+  /// @param live where inputs come from; @param output told of outputs too, or null
   /// @param clock_ns monotonic host time for the writer's hold limit
-  RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live, MachineObserver* output,
+  RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live, OutputObserver* output,
               std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
   /// Records into the segments of `flight`, which decides when the next begins.
-  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live, MachineObserver* output,
+  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live, OutputObserver* output,
               std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
   ~RunRecorder() override;
   RunRecorder(const RunRecorder&) = delete;
@@ -110,10 +110,9 @@ class RunRecorder final : private InputSource, private MachineObserver, private 
 
  private:
   [[nodiscard]] Position next_look(Position now) override;
-  std::optional<Input> take(InputStamp here, InputRoom room) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
-  void serial_output(Position position, std::uint8_t byte) override;
-  void debug_output(Position position, std::uint8_t byte) override;
+  void output(Position position, const Output& output) override;
   void port_was_read(Position position, std::uint16_t port) override;
   void port_was_written(Position position, std::uint16_t port, unsigned width,
                         std::uint32_t value) override;
@@ -138,7 +137,7 @@ class RunRecorder final : private InputSource, private MachineObserver, private 
   RecordingWriter* writer_;
   FlightRecorder* flight_ = nullptr;
   InputSource& live_;
-  MachineObserver* output_;
+  OutputObserver* output_;
   std::function<std::uint64_t()> clock_ns_;
   RecorderOptions options_;
   Hash128 last_digest_;
@@ -153,7 +152,7 @@ class RunRecorder final : private InputSource, private MachineObserver, private 
   std::optional<InputStamp> asked_;
   /// The machine comes back soon: cancelled, or a segment is full.
   std::atomic<bool> pause_{false};
-  std::array<ConsoleWatch, 2> watches_;
+  std::array<ConsoleWatch, 3> watches_;
   CrashBookmarks crashes_;
   StuckWatch stuck_watch_;
   std::optional<StuckGuest> stuck_;

@@ -3,11 +3,13 @@
 #include <map>
 #include <numeric>
 
+#include "base/hash.h"
 #include "tests/boot/boot_images.h"
-#include "vmm/boot/aml.h"
 #include "vmm/boot/memory_plan.h"
 #include "vmm/boot/platform.h"
 #include "vmm/boot/tables.h"
+#include "vmm/devices/core/aml.h"
+#include "vmm/model/assembly.h"
 
 using namespace chronovisor;
 using namespace chronovisor::boot_test;
@@ -35,8 +37,22 @@ T field(const Bytes& bytes, std::size_t offset) {
   return ByteReader(ByteView(bytes).subspan(offset), "table").integer<T>();
 }
 
+/// What the devices of pc-1 say to firmware.
+const FirmwareFacts& pc1_facts() {
+  struct Nobody final : Clock, OutputSink, MachineControl {
+    [[nodiscard]] VirtualTime now() const override { return {}; }
+    void put(const Output& /*output*/) override {}
+    void power_off() override {}
+    void reset_machine() override {}
+    void debug_exit(std::uint32_t /*code*/) override {}
+  };
+  static Nobody nobody;
+  static const Assembly board(pc1(), {nobody, nobody, nobody, kMiB, 0, 0});
+  return board.firmware();
+}
+
 Ram& with_tables(Ram& ram) {
-  write_firmware_tables(ram);
+  write_firmware_tables(ram, pc1_facts());
   return ram;
 }
 
@@ -88,11 +104,20 @@ TEST_CASE("the FADT names the platform's ports and leads to DSDT and FACS") {
   CHECK(facs % 64 == 0);
   CHECK(text(peek_bytes(ram, facs, 64), 0, 4) == "FACS");
   const Bytes dsdt = table_at(ram, field<std::uint32_t>(fadt, 40));
-  CHECK(dsdt == acpi_dsdt());
+  CHECK(dsdt == acpi_dsdt(pc1_facts()));
+}
+
+TEST_CASE("the tables of pc-1 never change") {
+  // Guests of recordings have read them. Another board is another model.
+  CHECK(hash128(acpi_tables(pc1_facts())).hex() == "6bffe2feff1177334bc0dadeb17e121d");
+  CHECK(hash128(mp_tables(pc1_facts())).hex() == "c634fa78843799b4d87a4a364a8b23c4");
+  Ram ram(kMiB);
+  with_tables(ram);
+  CHECK(hash128({ram.host(0), kMiB}).hex() == "dd00f954406bd50f97c3fd043f7091bb");
 }
 
 TEST_CASE("the DSDT says how to power off") {
-  const Bytes dsdt = acpi_dsdt();
+  const Bytes dsdt = acpi_dsdt(pc1_facts());
   const Bytes soft_off{0x08, '\\', '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 5, 0x0a, 5, 0, 0};
   CHECK(Bytes(dsdt.begin() + 36, dsdt.begin() + 36 + 15) == soft_off);
 }

@@ -14,8 +14,7 @@
 #include <vector>
 
 #include "base/state.h"
-#include "vmm/devices/core/byte_sink.h"
-#include "vmm/devices/core/device.h"
+#include "vmm/devices/core/declaration.h"
 
 namespace chronovisor::test {
 
@@ -33,14 +32,40 @@ class RecordingLines final : public InterruptSink {
     if (value) ++rises;
     level = value;
   }
+  /// Wires every interrupt that `device` declares to this.
+  void wire(Device& device) {
+    FirmwareFacts facts;
+    const Placement usual;
+    Declaration declaration(usual, facts);
+    device.declare(declaration);
+    for (const auto& [pin, irq, trigger] : declaration.interrupts()) {
+      wires.push_back(std::make_unique<InterruptLine>());
+      wires.back()->add_sink(*this, irq);
+      wires.back()->add_pin(*pin);
+    }
+    for (const auto& [pin, line] : declaration.pci_interrupts()) {
+      wires.push_back(std::make_unique<InterruptLine>());
+      wires.back()->add_sink(*this, 16 + line);
+      wires.back()->add_pin(*pin);
+    }
+    if (declaration.has_deadlines()) device.join(deadlines);
+  }
+  void state_restored() {
+    for (const auto& wire : wires) wire->state_restored();
+    deadlines.all_changed();
+  }
+  std::vector<std::unique_ptr<InterruptLine>> wires;
+  DeadlineQueue deadlines;
   std::vector<std::uint64_t> events;
   unsigned rises = 0;
   bool level = false;
 };
 
-class RecordingBytes final : public ByteSink {
+class RecordingBytes final : public OutputSink {
  public:
-  void write_byte(std::uint8_t byte) override { text.push_back(static_cast<char>(byte)); }
+  void put(const Output& output) override {
+    text.append(output.payload.begin(), output.payload.end());
+  }
   std::string text;
 };
 
@@ -98,6 +123,8 @@ void check_round_trip(MakeBench make, std::set<std::string> constant_fields = {}
     const std::uint64_t steps = 1 + below(random, 120);
     for (std::uint64_t i = 0; i < steps; ++i) {
       (void)first->step(random);
+      // Whatever changed the deadline has said so.
+      REQUIRE(first->lines.deadlines.next_ns() == first->device().next_deadline_ns());
       for (const FieldDifference& difference :
            compare_sections(fresh, save(first->device()), first->device().name())) {
         changed.insert(difference.field);
@@ -108,6 +135,8 @@ void check_round_trip(MakeBench make, std::set<std::string> constant_fields = {}
     std::unique_ptr<Bench> second = make();
     second->clock.ns = first->clock.ns;
     load(second->device(), saved);
+    second->device().state_restored();
+    second->lines.state_restored();
     REQUIRE(second->lines.events.empty());  // restoring drives nothing
     REQUIRE(save(second->device()) == saved);
     REQUIRE(second->device().next_deadline_ns() == first->device().next_deadline_ns());

@@ -19,7 +19,8 @@ struct UartFixture {
   ManualClock clock;
   RecordingLines lines;
   RecordingBytes output;
-  Uart16550 uart{"uart0", clock, lines, 4, output};
+  Uart16550 uart{0, clock, output};
+  UartFixture() { lines.wire(uart); }
   unsigned in(unsigned offset) { return uart.read_port(static_cast<std::uint16_t>(offset), 1); }
   void out(unsigned offset, unsigned value) {
     uart.write_port(static_cast<std::uint16_t>(offset), 1, value);
@@ -135,7 +136,8 @@ TEST_CASE("loopback returns what is sent and disconnects the line") {
 
 TEST_CASE("the keyboard controller passes its self-tests and finds a keyboard") {
   RecordingLines lines;
-  I8042 keyboard(lines, 1);
+  I8042 keyboard;
+  lines.wire(keyboard);
   const auto command = [&](unsigned value) { keyboard.write_port(4, 1, value); };
   const auto data = [&](unsigned value) { keyboard.write_port(0, 1, value); };
   const auto answer = [&]() -> unsigned {

@@ -55,7 +55,8 @@ struct PicBench final : Bench {
 };
 
 struct PitBench final : Bench {
-  Pit pit{clock, lines, 0};
+  Pit pit{clock};
+  PitBench() { lines.wire(pit); }
   Device& device() override { return pit; }
   std::uint64_t step(Random& random) override {
     if (below(random, 3) == 0) random_pass(*this, random);
@@ -64,7 +65,8 @@ struct PitBench final : Bench {
 };
 
 struct UartBench final : Bench {
-  Uart16550 uart{"uart0", clock, lines, 4, output};
+  Uart16550 uart{0, clock, output};
+  UartBench() { lines.wire(uart); }
   Device& device() override { return uart; }
   std::uint64_t step(Random& random) override {
     switch (below(random, 6)) {
@@ -85,7 +87,8 @@ struct UartBench final : Bench {
 };
 
 struct RtcBench final : Bench {
-  RtcCmos rtc{clock, lines, 8, {256U << 20, 0}, 1'700'000'000};
+  RtcCmos rtc{clock, {256U << 20, 0}, 1'700'000'000};
+  RtcBench() { lines.wire(rtc); }
   Device& device() override { return rtc; }
   std::uint64_t step(Random& random) override {
     if (below(random, 3) == 0) random_pass(*this, random);
@@ -97,7 +100,8 @@ struct RtcBench final : Bench {
 };
 
 struct I8042Bench final : Bench {
-  I8042 keyboard{lines, 1};
+  I8042 keyboard;
+  I8042Bench() { lines.wire(keyboard); }
   Device& device() override { return keyboard; }
   std::vector<std::uint64_t> observe() override {
     std::vector<std::uint64_t> seen;
@@ -138,7 +142,8 @@ struct I8042Bench final : Bench {
 };
 
 struct AcpiBench final : Bench {
-  AcpiPm acpi{clock, lines, 9, AcpiPm::TimerWidth::bits24};
+  AcpiPm acpi{clock, AcpiPm::TimerWidth::bits24};
+  AcpiBench() { lines.wire(acpi); }
   Device& device() override { return acpi; }
   std::uint64_t step(Random& random) override {
     switch (below(random, 6)) {
@@ -223,6 +228,7 @@ struct LocalApicBench final : Bench {
   RecordingBus bus{lines};
   LocalApic apic{clock, bus, 40};
   LocalApicBench() {
+    lines.wire(apic);
     apic.on_nmi([this] { lines.events.push_back(0x30000); });
   }
   Device& device() override { return apic; }

@@ -28,7 +28,8 @@ TEST_CASE("tick conversion is exact in both directions for years") {
 struct PitFixture {
   ManualClock clock;
   RecordingLines lines;
-  Pit pit{clock, lines, 0};
+  Pit pit{clock};
+  PitFixture() { lines.wire(pit); }
   void out(unsigned port, unsigned value) {
     pit.write_port(static_cast<std::uint16_t>(port), 1, value);
   }
@@ -169,7 +170,8 @@ struct RtcFixture {
   ManualClock clock;
   RecordingLines lines;
   // 2024-02-28 23:59:58 UTC, a Wednesday
-  RtcCmos rtc{clock, lines, 8, {256U << 20, 3ULL << 30}, 1'709'164'798};
+  RtcCmos rtc{clock, {256U << 20, 3ULL << 30}, 1'709'164'798};
+  RtcFixture() { lines.wire(rtc); }
   unsigned get(unsigned index) {
     rtc.write_port(0, 1, index);
     return rtc.read_port(1, 1);
@@ -297,7 +299,8 @@ TEST_CASE("the CMOS holds the memory sizes") {
 TEST_CASE("the PM timer counts at 3.579545 MHz and reports its overflow") {
   ManualClock clock;
   RecordingLines lines;
-  AcpiPm pm(clock, lines, 9, AcpiPm::TimerWidth::bits24);
+  AcpiPm pm(clock, AcpiPm::TimerWidth::bits24);
+  lines.wire(pm);
   clock.ns = 1'000'000'000;
   CHECK(pm.read_port(8, 4) == 3'579'545);
   clock.ns = 5'000'000'000;
@@ -317,7 +320,7 @@ TEST_CASE("the PM timer counts at 3.579545 MHz and reports its overflow") {
   pm.write_port(0, 2, 1);
   CHECK_FALSE(lines.level);
   CHECK(pm.next_deadline_ns() == kPmTimerRate.first_ns_of(4U << 23));
-  AcpiPm wide(clock, lines, 9, AcpiPm::TimerWidth::bits32);
+  AcpiPm wide(clock, AcpiPm::TimerWidth::bits32);
   clock.ns = kYearNs;
   CHECK(wide.read_port(8, 4) == static_cast<std::uint32_t>(kPmTimerRate.ticks_at(kYearNs)));
 }
@@ -325,7 +328,8 @@ TEST_CASE("the PM timer counts at 3.579545 MHz and reports its overflow") {
 TEST_CASE("ACPI power: S5 turns off, the button and GPEs raise the SCI") {
   ManualClock clock;
   RecordingLines lines;
-  AcpiPm pm(clock, lines, 9, AcpiPm::TimerWidth::bits24);
+  AcpiPm pm(clock, AcpiPm::TimerWidth::bits24);
+  lines.wire(pm);
   unsigned power_offs = 0;
   pm.on_power_off([&] { ++power_offs; });
   pm.press_power_button();

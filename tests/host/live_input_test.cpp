@@ -12,8 +12,19 @@
 namespace chronovisor {
 namespace {
 
-constexpr InputRoom kRoom{true};
-constexpr InputRoom kFull{false};
+/// Devices of which serial ports may be full.
+class Room final : public InputRoom {
+ public:
+  explicit Room(bool serial) : serial_(serial) {}
+  [[nodiscard]] bool has_room(InputKind kind, std::uint16_t /*device*/) const override {
+    return kind != InputKind::serial_byte || serial_;
+  }
+
+ private:
+  bool serial_;
+};
+const Room kRoom{true};
+const Room kFull{false};
 
 /// A serial line with a writing end.
 class Pipe {
@@ -39,7 +50,7 @@ class Pipe {
 };
 
 /// Everything that can be taken from `position` on.
-std::string taken(LiveInput& live, std::uint64_t position, InputRoom room = kRoom) {
+std::string taken(LiveInput& live, std::uint64_t position, const InputRoom& room = kRoom) {
   std::string out;
   for (int n = 0; n < 1000; ++n) {
     const auto input = live.take({{position}, 0}, room);
@@ -143,7 +154,7 @@ TEST_CASE("everything that many threads push arrives, in the order of each") {
   std::vector<std::unique_ptr<Inbox::Source>> cards;
   for (int n = 0; n < kThreads; ++n) {
     cards.push_back(std::make_unique<Inbox::Source>(live.inbox(), InputKind::network_frame,
-                                                    static_cast<std::uint8_t>(n)));
+                                                    static_cast<std::uint16_t>(n)));
   }
   std::vector<std::thread> threads;
   for (int n = 0; n < kThreads; ++n) {

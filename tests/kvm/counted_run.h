@@ -37,13 +37,13 @@ class World final : public InputSource {
         quiet_percent_(quiet_percent) {}
 
   [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
-  std::optional<Input> take(InputStamp here, InputRoom room) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override {
     if (left_ == 0 || random_.chance(quiet_percent_)) return std::nullopt;
     --left_;
     if (left_ == 0) full_ = true;
     Input input{InputKind::clock, 0,
                 wakeup_payload(here.idle_ns + 1 + random_.below(most_clock_ns_))};
-    if (room.serial && random_.chance(30)) {
+    if (room.has_room(InputKind::serial_byte, 0) && random_.chance(30)) {
       input = {InputKind::serial_byte, 0, {static_cast<std::uint8_t>(random_.bits())}};
     }
     note(here, input);

@@ -85,7 +85,7 @@ class AskedOnce final : public InputSource {
   AskedOnce(std::vector<std::uint64_t> inputs, std::uint64_t seed, bool& asked_again)
       : script_(std::move(inputs), seed), asked_again_(asked_again) {}
   [[nodiscard]] Position next_look(Position now) override { return script_.next_look(now); }
-  std::optional<Input> take(InputStamp here, InputRoom room) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override {
     if (nothing_at_ == here) asked_again_ = true;
     std::optional<Input> input = script_.take(here, room);
     if (!input) nothing_at_ = here;
@@ -306,7 +306,7 @@ class Waiting final : public InputSource {
  public:
   explicit Waiting(std::function<void()> look) : look_(std::move(look)) {}
   [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
-  std::optional<Input> take(InputStamp /*here*/, InputRoom /*room*/) override { return {}; }
+  std::optional<Input> take(InputStamp /*here*/, const InputRoom& /*room*/) override { return {}; }
   IdleOutcome idle(InputStamp /*here*/, std::uint64_t /*deadline*/) override {
     look_();
     return {IdleOutcome::Kind::stop, 0};

@@ -72,8 +72,9 @@ class ScriptedInput final : public InputSource {
     if (next_ == inputs_.size()) return {kNever};
     return {std::max(inputs_[next_].first, now.steps + 1)};
   }
-  std::optional<Input> take(InputStamp here, InputRoom room) override {
-    if (next_ == inputs_.size() || !room.serial || here.position.steps < inputs_[next_].first) {
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override {
+    if (next_ == inputs_.size() || !room.has_room(InputKind::serial_byte, 0) ||
+        here.position.steps < inputs_[next_].first) {
       return std::nullopt;
     }
     return Input{InputKind::serial_byte, 0, {static_cast<std::uint8_t>(inputs_[next_++].second)}};

@@ -115,7 +115,7 @@ class Ticks final : public InputSource {
  public:
   Ticks(std::uint64_t by_ns, unsigned count) : by_ns_(by_ns), left_(count) {}
   [[nodiscard]] Position next_look(Position now) override { return {now.steps + 100}; }
-  std::optional<Input> take(InputStamp here, InputRoom /*room*/) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
     // The handler of the tick before must be through.
     if (left_ == 0 || here.position < next_) return std::nullopt;
     next_.steps = here.position.steps + 100;

@@ -265,7 +265,7 @@ TEST_CASE("an idle machine warps to its timer, or wakes early when told") {
   class WakesEarly final : public InputSource {
    public:
     [[nodiscard]] Position next_look(Position /*now*/) override { return {kNever}; }
-    std::optional<Input> take(InputStamp here, InputRoom /*room*/) override {
+    std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
       if (here.idle_ns != woken_) return std::nullopt;
       woken_ = kNever;
       return Input{InputKind::serial_byte, 0, {0x41}};

@@ -309,7 +309,7 @@ class ScriptedInput final : public InputSource {
     }
     return {kNever};
   }
-  std::optional<Input> take(InputStamp here, InputRoom /*room*/) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
     while (next_ < positions_.size() && positions_[next_] < here.position.steps) ++next_;
     if (next_ < positions_.size() && positions_[next_] == here.position.steps) {
       ++next_;

@@ -4,8 +4,8 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "vmm/boot/aml.h"
 #include "vmm/boot/platform.h"
+#include "vmm/devices/core/aml.h"
 
 namespace chronovisor {
 
@@ -38,44 +38,15 @@ Bytes table(std::string_view signature, std::uint8_t revision, const Bytes& body
   return bytes;
 }
 
-Bytes isa_device(std::string_view path, std::string_view id, const Bytes& resources) {
-  return aml::device(
-      path, aml::sequence({aml::name("_HID", aml::eisa_id(id)), aml::name("_CRS", resources)}));
-}
-
-Bytes com1() {
-  constexpr std::uint64_t kPresentEnabledShown = 0x0f;
-  return aml::device(
-      "COM1",
-      aml::sequence({aml::name("_HID", aml::eisa_id("PNP0501")), aml::name("_UID", aml::integer(1)),
-                     aml::name("_STA", aml::integer(kPresentEnabledShown)),
-                     aml::name("_CRS", aml::resources({
-                                           aml::io_ports(platform::kCom1Port, 8),
-                                           aml::irq(platform::kCom1Irq),
-                                       }))}));
-}
-
-Bytes host_bridge() {
-  const Bytes windows = aml::resources({
-      aml::bus_window(0, 0xff),
-      aml::io_ports(platform::kPciConfigPort, 8),
-      aml::io_window(0, platform::kPciConfigPort - 1),
-      aml::io_window(platform::kPciConfigPort + 8, 0xffff),
-      aml::memory_window(0xa0000, 0xbffff),
-      aml::memory_window(platform::kPciWindowBegin, platform::kPciWindowEnd - 1),
-  });
-  return aml::device("PCI0", aml::sequence({
-                                 aml::name("_HID", aml::eisa_id("PNP0A03")),
-                                 aml::name("_UID", aml::integer(0)),
-                                 aml::name("_CRS", windows),
-                                 com1(),
-                                 isa_device("RTC0", "PNP0B00",
-                                            aml::resources({aml::io_ports(platform::kRtcPort, 2),
-                                                            aml::irq(platform::kRtcIrq)})),
-                                 isa_device("TIMR", "PNP0100",
-                                            aml::resources({aml::io_ports(platform::kPitPort, 4),
-                                                            aml::irq(platform::kTimerIrq)})),
-                             }));
+/// The devices of the namespace, within the host bridge if there is one.
+Bytes devices(const FirmwareFacts& facts) {
+  Bytes inner;
+  for (const FirmwareFacts::NamespaceEntry& entry : facts.devices) {
+    const Bytes term = aml::device(entry.name, entry.terms);
+    inner.insert(inner.end(), term.begin(), term.end());
+  }
+  if (!facts.host_bridge) return inner;
+  return aml::device(facts.host_bridge->name, aml::sequence({facts.host_bridge->terms, inner}));
 }
 
 /// Source: ACPI 5.2.10 "Firmware ACPI Control Structure".
@@ -103,7 +74,8 @@ void no_address(ByteWriter& out) {
 }
 
 /// The part of the FADT that ACPI 1.0 had, up to the flags.
-void legacy_fadt(ByteWriter& out, std::uint32_t facs_address, std::uint32_t dsdt_address) {
+void legacy_fadt(ByteWriter& out, const FirmwareFacts::FixedHardware& fixed,
+                 std::uint32_t facs_address, std::uint32_t dsdt_address) {
   constexpr std::uint16_t kC2Unsupported = 101;
   constexpr std::uint16_t kC3Unsupported = 1001;
   constexpr std::uint16_t kLegacyDevices = 1U << 0;
@@ -113,23 +85,23 @@ void legacy_fadt(ByteWriter& out, std::uint32_t facs_address, std::uint32_t dsdt
   out.integer(dsdt_address);
   out.integer(std::uint8_t{0});
   out.integer(std::uint8_t{1});  // preferred profile: desktop
-  out.integer(std::uint16_t{platform::kSciIrq});
-  out.integer(std::uint32_t{platform::kSmiCommandPort});
-  out.integer(platform::kSmiAcpiEnable);
-  out.integer(platform::kSmiAcpiDisable);
+  out.integer(std::uint16_t{fixed.sci_irq});
+  out.integer(std::uint32_t{fixed.smi_command_port});
+  out.integer(fixed.acpi_enable);
+  out.integer(fixed.acpi_disable);
   out.integer(std::uint16_t{0});  // S4BIOS_REQ, PSTATE_CNT
-  out.integer(std::uint32_t{platform::kPm1aEventPort});
+  out.integer(std::uint32_t{fixed.pm1a_event_port});
   out.integer(std::uint32_t{0});  // PM1b_EVT
-  out.integer(std::uint32_t{platform::kPm1aControlPort});
+  out.integer(std::uint32_t{fixed.pm1a_control_port});
   out.integer(std::uint64_t{0});  // PM1b_CNT, PM2_CNT
-  out.integer(std::uint32_t{platform::kPmTimerPort});
-  out.integer(std::uint32_t{platform::kGpe0Port});
+  out.integer(std::uint32_t{fixed.pm_timer_port});
+  out.integer(std::uint32_t{fixed.gpe0_port});
   out.integer(std::uint32_t{0});  // GPE1
   out.integer(std::uint8_t{4});   // PM1_EVT_LEN
   out.integer(std::uint8_t{2});   // PM1_CNT_LEN
   out.integer(std::uint8_t{0});   // PM2_CNT_LEN
   out.integer(std::uint8_t{4});   // PM_TMR_LEN
-  out.integer(platform::kGpe0Length);
+  out.integer(fixed.gpe0_length);
   out.integer(std::uint16_t{0});  // GPE1_LEN, GPE1_BASE
   out.integer(std::uint8_t{0});   // CST_CNT
   out.integer(kC2Unsupported);
@@ -137,13 +109,15 @@ void legacy_fadt(ByteWriter& out, std::uint32_t facs_address, std::uint32_t dsdt
   out.integer(std::uint32_t{0});  // FLUSH_SIZE, FLUSH_STRIDE
   out.integer(std::uint16_t{0});  // DUTY_OFFSET, DUTY_WIDTH
   out.integer(std::uint16_t{0});  // DAY_ALRM, MON_ALRM
-  out.integer(platform::kRtcCenturyRegister);
-  out.integer(static_cast<std::uint16_t>(kLegacyDevices | kHas8042 | kNoVga));
+  out.integer(fixed.rtc_century_register);
+  out.integer(static_cast<std::uint16_t>(kLegacyDevices | (fixed.i8042 ? kHas8042 : 0) |
+                                         (fixed.vga ? 0 : kNoVga)));
   out.integer(std::uint8_t{0});
 }
 
 /// Source: ACPI 5.2.9 "Fixed ACPI Description Table".
-Bytes fadt(std::uint32_t facs_address, std::uint32_t dsdt_address) {
+Bytes fadt(const FirmwareFacts::FixedHardware& fixed, std::uint32_t facs_address,
+           std::uint32_t dsdt_address) {
   constexpr std::uint32_t kWbinvd = 1U << 0;
   constexpr std::uint32_t kC1 = 1U << 2;
   constexpr std::uint32_t kNoFixedSleepButton = 1U << 5;
@@ -153,57 +127,59 @@ Bytes fadt(std::uint32_t facs_address, std::uint32_t dsdt_address) {
   constexpr std::uint8_t kWordAccess = 2;
   constexpr std::uint8_t kDwordAccess = 3;
   ByteWriter out;
-  legacy_fadt(out, facs_address, dsdt_address);
+  legacy_fadt(out, fixed, facs_address, dsdt_address);
   out.integer(kWbinvd | kC1 | kNoFixedSleepButton | kNoRtcWake | kResetRegister);
-  generic_address(out, 8, kByteAccess, platform::kResetPort);
-  out.integer(platform::kResetValue);
+  generic_address(out, 8, kByteAccess, fixed.reset_port);
+  out.integer(fixed.reset_value);
   out.integer(std::uint16_t{0});  // ARM_BOOT_ARCH
   out.integer(std::uint8_t{0});   // minor version
   out.integer(std::uint64_t{0});  // X_FIRMWARE_CTRL: the 32-bit one counts
   out.integer(std::uint64_t{dsdt_address});
-  generic_address(out, 32, kWordAccess, platform::kPm1aEventPort);
+  generic_address(out, 32, kWordAccess, fixed.pm1a_event_port);
   no_address(out);  // X_PM1b_EVT
-  generic_address(out, 16, kWordAccess, platform::kPm1aControlPort);
+  generic_address(out, 16, kWordAccess, fixed.pm1a_control_port);
   no_address(out);  // X_PM1b_CNT
   no_address(out);  // X_PM2_CNT
-  generic_address(out, 32, kDwordAccess, platform::kPmTimerPort);
-  generic_address(out, platform::kGpe0Length * 8, kByteAccess, platform::kGpe0Port);
+  generic_address(out, 32, kDwordAccess, fixed.pm_timer_port);
+  generic_address(out, static_cast<std::uint8_t>(fixed.gpe0_length * 8), kByteAccess,
+                  fixed.gpe0_port);
   no_address(out);  // X_GPE1
   return table("FACP", 3, out.take());
 }
 
 /// Source: ACPI 5.2.12 "Multiple APIC Description Table".
-Bytes madt() {
+Bytes madt(const FirmwareFacts& facts) {
   constexpr std::uint32_t kPcatCompatible = 1;
   constexpr std::uint16_t kActiveHighLevel = 0x000d;
   constexpr std::uint8_t kAllProcessors = 0xff;
   ByteWriter out;
-  out.integer(platform::kLocalApicBase);
+  out.integer(facts.local_apic_base);
   out.integer(kPcatCompatible);
-  // Processor local APIC.
-  out.integer(std::uint8_t{0});
-  out.integer(std::uint8_t{8});
-  out.integer(std::uint8_t{0});  // processor
-  out.integer(platform::kLocalApicId);
-  out.integer(std::uint32_t{1});  // enabled
-  // I/O APIC.
-  out.integer(std::uint8_t{1});
-  out.integer(std::uint8_t{12});
-  out.integer(platform::kIoApicId);
-  out.integer(std::uint8_t{0});
-  out.integer(platform::kIoApicBase);
-  out.integer(std::uint32_t{0});  // its first GSI
-  // Interrupt source overrides.
-  const auto override_source = [&](std::uint8_t irq, std::uint32_t gsi, std::uint16_t flags) {
-    out.integer(std::uint8_t{2});
+  std::uint8_t number = 0;
+  for (const FirmwareFacts::Processor& processor : facts.processors) {
+    out.integer(std::uint8_t{0});  // processor local APIC
+    out.integer(std::uint8_t{8});
+    out.integer(number++);
+    out.integer(processor.apic_id);
+    out.integer(std::uint32_t{1});  // enabled
+  }
+  for (const FirmwareFacts::IoApic& io_apic : facts.io_apics) {
+    out.integer(std::uint8_t{1});  // I/O APIC
+    out.integer(std::uint8_t{12});
+    out.integer(io_apic.id);
+    out.integer(std::uint8_t{0});
+    out.integer(io_apic.base);
+    out.integer(io_apic.first_gsi);
+  }
+  for (const FirmwareFacts::IsaInterrupt& isa : facts.isa_interrupts) {
+    if (isa.gsi == isa.irq && isa.trigger == Trigger::edge) continue;
+    out.integer(std::uint8_t{2});  // interrupt source override
     out.integer(std::uint8_t{10});
     out.integer(std::uint8_t{0});  // ISA
-    out.integer(irq);
-    out.integer(gsi);
-    out.integer(flags);
-  };
-  override_source(platform::kTimerIrq, platform::kTimerGsi, 0);
-  override_source(platform::kSciIrq, platform::kSciIrq, kActiveHighLevel);
+    out.integer(isa.irq);
+    out.integer(std::uint32_t{isa.gsi});
+    out.integer(isa.trigger == Trigger::level ? kActiveHighLevel : std::uint16_t{0});
+  }
   // Local APIC NMI.
   out.integer(std::uint8_t{4});
   out.integer(std::uint8_t{6});
@@ -232,15 +208,15 @@ Bytes rsdp(std::uint32_t rsdt_address, std::uint64_t xsdt_address) {
 
 }  // namespace
 
-Bytes acpi_dsdt() {
-  const Bytes soft_off =
-      aml::package({aml::integer(platform::kSleepTypeS5), aml::integer(platform::kSleepTypeS5),
-                    aml::integer(0), aml::integer(0)});
-  return table("DSDT", 2,
-               aml::sequence({aml::name("\\_S5_", soft_off), aml::scope("\\_SB_", host_bridge())}));
+Bytes acpi_dsdt(const FirmwareFacts& facts) {
+  const Bytes sleep_type = aml::integer(facts.fixed.sleep_type_s5);
+  const Bytes soft_off = aml::package({sleep_type, sleep_type, aml::integer(0), aml::integer(0)});
+  return table(
+      "DSDT", 2,
+      aml::sequence({aml::name("\\_S5_", soft_off), aml::scope("\\_SB_", devices(facts))}));
 }
 
-Bytes acpi_tables() {
+Bytes acpi_tables(const FirmwareFacts& facts) {
   Bytes area(platform::kAcpiTables - platform::kRsdpAddress, 0);
   const auto append = [&](const Bytes& bytes) {
     constexpr std::size_t kAlignment = 16;
@@ -250,9 +226,9 @@ Bytes acpi_tables() {
     return address;
   };
   const std::uint32_t facs_address = append(facs());
-  const std::uint32_t dsdt_address = append(acpi_dsdt());
-  const std::uint32_t fadt_address = append(fadt(facs_address, dsdt_address));
-  const std::uint32_t madt_address = append(madt());
+  const std::uint32_t dsdt_address = append(acpi_dsdt(facts));
+  const std::uint32_t fadt_address = append(fadt(facts.fixed, facs_address, dsdt_address));
+  const std::uint32_t madt_address = append(madt(facts));
   ByteWriter narrow;
   ByteWriter wide;
   for (const std::uint32_t address : {fadt_address, madt_address}) {

@@ -9,7 +9,6 @@
 #include "vmm/boot/memory_plan.h"
 #include "vmm/boot/multiboot.h"
 #include "vmm/boot/pvh.h"
-#include "vmm/boot/tables.h"
 
 namespace chronovisor {
 
@@ -52,7 +51,6 @@ BootCpuState load_guest(Ram& ram, const BootRequest& request) {
   const Image image(request.kernel_name, request.kernel);
   check_request(image, request);
   MemoryPlan plan(ram, request.kernel_name);
-  write_firmware_tables(ram);
   switch (request.kind) {
     case BootKind::linux_kernel:
       return load_linux(plan, image, request);

@@ -1,6 +1,7 @@
 // Owns the one door through which a guest gets into RAM without a BIOS: picks
-// the protocol for an image, writes the image and the firmware tables, and says
-// what the CPU holds at entry. Knows no CPU and no device. One thread a machine.
+// the protocol for an image, writes the image, and says what the CPU holds at
+// entry. The firmware tables are written by write_firmware_tables(). Knows no CPU and no device.
+// One thread a machine.
 #pragma once
 
 #include <cstdint>
@@ -44,9 +45,9 @@ struct BootRequest {
   std::uint32_t behaviour_version = 0;
 };
 
-/// Loads the guest into RAM as the Ram constructor leaves it (all zero), with
-/// ACPI and MP tables and a BIOS data area. What it writes is a pure function of
-/// the request's bytes and version and the size of RAM; no file name gets into the guest.
+/// Loads the guest into RAM as the Ram constructor leaves it (all zero). What it
+/// writes is a pure function of the request's bytes and version and the size of RAM;
+/// no file name gets into the guest.
 /// @return the CPU state at the guest's first instruction
 /// Throws Error{bad_input, "name: what, where, what to do"} for an image that
 /// cannot be used or does not fit.

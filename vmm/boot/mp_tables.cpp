@@ -1,5 +1,6 @@
 #include "vmm/boot/tables.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "vmm/boot/platform.h"
@@ -36,14 +37,15 @@ void set_checksum(Bytes& bytes, std::size_t offset) {
 /// The entries of the configuration table, in the order the specification asks.
 class Entries {
  public:
-  void processor() {
-    constexpr std::uint8_t kEnabledBootProcessor = 0x03;
+  void processor(const FirmwareFacts::Processor& processor, bool boots) {
+    constexpr std::uint8_t kEnabled = 0x01;
+    constexpr std::uint8_t kBootProcessor = 0x02;
     constexpr std::uint32_t kSignature = 0x600;  // family 6
     constexpr std::uint32_t kFeatures = 0x201;   // FPU, APIC
     begin(kProcessor);
-    out_.integer(platform::kLocalApicId);
-    out_.integer(platform::kLocalApicVersion);
-    out_.integer(kEnabledBootProcessor);
+    out_.integer(processor.apic_id);
+    out_.integer(processor.apic_version);
+    out_.integer(static_cast<std::uint8_t>(kEnabled | (boots ? kBootProcessor : 0)));
     out_.integer(kSignature);
     out_.integer(kFeatures);
     out_.integer(std::uint64_t{0});
@@ -53,12 +55,12 @@ class Entries {
     out_.integer(id);
     out_.bytes(as_bytes(name));
   }
-  void io_apic() {
+  void io_apic(const FirmwareFacts::IoApic& io_apic) {
     begin(kIoApic);
-    out_.integer(platform::kIoApicId);
-    out_.integer(platform::kIoApicVersion);
+    out_.integer(io_apic.id);
+    out_.integer(io_apic.version);
     out_.integer(std::uint8_t{1});  // usable
-    out_.integer(platform::kIoApicBase);
+    out_.integer(io_apic.base);
   }
   void interrupt(EntryType entry, InterruptType type, std::uint16_t flags, std::uint8_t irq,
                  std::uint8_t apic, std::uint8_t pin) {
@@ -82,29 +84,37 @@ class Entries {
   std::uint16_t count_ = 0;
 };
 
-Entries entries() {
+Entries entries(const FirmwareFacts& facts) {
   constexpr std::uint8_t kIsaInterrupts = 16;
   constexpr std::uint8_t kCascade = 2;
   Entries all;
-  all.processor();
+  bool boots = true;
+  for (const FirmwareFacts::Processor& processor : facts.processors) {
+    all.processor(processor, boots);
+    boots = false;
+  }
   all.bus(kPciBus, "PCI   ");
   all.bus(kIsaBus, "ISA   ");
-  all.io_apic();
-  all.interrupt(kIoInterrupt, kExtInt, kBusDefault, 0, platform::kIoApicId, 0);
+  for (const FirmwareFacts::IoApic& io_apic : facts.io_apics) all.io_apic(io_apic);
+  const std::uint8_t io_apic = facts.io_apics.empty() ? 0 : facts.io_apics.front().id;
+  all.interrupt(kIoInterrupt, kExtInt, kBusDefault, 0, io_apic, 0);
   for (std::uint8_t irq = 0; irq < kIsaInterrupts; ++irq) {
     if (irq == kCascade) continue;  // its pin takes the timer
-    const std::uint8_t pin = irq == platform::kTimerIrq ? platform::kTimerGsi : irq;
-    all.interrupt(kIoInterrupt, kInt, irq == platform::kSciIrq ? kActiveHighLevel : kBusDefault,
-                  irq, platform::kIoApicId, pin);
+    const auto fact = std::find_if(facts.isa_interrupts.begin(), facts.isa_interrupts.end(),
+                                   [&](const auto& isa) { return isa.irq == irq; });
+    const bool driven = fact != facts.isa_interrupts.end();
+    const bool level = driven && fact->trigger == Trigger::level;
+    all.interrupt(kIoInterrupt, kInt, level ? kActiveHighLevel : kBusDefault, irq, io_apic,
+                  driven ? fact->gsi : irq);
   }
   all.interrupt(kLocalInterrupt, kExtInt, kBusDefault, 0, kAllApics, 0);
   all.interrupt(kLocalInterrupt, kNmi, kBusDefault, 0, kAllApics, 1);
   return all;
 }
 
-Bytes configuration_table() {
+Bytes configuration_table(const FirmwareFacts& facts) {
   constexpr std::size_t kHeaderSize = 44;
-  const Entries all = entries();
+  const Entries all = entries(facts);
   ByteWriter out;
   out.bytes(as_bytes("PCMP"));
   out.integer(static_cast<std::uint16_t>(kHeaderSize + all.bytes().size()));
@@ -115,7 +125,7 @@ Bytes configuration_table() {
   out.integer(std::uint32_t{0});  // OEM table
   out.integer(std::uint16_t{0});  // its size
   out.integer(all.count());
-  out.integer(platform::kLocalApicBase);
+  out.integer(facts.local_apic_base);
   out.integer(std::uint32_t{0});  // no extended table
   out.bytes(all.bytes());
   Bytes bytes = out.take();
@@ -139,9 +149,9 @@ Bytes floating_pointer(std::uint32_t table_address) {
 
 }  // namespace
 
-Bytes mp_tables() {
+Bytes mp_tables(const FirmwareFacts& facts) {
   Bytes area = floating_pointer(platform::kMpTables + kPointerSize);
-  const Bytes table = configuration_table();
+  const Bytes table = configuration_table(facts);
   area.insert(area.end(), table.begin(), table.end());
   return area;
 }

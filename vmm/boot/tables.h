@@ -1,9 +1,10 @@
 // Owns what firmware leaves in memory for the guest to find the hardware: ACPI
-// and MP tables and the BIOS data area. Knows the platform's numbers, no device
-// and no image. Plain functions; one thread a machine.
+// and MP tables and the BIOS data area. Knows what the devices said of themselves,
+// no device and no image. Plain functions; one thread a machine.
 #pragma once
 
 #include "base/bytes.h"
+#include "vmm/devices/core/firmware_facts.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
@@ -11,17 +12,17 @@ namespace chronovisor {
 /// The ACPI tables as they lie in memory, from kRsdpAddress on: RSDP, FACS,
 /// DSDT, FADT, MADT, RSDT, XSDT.
 /// Source: ACPI specification 6.4, chapter 5.
-Bytes acpi_tables();
+Bytes acpi_tables(const FirmwareFacts& facts);
 
 /// The DSDT alone, header included.
-Bytes acpi_dsdt();
+Bytes acpi_dsdt(const FirmwareFacts& facts);
 
 /// The MP floating pointer and configuration table as they lie in memory, from
 /// kMpTables on.
 /// Source: Intel MultiProcessor Specification 1.4, chapter 4.
-Bytes mp_tables();
+Bytes mp_tables(const FirmwareFacts& facts);
 
-/// Writes all tables and the BIOS data area's memory size, EBDA and COM1.
-void write_firmware_tables(Ram& ram);
+/// Writes all tables and the BIOS data area's memory size, EBDA and serial ports.
+void write_firmware_tables(Ram& ram, const FirmwareFacts& facts);
 
 }  // namespace chronovisor

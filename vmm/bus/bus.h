@@ -1,12 +1,16 @@
 // Owns the routing of port and memory-mapped accesses to devices by address
-// range. Knows no device type. Ranges are fixed at machine construction and
-// are not state. One thread a machine.
+// range. Knows no device type. Ranges are fixed when the machine is assembled, or
+// follow a device's window; neither is state of the bus. One thread a machine.
+//
+// Where ranges overlap, Precedence (core/window.h) says who answers: a guest may
+// put a BAR anywhere, and what it covers of something else stays out of reach.
+// RAM is looked at before this bus, so a range over RAM never answers.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "base/units.h"
+#include "vmm/bus/range_map.h"
 #include "vmm/devices/core/device.h"
 
 namespace chronovisor {
@@ -17,36 +21,25 @@ class PortBus {
   /// @param first_offset the offset the device sees at `first`
   void map(std::uint16_t first, std::uint32_t count, PortDevice& device,
            std::uint16_t first_offset = 0);
+  void add(Window& window, PortDevice& device, Precedence precedence = Precedence::bus);
   [[nodiscard]] std::uint32_t read(std::uint16_t port, unsigned width);
   void write(std::uint16_t port, unsigned width, std::uint32_t value);
 
  private:
-  struct Range {
-    std::uint32_t first;
-    std::uint32_t end;
-    PortDevice* device;
-    std::uint16_t first_offset;
-  };
-  [[nodiscard]] const Range* find(std::uint32_t port) const;
-  std::vector<Range> ranges_;
+  RangeMap<PortDevice> map_{0xffff};
 };
 
 /// Physical addresses that are not RAM. Nobody home reads as all ones.
 class MmioBus {
  public:
   void map(GuestPhysical first, std::uint64_t size, MmioDevice& device);
+  void add(Window& window, MmioDevice& device, Precedence precedence = Precedence::bus);
   /// An access that crosses the end of a range is done byte by byte.
   [[nodiscard]] std::uint64_t read(GuestPhysical address, unsigned width);
   void write(GuestPhysical address, unsigned width, std::uint64_t value);
 
  private:
-  struct Range {
-    std::uint64_t first;
-    std::uint64_t end;
-    MmioDevice* device;
-  };
-  [[nodiscard]] const Range* find(std::uint64_t address) const;
-  std::vector<Range> ranges_;
+  RangeMap<MmioDevice> map_{~std::uint64_t{0}};
 };
 
 }  // namespace chronovisor

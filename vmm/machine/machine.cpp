@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "base/error.h"
-#include "vmm/boot/platform.h"
+#include "vmm/boot/tables.h"
 #include "vmm/engine/soft/soft_engine.h"
 #include "vmm/machine/board.h"
 
@@ -56,10 +57,31 @@ std::string_view end_reason_name(EndReason reason) {
 
 Hash128 Machine::zero_page_hash() { return PageSpace::zero_hash(); }
 
-Machine::Machine(const MachineConfig& config)
+/// An input that no device takes.
+class Machine::OwnInput final : public InputReceiver {
+ public:
+  explicit OwnInput(std::function<void(const Input&)> take) : take_(std::move(take)) {}
+  void receive(const Input& input) override { take_(input); }
+
+ private:
+  std::function<void(const Input&)> take_;
+};
+
+namespace {
+
+const Model& model_named(const std::string& name) {
+  if (const Model* model = find_model(name)) return *model;
+  throw Error(ErrorCode::bad_input, "this program has no machine model \"" + name + "\"");
+}
+
+}  // namespace
+
+Machine::Machine(const MachineConfig& config) : Machine(config, model_named(config.model)) {}
+
+Machine::Machine(const MachineConfig& config, const Model& model)
     : config_(config),
       ram_(config.memory_bytes),
-      board_(std::make_unique<Board>(*this)),
+      board_(std::make_unique<Board>(*this, model)),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       engine_(std::make_unique<SoftEngine>(*cpu_)),
       input_(&no_input_) {
@@ -67,6 +89,7 @@ Machine::Machine(const MachineConfig& config)
     throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
   settle_section_versions();
+  add_own_inputs();
   board_->attach(*cpu_);
   dma_.set_observer(cpu_.get());
   board_->reset();
@@ -74,10 +97,22 @@ Machine::Machine(const MachineConfig& config)
 
 Machine::~Machine() = default;
 
+void Machine::add_own_inputs() {
+  const auto add = [&](InputKind kind, std::function<void(const Input&)> take) {
+    own_inputs_.push_back(std::make_unique<OwnInput>(std::move(take)));
+    board_->inputs().add(kind, 0, *own_inputs_.back());
+  };
+  add(InputKind::reset_button, [this](const Input&) { ending_ = {EndReason::reset, 0}; });
+  add(InputKind::clock, [this](const Input& input) { move_clock(input.payload); });
+  add(InputKind::wakeup, [](const Input&) {});  // it has ended an idle wait, and that is all
+}
+
 void Machine::boot(const BootRequest& request) {
   BootRequest own = request;
   own.behaviour_version = config_.behaviour_version;
-  copy_boot_state(load_guest(ram_, own));
+  const BootCpuState entry = load_guest(ram_, own);
+  write_firmware_tables(ram_, board_->firmware());
+  copy_boot_state(entry);
 }
 
 void Machine::copy_boot_state(const BootCpuState& boot) {
@@ -103,7 +138,8 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
   state_replaced();
 }
 
-void Machine::set_observer(MachineObserver* observer) { board_->set_observer(observer); }
+OutputRouter& Machine::outputs() { return board_->outputs(); }
+void Machine::set_port_observer(PortObserver* observer) { board_->set_port_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
 void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }
 void Machine::set_access_observer(AccessObserver* observer) { cpu_->set_access_observer(observer); }
@@ -122,13 +158,7 @@ bool Machine::stop_requested() const {
   return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
 }
 
-std::uint64_t Machine::next_deadline_ns() const {
-  std::uint64_t deadline = kNever;
-  for (const Device* device : board_->devices()) {
-    deadline = std::min(deadline, device->next_deadline_ns());
-  }
-  return deadline;
-}
+std::uint64_t Machine::next_deadline_ns() const { return board_->deadlines().next_ns(); }
 
 /// The idle time at which the next timer is due if no step is made, or kNever.
 std::uint64_t Machine::next_deadline_idle_ns() const {
@@ -159,47 +189,13 @@ Position Machine::position_of_deadline(std::uint64_t deadline_ns) const {
   return {(deadline_ns - idle_ns_ + config_.ns_per_step - 1) / config_.ns_per_step};
 }
 
-void Machine::advance_devices() {
-  const VirtualTime time = now();
-  for (Device* device : board_->devices()) {
-    if (device->next_deadline_ns() <= time.ns) device->advance(time);
-  }
-}
-
-void Machine::deliver(const Input& input) {
-  switch (input.kind) {
-    case InputKind::serial_byte:
-      for (const std::uint8_t byte : input.payload) board_->uart().receive(byte);
-      break;
-    case InputKind::key:
-      for (const std::uint8_t byte : input.payload) board_->receive_scan_code(byte);
-      break;
-    case InputKind::power_button:
-      board_->press_power_button();
-      break;
-    case InputKind::reset_button:
-      ending_ = {EndReason::reset, 0};
-      break;
-    case InputKind::clock:
-      move_clock(input.payload);
-      break;
-    case InputKind::serial_closed:
-    case InputKind::wakeup:
-      break;
-    case InputKind::mouse:
-    case InputKind::network_frame:
-    case InputKind::cd_change:
-      throw Error(ErrorCode::bad_input,
-                  "the input log has an event for a device that this version does not have");
-  }
-}
+void Machine::advance_devices() { board_->deadlines().advance(now()); }
 
 void Machine::deliver_inputs() {
   while (true) {
-    const InputRoom room{board_->uart().can_receive() && board_->uart().ready_to_receive()};
-    const std::optional<Input> input = input_->take({position(), idle_ns_}, room);
+    const std::optional<Input> input = input_->take({position(), idle_ns_}, board_->inputs());
     if (!input) return;
-    deliver(*input);
+    board_->inputs().deliver(*input);
   }
 }
 
@@ -303,9 +299,9 @@ std::vector<Machine::StatePart> Machine::state_parts() {
   parts.push_back({"machine", {}, [this](StateVisitor& v) {
                      bounded_field(v, "idle_ns", idle_ns_, kMostIdleNs);
                    }});
-  for (Device* device : board_->devices()) {
+  for (const auto& device : board_->devices()) {
     parts.push_back({device->name(), device->state_versions(),
-                     [device](StateVisitor& v) { device->visit_state(v); }});
+                     [&device](StateVisitor& v) { device->visit_state(v); }});
   }
   if (!pages_.layout().empty()) {
     parts.push_back({kRegionsSection, {}, [this](StateVisitor& v) { pages_.visit_layout(v); }});
@@ -338,7 +334,8 @@ void Machine::settle_section_versions() {
                                           " is of no part of the machine model " + config_.model);
   }
   config_.section_versions = std::move(versions);
-  for (Device* device : board_->devices()) device->set_state_version(version_of(device->name()));
+  for (const auto& device : board_->devices())
+    device->set_state_version(version_of(device->name()));
 }
 
 std::uint32_t Machine::version_of(std::string_view part) const {

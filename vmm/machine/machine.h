@@ -3,8 +3,8 @@
 // comes through an InputSource. One thread a machine; several machines may run
 // on several threads.
 //
-// At a position N, in this order: timers that are due (in the fixed order of
-// devices_), inputs stamped N, interrupts, then the step N -> N+1. "The state
+// At a position N, in this order: timers that are due (in the fixed order of the
+// model), inputs stamped N, interrupts, then the step N -> N+1. "The state
 // at N" is the state on arrival, before any of it.
 #pragma once
 
@@ -22,6 +22,7 @@
 #include "base/state.h"
 #include "base/units.h"
 #include "vmm/boot/boot.h"
+#include "vmm/bus/output_router.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/engine/engine.h"
@@ -89,19 +90,15 @@ struct Ending {
   std::uint32_t code = 0;  ///< of debug_exit
 };
 
-/// Told of output as the guest makes it. Output is not state.
-class MachineObserver {
- public:
-  virtual ~MachineObserver() = default;
-  virtual void serial_output(Position position, std::uint8_t byte) = 0;
-  virtual void debug_output(Position position, std::uint8_t byte) = 0;
-};
+struct Model;
+class PortObserver;
 
 class Machine {
  public:
   /// Throws Error{usage} for an impossible shape, Error{host} without memory,
   /// Error{bad_input} for a model or a version of a section that there is not.
   explicit Machine(const MachineConfig& config);
+  Machine(const MachineConfig& config, const Model& model);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -109,7 +106,10 @@ class Machine {
   /// Loads a guest into the machine as constructed. Throws Error{bad_input}.
   void boot(const BootRequest& request);
 
-  void set_observer(MachineObserver* observer);
+  /// Where to listen to what the guest puts out.
+  [[nodiscard]] OutputRouter& outputs();
+  /// Told of every access to a port; null: nobody.
+  void set_port_observer(PortObserver* observer);
   /// The input source must outlive the machine or be replaced; default: none.
   void set_input(InputSource* source);
   void set_debug_hooks(DebugHooks* hooks);
@@ -171,11 +171,12 @@ class Machine {
 
  private:
   class Board;
+  class OwnInput;
 
   void copy_boot_state(const BootCpuState& boot);
   void advance_devices();
   void deliver_inputs();
-  void deliver(const Input& input);
+  void add_own_inputs();
   [[nodiscard]] std::uint64_t next_deadline_ns() const;
   [[nodiscard]] std::uint64_t next_deadline_idle_ns() const;
   void move_clock(const Bytes& payload);
@@ -200,6 +201,7 @@ class Machine {
   PageSpace pages_{ram_};
   DmaBus dma_{ram_};
   std::unique_ptr<Board> board_;
+  std::vector<std::unique_ptr<OwnInput>> own_inputs_;  ///< what comes to no device
   std::unique_ptr<Cpu> cpu_;
   std::unique_ptr<CpuEngine> engine_;
   InputSource* input_;

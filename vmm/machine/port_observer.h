@@ -8,7 +8,7 @@
 
 namespace chronovisor {
 
-/// A MachineObserver that is one of these too is told of ports as well.
+/// Told of accesses by Machine::set_port_observer.
 class PortObserver {
  public:
   virtual ~PortObserver() = default;

@@ -1,5 +1,5 @@
-// Owns the one shape every device has: named state, reset, time. A device sees
-// offsets within its own range, never bus addresses; it never sees the CPU,
+// Owns the one shape every device has: what it declares, named state, reset,
+// time. A device sees offsets within its own range, never bus addresses; it never sees the CPU,
 // the host, or whether the run is a replay. One thread a machine.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "base/section.h"
 #include "base/state.h"
 #include "base/units.h"
+#include "vmm/devices/core/deadline_queue.h"
 
 namespace chronovisor {
 
@@ -19,17 +20,16 @@ class Clock {
   [[nodiscard]] virtual VirtualTime now() const = 0;
 };
 
-/// Where a device's interrupt output goes. `line` is an ISA IRQ or GSI number
-/// on the sink that the device was given.
-class InterruptSink {
- public:
-  virtual ~InterruptSink() = default;
-  virtual void set_line(unsigned line, bool level) = 0;
-};
+class Declaration;
 
 class Device {
  public:
+  Device() = default;
   virtual ~Device() = default;
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  /// States what the device asks of its board, once, before the first reset.
+  virtual void declare(Declaration& declaration) = 0;
   /// Name of its state section, unique in the machine ("pic", "uart0").
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// The versions of that section which visit_state() knows.
@@ -43,17 +43,32 @@ class Device {
   virtual void visit_state(StateVisitor& visitor) = 0;
   /// Power-on state (also what the reset line does, where that differs not).
   virtual void reset() = 0;
+  /// All devices were restored: works out again what follows from state and is
+  /// none (where windows are). Drives nothing.
+  virtual void state_restored() {}
   /// Virtual time in ns of the next thing it will do by itself; kNever if none.
   [[nodiscard]] virtual std::uint64_t next_deadline_ns() const { return kNever; }
   /// Does everything that is due at or before `now`. Called at the first
   /// position whose virtual time reaches next_deadline_ns(), and never early.
   virtual void advance(VirtualTime /*now*/) {}
+  /// For the board: where deadline_changed() is to be said.
+  void join(DeadlineQueue& queue) {
+    queue_ = &queue;
+    place_ = queue.add(*this);
+  }
 
  protected:
   [[nodiscard]] std::uint32_t state_version() const { return state_version_; }
+  /// next_deadline_ns() may give something else than before. To be said after
+  /// every change but a reset and a restore, which the board knows of.
+  void deadline_changed() {
+    if (queue_ != nullptr) queue_->changed(place_);
+  }
 
  private:
   std::uint32_t state_version_ = 1;
+  DeadlineQueue* queue_ = nullptr;
+  unsigned place_ = 0;
 };
 
 /// A device with ports. Widths are 1, 2 or 4 bytes. The bus splits an access

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 namespace {
 
@@ -50,14 +52,25 @@ void I8042::Queue::visit(StateVisitor& visitor, const std::string& prefix) {
   count = std::min<std::uint8_t>(count, kBytes);
 }
 
-I8042::I8042(InterruptSink& sink, unsigned line) : sink_(sink), line_(line) {
-  ram_[0] = kConfigInterrupt | kConfigSystem | kConfigAuxOff | kConfigTranslate;
-  output_port_ = kOutputNotReset | kOutputA20;
-}
-
 void I8042::on_reset_request(std::function<void()> callback) {
   reset_request_ = std::move(callback);
 }
+
+I8042::I8042() { reset(); }
+
+void I8042::declare(Declaration& declaration) {
+  declaration.ports(0x60, 1, *this, 0);
+  declaration.ports(0x64, 1, *this, 4);
+  declaration.interrupt(irq_, 1, Trigger::edge);
+  declaration.receives(InputKind::key, *this);
+  declaration.firmware().fixed.i8042 = true;
+}
+
+void I8042::receive(const Input& input) {
+  for (const std::uint8_t byte : input.payload) receive_scan_code(byte);
+}
+
+bool I8042::has_room(InputKind /*kind*/) const { return can_receive(); }
 
 void I8042::reset() {
   ram_ = {};
@@ -91,7 +104,7 @@ void I8042::visit_state(StateVisitor& visitor) {
   visitor.field("scan_code_set", scan_code_set_);
   visitor.field("last_sent", last_sent_);
   visitor.field("scanning", scanning_);
-  visitor.field("level", level_);
+  irq_.visit_state(visitor, "level");
   ram_index_ &= 0x1f;
 }
 
@@ -128,9 +141,7 @@ void I8042::refill() {
 
 void I8042::update_line() {
   const bool level = output_full_ && (ram_[0] & kConfigInterrupt) != 0;
-  if (level == level_) return;
-  level_ = level;
-  sink_.set_line(line_, level);
+  irq_.set(level);
 }
 
 void I8042::request_reset() {

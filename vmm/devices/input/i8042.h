@@ -3,7 +3,7 @@
 // that the machine gives it. There is no auxiliary (mouse) port: config bit 5
 // is stuck at 1, which drivers read as "no such port". One thread a machine.
 //
-// Ports: 0x60 at offset 0, 0x64 at offset 4. Interrupt: IRQ 1.
+// Ports: data at offset 0, command and status at offset 4.
 // Source: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and
 // Auxiliary Device Controller".
 #pragma once
@@ -14,14 +14,16 @@
 #include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
+#include "vmm/devices/core/input_output.h"
+#include "vmm/devices/core/interrupt_line.h"
 
 namespace chronovisor {
 
 /// Every answer is ready at once (the input buffer never shows full). The A20
 /// gate is always open; its bit in the output port only reads back.
-class I8042 final : public Device, public BytePortDevice {
+class I8042 final : public Device, public BytePortDevice, public InputReceiver {
  public:
-  I8042(InterruptSink& sink, unsigned line);
+  I8042();
   /// Command 0xfe, a pulse or an output-port write that takes bit 0 low.
   void on_reset_request(std::function<void()> callback);
 
@@ -32,6 +34,9 @@ class I8042 final : public Device, public BytePortDevice {
   [[nodiscard]] bool can_receive() const;
 
   [[nodiscard]] std::string_view name() const override { return "i8042"; }
+  void declare(Declaration& declaration) override;
+  void receive(const Input& input) override;
+  [[nodiscard]] bool has_room(InputKind kind) const override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 
@@ -70,9 +75,6 @@ class I8042 final : public Device, public BytePortDevice {
   void update_line();
   void request_reset();
 
-  InterruptSink& sink_;
-  const unsigned line_;
-
   std::array<std::uint8_t, 32> ram_{};  ///< byte 0 is the configuration byte
   std::uint8_t output_port_ = 0;
   std::uint8_t output_buffer_ = 0;
@@ -86,7 +88,7 @@ class I8042 final : public Device, public BytePortDevice {
   std::uint8_t scan_code_set_ = 2;
   std::uint8_t last_sent_ = 0;  ///< by the keyboard, for its resend command
   bool scanning_ = true;
-  bool level_ = false;
+  InterruptPin irq_;
 
   std::function<void()> reset_request_;
 };

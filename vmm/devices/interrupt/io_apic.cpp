@@ -1,5 +1,7 @@
 #include "vmm/devices/interrupt/io_apic.h"
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 namespace {
 
@@ -18,6 +20,14 @@ constexpr std::uint64_t kWritable = 0xff000000'0001afffULL;
 }  // namespace
 
 IoApic::IoApic(ApicBus& bus) : bus_(bus) { entries_.fill(kMasked); }
+
+void IoApic::declare(Declaration& declaration) {
+  // The MP table names the discrete chip's version, as it always has.
+  constexpr std::uint8_t kTableVersion = 0x11;
+  const std::uint64_t base = declaration.memory(0xfec00000, kPageSize, *this);
+  declaration.firmware().io_apics.push_back(
+      {id_, kTableVersion, static_cast<std::uint32_t>(base), 0});
+}
 
 void IoApic::reset() {
   select_ = 0;

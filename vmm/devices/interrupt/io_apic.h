@@ -2,7 +2,7 @@
 // of level-triggered interrupts. Knows no local APIC: messages leave through
 // ApicBus. One thread a machine.
 //
-// Memory: 4 KiB at 0xfec00000.
+// Memory: 4 KiB.
 // Source: Intel 82093AA data sheet; the EOI register and version 0x20 as in
 // later Intel I/O hubs (ICH series data sheets).
 #pragma once
@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "vmm/devices/core/device.h"
+#include "vmm/devices/core/interrupt_line.h"
 #include "vmm/devices/interrupt/apic_bus.h"
 
 namespace chronovisor {
@@ -34,6 +35,7 @@ class IoApic final : public Device, public MmioDevice, public InterruptSink {
   [[nodiscard]] bool routes_nmi() const;
 
   [[nodiscard]] std::string_view name() const override { return "io_apic"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "vmm/cpu/state/msr.h"
+#include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
@@ -92,6 +93,7 @@ void LocalApic::on_output_changed(std::function<void()> callback) {
 void LocalApic::on_nmi(std::function<void()> callback) { nmi_ = std::move(callback); }
 
 void LocalApic::changed() {
+  deadline_changed();
   if (output_changed_) output_changed_();
 }
 
@@ -119,7 +121,28 @@ void LocalApic::reset() {
   base_ = kDefaultBase | kApicBaseEnable | (id_ == 0 ? kApicBaseBsp : 0);
   tsc_offset_ = 0;
   reset_registers();
+  place_page();
   changed();
+}
+
+void LocalApic::state_restored() { place_page(); }
+
+/// SDM vol. 3A, "Relocating the Local APIC Registers".
+void LocalApic::place_page() {
+  if (xapic()) {
+    page_.place(base_ & physical_mask_ & ~std::uint64_t{kPageSize - 1});
+  } else {
+    page_.remove();
+  }
+}
+
+void LocalApic::declare(Declaration& declaration) {
+  declaration.memory_window(page_, *this, Precedence::processor);
+  declaration.deadlines();
+  FirmwareFacts& facts = declaration.firmware();
+  facts.local_apic_base = kDefaultBase;
+  facts.processors.push_back(
+      {static_cast<std::uint8_t>(id_), static_cast<std::uint8_t>(version_register())});
 }
 
 void LocalApic::set_virtual_wire() {
@@ -153,6 +176,7 @@ void LocalApic::visit_state(StateVisitor& visitor) {
 }
 
 bool LocalApic::hardware_enabled() const { return (base_ & kApicBaseEnable) != 0; }
+bool LocalApic::xapic() const { return (base_ & kBaseModes) == kApicBaseEnable; }
 bool LocalApic::x2apic() const { return (base_ & kBaseModes) == kBaseModes; }
 bool LocalApic::software_enabled() const { return (svr_ & kSvrEnable) != 0; }
 
@@ -390,6 +414,7 @@ bool LocalApic::write_base(std::uint64_t value) {
   // SDM "Disabling the Local APIC": it comes back as after reset.
   if (from != 0 && to == 0) reset_registers();
   base_ = value;
+  place_page();
   changed();
   return true;
 }
@@ -634,9 +659,7 @@ void LocalApic::advance(VirtualTime now) {
 }
 
 std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
-  const bool answers = (base_ & kBaseModes) == kApicBaseEnable &&
-                       (base_ & physical_mask_ & ~std::uint64_t{0xfff}) == kDefaultBase;
-  if (!answers) return width >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * width)) - 1;
+  if (!xapic()) return width >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * width)) - 1;
   std::uint64_t value = 0;
   for (unsigned i = 0; i < width; ++i) {
     const std::uint64_t at = (offset & 0xfff) + i;
@@ -650,9 +673,7 @@ std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned width) {
 }
 
 void LocalApic::write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) {
-  const bool answers = (base_ & kBaseModes) == kApicBaseEnable &&
-                       (base_ & physical_mask_ & ~std::uint64_t{0xfff}) == kDefaultBase;
-  if (!answers || width < 4 || (offset & 0xf) != 0) return;
+  if (!xapic() || width < 4 || (offset & 0xf) != 0) return;
   write_register(static_cast<unsigned>((offset & 0xfff) >> 4), static_cast<std::uint32_t>(value));
 }
 

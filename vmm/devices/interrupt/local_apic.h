@@ -3,7 +3,7 @@
 // pending() and acknowledge(), and is told of changes and NMIs by callbacks.
 // One thread a machine.
 //
-// Memory: 4 KiB at 0xfee00000. MSRs: 0x1b, 0x6e0, 0x800-0x8ff.
+// Memory: 4 KiB where IA32_APIC_BASE says. MSRs: 0x1b, 0x6e0, 0x800-0x8ff.
 // Source: Intel SDM vol. 3A, chapter "Advanced Programmable Interrupt
 // Controller (APIC)".
 #pragma once
@@ -13,6 +13,7 @@
 #include <functional>
 
 #include "vmm/devices/core/device.h"
+#include "vmm/devices/core/window.h"
 #include "vmm/devices/interrupt/apic_bus.h"
 
 namespace chronovisor {
@@ -22,8 +23,8 @@ namespace chronovisor {
 /// - INIT, start-up and SMI messages are dropped: there is no other processor,
 ///   and one may not send them to itself. ExtINT messages of an I/O APIC are
 ///   dropped too: the 8259A is wired to LINT0 alone.
-/// - The register page does not move: a base other than 0xfee00000 is stored,
-///   and the page then answers nobody (all ones).
+/// - The register page is where IA32_APIC_BASE says while the APIC is in xAPIC
+///   mode, and nowhere else. A page put over RAM is hidden by the RAM.
 /// - Changing the divider keeps the current count.
 /// - MMIO reads of any width give a slice of the 32-bit register; writes
 ///   narrower than 32 bits or not at a multiple of 16 are dropped.
@@ -57,6 +58,10 @@ class LocalApic final : public Device, public MmioDevice {
   /// What a BIOS leaves: enabled, LINT0 ExtINT, LINT1 NMI (MP spec, 3.6.2.2).
   void set_virtual_wire();
 
+  /// By IA32_APIC_BASE.
+  [[nodiscard]] bool enabled() const { return hardware_enabled(); }
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+
   [[nodiscard]] std::uint8_t cr8() const { return static_cast<std::uint8_t>(tpr_ >> 4); }
   void set_cr8(std::uint8_t value);
 
@@ -72,8 +77,10 @@ class LocalApic final : public Device, public MmioDevice {
   [[nodiscard]] bool hardware_enabled() const;
 
   [[nodiscard]] std::string_view name() const override { return "local_apic"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
+  void state_restored() override;
   [[nodiscard]] std::uint64_t next_deadline_ns() const override;
   void advance(VirtualTime now) override;
 
@@ -90,6 +97,7 @@ class LocalApic final : public Device, public MmioDevice {
     reserved = 3
   };
 
+  [[nodiscard]] bool xapic() const;
   [[nodiscard]] bool x2apic() const;
   [[nodiscard]] bool software_enabled() const;
   [[nodiscard]] std::uint8_t processor_priority() const;
@@ -107,6 +115,7 @@ class LocalApic final : public Device, public MmioDevice {
   void send_ipi();
 
   [[nodiscard]] bool write_base(std::uint64_t value);
+  void place_page();
   [[nodiscard]] std::uint32_t read_register(unsigned index) const;
   void write_register(unsigned index, std::uint32_t value);
   void write_lvt(unsigned index, std::uint32_t value);
@@ -146,6 +155,7 @@ class LocalApic final : public Device, public MmioDevice {
   std::uint64_t tsc_offset_ = 0;
   std::uint64_t expiry_ns_ = kNever;  ///< when the timer next reaches its end
 
+  Window page_{kPageSize};
   std::function<void()> output_changed_;
   std::function<void()> nmi_;
 };

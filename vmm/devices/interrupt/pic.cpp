@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 namespace {
 
@@ -156,6 +158,12 @@ Pic::Pic() = default;
 
 void Pic::on_output_changed(std::function<void(bool)> callback) {
   output_changed_ = std::move(callback);
+}
+
+void Pic::declare(Declaration& declaration) {
+  declaration.ports(0x20, 2, *this, 0);
+  declaration.ports(0xa0, 2, *this, 2);
+  declaration.ports(0x4d0, 2, *this, 4);
 }
 
 void Pic::reset() {

@@ -2,8 +2,7 @@
 // edge/level control registers (ELCR). Knows no CPU: output() is the INTR pin,
 // acknowledge() the INTA cycles. One thread a machine.
 //
-// Ports: 0x20-0x21 at offset 0 (master), 0xa0-0xa1 at offset 2 (slave),
-// 0x4d0-0x4d1 at offset 4 (ELCR).
+// Ports: master at offset 0, slave at offset 2, ELCR at offset 4, two each.
 // Source: Intel 8259A data sheet; Intel 82371SB (PIIX3) data sheet for ELCR.
 #pragma once
 
@@ -13,6 +12,7 @@
 #include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
+#include "vmm/devices/core/interrupt_line.h"
 
 namespace chronovisor {
 
@@ -33,6 +33,7 @@ class Pic final : public Device, public BytePortDevice, public InterruptSink {
   std::uint8_t acknowledge();
 
   [[nodiscard]] std::string_view name() const override { return "pic"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 

@@ -1,22 +1,23 @@
 // Owns the debug console port: what is written goes to the sink, and a read
 // says that the port is there. Has no state. One thread a machine.
 //
-// Ports: 0xe9 at offset 0.
+// Ports: one, at offset 0.
 // Source: the convention of Bochs' port 0xe9.
 #pragma once
 
 #include <cstdint>
 
 #include "vmm/devices/core/byte_port_device.h"
-#include "vmm/devices/core/byte_sink.h"
+#include "vmm/devices/core/input_output.h"
 
 namespace chronovisor {
 
 class DebugConsole final : public Device, public BytePortDevice {
  public:
-  explicit DebugConsole(ByteSink& output);
+  explicit DebugConsole(OutputSink& output);
 
   [[nodiscard]] std::string_view name() const override { return "debug_console"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 
@@ -25,7 +26,7 @@ class DebugConsole final : public Device, public BytePortDevice {
   void write_byte(std::uint16_t offset, std::uint8_t value) override;
 
  private:
-  ByteSink& output_;
+  OutputSink& output_;
 };
 
 }  // namespace chronovisor

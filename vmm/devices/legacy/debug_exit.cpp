@@ -2,9 +2,13 @@
 
 #include <utility>
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 
 DebugExit::DebugExit(std::function<void(std::uint32_t)> on_exit) : on_exit_(std::move(on_exit)) {}
+
+void DebugExit::declare(Declaration& declaration) { declaration.ports(0xf4, 4, *this); }
 
 void DebugExit::visit_state(StateVisitor& /*visitor*/) {}
 void DebugExit::reset() {}

@@ -1,7 +1,7 @@
 // Owns the debug-exit port: the guest ends the run by writing to it. Has no
 // state. One thread a machine.
 //
-// Ports: 0xf4-0xf7 at offset 0, so that one write of any width arrives whole.
+// Ports: four, at offset 0, so that one write of any width arrives whole.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@ class DebugExit final : public Device, public PortDevice {
   explicit DebugExit(std::function<void(std::uint32_t value)> on_exit);
 
   [[nodiscard]] std::string_view name() const override { return "debug_exit"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
   std::uint32_t read_port(std::uint16_t offset, unsigned width) override;

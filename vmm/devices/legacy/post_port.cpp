@@ -1,6 +1,10 @@
 #include "vmm/devices/legacy/post_port.h"
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
+
+void PostPort::declare(Declaration& declaration) { declaration.ports(0x80, 1, *this); }
 
 void PostPort::visit_state(StateVisitor& visitor) { visitor.field("code", code_); }
 void PostPort::reset() { code_ = 0; }

@@ -1,7 +1,7 @@
-// Owns port 0x80, where firmware writes progress codes and kernels write to
+// Owns the POST port, where firmware writes progress codes and kernels write to
 // pass the time. It only remembers the last byte. One thread a machine.
 //
-// Ports: 0x80 at offset 0.
+// Ports: one, at offset 0.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ class PostPort final : public Device, public BytePortDevice {
   [[nodiscard]] std::uint8_t code() const { return code_; }
 
   [[nodiscard]] std::string_view name() const override { return "post_port"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 

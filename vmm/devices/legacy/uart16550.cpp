@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "vmm/devices/core/aml.h"
+#include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
@@ -39,12 +41,37 @@ constexpr std::uint64_t kBaudClock = 1'843'200;
 
 }  // namespace
 
-Uart16550::Uart16550(std::string name, const Clock& clock, InterruptSink& sink, unsigned line,
-                     ByteSink& output)
-    : name_(std::move(name)), clock_(clock), sink_(sink), line_(line), output_(output) {
+Uart16550::Uart16550(std::uint16_t number, const Clock& clock, OutputSink& output)
+    : number_(number), name_("uart" + std::to_string(number)), clock_(clock), output_(output) {
   divisor_ = kPowerOnDivisor;
   msr_ = kMsrLinePresent;
 }
+
+void Uart16550::declare(Declaration& declaration) {
+  // COM1 to COM4, as PC firmware places them.
+  constexpr std::array<std::uint16_t, 4> kPorts = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+  constexpr std::uint64_t kPresentEnabledShown = 0x0f;
+  const std::uint16_t base = declaration.ports(kPorts[number_ % 4U], 8, *this);
+  const std::uint8_t irq = declaration.interrupt(
+      irq_, number_ % 2 == 0 ? std::uint8_t{4} : std::uint8_t{3}, Trigger::edge);
+  declaration.receives(InputKind::serial_byte, *this);
+  declaration.receives(InputKind::serial_closed, *this);
+  declaration.deadlines();
+  declaration.firmware().serial_ports.push_back(base);
+  declaration.acpi_device(
+      "COM" + std::to_string(number_ + 1),
+      aml::sequence({aml::name("_HID", aml::eisa_id("PNP0501")),
+                     aml::name("_UID", aml::integer(number_ + 1U)),
+                     aml::name("_STA", aml::integer(kPresentEnabledShown)),
+                     aml::name("_CRS", aml::resources({aml::io_ports(base, 8), aml::irq(irq)}))}));
+}
+
+void Uart16550::receive(const Input& input) {
+  if (input.kind != InputKind::serial_byte) return;  // a closed line just stays quiet
+  for (const std::uint8_t byte : input.payload) receive(byte);
+}
+
+bool Uart16550::has_room(InputKind /*kind*/) const { return can_receive() && ready_to_receive(); }
 
 void Uart16550::reset() {
   divisor_ = kPowerOnDivisor;
@@ -81,7 +108,7 @@ void Uart16550::visit_state(StateVisitor& visitor) {
   visitor.field("thre_pending", thre_pending_);
   visitor.field("timeout_pending", timeout_pending_);
   visitor.field("last_activity_ns", last_activity_ns_);
-  visitor.field("level", level_);
+  irq_.visit_state(visitor, "level");
   // A file may say anything; the indices must stay inside the FIFO.
   fifo_head_ %= kFifoBytes;
   fifo_count_ = std::min<std::uint8_t>(fifo_count_, kFifoBytes);
@@ -136,9 +163,8 @@ std::uint8_t Uart16550::interrupt_id() const {
 
 void Uart16550::update_line() {
   const bool level = interrupt_id() != kIirNone;
-  if (level == level_) return;
-  level_ = level;
-  sink_.set_line(line_, level);
+  irq_.set(level);
+  deadline_changed();
 }
 
 bool Uart16550::can_receive() const { return !loopback() && fifo_count_ < capacity(); }
@@ -254,7 +280,7 @@ void Uart16550::transmit(std::uint8_t byte) {
   if (loopback()) {
     push(byte, 0);
   } else {
-    output_.write_byte(byte);
+    output_.put({OutputKind::serial, number_, {&byte, 1}});
   }
   thre_pending_ = true;
 }

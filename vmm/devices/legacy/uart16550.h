@@ -2,7 +2,7 @@
 // input comes from: the machine calls receive() at recorded positions. One
 // thread a machine.
 //
-// Ports: 8, at offset 0 (COM1: 0x3f8, IRQ 4).
+// Ports: 8, at offset 0.
 // Source: National Semiconductor PC16550D data sheet.
 #pragma once
 
@@ -11,7 +11,8 @@
 #include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
-#include "vmm/devices/core/byte_sink.h"
+#include "vmm/devices/core/input_output.h"
+#include "vmm/devices/core/interrupt_line.h"
 
 namespace chronovisor {
 
@@ -20,11 +21,10 @@ namespace chronovisor {
 /// edge-triggered controller sees it). The interrupt pin is wired to the line
 /// directly, not gated by OUT2. CTS, DSR and DCD are asserted. Breaks are not
 /// transmitted (but come back in loopback).
-class Uart16550 final : public Device, public BytePortDevice {
+class Uart16550 final : public Device, public BytePortDevice, public InputReceiver {
  public:
-  /// @param name its state section, "uart0"
-  Uart16550(std::string name, const Clock& clock, InterruptSink& sink, unsigned line,
-            ByteSink& output);
+  /// @param number of the port, 0 = COM1; its state section is "uart0"
+  Uart16550(std::uint16_t number, const Clock& clock, OutputSink& output);
 
   /// A byte arrives on the line. Without room it is lost and overrun is shown,
   /// so ask can_receive() first. In loopback the line is disconnected.
@@ -37,6 +37,9 @@ class Uart16550 final : public Device, public BytePortDevice {
   [[nodiscard]] bool ready_to_receive() const { return (mcr_ & 2) != 0 || !mcr_written_; }
 
   [[nodiscard]] std::string_view name() const override { return name_; }
+  void declare(Declaration& declaration) override;
+  void receive(const Input& input) override;
+  [[nodiscard]] bool has_room(InputKind kind) const override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
   [[nodiscard]] std::uint64_t next_deadline_ns() const override;
@@ -67,11 +70,10 @@ class Uart16550 final : public Device, public BytePortDevice {
   void write_modem_control(std::uint8_t value);
   void write_line_control(std::uint8_t value);
 
+  const std::uint16_t number_;
   const std::string name_;
   const Clock& clock_;
-  InterruptSink& sink_;
-  const unsigned line_;
-  ByteSink& output_;
+  OutputSink& output_;
 
   std::uint16_t divisor_ = 0;
   std::uint8_t ier_ = 0;
@@ -90,7 +92,7 @@ class Uart16550 final : public Device, public BytePortDevice {
   bool thre_pending_ = false;
   bool timeout_pending_ = false;
   std::uint64_t last_activity_ns_ = 0;  ///< of the receive FIFO
-  bool level_ = false;
+  InterruptPin irq_;
 };
 
 }  // namespace chronovisor

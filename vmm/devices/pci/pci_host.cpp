@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "vmm/devices/core/aml.h"
+#include "vmm/devices/core/declaration.h"
 
 namespace chronovisor {
 namespace {
@@ -65,6 +67,26 @@ void PciHost::add(PciAddress address, PciFunction& function) {
   CHECK_THAT(address.device < 32 && address.function < 8, "a PCI address out of range");
   const bool inserted = functions_.emplace(address, &function).second;
   CHECK_THAT(inserted, "two PCI functions at one address");
+}
+
+void PciHost::declare(Declaration& declaration) {
+  constexpr std::uint8_t kPorts = 8;
+  const std::uint16_t base = declaration.ports(0xcf8, kPorts, *this);
+  declaration.pci_bus(*this);
+  FirmwareFacts& facts = declaration.firmware();
+  facts.fixed.reset_port = static_cast<std::uint16_t>(base + kResetOffset);
+  facts.fixed.reset_value = kResetValue;
+  const Bytes windows = aml::resources({
+      aml::bus_window(0, 0xff),
+      aml::io_ports(base, kPorts),
+      aml::io_window(0, static_cast<std::uint16_t>(base - 1)),
+      aml::io_window(static_cast<std::uint16_t>(base + kPorts), 0xffff),
+      aml::memory_window(0xa0000, 0xbffff),
+      aml::memory_window(kMemoryWindowFirst, kMemoryWindowLast),
+  });
+  facts.host_bridge = FirmwareFacts::NamespaceEntry{
+      "PCI0", aml::sequence({aml::name("_HID", aml::eisa_id("PNP0A03")),
+                             aml::name("_UID", aml::integer(0)), aml::name("_CRS", windows)})};
 }
 
 void PciHost::reset() {

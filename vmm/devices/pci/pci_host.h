@@ -3,7 +3,7 @@
 // themselves and own their configuration space and its state. One thread a
 // machine.
 //
-// Ports: 0xcf8-0xcff at offset 0.
+// Ports: eight, at offset 0.
 // Source: PCI Local Bus Specification 3.0, 3.2.2.3.2; Intel 82441FX (PMC) data
 // sheet for the host bridge; Intel 82371SB data sheet for 0xcf9.
 #pragma once
@@ -14,41 +14,28 @@
 #include <map>
 
 #include "vmm/devices/core/device.h"
+#include "vmm/devices/core/pci_function.h"
 
 namespace chronovisor {
-
-/// The configuration space of one function. Accesses never cross a dword.
-class PciFunction {
- public:
-  virtual ~PciFunction() = default;
-  virtual std::uint32_t read_config(std::uint8_t offset, unsigned width) = 0;
-  virtual void write_config(std::uint8_t offset, unsigned width, std::uint32_t value) = 0;
-};
-
-/// A place on bus 0 and beyond.
-struct PciAddress {
-  std::uint8_t bus = 0;
-  std::uint8_t device = 0;
-  std::uint8_t function = 0;
-  auto operator<=>(const PciAddress&) const = default;
-};
 
 /// CONFIG_ADDRESS takes dword accesses only; a byte at 0xcf9 is the reset
 /// control register, other narrow accesses there read ones and are dropped.
 /// The host bridge stores what is written to its memory attribute registers;
 /// they change nothing (all RAM is always RAM).
-class PciHost final : public Device, public PortDevice {
+class PciHost final : public Device, public PortDevice, public PciBus {
  public:
-  /// What the FADT's RESET_REG and RESET_VALUE should say.
-  static constexpr std::uint16_t kResetPort = 0xcf9;
+  /// A full reset, written to the reset control register.
   static constexpr std::uint8_t kResetValue = 0x06;
+  /// The addresses below 4 GiB that the bridge forwards, beside the VGA window.
+  static constexpr std::uint32_t kMemoryWindowFirst = 0xc0000000;
+  static constexpr std::uint32_t kMemoryWindowLast = 0xfebfffff;
 
   PciHost();
   void on_reset_request(std::function<void()> callback);
-  /// At machine construction. `function` must outlive this.
-  void add(PciAddress address, PciFunction& function);
+  void add(PciAddress address, PciFunction& function) override;
 
   [[nodiscard]] std::string_view name() const override { return "pci_host"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 

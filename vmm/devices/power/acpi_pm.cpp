@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
@@ -23,13 +24,30 @@ constexpr std::uint8_t kSleepEnableHigh = 0x20;
 
 }  // namespace
 
-AcpiPm::AcpiPm(const Clock& clock, InterruptSink& sink, unsigned sci_line, TimerWidth timer_width)
-    : clock_(clock),
-      sink_(sink),
-      line_(sci_line),
-      timer_bits_(static_cast<unsigned>(timer_width)) {}
+AcpiPm::AcpiPm(const Clock& clock, TimerWidth timer_width)
+    : clock_(clock), timer_bits_(static_cast<unsigned>(timer_width)) {}
 
 void AcpiPm::on_power_off(std::function<void()> callback) { power_off_ = std::move(callback); }
+
+void AcpiPm::declare(Declaration& declaration) {
+  constexpr std::uint8_t kGpe0Length = 4;
+  const std::uint16_t block = declaration.ports(0x600, kBlockPorts, *this);
+  FirmwareFacts::FixedHardware& fixed = declaration.firmware().fixed;
+  fixed.pm1a_event_port = static_cast<std::uint16_t>(block + kPm1EventOffset);
+  fixed.pm1a_control_port = static_cast<std::uint16_t>(block + kPm1ControlOffset);
+  fixed.pm_timer_port = static_cast<std::uint16_t>(block + kPmTimerOffset);
+  fixed.gpe0_port = declaration.ports(0x620, kGpe0Length, *this, kGpe0Offset);
+  fixed.gpe0_length = kGpe0Length;
+  fixed.smi_command_port = declaration.ports(0xb2, 2, *this, kSmiCommandOffset);
+  fixed.acpi_enable = kSmiAcpiEnable;
+  fixed.acpi_disable = kSmiAcpiDisable;
+  fixed.sleep_type_s5 = kSleepTypeS5;
+  fixed.sci_irq = declaration.interrupt(sci_, 9, Trigger::level);
+  declaration.receives(InputKind::power_button, *this);
+  declaration.deadlines();
+}
+
+void AcpiPm::receive(const Input& /*input*/) { press_power_button(); }
 
 void AcpiPm::reset() {
   pm1_status_ = 0;
@@ -52,7 +70,7 @@ void AcpiPm::visit_state(StateVisitor& visitor) {
   visitor.field("smi_command", smi_command_);
   visitor.field("smi_status", smi_status_);
   visitor.field("settled_tick", settled_tick_);
-  visitor.field("level", level_);
+  sci_.visit_state(visitor, "level");
 }
 
 void AcpiPm::press_power_button() {
@@ -74,7 +92,7 @@ std::uint64_t AcpiPm::next_overflow_ns() const {
 
 std::uint64_t AcpiPm::next_deadline_ns() const {
   const bool observable = (pm1_enable_ & kTimer) != 0 && (pm1_status_ & kTimer) == 0 &&
-                          (pm1_control_ & kSciEnable) != 0 && !level_;
+                          (pm1_control_ & kSciEnable) != 0 && !sci_.level();
   return observable ? next_overflow_ns() : kNever;
 }
 
@@ -92,9 +110,8 @@ void AcpiPm::update_line() {
   const bool event =
       (pm1_status_ & pm1_enable_ & kEnableWritable) != 0 || (gpe_status_ & gpe_enable_) != 0;
   const bool level = event && (pm1_control_ & kSciEnable) != 0;
-  if (level == level_) return;
-  level_ = level;
-  sink_.set_line(line_, level);
+  sci_.set(level);
+  deadline_changed();
 }
 
 std::uint8_t AcpiPm::read_byte(std::uint16_t offset, std::uint32_t timer) const {

@@ -1,11 +1,9 @@
 // Owns the ACPI fixed hardware: PM1a event and control blocks, PM timer, a
-// GPE0 block and the SMI command port. Knows no tables: what the FADT and the
-// DSDT must say is in the constants here. One thread a machine.
+// GPE0 block and the SMI command port. One thread a machine.
 //
-// Ports: the block of kBlockPorts at offset 0 (its base is the machine's
-// choice, 0x600 say), 0xb2-0xb3 (SMI command and status) at offset
-// kSmiCommandOffset. The reset register 0xcf9 lies within the PCI
-// configuration ports and is in pci_host.
+// Ports: the block of kBlockPorts at offset 0, GPE0 once more at a place of its
+// own, SMI command and status at offset kSmiCommandOffset. The reset register
+// lies within the PCI configuration ports and is in pci_host.
 // Source: ACPI specification 6.4, section 4.8 "ACPI Register Model".
 #pragma once
 
@@ -13,13 +11,15 @@
 #include <functional>
 
 #include "vmm/devices/core/device.h"
+#include "vmm/devices/core/input_output.h"
+#include "vmm/devices/core/interrupt_line.h"
 
 namespace chronovisor {
 
 /// Registers are accessed at any width, byte by byte. The SCI is level and
 /// raised in ACPI mode only (SCI_EN); legacy mode would send SMIs, which nobody
 /// receives.
-class AcpiPm final : public Device, public PortDevice {
+class AcpiPm final : public Device, public PortDevice, public InputReceiver {
  public:
   static constexpr std::uint16_t kPm1EventOffset = 0x00;    ///< length 4: status, enable
   static constexpr std::uint16_t kPm1ControlOffset = 0x04;  ///< length 2
@@ -37,7 +37,7 @@ class AcpiPm final : public Device, public PortDevice {
 
   enum class TimerWidth : std::uint8_t { bits24 = 24, bits32 = 32 };
 
-  AcpiPm(const Clock& clock, InterruptSink& sink, unsigned sci_line, TimerWidth timer_width);
+  AcpiPm(const Clock& clock, TimerWidth timer_width);
   void on_power_off(std::function<void()> callback);
 
   void press_power_button();
@@ -45,6 +45,8 @@ class AcpiPm final : public Device, public PortDevice {
   void raise_gpe(unsigned event);
 
   [[nodiscard]] std::string_view name() const override { return "acpi_pm"; }
+  void declare(Declaration& declaration) override;
+  void receive(const Input& input) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
   [[nodiscard]] std::uint64_t next_deadline_ns() const override;
@@ -62,8 +64,6 @@ class AcpiPm final : public Device, public PortDevice {
   void write_control_high(std::uint8_t value);
 
   const Clock& clock_;
-  InterruptSink& sink_;
-  const unsigned line_;
   const unsigned timer_bits_;
 
   std::uint16_t pm1_status_ = 0;
@@ -74,7 +74,7 @@ class AcpiPm final : public Device, public PortDevice {
   std::uint8_t smi_command_ = 0;
   std::uint8_t smi_status_ = 0;
   std::uint64_t settled_tick_ = 0;  ///< TMR_STS accounts for overflows up to here
-  bool level_ = false;
+  InterruptPin sci_;
 
   std::function<void()> power_off_;
 };

@@ -2,11 +2,15 @@
 
 #include <utility>
 
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 
 void SystemControl::on_reset_request(std::function<void()> callback) {
   reset_request_ = std::move(callback);
 }
+
+void SystemControl::declare(Declaration& declaration) { declaration.ports(0x92, 1, *this); }
 
 void SystemControl::visit_state(StateVisitor& visitor) { visitor.field("value", value_); }
 void SystemControl::reset() { value_ = kA20; }

@@ -1,7 +1,7 @@
 // Owns system control port A: fast A20 and fast reset. The A20 gate is always
 // open, as on later PCs; the bit only reads back. One thread a machine.
 //
-// Ports: 0x92 at offset 0.
+// Ports: one, at offset 0.
 // Source: Intel 82371SB (PIIX3) data sheet, "Port 92 Register".
 #pragma once
 
@@ -18,6 +18,7 @@ class SystemControl final : public Device, public BytePortDevice {
   void on_reset_request(std::function<void()> callback);
 
   [[nodiscard]] std::string_view name() const override { return "system_control"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "vmm/devices/core/aml.h"
+#include "vmm/devices/core/declaration.h"
+
 namespace chronovisor {
 namespace {
 
@@ -258,9 +261,17 @@ std::uint8_t Pit::Counter::read(std::uint64_t tick) {
   return static_cast<std::uint8_t>(high ? whole >> 8 : whole);
 }
 
-Pit::Pit(const Clock& clock, InterruptSink& sink, unsigned line)
-    : clock_(clock), sink_(sink), line_(line) {
-  counters_[kSpeaker].gate = false;
+Pit::Pit(const Clock& clock) : clock_(clock) { counters_[kSpeaker].gate = false; }
+
+void Pit::declare(Declaration& declaration) {
+  const std::uint16_t base = declaration.ports(0x40, 4, *this);
+  declaration.ports(0x61, 1, *this, 4);
+  const std::uint8_t irq = declaration.interrupt(irq_, 0, Trigger::edge);
+  declaration.deadlines();
+  declaration.acpi_device(
+      "TIMR",
+      aml::sequence({aml::name("_HID", aml::eisa_id("PNP0100")),
+                     aml::name("_CRS", aml::resources({aml::io_ports(base, 4), aml::irq(irq)}))}));
 }
 
 void Pit::reset() {
@@ -276,7 +287,7 @@ void Pit::visit_state(StateVisitor& visitor) {
   counters_[1].visit(visitor, "counter1.");
   counters_[2].visit(visitor, "counter2.");
   visitor.field("control_b", control_b_);
-  visitor.field("level", level_);
+  irq_.visit_state(visitor, "level");
   visitor.field("delivered_tick", delivered_tick_);
 }
 
@@ -286,6 +297,7 @@ std::uint64_t Pit::next_deadline_ns() const {
 
 void Pit::advance(VirtualTime now) {
   if (now.ns < next_deadline_ns()) return;
+  deadline_changed();
   const std::uint64_t tick = kPitRate.ticks_at(now.ns);
   delivered_tick_ = tick;
   counters_[0].adopt_next(tick);
@@ -293,11 +305,7 @@ void Pit::advance(VirtualTime now) {
   drive(true);
 }
 
-void Pit::drive(bool level) {
-  if (level_ == level) return;
-  level_ = level;
-  sink_.set_line(line_, level);
-}
+void Pit::drive(bool level) { irq_.set(level); }
 
 /// After a write to counter 0: the line is what OUT is now, except that the low
 /// part of a period (modes 2 to 5) is not shown.
@@ -323,6 +331,7 @@ std::uint8_t Pit::read_byte(std::uint16_t offset) {
 }
 
 void Pit::write_byte(std::uint16_t offset, std::uint8_t value) {
+  deadline_changed();
   const VirtualTime now = clock_.now();
   const std::uint64_t tick = kPitRate.ticks_at(now.ns);
   advance(now);

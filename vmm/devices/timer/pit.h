@@ -2,7 +2,7 @@
 // counter 2. Knows no interrupt controller: counter 0's output is a line. One
 // thread a machine.
 //
-// Ports: 0x40-0x43 at offset 0, 0x61 at offset 4.
+// Ports: the counters at offset 0, port 61H at offset 4.
 // Source: Intel 8254 data sheet; Intel 82371SB (PIIX3) data sheet, "NMI Status
 // and Control Register".
 #pragma once
@@ -12,6 +12,7 @@
 #include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
+#include "vmm/devices/core/interrupt_line.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
@@ -23,10 +24,10 @@ namespace chronovisor {
 /// see in between (an idle warp) become one edge. Power-on: mode 0, no count.
 class Pit final : public Device, public BytePortDevice {
  public:
-  /// @param line where OUT0 goes (IRQ 0)
-  Pit(const Clock& clock, InterruptSink& sink, unsigned line);
+  explicit Pit(const Clock& clock);
 
   [[nodiscard]] std::string_view name() const override { return "pit"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
   [[nodiscard]] std::uint64_t next_deadline_ns() const override;
@@ -91,11 +92,9 @@ class Pit final : public Device, public BytePortDevice {
   void follow_output(std::uint64_t tick);
 
   const Clock& clock_;
-  InterruptSink& sink_;
-  unsigned line_;
   std::array<Counter, 3> counters_;
   std::uint8_t control_b_ = 0;        ///< port 0x61 bits 0-3
-  bool level_ = false;                ///< of the interrupt line
+  InterruptPin irq_;                  ///< OUT0
   std::uint64_t delivered_tick_ = 0;  ///< edges up to here are delivered
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "vmm/devices/core/aml.h"
+#include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/tick_rate.h"
 
 namespace chronovisor {
@@ -86,12 +88,8 @@ bool any_value(std::uint8_t alarm) { return (alarm & 0xc0) == 0xc0; }
 
 }  // namespace
 
-RtcCmos::RtcCmos(const Clock& clock, InterruptSink& sink, unsigned line, Memory memory,
-                 std::int64_t start_unix_seconds)
-    : clock_(clock),
-      sink_(sink),
-      line_(line),
-      origin_seconds_(std::clamp(start_unix_seconds, -kMostSeconds, kMostSeconds)) {
+RtcCmos::RtcCmos(const Clock& clock, Memory memory, std::int64_t start_unix_seconds)
+    : clock_(clock), origin_seconds_(std::clamp(start_unix_seconds, -kMostSeconds, kMostSeconds)) {
   cmos_[kA] = 0x26;  // 32768 Hz, periodic 1024 Hz
   cmos_[kB] = kB24Hours;
   cmos_[kD] = 0x80;  // battery good
@@ -122,6 +120,17 @@ void RtcCmos::fill_memory_sizes(Memory memory) {
   cmos_[0x2f] = static_cast<std::uint8_t>(sum);
 }
 
+void RtcCmos::declare(Declaration& declaration) {
+  const std::uint16_t base = declaration.ports(0x70, 2, *this);
+  const std::uint8_t irq = declaration.interrupt(irq_, 8, Trigger::edge);
+  declaration.deadlines();
+  declaration.firmware().fixed.rtc_century_register = kCentury;
+  declaration.acpi_device(
+      "RTC0",
+      aml::sequence({aml::name("_HID", aml::eisa_id("PNP0B00")),
+                     aml::name("_CRS", aml::resources({aml::io_ports(base, 2), aml::irq(irq)}))}));
+}
+
 void RtcCmos::reset() {
   index_ = 0;
   cmos_[kB] &= static_cast<std::uint8_t>(~(kPeriodic | kAlarm | kUpdate | 0x08));
@@ -137,7 +146,7 @@ void RtcCmos::visit_state(StateVisitor& visitor) {
   visitor.field("origin_seconds", origin_seconds_);
   visitor.field("weekday_shift", weekday_shift_);
   visitor.field("settled_ns", settled_ns_);
-  visitor.field("level", level_);
+  irq_.visit_state(visitor, "level");
   // A file may say anything; the calendar must not overflow on it.
   origin_seconds_ = std::clamp(origin_seconds_, -kMostSeconds, kMostSeconds);
   divider_origin_ns_ = std::clamp<std::int64_t>(divider_origin_ns_, -kSecondNs, kMostNs);
@@ -214,7 +223,7 @@ std::uint64_t RtcCmos::next_periodic_ns(std::uint64_t after_ns) const {
 std::uint64_t RtcCmos::next_deadline_ns() const {
   // With the line already up, further events only set bits of register C, and
   // those are worked out when it is read.
-  if (level_) return kNever;
+  if (irq_.level()) return kNever;
   const std::uint8_t enabled = cmos_[kB];
   std::uint64_t deadline = kNever;
   if ((enabled & kUpdate) != 0) deadline = next_update_ns(settled_ns_);
@@ -239,9 +248,8 @@ void RtcCmos::settle(std::uint64_t now_ns) {
 void RtcCmos::update_line() {
   const bool level = (cmos_[kC] & cmos_[kB] & (kPeriodic | kAlarm | kUpdate)) != 0;
   cmos_[kC] = static_cast<std::uint8_t>((cmos_[kC] & ~kCRequest) | (level ? kCRequest : 0));
-  if (level == level_) return;
-  level_ = level;
-  sink_.set_line(line_, level);
+  irq_.set(level);
+  deadline_changed();
 }
 
 std::uint8_t RtcCmos::encode(unsigned value) const {

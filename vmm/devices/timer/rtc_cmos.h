@@ -2,7 +2,7 @@
 // of virtual time and of what the guest set; the host clock is never read. One
 // thread a machine.
 //
-// Ports: 0x70-0x71 at offset 0. Interrupt: IRQ 8.
+// Ports: index at offset 0, data at offset 1.
 // Source: Motorola MC146818 data sheet; Intel 82371SB (PIIX3) data sheet; the
 // memory-size bytes are what PC firmware leaves there.
 #pragma once
@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "vmm/devices/core/byte_port_device.h"
+#include "vmm/devices/core/interrupt_line.h"
 
 namespace chronovisor {
 
@@ -27,13 +28,13 @@ class RtcCmos final : public Device, public BytePortDevice {
     std::uint64_t above_4g_bytes;
   };
   /// @param start_unix_seconds UTC date at virtual time 0
-  RtcCmos(const Clock& clock, InterruptSink& sink, unsigned line, Memory memory,
-          std::int64_t start_unix_seconds);
+  RtcCmos(const Clock& clock, Memory memory, std::int64_t start_unix_seconds);
 
   /// Port 0x70 bit 7.
   [[nodiscard]] bool nmi_masked() const { return (index_ & 0x80) != 0; }
 
   [[nodiscard]] std::string_view name() const override { return "rtc_cmos"; }
+  void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   /// The reset line: the date and the memory are on the battery.
   void reset() override;
@@ -66,8 +67,6 @@ class RtcCmos final : public Device, public BytePortDevice {
   void update_line();
 
   const Clock& clock_;
-  InterruptSink& sink_;
-  const unsigned line_;
 
   std::uint8_t index_ = 0;
   /// Registers and memory by index. The date bytes count only while held.
@@ -76,7 +75,7 @@ class RtcCmos final : public Device, public BytePortDevice {
   std::int64_t origin_seconds_ = 0;     ///< the date then, as Unix seconds
   std::uint8_t weekday_shift_ = 0;      ///< what the guest set beyond the real weekday
   std::uint64_t settled_ns_ = 0;        ///< register C accounts for events up to here
-  bool level_ = false;
+  InterruptPin irq_;
 };
 
 }  // namespace chronovisor

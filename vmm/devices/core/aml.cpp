@@ -1,4 +1,4 @@
-#include "vmm/boot/aml.h"
+#include "vmm/devices/core/aml.h"
 
 #include "base/error.h"
 

@@ -1,0 +1,69 @@
+// Owns one board: the devices of a model, and the buses, interrupt lines,
+// deadlines, input receivers and firmware facts that follow from what they
+// declare. Knows no device type and no CPU. One thread a machine.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "vmm/bus/bus.h"
+#include "vmm/bus/input_router.h"
+#include "vmm/model/model.h"
+
+namespace chronovisor {
+
+class Assembly {
+ public:
+  /// What a board needs of the machine around it.
+  struct Surroundings {
+    const Clock& clock;
+    OutputSink& outputs;
+    MachineControl& control;
+    DmaBus& dma;
+    PageSpace& memory;
+    std::uint64_t ram_below_4g_bytes;
+    std::uint64_t ram_above_4g_bytes;
+    std::int64_t rtc_start_unix_seconds;
+  };
+
+  Assembly(const Model& model, const Surroundings& surroundings);
+  Assembly(const Assembly&) = delete;
+  Assembly& operator=(const Assembly&) = delete;
+
+  /// In the model's order.
+  [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
+  [[nodiscard]] PortBus& ports() { return ports_; }
+  [[nodiscard]] MmioBus& memory() { return memory_; }
+  [[nodiscard]] DeadlineQueue& deadlines() { return deadlines_; }
+  [[nodiscard]] InputRouter& inputs() { return inputs_; }
+  [[nodiscard]] PcInterrupts& interrupts() { return interrupts_; }
+  [[nodiscard]] const PcInterrupts& interrupts() const { return interrupts_; }
+  [[nodiscard]] const FirmwareFacts& firmware() const { return facts_; }
+
+  /// Resets the devices in the model's order, and leaves the APICs as firmware does.
+  void reset();
+  /// Device states were loaded: works out again what is not state.
+  void state_restored();
+
+ private:
+  static constexpr unsigned kPciLines = 4;
+  static constexpr unsigned kFirstPciPin = 16;  ///< of the I/O APIC
+
+  void map(const Declaration& declaration);
+  void wire(const Model& model, const Declaration& declaration);
+  void wire_pci(const std::vector<Declaration>& declarations);
+
+  FirmwareFacts facts_;
+  PcInterrupts interrupts_;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::map<std::uint8_t, InterruptLine> isa_lines_;
+  std::array<InterruptLine, kPciLines> pci_lines_;
+  PortBus ports_;
+  MmioBus memory_;
+  DeadlineQueue deadlines_;
+  InputRouter inputs_;
+};
+
+}  // namespace chronovisor
