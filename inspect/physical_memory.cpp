@@ -1,21 +1,26 @@
 #include "inspect/physical_memory.h"
 
 #include <algorithm>
-#include <array>
 
 #include "timetravel/linear_memory.h"
+#include "vmm/cpu/mmu/page_walk.h"
+#include "vmm/cpu/state/msr.h"
 
 namespace chronovisor {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
-/// Where the board has devices whose registers can be read without anything
-/// happening: the I/O APIC (its index and window) and the local APIC.
-constexpr std::array<std::uint64_t, 2> kHarmlessPages{0xfec00000, 0xfee00000};
+constexpr std::uint64_t kIoApicPage = 0xfec00000;
+constexpr std::uint64_t kApicEnabled = 1ULL << 11;
 
-bool harmless(std::uint64_t address) {
-  return std::find(kHarmlessPages.begin(), kHarmlessPages.end(), address & ~(kPageBytes - 1)) !=
-         kHarmlessPages.end();
+/// Where registers can be read without anything happening: the I/O APIC's index and
+/// window, and the local APIC, which the guest may have moved.
+bool harmless(Machine& machine, std::uint64_t address) {
+  const std::uint64_t page = address & ~(kPageBytes - 1);
+  if (page == kIoApicPage) return true;
+  std::uint64_t base = 0;
+  machine.cpu().environment().read_apic_msr(kMsrApicBase, base);
+  return (base & kApicEnabled) != 0 && page == (base & kPhysicalPageMask);
 }
 
 }  // namespace
@@ -23,7 +28,7 @@ bool harmless(std::uint64_t address) {
 std::size_t read_physical_memory(Machine& machine, GuestPhysical address,
                                  std::span<std::uint8_t> out) {
   std::size_t done = machine.ram().read(address, out);
-  while (done < out.size() && harmless(address.value + done)) {
+  while (done < out.size() && harmless(machine, address.value + done)) {
     // By whole registers of 32 bits, as a guest would read them.
     const std::uint64_t at = address.value + done;
     const std::uint64_t value = machine.cpu().environment().mmio_read({at & ~std::uint64_t{3}}, 4);

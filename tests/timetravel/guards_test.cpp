@@ -21,7 +21,7 @@ class Meddler final : public InputSource {
   [[nodiscard]] Position next_look(Position now) override {
     return now < at_ ? at_ : Position{kNever};
   }
-  std::optional<Input> take(InputStamp here, InputRoom /*room*/) override {
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
     if (here.position == at_) machine_.ram().write({testing::kTinyUnusedAddress}, Bytes{0x99});
     return std::nullopt;
   }
