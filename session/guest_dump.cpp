@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/section.h"
 
 namespace chronovisor::session {
 namespace {
@@ -121,7 +122,7 @@ LapicDump dump_lapic(Machine& machine) {
 PicDump dump_pic(Machine& machine) {
   PicDump dump;
   for (const Section& section : machine.save_sections()) {
-    if (section.name != "pic") continue;
+    if (parse_section_name(section.name).name != "pic") continue;
     const FieldFinder fields(section.bytes);
     for (const std::string chip : {"master.", "slave."}) {
       dump.chips.push_back({fields.byte(chip + "irr"), fields.byte(chip + "imr"),
