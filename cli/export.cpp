@@ -30,8 +30,8 @@ struct ExportOptions {
   std::string at;
   std::string from;
   std::string to;
-  std::optional<int> width;
-  std::optional<int> height;
+  std::optional<unsigned> width;
+  std::optional<unsigned> height;
   bool force = false;
 };
 

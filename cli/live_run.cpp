@@ -200,13 +200,14 @@ nlohmann::ordered_json stuck_json(const StuckGuest& guest, const Polling& pollin
   json["position"] = guest.noticed.steps;
   json["panicked"] = guest.panicked;
   json["rip"] = polling.rip;
-  json["port"] = polling.port ? nlohmann::ordered_json(*polling.port) : nullptr;
+  json["port"] =
+      polling.port ? nlohmann::ordered_json(*polling.port) : nlohmann::ordered_json(nullptr);
   json["memory"] = nlohmann::ordered_json::array();
   for (const PolledMemory& word : polling.memory) {
-    json["memory"].push_back(
-        {{"address", word.address},
-         {"bytes", word.bytes},
-         {"value", word.value ? nlohmann::ordered_json(*word.value) : nullptr}});
+    json["memory"].push_back({{"address", word.address},
+                              {"bytes", word.bytes},
+                              {"value", word.value ? nlohmann::ordered_json(*word.value)
+                                                   : nlohmann::ordered_json(nullptr)}});
   }
   json["instructions"] = polling.instructions;
   json["text"] = polling_text(polling, guest);
