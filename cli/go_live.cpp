@@ -14,10 +14,10 @@
 
 #include "base/error.h"
 #include "cli/live_run.h"
-#include "cli/output_options.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
 #include "recorder/live/recording_child.h"
 

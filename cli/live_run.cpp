@@ -17,6 +17,7 @@
 #include "host/host.h"
 #include "host/live_input.h"
 #include "inspect/polling.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
 #include "vmm/engine/kvm/kvm_engine.h"

@@ -7,11 +7,6 @@
 #include "base/error.h"
 
 namespace chronovisor::cli {
-namespace {
-
-constexpr std::string_view kFilePrefix = "file:";
-
-}  // namespace
 
 CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help) {
   return command.add_option("-o,--output", output, help)->type_name("FILE");
@@ -32,14 +27,6 @@ void require_file_name(const std::string& output) {
 void require_no_terminal(const std::string& output) {
   if (output != "-" || isatty(STDOUT_FILENO) == 0) return;
   throw Error(ErrorCode::usage, "this is not for a terminal; name a file with -o, or use a pipe");
-}
-
-void require_free_serial(const std::string& serial, const OutputPlan& like) {
-  if (!serial.starts_with(kFilePrefix)) return;
-  OutputPlan plan = like;
-  plan.path = serial.substr(kFilePrefix.size());
-  plan.replaces_recordings = false;
-  require_free_output(plan);
 }
 
 }  // namespace chronovisor::cli

@@ -4,8 +4,6 @@
 
 #include <string>
 
-#include "recorder/edit/new_file.h"
-
 namespace CLI {
 class App;
 class Option;
@@ -26,8 +24,5 @@ void require_file_name(const std::string& output);
 /// Throws Error{usage} when `output` is standard output and that is a terminal, which
 /// bytes such as these would only confuse.
 void require_no_terminal(const std::string& output);
-/// Throws as require_free_output does for the PATH of "file:PATH"; other words for a
-/// serial line name no file.
-void require_free_serial(const std::string& serial, const OutputPlan& like);
 
 }  // namespace chronovisor::cli

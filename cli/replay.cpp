@@ -18,6 +18,7 @@
 #include "cli/recorded_range.h"
 #include "host/console_output.h"
 #include "host/host.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -135,6 +136,15 @@ void require_free_output(const OutputPlan& plan) {
   throw Error(ErrorCode::usage, plan.path + ": exists" +
                                     (plan.replaces_recordings ? " and is not a recording" : "") +
                                     "; choose another name, or --force to replace it");
+}
+
+void require_free_serial(const std::string& serial, const OutputPlan& like) {
+  constexpr std::string_view kFilePrefix = "file:";
+  if (!serial.starts_with(kFilePrefix)) return;
+  OutputPlan plan = like;
+  plan.path = serial.substr(kFilePrefix.size());
+  plan.replaces_recordings = false;
+  require_free_output(plan);
 }
 
 NewFile::NewFile(OutputPlan plan, const std::atomic<bool>* cancel)

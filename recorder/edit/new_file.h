@@ -25,6 +25,9 @@ struct OutputPlan {
 /// Throws Error{usage} when `path` is one of the inputs, by name or by link, or
 /// holds something that `force` is needed for. Devices and pipes may be written.
 void require_free_output(const OutputPlan& plan);
+/// The same for where a serial line leads: the PATH of "file:PATH"; other words name no
+/// file. Not even a recording is replaced by a console without force.
+void require_free_serial(const std::string& serial, const OutputPlan& like);
 
 /// A file that appears at its place when it is whole. Until then it lies beside it
 /// under a name of its own, and goes when it is not committed.
