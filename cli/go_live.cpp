@@ -182,7 +182,8 @@ GoLiveOptions parse_go_live(const std::vector<std::string>& words) {
 GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
                  std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
-  const OutputPlan output{options.file, {timeline.reader().name()}, options.force, true};
+  const OutputPlan output{
+      options.file, {timeline.reader().name()}, options.force, Replaceable::recordings};
   require_free_output(output);
   require_free_serial(options.serial, output);
   GoneLive gone;

@@ -268,7 +268,7 @@ namespace {
 
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
-  OutputPlan output{options.output, inputs, options.force, true};
+  OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
   require_free_output(output);
   // The recording may not be there yet, so that only its name can be compared.
   if (options.serial == "file:" + options.output) {
@@ -390,7 +390,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
 
 void add_run_options(CLI::App& command, RunOptions& options) {
   add_output_option(command, options.output, "The recording to write")->required();
-  add_force_flag(command, options.force, Replaces::recordings);
+  add_force_flag(command, options.force, Replaceable::recordings);
   command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is")->group("");
   command.add_option("--engine", options.engine, "What executes; kvm goes by single steps (soft)")
       ->type_name(kEngineValues);

@@ -12,10 +12,12 @@ CLI::Option* add_output_option(CLI::App& command, std::string& output, const std
   return command.add_option("-o,--output", output, help)->type_name("FILE");
 }
 
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaces without_force) {
+CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force) {
   return command.add_flag("-f,--force", force,
-                          without_force == Replaces::recordings
+                          without_force == Replaceable::recordings
                               ? "Replace what is there; without this only a recording is replaced"
+                          : without_force == Replaceable::all_but_recordings
+                              ? "Replace a recording that is there by the console"
                               : "Replace what is there");
 }
 

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "recorder/edit/new_file.h"
+
 namespace CLI {
 class App;
 class Option;
@@ -11,13 +13,10 @@ class Option;
 
 namespace chronovisor::cli {
 
-/// What a command replaces without --force.
-enum class Replaces { nothing, recordings };
-
 /// -o,--output FILE
 CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help);
 /// -f,--force
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaces without_force);
+CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force);
 
 /// Throws Error{usage} for standard output: recordings are read while they are written.
 void require_file_name(const std::string& output);

@@ -127,14 +127,11 @@ void require_free_output(const OutputPlan& plan) {
                                       " itself, which would be lost; give another name");
   }
   if (!S_ISREG(there->st_mode) || there->st_size == 0 || plan.force) return;
-  if (is_recording(plan.path)) {
-    if (plan.replaces_recordings) return;
-    throw Error(ErrorCode::usage, plan.path +
-                                      ": exists and is a recording; choose another name, or "
-                                      "--force to replace it");
-  }
-  throw Error(ErrorCode::usage, plan.path + ": exists" +
-                                    (plan.replaces_recordings ? " and is not a recording" : "") +
+  const bool recording = is_recording(plan.path);
+  if (plan.replaceable == Replaceable::recordings && recording) return;
+  if (plan.replaceable == Replaceable::all_but_recordings && !recording) return;
+  throw Error(ErrorCode::usage, plan.path + ": exists and is " +
+                                    (recording ? "a recording" : "no recording") +
                                     "; choose another name, or --force to replace it");
 }
 
@@ -143,7 +140,7 @@ void require_free_serial(const std::string& serial, const OutputPlan& like) {
   if (!serial.starts_with(kFilePrefix)) return;
   OutputPlan plan = like;
   plan.path = serial.substr(kFilePrefix.size());
-  plan.replaces_recordings = false;
+  plan.replaceable = Replaceable::all_but_recordings;
   require_free_output(plan);
 }
 

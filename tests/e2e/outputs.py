@@ -57,6 +57,12 @@ for command, how in WRITERS:
             unharmed(f"{command} to {name}")
             count += 1
     letter()
+    if how != "-o":  # a console replaces the one before it, but no recording
+        test.run(*writes(other), expect=(0, 1), seconds=60)
+        test.run("pack", recording, test.path("packed.cvr"))
+        test.run(*writes(test.path("packed.cvr")), expect=2)
+        unharmed(f"{command}")
+        continue
     done = test.run(*writes(other), expect=2, seconds=60)
     test.check(b"--force" in done.stderr, f"{command}: --force is not offered", done)
     with open(other, "rb") as file:
