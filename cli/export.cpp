@@ -31,8 +31,8 @@ struct ExportOptions {
   std::string at;
   std::string from;
   std::string to;
-  std::optional<int> width;
-  std::optional<int> height;
+  std::optional<unsigned> width;
+  std::optional<unsigned> height;
   bool force = false;
 };
 
@@ -171,7 +171,7 @@ void add_export(CLI::App& app, Action& action) {
       ->type_name("cast|vmcore|trace")
       ->check(CLI::IsMember({"cast", "vmcore", "trace"}).description(""));
   add_output_option(*command, options->output, "Where to (-: standard output)");
-  add_force_flag(*command, options->force, Replaces::nothing);
+  add_force_flag(*command, options->force, Replaceable::nothing);
   command->add_option("--at", options->at, "vmcore: the position (end)")->type_name(kPlaceValues);
   command->add_option("--from", options->from, "trace: the first position")
       ->type_name(kPlaceValues);

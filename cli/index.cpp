@@ -66,7 +66,8 @@ IndexReport complete_index(const std::string& path, unsigned jobs) {
 
 /// A copy of the recording, which gets its name when it is indexed.
 IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
-  NewFile copy({options.output, {options.file}, options.force, true}, &stop_signal());
+  NewFile copy({options.output, {options.file}, options.force, Replaceable::recordings},
+               &stop_signal());
   {
     const RecordingReader reader(options.file);
     for (const Damage& damage : reader.damage()) {
@@ -136,7 +137,7 @@ void add_index(CLI::App& app, Action& action) {
   command->add_option("file", options->file, "The recording; it is added to")->required();
   add_output_option(*command, options->output, "Leave FILE alone, write an indexed copy");
   command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
-  add_force_flag(*command, options->force, Replaces::recordings);
+  add_force_flag(*command, options->force, Replaceable::recordings);
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return index(*options); }; });
 }

@@ -17,6 +17,7 @@
 #include "host/host.h"
 #include "host/live_input.h"
 #include "inspect/polling.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
 #include "session/run_summary.h"
@@ -186,13 +187,14 @@ nlohmann::ordered_json stuck_json(const StuckGuest& guest, const Polling& pollin
   json["position"] = guest.noticed.steps;
   json["panicked"] = guest.panicked;
   json["rip"] = polling.rip;
-  json["port"] = polling.port ? nlohmann::ordered_json(*polling.port) : nullptr;
+  json["port"] =
+      polling.port ? nlohmann::ordered_json(*polling.port) : nlohmann::ordered_json(nullptr);
   json["memory"] = nlohmann::ordered_json::array();
   for (const PolledMemory& word : polling.memory) {
-    json["memory"].push_back(
-        {{"address", word.address},
-         {"bytes", word.bytes},
-         {"value", word.value ? nlohmann::ordered_json(*word.value) : nullptr}});
+    json["memory"].push_back({{"address", word.address},
+                              {"bytes", word.bytes},
+                              {"value", word.value ? nlohmann::ordered_json(*word.value)
+                                                   : nlohmann::ordered_json(nullptr)}});
   }
   json["instructions"] = polling.instructions;
   json["text"] = polling_text(polling, guest);
@@ -239,7 +241,7 @@ namespace {
 
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
-  OutputPlan output{options.output, inputs, options.force, true};
+  OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
   require_free_output(output);
   // The recording may not be there yet, so that only its name can be compared.
   if (options.serial == "file:" + options.output) {
@@ -362,7 +364,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
 
 void add_run_options(CLI::App& command, RunOptions& options) {
   add_output_option(command, options.output, "The recording to write")->required();
-  add_force_flag(command, options.force, Replaces::recordings);
+  add_force_flag(command, options.force, Replaceable::recordings);
   command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is")->group("");
   command.add_option("--engine", options.engine, "What executes; kvm goes by single steps (soft)")
       ->type_name(kEngineValues);

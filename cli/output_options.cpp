@@ -7,20 +7,17 @@
 #include "base/error.h"
 
 namespace chronovisor::cli {
-namespace {
-
-constexpr std::string_view kFilePrefix = "file:";
-
-}  // namespace
 
 CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help) {
   return command.add_option("-o,--output", output, help)->type_name("FILE");
 }
 
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaces without_force) {
+CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force) {
   return command.add_flag("-f,--force", force,
-                          without_force == Replaces::recordings
+                          without_force == Replaceable::recordings
                               ? "Replace what is there; without this only a recording is replaced"
+                          : without_force == Replaceable::all_but_recordings
+                              ? "Replace a recording that is there by the console"
                               : "Replace what is there");
 }
 
@@ -32,14 +29,6 @@ void require_file_name(const std::string& output) {
 void require_no_terminal(const std::string& output) {
   if (output != "-" || isatty(STDOUT_FILENO) == 0) return;
   throw Error(ErrorCode::usage, "this is not for a terminal; name a file with -o, or use a pipe");
-}
-
-void require_free_serial(const std::string& serial, const OutputPlan& like) {
-  if (!serial.starts_with(kFilePrefix)) return;
-  OutputPlan plan = like;
-  plan.path = serial.substr(kFilePrefix.size());
-  plan.replaces_recordings = false;
-  require_free_output(plan);
 }
 
 }  // namespace chronovisor::cli

@@ -13,21 +13,15 @@ class Option;
 
 namespace chronovisor::cli {
 
-/// What a command replaces without --force.
-enum class Replaces { nothing, recordings };
-
 /// -o,--output FILE
 CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help);
 /// -f,--force
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaces without_force);
+CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force);
 
 /// Throws Error{usage} for standard output: recordings are read while they are written.
 void require_file_name(const std::string& output);
 /// Throws Error{usage} when `output` is standard output and that is a terminal, which
 /// bytes such as these would only confuse.
 void require_no_terminal(const std::string& output);
-/// Throws as require_free_output does for the PATH of "file:PATH"; other words for a
-/// serial line name no file.
-void require_free_serial(const std::string& serial, const OutputPlan& like);
 
 }  // namespace chronovisor::cli

@@ -74,7 +74,8 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
 
 int rewrite(const PackOptions& options) {
   require_file_name(options.output);
-  NewFile output({options.output, options.inputs, options.force, true}, &stop_signal());
+  NewFile output({options.output, options.inputs, options.force, Replaceable::recordings},
+                 &stop_signal());
   watch_stop_signals();
   require_range_syntax(options.from, options.to);
   std::vector<std::unique_ptr<RecordingReader>> readers;
@@ -111,7 +112,7 @@ int rewrite(const PackOptions& options) {
 
 void add_common(CLI::App& command, PackOptions& options) {
   add_output_option(command, options.output, "The recording to write, instead of OUT");
-  add_force_flag(command, options.force, Replaces::recordings);
+  add_force_flag(command, options.force, Replaceable::recordings);
   command.add_option("--level", options.level, "zstd level, 1 to 19 (12)")
       ->type_name("LEVEL")
       ->check(CLI::Range(1, 19).description(""));

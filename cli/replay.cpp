@@ -18,6 +18,7 @@
 #include "cli/recorded_range.h"
 #include "host/console_output.h"
 #include "host/host.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
@@ -108,7 +109,7 @@ void add_replay(CLI::App& app, Action& action) {
       ->type_name(kPlaceValues);
   command->add_option("--serial", options->serial, "Where the console goes (stdio)")
       ->type_name(kSerialValues);
-  add_force_flag(*command, options->force, Replaces::nothing);
+  add_force_flag(*command, options->force, Replaceable::all_but_recordings);
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
   command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return replay(*options); }; });

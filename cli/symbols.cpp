@@ -78,7 +78,7 @@ void add_one(CLI::App& app, Action& action, const char* name, const char* help,
       ->type_name(kPlaceValues);
   if (run == symbols) {
     add_output_option(*command, options->output, "The ELF file to write")->required();
-    add_force_flag(*command, options->force, Replaces::nothing);
+    add_force_flag(*command, options->force, Replaceable::nothing);
   } else {
     command->add_flag("--json", options->json, "Report as JSON");
   }

@@ -126,7 +126,7 @@ int verify(const VerifyCommandOptions& options) {
   for (const Damage& d : damage) report.json()["damage"].push_back(d.message);
   const bool cut = is_only_cut(damage);
   if (!damage.empty() && !cut) return report_damage(damage, report);
-  const int done = cut ? static_cast<int>(ErrorCode::bad_input) : kDone;
+  const int when_equal = cut ? static_cast<int>(ErrorCode::bad_input) : kDone;
   for (const Damage& d : damage) std::fprintf(stderr, "chronovisor: %s\n", d.message.c_str());
   const std::string sound =
       options.file + ": " +
@@ -134,7 +134,7 @@ int verify(const VerifyCommandOptions& options) {
       grouped(reader.file_bytes()) + " bytes" + (cut ? ", is" : "") + " sound";
   if (options.bytes_only) {
     report.finish(cut ? "bytes sound, cut" : "bytes sound", sound + "\n");
-    return done;
+    return when_equal;
   }
   choose_range(options, reader, run);
   const std::uint64_t began = monotonic_ns();
@@ -168,7 +168,7 @@ int verify(const VerifyCommandOptions& options) {
                           ": the recorder was killed; verified up to position " +
                           grouped(outcome.to.steps) + "\n"
                     : checked);
-  return done;
+  return when_equal;
 }
 
 }  // namespace

@@ -194,8 +194,14 @@ GoLiveOptions allowed(GoLiveOptions options, const AllowedFiles& files) {
 GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function<bool()> cancelled,
                  std::function<void(const std::string&)> ended) {
   require_running_guest(timeline);
-  OutputPlan output{options.file, {timeline.reader().name()}, options.force, true};
+  const OutputPlan output{
+      options.file, {timeline.reader().name()}, options.force, Replaceable::recordings};
   require_free_output(output);
+  // What is being recorded is not there yet, so that only its name can be compared.
+  if (options.serial == std::string(kFilePrefix) + options.file) {
+    throw Error(ErrorCode::usage, "--serial: " + options.file + " is the recording");
+  }
+  require_free_serial(options.serial, output);
   GoneLive gone;
   gone.file = std::filesystem::absolute(options.file).lexically_normal().string();
   std::shared_ptr<PseudoTerminal> terminal;
@@ -208,15 +214,6 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
   if (terminal) {
     run.output = std::make_unique<TerminalOutput>(terminal);
   } else if (options.serial != "none") {
-    // The console's text takes the place of no recording, that which begins included.
-    output = {options.serial.substr(kFilePrefix.size()),
-              {timeline.reader().name(), options.file},
-              options.force,
-              false};
-    require_free_output(output);
-    if (output.path == options.file) {
-      throw Error(ErrorCode::usage, "--serial: " + options.file + " is the recording");
-    }
     run.output = std::make_unique<ConsoleOutput>(options.serial, nullptr);
   }
   auto input = std::make_unique<TerminalInput>(

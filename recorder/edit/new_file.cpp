@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -126,15 +127,21 @@ void require_free_output(const OutputPlan& plan) {
                                       " itself, which would be lost; give another name");
   }
   if (!S_ISREG(there->st_mode) || there->st_size == 0 || plan.force) return;
-  if (is_recording(plan.path)) {
-    if (plan.replaces_recordings) return;
-    throw Error(ErrorCode::usage, plan.path +
-                                      ": exists and is a recording; choose another name, or "
-                                      "--force to replace it");
-  }
-  throw Error(ErrorCode::usage, plan.path + ": exists" +
-                                    (plan.replaces_recordings ? " and is not a recording" : "") +
+  const bool recording = is_recording(plan.path);
+  if (plan.replaceable == Replaceable::recordings && recording) return;
+  if (plan.replaceable == Replaceable::all_but_recordings && !recording) return;
+  throw Error(ErrorCode::usage, plan.path + ": exists and is " +
+                                    (recording ? "a recording" : "no recording") +
                                     "; choose another name, or --force to replace it");
+}
+
+void require_free_serial(const std::string& serial, const OutputPlan& like) {
+  constexpr std::string_view kFilePrefix = "file:";
+  if (!serial.starts_with(kFilePrefix)) return;
+  OutputPlan plan = like;
+  plan.path = serial.substr(kFilePrefix.size());
+  plan.replaceable = Replaceable::all_but_recordings;
+  require_free_output(plan);
 }
 
 NewFile::NewFile(OutputPlan plan, const std::atomic<bool>* cancel)

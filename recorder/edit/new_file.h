@@ -13,18 +13,28 @@
 
 namespace chronovisor {
 
+/// What may be replaced without `force`.
+enum class Replaceable {
+  nothing,
+  recordings,         ///< by a recording that is made anew
+  all_but_recordings  ///< by the console of a run, as it is again each time
+};
+
 /// What a command is about to write, and what must survive it.
 struct OutputPlan {
   std::string path;  ///< "-": standard output
   std::vector<std::string>
-      inputs{};                      ///< what the command reads; names of no file count for nothing
-  bool force = false;                ///< replace whatever is there
-  bool replaces_recordings = false;  ///< a recording that is there goes without `force`
+      inputs{};        ///< what the command reads; names of no file count for nothing
+  bool force = false;  ///< replace whatever is there
+  Replaceable replaceable = Replaceable::nothing;
 };
 
 /// Throws Error{usage} when `path` is one of the inputs, by name or by link, or
 /// holds something that `force` is needed for. Devices and pipes may be written.
 void require_free_output(const OutputPlan& plan);
+/// The same for where a serial line leads: the PATH of "file:PATH"; other words name no
+/// file. An earlier console is replaced, a recording only by force.
+void require_free_serial(const std::string& serial, const OutputPlan& like);
 
 /// A file that appears at its place when it is whole. Until then it lies beside it
 /// under a name of its own, and goes when it is not committed.

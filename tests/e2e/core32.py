@@ -13,7 +13,7 @@ GDB = shutil.which("gdb") or skip("gdb is not installed")
 checked = 0
 for name in ("paging32", "segments32", "triple_fault"):
     recording = test.path(name + ".cvr")
-    test.run("record", "-f", "-o", recording, "--multiboot", test.guest(name), "--serial", "none", expect=(0, 1))
+    test.run("record", "-f", "-o", recording, "--multiboot", test.guest(name), "--memory", "16M", "--serial", "none", expect=(0, 1))
     end = json.loads(test.run("info", recording, "--json").stdout)["end"]
     for place in sorted({end * n // 6 for n in range(6)}):
         line = test.run("export", recording, "--format", "trace", "--from", str(place), "--to", str(place + 1)).stdout.decode().split("\n")[0].split(None, 3)
@@ -40,7 +40,7 @@ for name in ("paging32", "segments32", "triple_fault"):
 test.check(checked >= 6, f"only {checked} places were compared")
 # Where the processor is in long mode nothing changes.
 recording = test.path("long.cvr")
-test.run("record", "-o", recording, "--multiboot", test.guest("interrupts64"), "--serial", "none")
+test.run("record", "-o", recording, "--multiboot", test.guest("interrupts64"), "--memory", "16M", "--serial", "none")
 test.run("export", recording, "--format", "vmcore", "--at", "end", "-f", "-o", core)
 test.check(b"ELF64" in subprocess.run(["readelf", "-h", core], capture_output=True, check=False).stdout, "a 64-bit guest's core")
 print(f"{checked} places in 32-bit cores")

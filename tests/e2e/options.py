@@ -21,7 +21,9 @@ with open(flat, "wb") as file:
 recording = test.path("recording.cvr")
 test.run("record", "-o", recording, "--multiboot", guest, "--serial", "none")
 test.run("bookmark", recording, "mark", "20")
-core_guest = test.guest("exceptions64")
+going_on = test.path("going-on.cvr")  # its guest has not ended
+test.run("record", "-o", going_on, "--multiboot", guest, "--serial", "none", "--limit", "300")
+test.run("bookmark", going_on, "mark", "20")
 has_kvm = json.loads(test.run("doctor", "--json").stdout)["engines"]["kvm"]["usable"]
 
 fresh_names = 0
@@ -61,7 +63,7 @@ def line(command, option, value):
         return [*kind, *out, *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "live":
-        return [recording, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
+        return [going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "export":
         format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore"}.get(option, "cast")
@@ -98,7 +100,9 @@ def try_value(command, option, shown):
     """Tries one documented value of one option."""
     global tried
     key = f"{command} {option} {shown}"
-    if literal(shown):
+    if option == "--output":
+        value = fresh()
+    elif literal(shown):
         value = shown
     else:
         test.check(key in SAMPLES or shown in SAMPLES, f"{key}: nothing tries this value; say here what it may be")
@@ -154,10 +158,6 @@ def try_flag(command, name, key):
     if name in ("--help", "--version", "--gdb", "--keep", "--delete", "--move", "--bytes-only"):
         return
     rest = line(command, name, "")
-    if command == "pack" and name == "--no-checkpoints":
-        pass
-    if command == "export" and name == "--force" or command == "index" and name == "--force":
-        pass
     if command == "debug":
         return try_debug(name, None, [*rest, name], key)
     if command == "query merge":
@@ -176,7 +176,7 @@ def walk(command, path):
         names = option["names"] or [option.get("name")]
         name = names[-1]
         key = f"{' '.join(path)} {name}"
-        if option["flag"]:
+        if option["flag"] or option["takes_value_after_equals"]:
             try_flag(" ".join(path), name, key)
             continue
         test.check(option["values"] and option["values"] not in ("TEXT", "INT", "UINT", "FLOAT"),

@@ -76,7 +76,7 @@ TEST_CASE("what is there is replaced by force; recordings where it is said that 
   put(folder("letter"), "dear user");
   put(folder("empty"), "");
   CHECK(refusal({folder("letter"), {}}) == ErrorCode::usage);
-  CHECK(refusal({folder("letter"), {}, false, true}) == ErrorCode::usage);
+  CHECK(refusal({folder("letter"), {}, false, Replaceable::recordings}) == ErrorCode::usage);
   CHECK(refusal({folder("letter"), {}, true}) == ErrorCode{});
   CHECK(refusal({folder("empty"), {}}) == ErrorCode{});
   CHECK(refusal({folder("none"), {}}) == ErrorCode{});
@@ -88,8 +88,13 @@ TEST_CASE("what is there is replaced by force; recordings where it is said that 
   std::ofstream(folder("run.cvr"), std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes->data()),
              static_cast<std::streamsize>(bytes->size()));
-  CHECK(refusal({folder("run.cvr"), {}, false, true}) == ErrorCode{});
+  CHECK(refusal({folder("run.cvr"), {}, false, Replaceable::recordings}) == ErrorCode{});
   CHECK(refusal({folder("run.cvr"), {}}) == ErrorCode::usage);
+  CHECK_THROWS_AS(require_free_serial("file:" + folder("run.cvr"), {"", {}}), Error);
+  CHECK_NOTHROW(require_free_serial("file:" + folder("letter"), {"", {}}));
+  CHECK_THROWS_AS(require_free_serial("file:" + folder("letter"), {"", {folder("letter")}, true}),
+                  Error);
+  CHECK_NOTHROW(require_free_serial("stdio", {"", {}}));
 }
 
 TEST_CASE("a new file has its name when it is committed, and is gone otherwise") {
