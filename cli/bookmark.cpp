@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/recorded_place.h"
 #include "recorder/edit/bookmark_edit.h"
 #include "recorder/format/recording_reader.h"
+#include "session/place.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -84,9 +84,10 @@ void add_bookmark(CLI::App& app, Action& action) {
   auto options = std::make_shared<BookmarkOptions>();
   CLI::App* command =
       app.add_subcommand("bookmark", "Name a position of a recording, or list the names");
-  command->add_option("file", options->file, "The recording")->required();
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
   command->add_option("name", options->name, "What to call it; --at takes it. None: list all");
-  command->add_option("position", options->position, "The position, or another bookmark");
+  command->add_option("position", options->position, "The position, or another bookmark")
+      ->type_name("start|end|POSITION|BOOKMARK");
   command->add_flag("-d,--delete", options->remove, "Take the bookmark away");
   command->add_flag("--move", options->move, "Give a name that is taken to this position");
   command->add_flag("--json", options->json, "List as JSON");

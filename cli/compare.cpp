@@ -156,13 +156,18 @@ void add_compare(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "compare", "Run guests on two engines in lock step, to the first difference");
   command->add_option("guest", options->guests, "Kernel images: Multiboot, bzImage or flat")
+      ->type_name("FILE")
       ->required();
-  command->add_option("--engines", options->engines, "The two engines (soft,kvm)");
-  command->add_option("--kind", options->kind, "auto, multiboot, flat or linux");
-  command->add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels");
-  command->add_option("--append", options->append, "Kernel command line");
-  command->add_option("--memory", options->memory, "Guest memory (64M)");
-  command->add_option("--limit", options->limit, "Stop at this position (20,000,000)");
+  command->add_option("--engines", options->engines, "The two engines (soft,kvm)")
+      ->type_name("soft,kvm|soft,soft|kvm,soft|kvm,kvm");
+  command->add_option("--kind", options->kind, "What the images are (auto)")
+      ->type_name("auto|multiboot|flat|linux");
+  command->add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels")
+      ->type_name("FILE");
+  command->add_option("--append", options->append, "Kernel command line")->type_name("ARGUMENTS");
+  command->add_option("--memory", options->memory, "Guest memory (64M)")->type_name("SIZE");
+  command->add_option("--limit", options->limit, "Stop at this position (20,000,000)")
+      ->type_name("POSITION");
   command->add_flag("--json", options->json, "Report as one JSON array on stdout");
   command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return compare(*options); }; });

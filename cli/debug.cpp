@@ -19,11 +19,13 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
+#include "cli/option_values.h"
 #include "cli/symbols.h"
 #include "cli/timeline_target.h"
 #include "gdbstub/server.h"
 #include "host/host.h"
 #include "recorder/format/start_condition.h"
+#include "session/place.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
@@ -276,10 +278,12 @@ int debug(const DebugOptions& options) {
   std::optional<ScratchFolder> scratch;
   std::string symbols = options.symbols;
   if (starts && symbols.empty()) symbols = guest_symbols(timeline, scratch.emplace());
-  timeline.seek(moment_of(options.at, timeline));
+  timeline.seek({recorded_place(options.at, reader, "--at"), 0});
   timeline.prepare_way_back();
   const RegisterLayout layout = layout_of(options, symbols);
-  TimelineTarget target(timeline, layout, allowed_files(options, server_options.listen.kind));
+  session::DebugSession debugging(timeline, allowed_files(options, server_options.listen.kind));
+  session::Executor executor;
+  TimelineTarget target(debugging, executor, layout);
   gdb::Server server(target, server_options);
   const gdb::ListenAddress listening = server.listening();
   if (!starts) {
@@ -309,21 +313,26 @@ int debug(const DebugOptions& options) {
 void add_debug(CLI::App& app, Action& action) {
   auto options = std::make_shared<DebugOptions>();
   CLI::App* command = app.add_subcommand("debug", "Serve a recording to gdb, both ways in time");
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--listen", options->listen,
-                      "unix:PATH, tcp:ADDRESS:PORT or stdio (tcp:127.0.0.1:1234)");
-  command->add_option("--at", options->at, "Where to begin: a position, start, end or a bookmark");
-  command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)");
-  command->add_option("-j,--jobs", options->jobs, "Threads that search (one a core)");
-  command->add_option("--symbols", options->symbols,
-                      "ELF file for --gdb to load (the guest's own)");
-  command->add_option("--vmlinux", options->vmlinux,
-                      "The Linux guest's vmlinux with debug information, for --gdb to load where "
-                      "KASLR put the kernel");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_option("--listen", options->listen, "Where gdb connects (tcp:127.0.0.1:1234)")
+      ->type_name("unix:PATH|tcp:ADDRESS:PORT|stdio");
+  command->add_option("--at", options->at, "Where to begin (start)")->type_name(kPlaceValues);
+  command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)")
+      ->type_name("SIZE");
+  command->add_option("-j,--jobs", options->jobs, "Threads that search (one a core)")
+      ->type_name("NUMBER");
+  command->add_option("--symbols", options->symbols, "ELF file for --gdb to load (the guest's own)")
+      ->type_name("FILE");
+  command
+      ->add_option("--vmlinux", options->vmlinux,
+                   "The Linux guest's vmlinux with debug information, for --gdb to load where "
+                   "KASLR put the kernel")
+      ->type_name("FILE");
   command
       ->add_option("--architecture", options->architecture,
                    "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")
-      ->check(CLI::IsMember({"auto", "x86-64", "i386"}));
+      ->type_name("auto|x86-64|i386")
+      ->check(CLI::IsMember({"auto", "x86-64", "i386"}).description(""));
   command->add_flag("--gdb{gdb}", options->gdb,
                     "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
   command->add_option("--allow-files", options->allow_files,

@@ -150,8 +150,8 @@ void add_diff(CLI::App& app, Action& action) {
   auto options = std::make_shared<DiffOptions>();
   CLI::App* command = app.add_subcommand(
       "diff", "Compare two recordings: their starts, their inputs, and the first differing step");
-  command->add_option("left", options->left, "A recording")->required();
-  command->add_option("right", options->right, "Another recording")->required();
+  command->add_option("left", options->left, "A recording")->type_name("FILE")->required();
+  command->add_option("right", options->right, "Another recording")->type_name("FILE")->required();
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return diff(*options); }; });
 }

@@ -10,8 +10,9 @@
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "cli/output_path.h"
+#include "cli/output_options.h"
 #include "host/host.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/edit/rewrite.h"
 #include "timetravel/index_build.h"
 
@@ -63,34 +64,21 @@ IndexReport complete_index(const std::string& path, unsigned jobs) {
   return report;
 }
 
-/// A copy of the recording under another name, until it is indexed.
+/// A copy of the recording, which gets its name when it is indexed.
 IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
-  std::error_code ignored;
-  if (std::filesystem::equivalent(options.file, options.output, ignored)) {
-    throw Error(ErrorCode::usage, options.output + ": is the recording itself; leave out -o");
-  }
-  if (!options.force) refuse_to_replace_foreign_file(options.output);
-  const std::string temporary = options.output + ".new";
-  try {
-    {
-      const RecordingReader reader(options.file);
-      for (const Damage& damage : reader.damage()) {
-        std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-      }
-      const RecordingReader* const source = &reader;
-      rewrite_recording({&source, 1},
-                        std::make_unique<PosixOutputFile>(temporary, ExistingFile::replace), {});
+  NewFile copy({options.output, {options.file}, options.force, Replaceable::recordings},
+               &stop_signal());
+  {
+    const RecordingReader reader(options.file);
+    for (const Damage& damage : reader.damage()) {
+      std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
     }
-    const IndexReport report = complete_index(temporary, jobs);
-    std::filesystem::rename(temporary, options.output);
-    return report;
-  } catch (const std::filesystem::filesystem_error& error) {
-    std::filesystem::remove(temporary, ignored);
-    throw Error(ErrorCode::host, error.what());
-  } catch (const Error&) {
-    std::filesystem::remove(temporary, ignored);
-    throw;
+    const RecordingReader* const source = &reader;
+    rewrite_recording({&source, 1}, copy.open(), {});
   }
+  const IndexReport report = complete_index(copy.name_until_commit(), jobs);
+  copy.commit();
+  return report;
 }
 
 int index(const IndexOptions& options) {
@@ -98,6 +86,10 @@ int index(const IndexOptions& options) {
   if (jobs > kMostJobs) {
     throw Error(ErrorCode::usage, "--jobs: " + options.jobs + " is not from 0 to 256");
   }
+  if (options.force && options.output.empty()) {
+    throw Error(ErrorCode::usage, "--force goes with --output");
+  }
+  if (!options.output.empty()) require_file_name(options.output);
   watch_stop_signals();
   const bool in_place = options.output.empty();
   const std::string& result = in_place ? options.file : options.output;
@@ -143,10 +135,9 @@ void add_index(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "index", "Make the index that searches go by, where it is missing or damaged");
   command->add_option("file", options->file, "The recording; it is added to")->required();
-  command->add_option("-o,--output", options->output, "Leave FILE alone, write an indexed copy");
-  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)");
-  command->add_flag("-f,--force", options->force,
-                    "Replace OUTPUT whatever it is; without this only a recording is replaced");
+  add_output_option(*command, options->output, "Leave FILE alone, write an indexed copy");
+  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
+  add_force_flag(*command, options->force, Replaceable::recordings);
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return index(*options); }; });
 }

@@ -374,7 +374,7 @@ void add_info(CLI::App& app, Action& action) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("info", "Say what is in a recording");
-  command->add_option("file", options->file, "The recording")->required();
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
   command->add_flag("--json", options->json, "As one JSON object on stdout");
   command->callback(
       [options, &action] { action = [options] { return info(options->file, options->json); }; });

@@ -11,8 +11,8 @@
 #include "cli/live_run.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "cli/output_path.h"
-#include "cli/recorded_place.h"
+#include "cli/option_values.h"
+#include "cli/recorded_range.h"
 #include "host/host.h"
 #include "recorder/live/recording_child.h"
 #include "timetravel/replay.h"
@@ -28,13 +28,7 @@ struct LiveOptions {
 
 Position departure_of(const LiveOptions& options, const RunPlan& plan,
                       const RecordingReader& parent) {
-  const Position at = recorded_place(options.at, parent, "--at");
-  if (at < parent.start() || at > parent.usable_to()) {
-    throw Error(ErrorCode::usage, "--at: position " + grouped(at.steps) + " is outside " +
-                                      parent.name() + ", which covers " +
-                                      grouped(parent.start().steps) + " to " +
-                                      grouped(parent.usable_to().steps));
-  }
+  const Position at = covered_place(options.at, parent, "--at");
   require_guest_runs(parent, at);
   if (plan.limit <= at) {
     throw Error(ErrorCode::usage, "--limit: position " + grouped(plan.limit.steps) +
@@ -59,8 +53,7 @@ std::unique_ptr<Machine> restored(const RecordingReader& parent, Position at) {
 }
 
 int live(const LiveOptions& options) {
-  require_another_file(options.file, options.run.output);
-  RunPlan plan = plan_run(options.run);
+  RunPlan plan = plan_run(options.run, {options.file});
   plan.recorder.begin_with_checkpoint = true;
   const auto opened = open_with_positions(options.file);
   const RecordingReader& parent = *opened;
@@ -98,7 +91,7 @@ void add_live(CLI::App& app, Action& action) {
       "live", "Go on from a position of a recording with new input, as a recording of its own");
   command->add_option("file", options->file, "The recording to go on from; it stays as it is")
       ->required();
-  command->add_option("--at", options->at, "A position, start, end or a bookmark (end)");
+  command->add_option("--at", options->at, "Where to go on from (end)")->type_name(kPlaceValues);
   add_run_options(*command, options->run);
   command->callback([options, &action] { action = [options] { return live(*options); }; });
 }

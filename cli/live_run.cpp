@@ -11,12 +11,16 @@
 
 #include "base/error.h"
 #include "cli/exit_status.h"
-#include "cli/output_path.h"
+#include "cli/option_values.h"
+#include "cli/output_options.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
+#include "inspect/polling.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
+#include "session/run_summary.h"
 #include "vmm/engine/kvm/kvm_engine.h"
 
 namespace chronovisor::cli {
@@ -122,18 +126,78 @@ double millions_a_second(std::uint64_t steps, double seconds) {
   return seconds > 0 ? static_cast<double>(steps) / seconds / 1e6 : 0.0;
 }
 
-nlohmann::ordered_json summary_of(const RunOutcome& outcome, Position start, Position limit,
-                                  double seconds, const Machine& machine) {
+/// Triple faults and loops of exceptions, a debug exit that says so, a processor that
+/// halted with interrupts off, a kernel's panic, a guest stopped for being stuck.
+bool ended_abnormally(const RunOutcome& outcome) {
+  if (outcome.panicked || outcome.ended_as_stuck) return true;
+  switch (outcome.ending.reason) {
+    case EndReason::triple_fault:
+    case EndReason::exception_loop:
+      return true;
+    case EndReason::debug_exit:
+      return outcome.ending.code != 0;
+    case EndReason::halted:
+      return !outcome.interrupts_enabled;
+    case EndReason::none:
+    case EndReason::poweroff:
+    case EndReason::reset:
+      break;
+  }
+  return false;
+}
+
+std::string port_text(const PortWrite& write) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "0x%x <- 0x%0*x at position ", write.port,
+                static_cast<int>(2 * write.width), write.value);
+  return text.data() + grouped(write.position.steps);
+}
+
+/// What the machine looked like when its guest went down, for whoever has no debugger
+/// at hand.
+void report_last_state(const RunOutcome& outcome, const Machine& machine) {
+  const bool halted = outcome.ending.reason == EndReason::halted;
+  if (!halted && outcome.ending.reason != EndReason::triple_fault) return;
+  std::string ports;
+  for (const PortWrite& write : outcome.last_ports) ports += "\n  " + port_text(write);
+  std::fprintf(stderr, "chronovisor: the guest %s at rip 0x%llx, IF=%d%s; %s%s\n",
+               halted ? "halted" : "shut down",
+               static_cast<unsigned long long>(machine.cpu().state.gpr[kGprRip]),
+               outcome.interrupts_enabled ? 1 : 0,
+               !halted                      ? ""
+               : outcome.interrupts_enabled ? ": nothing is left that could interrupt it"
+                                            : ": nothing can wake it",
+               ports.empty() ? "it wrote no port" : "the last ports it wrote:", ports.c_str());
+}
+
+nlohmann::ordered_json ports_json(const RunOutcome& outcome) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const PortWrite& write : outcome.last_ports) {
+    json.push_back({{"position", write.position.steps},
+                    {"port", write.port},
+                    {"width", write.width},
+                    {"value", write.value}});
+  }
+  return json;
+}
+
+nlohmann::ordered_json stuck_json(const StuckGuest& guest, const Polling& polling) {
   nlohmann::ordered_json json;
-  json["instructions"] = outcome.position.steps;
-  json["seconds"] = seconds;
-  json["mips"] = millions_a_second(outcome.position.steps - start.steps, seconds);
-  json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
-  if (outcome.ending.port != 0) json["exit"]["port"] = outcome.ending.port;
-  json["digest"] = outcome.digest.hex();
-  json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
-  const CpuCounters counters = machine.cpu().counters();
-  json["undefined_instructions"] = counters.undefined_instructions;
+  json["since"] = guest.since.steps;
+  json["position"] = guest.noticed.steps;
+  json["panicked"] = guest.panicked;
+  json["rip"] = polling.rip;
+  json["port"] =
+      polling.port ? nlohmann::ordered_json(*polling.port) : nlohmann::ordered_json(nullptr);
+  json["memory"] = nlohmann::ordered_json::array();
+  for (const PolledMemory& word : polling.memory) {
+    json["memory"].push_back({{"address", word.address},
+                              {"bytes", word.bytes},
+                              {"value", word.value ? nlohmann::ordered_json(*word.value)
+                                                   : nlohmann::ordered_json(nullptr)}});
+  }
+  json["instructions"] = polling.instructions;
+  json["text"] = polling_text(polling, guest);
   return json;
 }
 
@@ -170,20 +234,32 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
 
 }  // namespace
 
-std::string exit_reason(const RunOutcome& outcome, Position limit) {
-  if (outcome.ending.reason != EndReason::none) {
-    return std::string(end_reason_name(outcome.ending.reason));
+namespace {
+
+void require_free_outputs(const RunOptions& options, const RunPlan& plan,
+                          const std::vector<std::string>& inputs) {
+  OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
+  require_free_output(output);
+  // The recording may not be there yet, so that only its name can be compared.
+  if (options.serial == "file:" + options.output) {
+    throw Error(ErrorCode::usage, "--serial: " + options.output + " is the recording");
   }
-  return outcome.position >= limit ? "limit" : "interrupted";
+  require_free_serial(options.serial, output);
+  std::vector<std::string> others = inputs;
+  others.push_back(options.output);
+  require_free_serial(options.serial, {"", others, options.force});
+  if (!plan.keep) return;
+  for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
+    output.path = options.output + suffix;
+    require_free_output(output);
+  }
 }
 
-std::string run_summary(const RunOutcome& outcome, Position start, Position limit, double seconds,
-                        const Machine& machine) {
-  return summary_of(outcome, start, limit, seconds, machine).dump();
-}
+}  // namespace
 
-RunPlan plan_run(const RunOptions& options) {
+RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs) {
   RunPlan plan;
+  require_file_name(options.output);
   plan.terminal = options.serial == "stdio" && isatty(STDIN_FILENO) != 0;
   plan.idle = options.idle.empty() ? (plan.terminal ? "wait" : "warp") : options.idle;
   if (plan.idle != "warp" && plan.idle != "wait") {
@@ -201,13 +277,13 @@ RunPlan plan_run(const RunOptions& options) {
     plan.recorder.checkpoint_every_steps =
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
   }
-  if (!options.force) {
-    refuse_to_replace_foreign_file(options.output);
-    if (plan.keep) {
-      refuse_to_replace_foreign_file(options.output + FlightRecorder::kOlderSuffix);
-      refuse_to_replace_foreign_file(options.output + FlightRecorder::kNewSuffix);
-    }
+  if (!options.stuck_after.empty()) {
+    plan.recorder.stuck_after_steps = parse_number(options.stuck_after, "--stuck-after");
   }
+  if (options.stop_when_stuck && plan.recorder.stuck_after_steps == 0) {
+    throw Error(ErrorCode::usage, "--stop-when-stuck: --stuck-after 0 looks for no such guest");
+  }
+  require_free_outputs(options, plan, inputs);
   return plan;
 }
 
@@ -218,6 +294,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   // Only the soft engine sees every access; `index` adds the rest from a replay.
   if (machine.engine().name() != "soft") recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
+  console.stop_on_failure(stop_signal());
   const Position from = machine.position();
   Tape tape(options, plan, start, machine, embed);
 
@@ -232,6 +309,17 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   LiveInput live(options.serial == "stdio" ? STDIN_FILENO : -1, plan.terminal,
                  plan.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, stop);
   recorder_options.cancel = &stop;
+  std::optional<Polling> polling;
+  recorder_options.stuck = [&](const StuckGuest& guest) {
+    polling = polling_of(machine, guest);
+    console.flush();
+    const char* const end = plan.terminal ? "\r\n" : "\n";
+    std::fprintf(stderr, "%schronovisor: the guest has made no progress for %s steps: %s%s",
+                 console.on_standard_stream() && plan.terminal ? end : "",
+                 grouped(guest.noticed.steps - guest.since.steps).c_str(),
+                 polling_text(*polling, guest).c_str(), end);
+    return options.stop_when_stuck;
+  };
   const std::uint64_t began = monotonic_ns();
   RunOutcome outcome;
   RecorderCosts costs;
@@ -252,49 +340,68 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   }
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
   raw.reset();
-  nlohmann::ordered_json summary = summary_of(outcome, from, plan.limit, seconds, machine);
+  nlohmann::ordered_json summary =
+      nlohmann::ordered_json::parse(run_summary(outcome, from, plan.limit, seconds, machine));
   summary["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
+  if (outcome.stuck && polling) summary["stuck"] = stuck_json(*outcome.stuck, *polling);
+  const bool failed = ended_abnormally(outcome);
+  if (failed) {
+    summary["interrupts_enabled"] = outcome.interrupts_enabled;
+    summary["last_ports"] = ports_json(outcome);
+  }
   tape.finish(options.output, machine, summary);
   summary["file"] = options.output;
-  console.flush();
 
   report_undefined(machine.cpu().counters());
+  report_last_state(outcome, machine);
   const std::string ending = outcome.ending.reason != EndReason::none
                                  ? describe(outcome.ending)
                                  : exit_reason(outcome, plan.limit);
   report_run(options, outcome, from, ending, seconds, summary);
-  const bool failed = outcome.ending.reason == EndReason::triple_fault ||
-                      outcome.ending.reason == EndReason::exception_loop ||
-                      (outcome.ending.reason == EndReason::debug_exit && outcome.ending.code != 0);
+  console.finish();
   return failed ? kGuestFailed : kDone;
 }
 
 void add_run_options(CLI::App& command, RunOptions& options) {
-  command.add_option("-o,--output", options.output, "The recording to write")->required();
-  command.add_flag("-f,--force", options.force,
-                   "Replace the output file even if it is not a recording");
+  add_output_option(command, options.output, "The recording to write")->required();
+  add_force_flag(command, options.force, Replaceable::recordings);
   command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is")->group("");
-  command.add_option("--engine", options.engine,
-                     "What executes: soft, or kvm by single steps (soft)");
-  command.add_option(
-      "--idle", options.idle,
-      "warp: jump to the next timer; wait: follow the clock (default on a terminal)");
-  command.add_option("--serial", options.serial, "stdio, none or file:PATH (output only)");
-  command.add_option("--limit", options.limit, "Stop at this position");
-  command.add_option("--checkpoint-every", options.checkpoint_every,
-                     "Steps between checkpoints (67108864, or 250 ms of the run where "
-                     "that is fewer)");
+  command.add_option("--engine", options.engine, "What executes; kvm goes by single steps (soft)")
+      ->type_name(kEngineValues);
+  command
+      .add_option("--idle", options.idle,
+                  "warp: jump to the next timer; wait: follow the clock (default on a terminal)")
+      ->type_name("warp|wait");
+  command
+      .add_option("--serial", options.serial,
+                  "The guest's serial line; a file is for its output only (stdio)")
+      ->type_name(kSerialValues);
+  command.add_option("--limit", options.limit, "Stop at this position")->type_name("POSITION");
+  command
+      .add_option("--checkpoint-every", options.checkpoint_every,
+                  "Steps between checkpoints (67108864, or 250 ms of the run where that is fewer)")
+      ->type_name("STEPS");
   command
       .add_option("--checkpoint-budget", options.checkpoint_budget,
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")
-      ->check(CLI::Range(0.0, 100.0));
-  command.add_option("--keep", options.keep,
-                     "Flight recorder: keep only the last 60s (virtual time), 60s-wall, or 500M");
+      ->type_name("PERCENT")
+      ->check(CLI::Range(0.0, 100.0).description(""));
+  command
+      .add_option("--keep", options.keep,
+                  "Flight recorder: keep only the last stretch, of virtual time, of the clock's, "
+                  "or of bytes")
+      ->type_name("60s|60s-wall|500M");
   command.add_flag("--no-checkpoints", options.no_checkpoints, "Digests only");
   command.add_flag("--no-index", options.no_index,
                    "Do not gather the index that lets searches skip intervals");
-  command.add_option("--sync", options.sync,
-                     "When data is forced to disk: none, interval, or output");
+  command.add_option("--sync", options.sync, "When data is forced to disk (none)")
+      ->type_name("none|interval|output");
+  command
+      .add_option("--stuck-after", options.stuck_after,
+                  "Say that the guest is stuck, and what it polls, after so many steps in one loop "
+                  "without input or output (4,000,000,000; 0: never)")
+      ->type_name("STEPS");
+  command.add_flag("--stop-when-stuck", options.stop_when_stuck, "End the run then, with status 1");
   command.add_flag("--json", options.json, "Report the outcome as one JSON object on stdout");
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
@@ -31,6 +32,8 @@ struct RunOptions {
   double checkpoint_budget = 4;
   std::string keep;
   std::string sync = "none";
+  std::string stuck_after;
+  bool stop_when_stuck = false;
   bool force = false;
   bool no_checkpoints = false;
   bool no_index = false;
@@ -47,8 +50,9 @@ struct RunPlan {
   Position limit{kNever};
   bool terminal = false;  ///< input is typed, raw
 };
-/// Throws Error{usage}; also when the output is there and is no recording.
-[[nodiscard]] RunPlan plan_run(const RunOptions& options);
+/// `inputs` are the files that the run is made from. Throws Error{usage}; also when the
+/// output is one of them, or is there and is no recording.
+[[nodiscard]] RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs);
 
 /// Puts what the machine was loaded from into a recording that begins.
 using ImageEmbedder = std::function<void(RecordingWriter&)>;
@@ -58,11 +62,5 @@ using ImageEmbedder = std::function<void(RecordingWriter&)>;
 /// @return the exit status
 int run_live(const RunOptions& options, const RunPlan& plan, const StartCondition& start,
              Machine& machine, const ImageEmbedder& embed);
-
-/// How a run ended, in one word: "poweroff", "limit", "interrupted".
-[[nodiscard]] std::string exit_reason(const RunOutcome& outcome, Position limit);
-/// The summary of a recording, JSON; `seconds` of host time.
-[[nodiscard]] std::string run_summary(const RunOutcome& outcome, Position start, Position limit,
-                                      double seconds, const Machine& machine);
 
 }  // namespace chronovisor::cli

@@ -1,20 +1,20 @@
 #include "cli/open_recording.h"
 
-#include <unistd.h>
-
 #include <cstdio>
-#include <filesystem>
+#include <utility>
 
 #include "base/error.h"
-#include "cli/live_run.h"
 #include "cli/long_run.h"
 #include "host/host.h"
 #include "recorder/counted/counted_conversion.h"
+#include "recorder/edit/new_file.h"
+#include "session/run_summary.h"
 
 namespace chronovisor::cli {
 namespace {
 
-ConversionResult write_with_positions(const RecordingReader& reader, const std::string& output) {
+ConversionResult write_with_positions(const RecordingReader& reader,
+                                      std::unique_ptr<OutputFile> output) {
   const std::uint64_t began = monotonic_ns();
   Progress progress(true);
   ConversionOptions options;
@@ -31,8 +31,7 @@ ConversionResult write_with_positions(const RecordingReader& reader, const std::
     const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
     return run_summary(outcome, {}, {kNever}, seconds, machine);
   };
-  return convert_counted(reader, std::make_unique<PosixOutputFile>(output, ExistingFile::replace),
-                         options);
+  return convert_counted(reader, std::move(output), options);
 }
 
 /// Puts an ordinary recording in the place of the file at `path`.
@@ -40,24 +39,12 @@ void give_positions(const RecordingReader& reader, const std::string& path) {
   std::fprintf(stderr, "chronovisor: %s: its events have counted places; finding their positions\n",
                path.c_str());
   watch_stop_signals();
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  std::string temporary;
-  try {
-    const fs::path file = fs::canonical(path);
-    temporary = file.string() + "." + std::to_string(::getpid()) + ".new";
-    const ConversionResult result = write_with_positions(reader, temporary);
-    fs::permissions(temporary, fs::status(file).permissions());
-    fs::rename(temporary, file);
-    std::fprintf(stderr, "chronovisor: %s: %s events have positions now, up to %s\n", path.c_str(),
-                 grouped(result.events).c_str(), grouped(result.outcome.position.steps).c_str());
-  } catch (const fs::filesystem_error& error) {
-    fs::remove(temporary, ignored);
-    throw Error(ErrorCode::host, error.what());
-  } catch (const Error&) {
-    fs::remove(temporary, ignored);
-    throw;
-  }
+  // It takes the place of what is read, which is what this is for.
+  NewFile output({path, {}, true});
+  const ConversionResult result = write_with_positions(reader, output.open());
+  output.commit();
+  std::fprintf(stderr, "chronovisor: %s: %s events have positions now, up to %s\n", path.c_str(),
+               grouped(result.events).c_str(), grouped(result.outcome.position.steps).c_str());
 }
 
 }  // namespace

@@ -1,17 +1,19 @@
 // pack and trim: recordings made out of recordings.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "cli/output_path.h"
-#include "cli/recorded_place.h"
+#include "cli/option_values.h"
+#include "cli/output_options.h"
+#include "cli/recorded_range.h"
 #include "host/host.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/edit/rewrite.h"
+#include "session/place.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -71,7 +73,11 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
 }
 
 int rewrite(const PackOptions& options) {
-  for (const std::string& input : options.inputs) require_another_file(input, options.output);
+  require_file_name(options.output);
+  NewFile output({options.output, options.inputs, options.force, Replaceable::recordings},
+                 &stop_signal());
+  watch_stop_signals();
+  require_range_syntax(options.from, options.to);
   std::vector<std::unique_ptr<RecordingReader>> readers;
   std::vector<const RecordingReader*> sources;
   std::uint64_t before = 0;
@@ -89,37 +95,39 @@ int rewrite(const PackOptions& options) {
   rewriting.writer.page_level = options.level;
   rewriting.writer.pages_per_batch = kPackedPagesPerBatch;
   const RecordingReader& last = *sources.back();
-  if (!options.from.empty()) rewriting.from = recorded_place(options.from, last, "--from");
+  const PlaceContext places{sources.front()->start(), last.usable_to(), std::nullopt,
+                            last.bookmarks()};
+  if (!options.from.empty()) rewriting.from = parse_place(options.from, places, "--from");
   if (!options.to.empty()) {
-    rewriting.to = recorded_place(options.to, last, "--to");
+    rewriting.to = parse_place(options.to, places, "--to");
     if (rewriting.to < last.usable_to()) {
       rewriting.summary_json = trimmed_summary(last, rewriting.to);
     }
   }
-  const std::string temporary = options.output + ".new";
-  if (!options.force) refuse_to_replace_foreign_file(options.output);
-  // Under another name until it is whole, so that a failure replaces nothing.
-  RewriteResult result;
-  try {
-    result = rewrite_recording(
-        sources, std::make_unique<PosixOutputFile>(temporary, ExistingFile::replace), rewriting);
-    std::filesystem::rename(temporary, options.output);
-  } catch (const std::filesystem::filesystem_error& error) {
-    throw Error(ErrorCode::host, error.what());
-  } catch (const Error&) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw;
-  }
+  const RewriteResult result = rewrite_recording(sources, output.open(), rewriting);
+  output.commit();
   report(options, before, result);
   return kDone;
 }
 
 void add_common(CLI::App& command, PackOptions& options) {
-  command.add_option("--level", options.level, "zstd level (12)")->check(CLI::Range(1, 19));
-  command.add_flag("-f,--force", options.force,
-                   "Replace OUT whatever it is; without this only a recording is replaced");
+  add_output_option(command, options.output, "The recording to write, instead of OUT");
+  add_force_flag(command, options.force, Replaceable::recordings);
+  command.add_option("--level", options.level, "zstd level, 1 to 19 (12)")
+      ->type_name("LEVEL")
+      ->check(CLI::Range(1, 19).description(""));
   command.add_flag("--json", options.json, "Report as one JSON object on stdout");
+}
+
+/// The last of `files` is the output where -o did not name one.
+PackOptions with_output(PackOptions options) {
+  if (options.output.empty() && options.inputs.size() > 1) {
+    options.output = options.inputs.back();
+    options.inputs.pop_back();
+  }
+  if (options.output.empty())
+    throw Error(ErrorCode::usage, "what is to be written? Give OUT or -o");
+  return options;
 }
 
 }  // namespace
@@ -130,36 +138,33 @@ void add_pack(CLI::App& app, Action& action) {
       "pack", "Rewrite a recording smaller; join the parts of a flight recording");
   command->add_option("files", options->inputs, "IN OUT, or the parts in order and then OUT")
       ->required()
-      ->expected(2, 64);
+      ->type_name("FILE")
+      ->expected(1, 64);
   command->add_option("--thin", options->thin, "Keep every Nth checkpoint (1)")
-      ->check(CLI::Range(1, 1'000'000));
+      ->type_name("NUMBER")
+      ->check(CLI::Range(1, 1'000'000).description(""));
   command->add_flag("--no-checkpoints", options->no_checkpoints,
                     "Keep no checkpoint but one to start from");
   add_common(*command, *options);
-  command->callback([options, &action] {
-    action = [options] {
-      PackOptions split = *options;
-      split.output = split.inputs.back();
-      split.inputs.pop_back();
-      return rewrite(split);
-    };
-  });
+  command->callback(
+      [options, &action] { action = [options] { return rewrite(with_output(*options)); }; });
 }
 
 void add_trim(CLI::App& app, Action& action) {
   auto options = std::make_shared<PackOptions>();
-  auto input = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("trim", "Cut a part out of a recording");
-  command->add_option("in", *input, "The recording")->required();
-  command->add_option("out", options->output, "The recording to write")->required();
-  command->add_option("--from", options->from,
-                      "Start at the checkpoint at or before this position or bookmark");
-  command->add_option("--to", options->to, "End at this position or bookmark");
+  command->add_option("files", options->inputs, "IN OUT")
+      ->required()
+      ->type_name("FILE")
+      ->expected(1, 2);
+  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      ->type_name(kPlaceValues);
+  command->add_option("--to", options->to, "End at this position")->type_name(kPlaceValues);
   add_common(*command, *options);
-  command->callback([options, input, &action] {
-    action = [options, input] {
-      PackOptions given = *options;
-      given.inputs = {*input};
+  command->callback([options, &action] {
+    action = [options] {
+      const PackOptions given = with_output(*options);
+      if (given.inputs.size() != 1) throw Error(ErrorCode::usage, "trim takes one recording");
       return rewrite(given);
     };
   });

@@ -12,14 +12,19 @@
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
-#include "cli/query_answer.h"
-#include "cli/recorded_place.h"
+#include "cli/option_values.h"
+#include "cli/recorded_range.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/start_condition.h"
+#include "session/place.h"
+#include "session/query_document.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
+
+using namespace session;
+
 namespace {
 
 constexpr std::uint64_t kMostJobs = 256;
@@ -115,8 +120,8 @@ Query query_of(const QueryCommandOptions& options, const RecordingReader& reader
   Query query;
   query.kind = options.kind;
   query.length = length_of(options);
-  query.from = recorded_place(options.from, reader, "--from");
-  query.to = recorded_place(options.to, reader, "--to");
+  query.from = covered_place(options.from, reader, "--from");
+  query.to = covered_place(options.to, reader, "--to");
   if (!options.limit.empty()) {
     query.limit = number_within(options.limit, "--limit", 1, kMostQueryEntries);
   }
@@ -204,27 +209,33 @@ void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* 
   auto options = std::make_shared<QueryCommandOptions>();
   options->kind = kind;
   CLI::App* command = parent.add_subcommand(query_kind_name(kind), help);
-  command->add_option("file", options->file, "The recording")->required();
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
   command
       ->add_option("-a,--address", options->address,
                    "Linear address, or a symbol of a Linux kernel; +NUMBER may follow")
+      ->type_name("ADDRESS|SYMBOL")
       ->required();
-  command->add_option("-n,--length", options->length,
-                      kind == QueryKind::value      ? "Bytes of the variable: 1, 2, 4 or 8 (8)"
-                      : kind == QueryKind::executes ? "Bytes of code in which it begins (1)"
-                                                    : "Bytes from there on (1)");
-  command->add_option("--from", options->from,
-                      "Positions from here on: number or bookmark (start)");
-  command->add_option("--to", options->to, "Positions before here (end)");
+  command
+      ->add_option("-n,--length", options->length,
+                   kind == QueryKind::value      ? "Bytes of the variable: 1, 2, 4 or 8 (8)"
+                   : kind == QueryKind::executes ? "Bytes of code in which it begins (1)"
+                                                 : "Bytes from there on (1)")
+      ->type_name(kind == QueryKind::value ? "1|2|4|8" : "NUMBER");
+  command->add_option("--from", options->from, "Positions from here on (start)")
+      ->type_name(kPlaceValues);
+  command->add_option("--to", options->to, "Positions before here (end)")->type_name(kPlaceValues);
   CLI::Option* first = command->add_flag("--first", options->first, "Only the first");
   CLI::Option* last = command->add_flag("--last", options->last, "Only the last");
   CLI::Option* count = command->add_flag("--count", options->count, "Only how many");
   first->excludes(last)->excludes(count);
   last->excludes(count);
-  command->add_option("--limit", options->limit, "List at most this many, the earliest (100000)");
-  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)");
-  command->add_option("--shard", options->shard,
-                      "I/N: only every Nth interval, from the Ith on; query merge joins the JSON");
+  command->add_option("--limit", options->limit, "List at most this many, the earliest (100000)")
+      ->type_name("NUMBER");
+  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
+  command
+      ->add_option("--shard", options->shard,
+                   "Only every Nth interval, from the Ith on; query merge joins the JSON")
+      ->type_name("I/N");
   command->add_flag("--no-index", options->no_index, "Search also what the index rules out");
   command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return query(*options); }; });
@@ -243,7 +254,9 @@ void add_query(CLI::App& app, Action& action) {
   auto options = std::make_shared<MergeOptions>();
   CLI::App* merging =
       command->add_subcommand("merge", "Join the JSON answers of all shards of a query");
-  merging->add_option("files", options->files, "The answers, in any order")->required();
+  merging->add_option("files", options->files, "The answers, in any order")
+      ->type_name("FILE")
+      ->required();
   merging->add_flag("--json", options->json, "As one JSON object on stdout");
   merging->callback([options, &action] { action = [options] { return merge(*options); }; });
 }

@@ -126,9 +126,9 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   }
   start.machine.memory_bytes = parse_size(options.memory, "--memory");
   start.machine.rtc_start_unix_seconds =
-      options.rtc.empty() ? 1'735'689'600
-                          : static_cast<std::int64_t>(parse_number(options.rtc, "--rtc"));
-  if (options.rtc == "now") start.machine.rtc_start_unix_seconds = unix_seconds();
+      options.rtc.empty()    ? 1'735'689'600
+      : options.rtc == "now" ? unix_seconds()
+                             : static_cast<std::int64_t>(parse_number(options.rtc, "--rtc"));
   start.machine.entropy_seed = options.seed.empty()       ? 0
                                : options.seed == "random" ? host_entropy()
                                                           : parse_number(options.seed, "--seed");
@@ -140,7 +140,9 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
 int record(const RecordOptions& options) {
   Images images;
   StartCondition start = start_from(options, images);
-  const RunPlan plan = plan_run(options.run);
+  std::vector<std::string> inputs;
+  for (const auto& [role, path] : images.paths) inputs.push_back(path);
+  const RunPlan plan = plan_run(options.run, inputs);
   start.idle = plan.idle;
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
@@ -160,33 +162,43 @@ int record(const RecordOptions& options) {
 void add_record(CLI::App& app, Action& action) {
   auto options = std::make_shared<RecordOptions>();
   CLI::App* command = app.add_subcommand("record", "Run a guest and record it");
-  command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note");
-  command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel");
-  command->add_option("--append", options->append, "Kernel command line");
-  command->add_option("--multiboot", options->multiboot,
-                      "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
-                      "as with QEMU and GRUB");
+  command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note")
+      ->type_name("FILE");
+  command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel")
+      ->type_name("FILE");
+  command->add_option("--append", options->append, "Kernel command line")->type_name("ARGUMENTS");
+  command
+      ->add_option("--multiboot", options->multiboot,
+                   "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
+                   "as with QEMU and GRUB")
+      ->type_name("FILE");
   command
       ->add_option("--module", options->modules,
                    "FILE[,ARGUMENTS] for --multiboot (its string is the file's name, then "
                    "ARGUMENTS) or for an ELF --kernel with a PVH entry (ARGUMENTS alone); "
                    "repeatable")
+      ->type_name("FILE|FILE,ARGUMENTS")
       ->allow_extra_args(false);
   command
       ->add_option("--multiboot-argv0", options->first_word,
                    "First word of multiboot lines: the file's name, its path as given, or none "
                    "(name)")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, FirstWord>{
-              {"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
-          CLI::ignore_case));
-  command->add_option("--flat", options->flat, "BIN[@ADDRESS], entered in real mode (0x7c00)");
-  command->add_option("--memory", options->memory, "Guest memory (256M)");
+      ->type_name("name|path|none")
+      ->transform(
+          CLI::CheckedTransformer(
+              std::map<std::string, FirstWord>{
+                  {"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
+              CLI::ignore_case)
+              .description(""));
+  command->add_option("--flat", options->flat, "A program entered in real mode (at 0x7c00)")
+      ->type_name("FILE|FILE@ADDRESS");
+  command->add_option("--memory", options->memory, "Guest memory (256M)")->type_name("SIZE");
   command->add_flag("--reference-images", options->reference_images,
                     "Refer to kernel and images by path and hash instead of embedding them");
-  command->add_option("--rtc", options->rtc, "Unix time the RTC starts from, or now (2025-01-01)");
-  command->add_option("--seed", options->seed,
-                      "Entropy the guest draws from: a number, or random (0)");
+  command->add_option("--rtc", options->rtc, "Unix time the RTC starts from (2025-01-01)")
+      ->type_name("SECONDS|now");
+  command->add_option("--seed", options->seed, "Entropy the guest draws from (0)")
+      ->type_name("NUMBER|random");
   add_run_options(*command, options->run);
   command->callback([options, &action] { action = [options] { return record(*options); }; });
 }

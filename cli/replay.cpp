@@ -13,8 +13,12 @@
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
+#include "cli/option_values.h"
+#include "cli/output_options.h"
+#include "cli/recorded_range.h"
 #include "host/console_output.h"
 #include "host/host.h"
+#include "recorder/edit/new_file.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
@@ -31,16 +35,20 @@ struct ReplayCommandOptions {
   std::string kvm_device = kvm::kDevicePath;
   std::string serial = "stdio";
   bool no_verify = false;
+  bool force = false;
 };
 
-ReplayOptions replay_options(const ReplayCommandOptions& options) {
+ReplayOptions replay_options(const ReplayCommandOptions& options, const RecordingReader& reader) {
   ReplayOptions replay;
   replay.verify = !options.no_verify;
-  if (!options.to.empty()) replay.to = {parse_number(options.to, "--to")};
+  if (!options.to.empty()) replay.to = covered_place(options.to, reader, "--to");
   if (options.engine != "soft") {
     replay.prepare = kvm::engine_selector(options.engine, options.kvm_device);
   }
-  if (options.from != "start") replay.from = Position{parse_number(options.from, "--from")};
+  if (options.from != "start") replay.from = covered_place(options.from, reader, "--from");
+  if (replay.from && *replay.from > replay.to) {
+    throw Error(ErrorCode::usage, "--from is past --to");
+  }
   return replay;
 }
 
@@ -52,13 +60,16 @@ void explain(const RecordingReader& reader, const ReplayOptions& run,
 }
 
 int replay(const ReplayCommandOptions& options) {
+  require_range_syntax(options.from, options.to);
+  require_free_serial(options.serial, {"", {options.file}, options.force});
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }
-  ReplayOptions run = replay_options(options);
+  ReplayOptions run = replay_options(options, reader);
   ConsoleOutput console(options.serial, stdout);
+  console.stop_on_failure(stop_signal());
   watch_stop_signals();
   run.observer = &console;
   run.cancel = &stop_signal();
@@ -75,7 +86,7 @@ int replay(const ReplayCommandOptions& options) {
     explain(reader, run, error);
     return static_cast<int>(ErrorCode::divergence);
   }
-  console.flush();
+  console.finish();
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
   std::fprintf(stderr, "chronovisor: %s to position %s in %.1f s, %s\n",
                outcome.interrupted ? "interrupted; replayed" : "replayed",
@@ -90,13 +101,15 @@ int replay(const ReplayCommandOptions& options) {
 void add_replay(CLI::App& app, Action& action) {
   auto options = std::make_shared<ReplayCommandOptions>();
   CLI::App* command = app.add_subcommand("replay", "Show a recording's console again, verified");
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--to", options->to, "Stop at this position");
-  command->add_option("--engine", options->engine,
-                      "What executes: soft, or kvm by single steps (soft)");
-  command->add_option("--from", options->from,
-                      "Start at the checkpoint at or before this position");
-  command->add_option("--serial", options->serial, "stdio, none or file:PATH");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_option("--to", options->to, "Stop at this position")->type_name(kPlaceValues);
+  command->add_option("--engine", options->engine, "What executes; kvm goes by single steps (soft)")
+      ->type_name(kEngineValues);
+  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      ->type_name(kPlaceValues);
+  command->add_option("--serial", options->serial, "Where the console goes (stdio)")
+      ->type_name(kSerialValues);
+  add_force_flag(*command, options->force, Replaceable::all_but_recordings);
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
   command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
   command->callback([options, &action] { action = [options] { return replay(*options); }; });

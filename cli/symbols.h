@@ -8,13 +8,11 @@
 
 namespace chronovisor::cli {
 
-/// What `--at` takes: a position, start, end or a bookmark. Throws Error{usage}.
-[[nodiscard]] Moment moment_of(const std::string& text, const Timeline& timeline);
-
 /// Writes an ELF file with the symbols of the Linux kernel, and of its modules,
-/// that runs where `timeline` stands. Throws Error{bad_input} when there is no
-/// such kernel, Error{host} when the file cannot be written.
+/// that runs where `timeline` stands. The recording is never replaced. Throws
+/// Error{bad_input} when there is no such kernel, Error{host} when the file cannot
+/// be written, and as NewFile does.
 /// @return how many symbols
-std::size_t write_linux_symbols(Timeline& timeline, const std::string& path);
+std::size_t write_linux_symbols(Timeline& timeline, const std::string& path, bool force = false);
 
 }  // namespace chronovisor::cli

@@ -11,7 +11,12 @@
 #include "cli/divergence_report.h"
 #include "cli/register_access.h"
 #include "gdbstub/x86_registers.h"
+#include "inspect/cpu_mode.h"
+#include "inspect/physical_memory.h"
+#include "session/address_space.h"
+#include "session/monitor.h"
 #include "timetravel/divergence.h"
+#include "timetravel/linear_memory.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -82,26 +87,39 @@ class MachineReader final : public gdb::RegisterMemoryReader {
 
 }  // namespace
 
-TimelineTarget::TimelineTarget(Timeline& timeline, RegisterLayout layout, AllowedFiles files)
-    : timeline_(timeline), layout_(layout), monitor_(timeline, settings_), stepping_(timeline) {
-  settings_.files = std::move(files);
-}
-
-/// The live branch tells the monitor how it ended.
-TimelineTarget::~TimelineTarget() { timeline_.end_live(); }
+TimelineTarget::TimelineTarget(session::DebugSession& session, session::Executor& executor,
+                               RegisterLayout layout)
+    : session_(session), executor_(executor), timeline_(session.timeline()), layout_(layout) {}
 
 const gdb::TargetDescription& TimelineTarget::description() const {
   return layout_ == RegisterLayout::i386 ? gdb::i386_target_description()
                                          : gdb::x86_target_description();
 }
 
+bool TimelineTarget::read_register_here(std::size_t index, std::span<std::uint8_t> out) const {
+  return read_shown_register(timeline_.machine(), layout_, session_.settings().linear_pc, index,
+                             out);
+}
+
 bool TimelineTarget::read_register(std::size_t index, std::span<std::uint8_t> out) const {
-  return read_shown_register(timeline_.machine(), layout_, settings_.linear_pc, index, out);
+  return executor_.borrow([&] { return read_register_here(index, out); });
 }
 
 std::size_t TimelineTarget::read_memory(std::uint64_t address, std::span<std::uint8_t> out) const {
-  if (settings_.physical_memory) return timeline_.machine().ram().read({address}, out);
-  return read_linear_memory(timeline_.machine(), address, out);
+  return executor_.borrow([&] {
+    if (session_.settings().physical_memory) {
+      return read_physical_memory(timeline_.machine(), {address}, out);
+    }
+    return read_debugger_memory(timeline_.machine(), address, out);
+  });
+}
+
+void TimelineTarget::write_register(std::size_t index, ByteView value) {
+  executor_.borrow([&] { write_register_here(index, value); });
+}
+
+std::size_t TimelineTarget::write_memory(std::uint64_t address, ByteView data) {
+  return executor_.borrow([&] { return write_memory_here(address, data); });
 }
 
 /// gdb takes a breakpoint for an int3 of the guest's own when memory there held
@@ -124,12 +142,12 @@ void TimelineTarget::refuse_skip_of_breakpoint(std::uint64_t new_pc) const {
                           pc));
 }
 
-void TimelineTarget::write_register(std::size_t index, ByteView value) {
+void TimelineTarget::write_register_here(std::size_t index, ByteView value) {
   // Clients write back what they read; that changes nothing and needs no branch.
   std::array<std::uint8_t, 16> present{};
   const std::span<std::uint8_t> there =
       std::span(present).first(std::min<std::size_t>(value.size(), 16));
-  if (read_register(index, there) &&
+  if (read_register_here(index, there) &&
       std::equal(there.begin(), there.end(), value.begin(), value.end())) {
     return;
   }
@@ -148,8 +166,8 @@ void TimelineTarget::write_register(std::size_t index, ByteView value) {
   }
   const std::uint64_t shown = little_endian(value);
   const std::uint64_t base = pc_offset(machine, true);
-  refuse_skip_of_breakpoint(settings_.linear_pc ? shown : shown + base);
-  std::uint64_t rip = shown - pc_offset(machine, settings_.linear_pc);
+  refuse_skip_of_breakpoint(session_.settings().linear_pc ? shown : shown + base);
+  std::uint64_t rip = shown - pc_offset(machine, session_.settings().linear_pc);
   if (!machine.cpu().long64()) rip = static_cast<std::uint32_t>(rip);
   Bytes bytes;
   for (unsigned n = 0; n < 8; ++n) bytes.push_back(static_cast<std::uint8_t>(rip >> (8 * n)));
@@ -157,12 +175,12 @@ void TimelineTarget::write_register(std::size_t index, ByteView value) {
   cli::write_register(machine, number, bytes);
 }
 
-std::size_t TimelineTarget::write_memory(std::uint64_t address, ByteView data) {
+std::size_t TimelineTarget::write_memory_here(std::uint64_t address, ByteView data) {
   Machine& machine = timeline_.machine();
   std::size_t done = 0;
   while (done < data.size()) {
     const std::uint64_t at = address + done;
-    const auto physical = settings_.physical_memory
+    const auto physical = session_.settings().physical_memory
                               ? std::optional<GuestPhysical>(GuestPhysical{at})
                               : machine.cpu().translate_for_debugger({at});
     if (!physical || !machine.ram().offset_of(*physical)) break;
@@ -191,8 +209,14 @@ StopSet TimelineTarget::stops() const {
   for (const gdb::Breakpoint& b : breakpoints_) {
     std::function<bool(Machine&)> condition;
     if (b.condition) {
-      condition = [test = b.condition, layout = layout_, linear = settings_.linear_pc](
+      condition = [test = b.condition, layout = layout_, linear = session_.settings().linear_pc](
                       Machine& machine) { return test(MachineReader(machine, layout, linear)); };
+    }
+    if (const auto& space = session_.settings().address_space;
+        space && session::is_user_address(b.address)) {
+      condition = [in_space = session::in_address_space(*space), condition](Machine& machine) {
+        return in_space(machine) && (!condition || condition(machine));
+      };
     }
     if (is_execution(b.kind)) {
       set.breakpoints.push_back({b.address, condition});
@@ -210,14 +234,13 @@ bool TimelineTarget::breakpoint_here(std::uint64_t& address) const {
   // A REP instruction is arrived at once, not again for each iteration.
   if (timeline_.machine().cpu().inside_repeat()) return false;
   const std::uint64_t pc = timeline_.machine().cpu().linear_rip();
-  for (const gdb::Breakpoint& b : breakpoints_) {
-    if (!is_execution(b.kind) || b.address != pc) continue;
-    const MachineReader reader(timeline_.machine(), layout_, settings_.linear_pc);
-    if (b.condition && !b.condition(reader)) continue;
-    address = pc;
-    return true;
-  }
-  return false;
+  const StopSet set = stops();
+  const bool hit =
+      std::any_of(set.breakpoints.begin(), set.breakpoints.end(), [&](const TravelBreakpoint& b) {
+        return b.address == pc && (!b.condition || b.condition(timeline_.machine()));
+      });
+  if (hit) address = pc;
+  return hit;
 }
 
 gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
@@ -231,13 +254,19 @@ gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
       break;
     case TravelStop::history_end:
       reason.kind = gdb::StopKind::history_end;
+      if (const auto end = session_.guest_ended_here()) {
+        reason.kind = gdb::StopKind::guest_ended;
+        reason.description = ending_text(end->reason, end->code);
+      }
       break;
     case TravelStop::interrupted:
       reason.kind = gdb::StopKind::interrupted;
       break;
     case TravelStop::branch_ended:
       reason.kind = gdb::StopKind::guest_ended;
-      reason.description = end_reason_name(timeline_.machine().ending().reason);
+      if (const auto end = session_.guest_ended_here()) {
+        reason.description = ending_text(end->reason, end->code);
+      }
       break;
     case TravelStop::breakpoint:
       reason.kind = gdb::StopKind::breakpoint;
@@ -263,25 +292,22 @@ gdb::StopReason TimelineTarget::range_step(const gdb::ResumeRequest& request,
   const StopSet inside_handlers = stops();
   while (true) {
     const TravelResult result =
-        stepping_.forward(inside_handlers, settings_.skip_interrupts, &cancel);
+        session_.stepping().forward(inside_handlers, session_.settings().skip_interrupts, &cancel);
     if (result.stop != TravelStop::arrived) return reason_of(result);
     std::uint64_t address = 0;
     if (breakpoint_here(address)) return reason_of({TravelStop::breakpoint, address, {}, false});
     Machine& machine = timeline_.machine();
-    const std::uint64_t pc = settings_.linear_pc ? machine.cpu().linear_rip() : machine.cpu().rip();
+    const std::uint64_t pc =
+        session_.settings().linear_pc ? machine.cpu().linear_rip() : machine.cpu().rip();
     if (pc < request.range_start || pc >= request.range_end) return reason_of(result);
     if (cancel) return reason_of({TravelStop::interrupted, 0, {}, false});
   }
 }
 
 gdb::StopReason TimelineTarget::travel_to_destination(const gdb::CancelFlag& cancel) {
-  const Moment target = *std::exchange(settings_.destination, std::nullopt);
-  const Moment origin = timeline_.now();
-  if (timeline_.seek(target, &cancel) == TravelStop::interrupted) {
-    timeline_.seek(origin);
+  if (session_.travel_to_destination(cancel) == TravelStop::interrupted) {
     return reason_of({TravelStop::interrupted, 0, {}, false});
   }
-  timeline_.prepare_way_back(&cancel);
   gdb::StopReason reason;
   reason.kind = gdb::StopKind::arrived;
   return reason;
@@ -309,17 +335,17 @@ std::string TimelineTarget::explained(const DivergenceError& error,
 
 gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
                                     const gdb::CancelFlag& cancel) {
-  settings_.running = &cancel;
+  return executor_.run([&] { return run_here(request, cancel); });
+}
+
+gdb::StopReason TimelineTarget::run_here(const gdb::ResumeRequest& request,
+                                         const gdb::CancelFlag& cancel) {
+  const session::DebugSession::Running running(session_, cancel);
   try {
     last_stop_ = resume(request, cancel);
   } catch (const DivergenceError& error) {
-    settings_.running = nullptr;
     throw Error(ErrorCode::divergence, explained(error, cancel));
-  } catch (...) {
-    settings_.running = nullptr;
-    throw;
   }
-  settings_.running = nullptr;
   // The machine may stand here for hours; what it did shall not be lost.
   if (LiveBranch* live = timeline_.live()) live->flush();
   return last_stop_;
@@ -327,12 +353,13 @@ gdb::StopReason TimelineTarget::run(const gdb::ResumeRequest& request,
 
 gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request,
                                        const gdb::CancelFlag& cancel) {
-  if (settings_.destination && request.kind != gdb::ResumeKind::restart) {
+  if (session_.destination() && request.kind != gdb::ResumeKind::restart) {
     return travel_to_destination(cancel);
   }
   switch (request.kind) {
     case gdb::ResumeKind::step:
-      return reason_of(stepping_.forward(stops(), settings_.skip_interrupts, &cancel));
+      return reason_of(
+          session_.stepping().forward(stops(), session_.settings().skip_interrupts, &cancel));
     case gdb::ResumeKind::range_step:
       return range_step(request, cancel);
     case gdb::ResumeKind::forward: {
@@ -343,11 +370,12 @@ gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request,
       return reason_of(timeline_.run_forward(stops(), &cancel));
     }
     case gdb::ResumeKind::reverse_step:
-      return reason_of(stepping_.backward(stops(), settings_.skip_interrupts, &cancel));
+      return reason_of(
+          session_.stepping().backward(stops(), session_.settings().skip_interrupts, &cancel));
     case gdb::ResumeKind::reverse_continue:
       return reason_of(timeline_.run_backward(stops(), &cancel));
     case gdb::ResumeKind::restart: {
-      settings_.destination.reset();
+      session_.forget_destination();
       timeline_.seek({timeline_.start(), 0}, &cancel);
       gdb::StopReason reason;
       reason.kind = gdb::StopKind::step_done;
@@ -357,17 +385,20 @@ gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request,
   return {};
 }
 
-void TimelineTarget::monitor(std::string_view command, const MonitorCommands::Output& output,
+void TimelineTarget::monitor(std::string_view command,
+                             const std::function<void(std::string_view)>& output,
                              const gdb::CancelFlag& cancel) {
-  monitor_.run(command, output, cancel);
+  output(executor_.run([&] { return session::answer_line(session_, command, cancel); }));
 }
 
 std::string TimelineTarget::thread_description() const {
-  const Cpu& cpu = timeline_.machine().cpu();
-  return mode_name(cpu) + (cpu.state.halted ? ", halted" : "") +
-         (timeline_.live() != nullptr ? ", live"
-          : timeline_.on_branch()     ? ", on a branch"
-                                      : "");
+  return executor_.borrow([&] {
+    const Cpu& cpu = timeline_.machine().cpu();
+    return mode_name(cpu) + (cpu.state.halted ? ", halted" : "") +
+           (timeline_.live() != nullptr ? ", live"
+            : timeline_.on_branch()     ? ", on a branch"
+                                        : "");
+  });
 }
 
 }  // namespace chronovisor::cli

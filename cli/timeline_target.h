@@ -1,15 +1,15 @@
-// Owns the meeting of the debugger's contract and the timeline: registers,
-// memory, breakpoints and travel. The threads that gdb::DebugTarget names.
+// Owns the meeting of the debugger's contract and a session: registers, memory,
+// breakpoints and travel. The threads that gdb::DebugTarget names; what takes long
+// is done on the session's own.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "cli/interrupt_stepping.h"
-#include "cli/monitor.h"
 #include "gdbstub/target.h"
-#include "host/allowed_files.h"
+#include "session/debug_session.h"
+#include "session/executor.h"
 #include "timetravel/replay.h"
 #include "timetravel/timeline.h"
 
@@ -20,10 +20,9 @@ enum class RegisterLayout : std::uint8_t { x86_64, i386 };
 
 class TimelineTarget final : public gdb::DebugTarget {
  public:
-  /// @param files which of the host's files monitor commands may name
-  TimelineTarget(Timeline& timeline, RegisterLayout layout,
-                 AllowedFiles files = AllowedFiles::all());
-  ~TimelineTarget() override;
+  /// Both must outlive this.
+  TimelineTarget(session::DebugSession& session, session::Executor& executor,
+                 RegisterLayout layout);
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;
@@ -41,8 +40,12 @@ class TimelineTarget final : public gdb::DebugTarget {
   void monitor(std::string_view command, const std::function<void(std::string_view)>& output,
                const gdb::CancelFlag& cancel) override;
   [[nodiscard]] std::string thread_description() const override;
-  [[nodiscard]] bool physical_memory() const override { return settings_.physical_memory; }
-  void set_physical_memory(bool physical) override { settings_.physical_memory = physical; }
+  [[nodiscard]] bool physical_memory() const override {
+    return executor_.borrow([&] { return session_.settings().physical_memory; });
+  }
+  void set_physical_memory(bool physical) override {
+    executor_.borrow([&] { session_.set_physical_memory(physical); });
+  }
 
  private:
   [[nodiscard]] StopSet stops() const;
@@ -54,14 +57,18 @@ class TimelineTarget final : public gdb::DebugTarget {
                                        const gdb::CancelFlag& cancel);
   [[nodiscard]] gdb::StopReason range_step(const gdb::ResumeRequest& request,
                                            const gdb::CancelFlag& cancel);
+  [[nodiscard]] gdb::StopReason run_here(const gdb::ResumeRequest& request,
+                                         const gdb::CancelFlag& cancel);
+  void write_register_here(std::size_t index, ByteView value);
+  std::size_t write_memory_here(std::uint64_t address, ByteView data);
+  [[nodiscard]] bool read_register_here(std::size_t index, std::span<std::uint8_t> out) const;
   [[nodiscard]] bool breakpoint_here(std::uint64_t& address) const;
   void refuse_skip_of_breakpoint(std::uint64_t new_pc) const;
 
+  session::DebugSession& session_;
+  session::Executor& executor_;
   Timeline& timeline_;
   RegisterLayout layout_;
-  DebugSettings settings_;
-  MonitorCommands monitor_;
-  InterruptStepping stepping_;
   std::vector<gdb::Breakpoint> breakpoints_;
   gdb::StopReason last_stop_;
 };

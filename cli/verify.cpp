@@ -1,6 +1,7 @@
 // verify: check every byte of a recording, then replay it, on several cores if
 // asked to, and compare every digest and every checkpoint.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,8 @@
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
+#include "cli/option_values.h"
+#include "cli/recorded_range.h"
 #include "host/host.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
@@ -35,14 +38,10 @@ struct VerifyCommandOptions {
 
 VerifyOptions verify_options(const VerifyCommandOptions& options) {
   VerifyOptions verify;
-  if (!options.to.empty()) verify.to = {parse_number(options.to, "--to")};
-  if (options.from != "start") verify.from = Position{parse_number(options.from, "--from")};
+  require_range_syntax(options.from, options.to);
   const std::uint64_t jobs = parse_number(options.jobs, "--jobs");
   if (jobs == 0 || jobs > kMostJobs) {
     throw Error(ErrorCode::usage, "--jobs: " + options.jobs + " is not from 1 to 256");
-  }
-  if (verify.from && *verify.from > verify.to) {
-    throw Error(ErrorCode::usage, "--from is past --to");
   }
   verify.jobs = static_cast<unsigned>(jobs);
   if (options.engine != "soft") {
@@ -50,6 +49,22 @@ VerifyOptions verify_options(const VerifyCommandOptions& options) {
   }
   verify.cancel = &stop_signal();
   return verify;
+}
+
+void choose_range(const VerifyCommandOptions& options, const RecordingReader& reader,
+                  VerifyOptions& verify) {
+  if (!options.to.empty()) verify.to = covered_place(options.to, reader, "--to");
+  if (options.from != "start") verify.from = covered_place(options.from, reader, "--from");
+  if (verify.from && *verify.from > verify.to) {
+    throw Error(ErrorCode::usage, "--from is past --to");
+  }
+}
+
+/// The end is missing, and nothing else: the recorder was killed, or the file cut.
+bool is_only_cut(const std::vector<Damage>& damage) {
+  return !damage.empty() && std::all_of(damage.begin(), damage.end(), [](const Damage& d) {
+    return d.kind == DamageKind::unfinished || d.kind == DamageKind::torn_tail;
+  });
 }
 
 /// The report as it grows; printed once, when the outcome is known.
@@ -99,7 +114,7 @@ int report_divergence(const RecordingReader& reader, const DivergenceError& erro
 }
 
 int verify(const VerifyCommandOptions& options) {
-  const VerifyOptions run = verify_options(options);
+  VerifyOptions run = verify_options(options);
   Report report(options);
   const auto opened = options.bytes_only ? std::make_unique<RecordingReader>(options.file)
                                          : open_with_positions(options.file);
@@ -109,12 +124,19 @@ int verify(const VerifyCommandOptions& options) {
   report.json()["bytes"] = reader.file_bytes();
   report.json()["damage"] = nlohmann::ordered_json::array();
   for (const Damage& d : damage) report.json()["damage"].push_back(d.message);
-  if (!damage.empty()) return report_damage(damage, report);
-  const std::string sound = options.file + ": " + grouped(reader.file_bytes()) + " bytes sound";
+  const bool cut = is_only_cut(damage);
+  if (!damage.empty() && !cut) return report_damage(damage, report);
+  const int when_equal = cut ? static_cast<int>(ErrorCode::bad_input) : kDone;
+  for (const Damage& d : damage) std::fprintf(stderr, "chronovisor: %s\n", d.message.c_str());
+  const std::string sound =
+      options.file + ": " +
+      (cut ? "the recorder was killed or the file was cut; what is there, " : "") +
+      grouped(reader.file_bytes()) + " bytes" + (cut ? ", is" : "") + " sound";
   if (options.bytes_only) {
-    report.finish("bytes sound", sound + "\n");
-    return kDone;
+    report.finish(cut ? "bytes sound, cut" : "bytes sound", sound + "\n");
+    return when_equal;
   }
+  choose_range(options, reader, run);
   const std::uint64_t began = monotonic_ns();
   VerifyOutcome outcome;
   try {
@@ -141,8 +163,12 @@ int verify(const VerifyCommandOptions& options) {
     throw Error(ErrorCode::host, "interrupted before everything was verified");
   }
   report.json()["digest"] = outcome.digest.hex();
-  report.finish("identical", checked);
-  return kDone;
+  report.finish(cut ? "identical, cut" : "identical",
+                cut ? checked + options.file +
+                          ": the recorder was killed; verified up to position " +
+                          grouped(outcome.to.steps) + "\n"
+                    : checked);
+  return when_equal;
 }
 
 }  // namespace
@@ -151,14 +177,21 @@ void add_verify(CLI::App& app, Action& action) {
   auto options = std::make_shared<VerifyCommandOptions>();
   CLI::App* command =
       app.add_subcommand("verify", "Check every byte, then replay and compare every digest");
-  command->add_option("file", options->file, "The recording")->required();
-  command->add_option("--to", options->to, "Stop at this position");
-  command->add_option("--from", options->from,
-                      "Start at the checkpoint at or before this position");
-  command->add_option("-j,--jobs", options->jobs,
-                      "Check stretches between checkpoints side by side on this many cores (1)");
-  command->add_option("--engine", options->engine,
-                      "What executes the replay: soft, or kvm by single steps (soft)");
+  command->footer(
+      "Of a recording whose recorder was killed, all that is there is verified; then the\n"
+      "status is 3 and the result \"identical, cut\".");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_option("--to", options->to, "Stop at this position")->type_name(kPlaceValues);
+  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      ->type_name(kPlaceValues);
+  command
+      ->add_option("-j,--jobs", options->jobs,
+                   "Check stretches between checkpoints side by side on this many cores (1)")
+      ->type_name("NUMBER");
+  command
+      ->add_option("--engine", options->engine,
+                   "What executes the replay; kvm goes by single steps (soft)")
+      ->type_name(kEngineValues);
   command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
   command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");

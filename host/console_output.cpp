@@ -17,6 +17,7 @@ ConsoleOutput::ConsoleOutput(const std::string& serial, std::FILE* standard) {
       throw Error(ErrorCode::host, path + ": cannot be written: " + std::strerror(errno));
     }
     file_ = owned_.get();
+    name_ = path;
   } else if (serial != "none") {
     throw Error(ErrorCode::usage,
                 "--serial: \"" + serial + "\" is none of stdio, none and file:PATH");
@@ -26,14 +27,26 @@ ConsoleOutput::ConsoleOutput(const std::string& serial, std::FILE* standard) {
 ConsoleOutput::~ConsoleOutput() { flush(); }
 
 void ConsoleOutput::flush() {
-  if (file_ != nullptr) std::fflush(file_);
+  if (file_ != nullptr && failure_ == 0 && std::fflush(file_) != 0) note_failure();
+}
+
+void ConsoleOutput::note_failure() {
+  failure_ = errno;
+  if (stop_ != nullptr) *stop_ = true;
+}
+
+void ConsoleOutput::finish() {
+  flush();
+  if (failure_ == 0) return;
+  throw Error(ErrorCode::host,
+              name_ + ": the console cannot be written: " + std::strerror(failure_));
 }
 
 void ConsoleOutput::write(std::uint8_t byte) {
-  if (file_ == nullptr) return;
-  std::fputc(byte, file_);
+  if (file_ == nullptr || failure_ != 0) return;
+  if (std::fputc(byte, file_) == EOF) note_failure();
   // Somebody may be looking: a prompt and what is typed behind it end in no newline.
-  if (byte == '\n' || !owned_) std::fflush(file_);
+  if (byte == '\n' || !owned_) flush();
 }
 
 void ConsoleOutput::output(Position /*position*/, const Output& output) {

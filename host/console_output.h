@@ -2,6 +2,7 @@
 // machine's thread.
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -23,6 +24,10 @@ class ConsoleOutput final : public OutputObserver {
   /// Text of the first serial port and of the debug console, which share the place.
   void output(Position position, const Output& output) override;
   void flush();
+  /// When the output can no longer be written, `stop` becomes true.
+  void stop_on_failure(std::atomic<bool>& stop) { stop_ = &stop; }
+  /// Writes what is left. Throws Error{host} when something could not be written.
+  void finish();
   [[nodiscard]] bool on_standard_stream() const { return file_ != nullptr && !owned_; }
 
  private:
@@ -30,8 +35,12 @@ class ConsoleOutput final : public OutputObserver {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   void write(std::uint8_t byte);
+  void note_failure();
   std::unique_ptr<std::FILE, Close> owned_;
   std::FILE* file_ = nullptr;
+  std::string name_ = "standard output";
+  std::atomic<bool>* stop_ = nullptr;
+  int failure_ = 0;  ///< errno of the first write that failed
 };
 
 }  // namespace chronovisor

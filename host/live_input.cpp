@@ -27,15 +27,13 @@ constexpr std::uint64_t kFirstSlicesEndNs = 200'000'000;
 constexpr std::uint8_t kEscape = 0x01;  // Ctrl-A
 constexpr std::size_t kMostPending = 65536;
 
+/// Bytes of a serial line wait for each other.
+bool is_serial_byte(const Input& input) { return input.kind == InputKind::serial_byte; }
+
 }  // namespace
 
 LiveInput::LiveInput(int fd, bool escapes, IdlePolicy idle, std::atomic<bool>& stop)
-    : fd_(fd),
-      escapes_(escapes),
-      idle_(idle),
-      stop_(stop),
-      closed_(fd < 0),
-      closed_delivered_(fd < 0) {
+    : fd_(fd), escapes_(escapes), idle_(idle), stop_(stop), closed_(fd < 0) {
   if (fd_ >= 0) {
     saved_flags_ = fcntl(fd_, F_GETFL);
     fcntl(fd_, F_SETFL, saved_flags_ | O_NONBLOCK);
@@ -48,15 +46,28 @@ LiveInput::~LiveInput() {
 
 /// What the guest could take now; bytes it has no room for wait.
 bool LiveInput::anything_to_deliver() const {
-  return (!pending_.empty() && room_) || (pending_.empty() && closed_ && !closed_delivered_);
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
+    const Lane& lane = entry.second;
+    return !lane.waiting.empty() &&
+           (lane.room || lane.waiting.front().kind == InputKind::serial_closed);
+  });
 }
 
 Position LiveInput::next_look(Position now) {
+  const Position soonest{now.steps + 1};
   Position next{kNever};
-  if (!closed_) next = std::max(next_poll_, Position{now.steps + 1});
-  if (!pending_.empty() || (closed_ && !closed_delivered_))
-    next = std::min(next, std::max(next_byte_, Position{now.steps + 1}));
+  if (!closed_ || inbox_.open()) next = std::max(next_poll_, soonest);
+  for (const auto& [key, lane] : lanes_) {
+    if (!lane.waiting.empty()) next = std::min(next, std::max(lane.next, soonest));
+  }
   return next;
+}
+
+/// A line that has gone away belongs behind what came over it.
+void LiveInput::queue(Input input) {
+  const InputKind lane =
+      input.kind == InputKind::serial_closed ? InputKind::serial_byte : input.kind;
+  lanes_[{lane, input.device}].waiting.push_back(std::move(input));
 }
 
 void LiveInput::accept(std::uint8_t byte) {
@@ -70,86 +81,101 @@ void LiveInput::accept(std::uint8_t byte) {
       std::fputs("\r\nCtrl-A x ends the recording; Ctrl-A Ctrl-A sends Ctrl-A\r\n", stderr);
       return;
     }
-    if (byte != kEscape) pending_.push_back(kEscape);
-    pending_.push_back(byte);
+    if (byte != kEscape) queue({InputKind::serial_byte, 0, {kEscape}});
+    queue({InputKind::serial_byte, 0, {byte}});
     return;
   }
   if (escapes_ && byte == kEscape) {
     escape_seen_ = true;
     return;
   }
-  pending_.push_back(byte);
+  queue({InputKind::serial_byte, 0, {byte}});
 }
 
-void LiveInput::read_input(std::uint64_t timeout_ns) {
-  if (closed_ || pending_.size() >= kMostPending) return;
-  if (timeout_ns > 0) {
-    pollfd wait{fd_, POLLIN, 0};
-    const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
-                           static_cast<long>(timeout_ns % 1'000'000'000)};
-    if (ppoll(&wait, 1, &timeout, nullptr) <= 0) return;
-  }
+bool LiveInput::may_read_serial() {
+  return !closed_ && lanes_[{InputKind::serial_byte, 0}].waiting.size() < kMostPending;
+}
+
+void LiveInput::read_serial() {
+  if (!may_read_serial()) return;
   std::array<std::uint8_t, 4096> buffer{};
   const ssize_t got = read(fd_, buffer.data(), buffer.size());
   if (got > 0) {
     for (ssize_t n = 0; n < got; ++n) accept(buffer[static_cast<std::size_t>(n)]);
   } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
     closed_ = true;
+    queue({InputKind::serial_closed, 0, {}});
   }
+}
+
+void LiveInput::look(std::uint64_t timeout_ns) {
+  if (timeout_ns > 0) {
+    // A descriptor below 0 is not looked at.
+    std::array<pollfd, 2> wait{
+        {{inbox_.wait_fd(), POLLIN, 0}, {may_read_serial() ? fd_ : -1, POLLIN, 0}}};
+    const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
+                           static_cast<long>(timeout_ns % 1'000'000'000)};
+    if (ppoll(wait.data(), wait.size(), &timeout, nullptr) <= 0) return;
+  }
+  for (Input& input : inbox_.take_all()) queue(std::move(input));
+  read_serial();
 }
 
 std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
-    read_input(0);
+    look(0);
     next_poll_ = {here.position.steps + kPollSteps};
   }
-  if (!pending_.empty()) {
-    room_ = room.has_room(InputKind::serial_byte, 0);
-    if (!room_) next_byte_ = {here.position.steps + kCharacterNs};
-    if (!room_ || here.position < next_byte_) return std::nullopt;
-    const std::uint8_t byte = pending_.front();
-    pending_.pop_front();
-    next_byte_ = {here.position.steps + kCharacterNs};
-    return Input{InputKind::serial_byte, 0, {byte}};
-  }
-  if (closed_ && !closed_delivered_) {
-    closed_delivered_ = true;
-    return Input{InputKind::serial_closed, 0, {}};
+  for (auto& [key, lane] : lanes_) {
+    if (lane.waiting.empty()) continue;
+    const Input& first = lane.waiting.front();
+    const bool byte = is_serial_byte(first);
+    lane.room = first.kind == InputKind::serial_closed || room.has_room(first.kind, first.device);
+    if (!lane.room) lane.next = {here.position.steps + kCharacterNs};
+    if (!lane.room || (byte && here.position < lane.next)) continue;
+    Input input = std::move(lane.waiting.front());
+    lane.waiting.pop_front();
+    if (byte) lane.next = {here.position.steps + kCharacterNs};
+    return input;
   }
   return std::nullopt;
 }
 
+/// The guest is idle and the lines are not: what waits arrives.
+void LiveInput::deliver_now(Position here) {
+  for (auto& [key, lane] : lanes_) {
+    if (!lane.waiting.empty()) lane.next = here;
+  }
+}
+
 IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
-  if (!anything_to_deliver()) read_input(0);
+  if (!anything_to_deliver()) look(0);
   if (must_stop()) return {IdleOutcome::Kind::stop, 0};
   if (anything_to_deliver()) {
-    // The guest is idle and the line is not: the next character arrives.
-    next_byte_ = here.position;
+    deliver_now(here.position);
     const std::uint64_t arrival = here.idle_ns + kCharacterNs;
     if (arrival < deadline_idle_ns) return {IdleOutcome::Kind::early, arrival};
     return {IdleOutcome::Kind::deadline, deadline_idle_ns};
   }
-  if (deadline_idle_ns == kNever && closed_) return {IdleOutcome::Kind::forever, 0};
   if (deadline_idle_ns != kNever && idle_ == IdlePolicy::warp) {
     return {IdleOutcome::Kind::deadline, deadline_idle_ns};
   }
   const std::uint64_t began = monotonic_ns();
   const std::uint64_t span = deadline_idle_ns == kNever ? kNever : deadline_idle_ns - here.idle_ns;
   while (true) {
+    // What is closed now has pushed whatever it had.
+    const bool over = deadline_idle_ns == kNever && closed_ && !inbox_.open();
+    if (over) look(0);
+    if (over && !anything_to_deliver()) return {IdleOutcome::Kind::forever, 0};
     const std::uint64_t waited = monotonic_ns() - began;
     if (waited >= span) return {IdleOutcome::Kind::deadline, deadline_idle_ns};
     if (must_stop()) return {IdleOutcome::Kind::stop, 0};
     const std::uint64_t slice =
         std::min(span - waited, waited < kFirstSlicesEndNs ? kFirstSliceNs : kWaitSliceNs);
-    if (closed_) {
-      const timespec pause{0, static_cast<long>(slice)};
-      nanosleep(&pause, nullptr);
-    } else {
-      read_input(slice);
-    }
+    if (!over) look(slice);
     if (on_wait_) on_wait_();
     if (anything_to_deliver()) {
-      next_byte_ = here.position;
+      deliver_now(here.position);
       const std::uint64_t arrival =
           here.idle_ns + std::max<std::uint64_t>(monotonic_ns() - began, 1);
       if (arrival >= deadline_idle_ns) return {IdleOutcome::Kind::deadline, deadline_idle_ns};

@@ -1,15 +1,17 @@
-// Owns the InputSource of a live run: what is typed or piped into the serial
-// port, and how idle time passes. The only place where the host's clock
-// decides anything about a guest, and all it decides is recorded. The
-// machine's thread.
+// Owns the InputSource of a live run: what is typed or piped into the serial port,
+// what other sources push, and how idle time passes. The only place where the
+// host's clock decides anything about a guest, and all it decides is recorded. The
+// machine's thread; sources push from theirs.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <utility>
 
+#include "host/inbox.h"
 #include "vmm/machine/input.h"
 
 namespace chronovisor {
@@ -26,6 +28,10 @@ class LiveInput final : public InputSource {
   LiveInput(const LiveInput&) = delete;
   LiveInput& operator=(const LiveInput&) = delete;
 
+  /// Where other sources put what they have. A guest that waits is woken by any of
+  /// them, and waits as long as one of them may push.
+  [[nodiscard]] Inbox& inbox() { return inbox_; }
+
   /// Called every 100 ms or more often while the machine waits.
   void set_on_wait(std::function<void()> on_wait) { on_wait_ = std::move(on_wait); }
   /// `asked` is looked at as `stop` is, during idle waits.
@@ -36,10 +42,22 @@ class LiveInput final : public InputSource {
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
 
  private:
-  /// Reads what is there, waiting at most `timeout_ns` for something.
-  void read_input(std::uint64_t timeout_ns);
+  /// What waits for one device, in order.
+  struct Lane {
+    std::deque<Input> waiting;
+    bool room = true;  ///< the receiver had room when last asked
+    Position next;     ///< bytes follow each other at line speed
+  };
+  using LaneKey = std::pair<InputKind, std::uint16_t>;
+
+  /// Takes in what has come, waiting at most `timeout_ns` for something.
+  void look(std::uint64_t timeout_ns);
+  void read_serial();
   void accept(std::uint8_t byte);
+  void queue(Input input);
+  [[nodiscard]] bool may_read_serial();
   [[nodiscard]] bool anything_to_deliver() const;
+  void deliver_now(Position here);
   [[nodiscard]] bool must_stop() const { return stop_ || (asked_ && asked_()); }
 
   int fd_;
@@ -48,14 +66,12 @@ class LiveInput final : public InputSource {
   std::atomic<bool>& stop_;
   std::function<void()> on_wait_;
   std::function<bool()> asked_;
+  Inbox inbox_;
+  std::map<LaneKey, Lane> lanes_;
   int saved_flags_ = 0;
-  std::deque<std::uint8_t> pending_;
   bool escape_seen_ = false;
-  bool room_ = true;     ///< the receiver had room when last asked
-  bool closed_ = false;  ///< end of input was read
-  bool closed_delivered_ = false;
+  bool closed_;  ///< end of the serial input was read
   Position next_poll_;
-  Position next_byte_;  ///< bytes follow each other at line speed
 };
 
 }  // namespace chronovisor

@@ -9,40 +9,38 @@
 #include "base/error.h"
 
 namespace chronovisor {
-namespace {
 
-/// A disassembler for one mode.
-class Disassembler {
- public:
-  explicit Disassembler(unsigned bits) {
-    const cs_mode mode = bits == 64 ? CS_MODE_64 : (bits == 32 ? CS_MODE_32 : CS_MODE_16);
-    if (cs_open(CS_ARCH_X86, mode, &handle_) != CS_ERR_OK) {
-      throw Error(ErrorCode::host, "the disassembler cannot be opened");
-    }
+Disassembler::Disassembler(unsigned bits, AssemblySyntax syntax) {
+  static_assert(sizeof(csh) == sizeof(handle_));
+  const cs_mode mode = bits == 64 ? CS_MODE_64 : (bits == 32 ? CS_MODE_32 : CS_MODE_16);
+  csh handle = 0;
+  if (cs_open(CS_ARCH_X86, mode, &handle) != CS_ERR_OK) {
+    throw Error(ErrorCode::host, "the disassembler cannot be opened");
   }
-  ~Disassembler() { cs_close(&handle_); }
-  Disassembler(const Disassembler&) = delete;
-  Disassembler& operator=(const Disassembler&) = delete;
+  if (syntax == AssemblySyntax::att) cs_option(handle, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+  handle_ = handle;
+}
 
-  std::string text(ByteView bytes, std::uint64_t address) {
-    cs_insn* found = nullptr;
-    const std::size_t count = cs_disasm(handle_, bytes.data(), bytes.size(), address, 1, &found);
-    if (count == 0) return "(bytes that are no instruction)";
-    std::string text = found->mnemonic;
-    if (found->op_str[0] != '\0') text += std::string(" ") + found->op_str;
-    cs_free(found, count);
-    return text;
-  }
+Disassembler::~Disassembler() {
+  csh handle = handle_;
+  cs_close(&handle);
+}
 
- private:
-  csh handle_ = 0;
-};
-
-}  // namespace
+Disassembler::Line Disassembler::one(ByteView bytes, std::uint64_t address) const {
+  cs_insn* found = nullptr;
+  const std::size_t count = cs_disasm(handle_, bytes.data(), bytes.size(), address, 1, &found);
+  if (count == 0) return {};
+  Line line{found->mnemonic, found->op_str, found->size};
+  cs_free(found, count);
+  return line;
+}
 
 std::string disassemble(const CodePoint& code) {
   if (code.bytes.empty()) return "(no memory there)";
-  return Disassembler(code.bits).text(code.bytes, code.rip);
+  const Disassembler disassembler(code.bits, AssemblySyntax::intel);
+  const Disassembler::Line line = disassembler.one(code.bytes, code.rip);
+  if (line.length == 0) return "(bytes that are no instruction)";
+  return line.operands.empty() ? line.mnemonic : line.mnemonic + " " + line.operands;
 }
 
 std::string hex_bytes(ByteView bytes, const char* separator) {

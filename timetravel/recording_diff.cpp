@@ -13,12 +13,13 @@ namespace {
 std::map<std::string, std::string> facts_of(const RecordingReader& reader) {
   const StartCondition start = start_of(reader);
   nlohmann::json json = nlohmann::json::parse(start.to_json());
-  for (const char* key : {"host", "created_utc", "idle", "chronovisor", "parent"}) json.erase(key);
-  // Only Multiboot shows file names to the guest; elsewhere contents count.
-  if (start.kind != BootKind::multiboot) {
-    json["boot"].erase("kernel");
-    json["boot"].erase("initrd");
-  }
+  for (const char* key : {"engine", "host", "created_utc", "idle", "chronovisor", "parent"})
+    json.erase(key);
+  // Where the files lay is no difference: contents count, and what a guest is shown of
+  // a name is compared as memory.
+  json["boot"].erase("kernel");
+  json["boot"].erase("initrd");
+  for (nlohmann::json& module : json["boot"]["modules"]) module.erase("name");
   std::map<std::string, std::string> facts;
   const nlohmann::json flat = json.flatten();
   for (const auto& [path, value] : flat.items()) {

@@ -79,7 +79,7 @@ void StretchQuery::note_touches(Moment before) {
 void StretchQuery::arrive(Moment target) {
   Machine& machine = traveller_.machine();
   while (machine.moment() < target && !answer_.stopped) {
-    const MachineStop stop = machine.run(target);
+    const MachineStop stop = traveller_.run(target, &control_.stop);
     if (stop == MachineStop::interrupted) {
       answer_.stopped = true;
     } else if (stop != MachineStop::reached) {
@@ -98,9 +98,8 @@ void StretchQuery::describe(bool go_on) {
     here = Base{machine.position(), std::nullopt,
                 std::make_shared<const Snapshot>(traveller_.take_snapshot(pool_))};
   }
-  traveller_.disarm();
+  armed_.reset();
   traveller_.restore(anchor_);
-  machine.set_cancel(&control_.stop);
   for (const Touch& touch : std::exchange(touches_, {})) {
     arrive(touch.before);
     if (answer_.stopped) return;
@@ -123,8 +122,7 @@ void StretchQuery::describe(bool go_on) {
   if (!here) return;
   traveller_.restore(*here);
   anchor_ = *here;
-  traveller_.arm(stops_);
-  machine.set_cancel(&control_.stop);
+  armed_.emplace(traveller_, stops_);
 }
 
 /// Runs on, watching, to the arrival at `to`.
@@ -135,7 +133,8 @@ bool StretchQuery::piece(Position to) {
     traveller_.forget_hits();
     // A full batch is described at the next arrival.
     const bool full = touches_.size() >= batch_;
-    const MachineStop stop = machine.run({full ? Position{machine.position().steps + 1} : to, 0});
+    const MachineStop stop =
+        traveller_.run({full ? Position{machine.position().steps + 1} : to, 0}, &control_.stop);
     if (stop == MachineStop::breakpoint) {
       traveller_.resume_here();
       note_execution();
@@ -166,10 +165,8 @@ StretchAnswer StretchQuery::run(const Stretch& stretch) {
                                                : kBatch;
   Machine& machine = traveller_.machine();
   traveller_.restore(stretch.base);
-  machine.set_cancel(&control_.stop);
   arrive({stretch.from, 0});
-  traveller_.arm(stops_);
-  machine.set_cancel(&control_.stop);
+  armed_.emplace(traveller_, stops_);
   bool going = !answer_.stopped;
   while (going && machine.position() < stretch.to) {
     const std::uint64_t before = machine.position().steps;
@@ -179,7 +176,7 @@ StretchAnswer StretchQuery::run(const Stretch& stretch) {
     going = going && !answer_.stopped;
   }
   if (!answer_.stopped) describe(false);
-  traveller_.disarm();
+  armed_.reset();
   return std::move(answer_);
 }
 

@@ -60,6 +60,7 @@ class StretchQuery {
   [[noreturn]] void ended_early() const;
 
   Traveller& traveller_;
+  std::optional<Traveller::Armed> armed_;  ///< while stops are watched for
   const Query& query_;
   const StopSet& stops_;
   const Control& control_;

@@ -126,9 +126,7 @@ TravelStop Timeline::run_towards(Moment target, const std::atomic<bool>* cancel)
       const auto digest = digests_.upper_bound(now().position);
       if (digest != digests_.end() && digest->first < next.position) next = {digest->first, 0};
     }
-    machine().set_cancel(cancel);
-    const MachineStop stop = machine().run(next);
-    machine().set_cancel(nullptr);
+    const MachineStop stop = traveller_->run(next, cancel);
     if (stop == MachineStop::interrupted) return TravelStop::interrupted;
     if (stop != MachineStop::reached) {
       throw DivergenceError(reader_.name() + ": the replay ended at position " +
@@ -201,14 +199,37 @@ TravelResult Timeline::step_backward(const std::atomic<bool>* cancel) {
     if (here.position <= start_) return {TravelStop::history_begin, 0, {}, false};
     --target.position.steps;
   }
+  Excursion excursion(*this);
   const TravelStop stop = seek(target, cancel);
-  if (stop == TravelStop::interrupted) return cancelled_at(here);
+  if (stop != TravelStop::interrupted) excursion.stay();
   return {stop, 0, {}, false};
 }
 
-TravelResult Timeline::cancelled_at(Moment origin) {
-  seek(origin);
-  return {TravelStop::interrupted, 0, {}, false};
+// ---- there and back --------------------------------------------------------------------
+
+Timeline::Excursion::Excursion(Timeline& timeline) : timeline_(timeline), origin_(timeline.now()) {
+  CHECK_THAT(!timeline.on_branch(), "an excursion begins on the timeline");
+}
+
+Timeline::Excursion::~Excursion() {
+  if (!stays_) timeline_.come_back(origin_);
+}
+
+/// Whatever the machine has met on its way, it was here before: what is compared
+/// on the way back was compared then.
+void Timeline::come_back(Moment origin) noexcept {
+  struct Unverified {
+    TimelineOptions& options;
+    bool verify = std::exchange(options.verify, false);
+    ~Unverified() { options.verify = verify; }
+  } const unverified{options_};
+  try {
+    seek(origin);
+  } catch (const std::exception&) {
+    // Only a host without memory or a file that changes underneath us: any place
+    // of the timeline is better than the middle of something.
+    go_to_base(start_);
+  }
 }
 
 // ---- searches ----------------------------------------------------------------------------
@@ -216,9 +237,7 @@ TravelResult Timeline::cancelled_at(Moment origin) {
 /// One piece of a run on a branch, no longer than a live recording allows.
 MachineStop Timeline::run_branch_piece(Moment target, const std::atomic<bool>* cancel) {
   if (live_ != nullptr && live_->next_stop() < target.position) target = {live_->next_stop(), 0};
-  machine().set_cancel(cancel);
-  const MachineStop stop = machine().run(target);
-  machine().set_cancel(nullptr);
+  const MachineStop stop = traveller_->run(target, cancel);
   if (live_ != nullptr) {
     live_->stopped(stop);
     if (stop == MachineStop::ended) end_live();
@@ -238,12 +257,7 @@ TravelResult Timeline::run_branch_to(Moment target, const std::atomic<bool>* can
 
 TravelResult Timeline::run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
                                   Position limit) {
-  // A live branch throws when its recording cannot be written.
-  struct Armed {
-    Traveller& traveller;
-    ~Armed() { traveller.disarm(); }
-  } const armed{*traveller_};
-  traveller_->arm(stops);
+  const Traveller::Armed armed(*traveller_, stops);
   traveller_->resume_here();
   TravelResult result;
   while (now().position < limit) {
@@ -275,10 +289,8 @@ std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops,
       if (digest != digests_.end()) next = std::min(next, digest->first);
     }
     traveller_->forget_hits();
-    machine().set_cancel(cancel);
     const std::uint64_t before = now().position.steps;
-    const MachineStop stop = machine().run({next, 0});
-    machine().set_cancel(nullptr);
+    const MachineStop stop = traveller_->run({next, 0}, cancel);
     steps_searched_ += now().position.steps - before;
     if (stop == MachineStop::breakpoint || stop == MachineStop::watchpoint) {
       if (traveller_->accept_stop(stop, stops, result)) return result;
@@ -297,7 +309,7 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
                                    Position limit) {
   if (branched_) return run_branch(stops, cancel, limit);
   const Position last = std::min(limit, end_);
-  traveller_->arm(stops);
+  std::optional<Traveller::Armed> armed(std::in_place, *traveller_, stops);
   traveller_->resume_here();
   IntervalFilter::Question question(filter_.get(), stops);
   std::optional<TravelResult> result;
@@ -321,9 +333,9 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
       traveller_->restore(*base);
     }
     result = run_recorded(stops, cancel, std::min(last, std::max(piece, ahead)));
-    if (!result) result = search_forward(stops, cancel, last);
+    if (!result) result = search_forward(stops, cancel, last, armed);
   }
-  traveller_->disarm();
+  armed.reset();
   if (result) return *result;
   return {
       last == limit && last != end_ ? TravelStop::arrived : TravelStop::history_end, 0, {}, false};
@@ -351,8 +363,8 @@ std::vector<Segment> Timeline::segments_after(Position from, Position to, const 
 /// was when one machine would do as well.
 /// @return a result when the search was cancelled
 std::optional<TravelResult> Timeline::search_forward(const StopSet& stops,
-                                                     const std::atomic<bool>* cancel,
-                                                     Position last) {
+                                                     const std::atomic<bool>* cancel, Position last,
+                                                     std::optional<Traveller::Armed>& armed) {
   const Position here = now().position;
   const bool from_base = store_->latest(here) && store_->latest(here)->position == here;
   if (search_->jobs() == 1 || !from_base || !machine().at_arrival() ||
@@ -361,7 +373,7 @@ std::optional<TravelResult> Timeline::search_forward(const StopSet& stops,
   }
   const std::vector<Segment> segments = segments_after(here, last, stops);
   if (segments.size() < 2) return std::nullopt;
-  traveller_->disarm();
+  armed.reset();
   const SegmentSearch::Outcome found =
       search_->run(*traveller_, segments, stops, Traveller::Which::first, cancel);
   steps_searched_ += found.steps;
@@ -371,7 +383,7 @@ std::optional<TravelResult> Timeline::search_forward(const StopSet& stops,
     return TravelResult{TravelStop::interrupted, 0, {}, false};
   }
   seek(found.hit ? found.hit->moment : Moment{last, 0}, cancel);
-  traveller_->arm(stops);
+  armed.emplace(*traveller_, stops);
   return std::nullopt;
 }
 
@@ -396,17 +408,23 @@ std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) 
 
 TravelResult Timeline::run_backward(const StopSet& stops, const std::atomic<bool>* cancel) {
   if (branched_) discard_branch();
-  const Moment origin = now();
-  const SegmentSearch::Outcome found = search_->run(*traveller_, segments_before(origin, stops),
-                                                    stops, Traveller::Which::last, cancel);
+  // Back where it began, unless it gets somewhere.
+  Excursion excursion(*this);
+  const SegmentSearch::Outcome found =
+      search_->run(*traveller_, segments_before(excursion.origin(), stops), stops,
+                   Traveller::Which::last, cancel);
   steps_searched_ += found.steps;
-  if (found.cancelled) return cancelled_at(origin);
-  if (found.hit) {
-    if (seek(found.hit->moment, cancel) == TravelStop::interrupted) return cancelled_at(origin);
-    return found.hit->result;
+  if (found.cancelled) return {TravelStop::interrupted, 0, {}, false};
+  if (!found.hit) {
+    seek({start_, 0});
+    excursion.stay();
+    return {TravelStop::history_begin, 0, {}, false};
   }
-  seek({start_, 0});
-  return {TravelStop::history_begin, 0, {}, false};
+  if (seek(found.hit->moment, cancel) == TravelStop::interrupted) {
+    return {TravelStop::interrupted, 0, {}, false};
+  }
+  excursion.stay();
+  return found.hit->result;
 }
 
 // ---- branches -------------------------------------------------------------------------------

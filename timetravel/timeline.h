@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "recorder/format/recording_reader.h"
@@ -96,6 +97,32 @@ class Timeline {
   /// Ends the recording of a live branch; the machine stays, on a branch.
   void end_live() noexcept;
 
+  /// A guard for a way there and back: when it goes, on whatever way out, the
+  /// machine is again where it was, unless stay() was called. Begins on the
+  /// timeline.
+  class Excursion {
+   public:
+    explicit Excursion(Timeline& timeline);
+    ~Excursion();
+    Excursion(const Excursion&) = delete;
+    Excursion& operator=(const Excursion&) = delete;
+    [[nodiscard]] Moment origin() const { return origin_; }
+    /// It has become a journey.
+    void stay() { stays_ = true; }
+
+   private:
+    Timeline& timeline_;
+    Moment origin_;
+    bool stays_ = false;
+  };
+  /// What `look` returns, with the machine where it was before, also when `look`
+  /// throws. `look` may travel as it likes.
+  template <typename Look>
+  auto excursion(Look&& look) {
+    const Excursion back(*this);
+    return std::forward<Look>(look)();
+  }
+
   /// Bytes used by checkpoints in memory.
   [[nodiscard]] std::uint64_t cache_bytes_used() const { return store_->bytes_used(); }
   /// Steps that searches have executed so far, on all threads.
@@ -119,8 +146,9 @@ class Timeline {
                                                     const StopSet& stops);
   [[nodiscard]] std::optional<TravelResult> search_forward(const StopSet& stops,
                                                            const std::atomic<bool>* cancel,
-                                                           Position last);
-  TravelResult cancelled_at(Moment origin);
+                                                           Position last,
+                                                           std::optional<Traveller::Armed>& armed);
+  void come_back(Moment origin) noexcept;
 
   const RecordingReader& reader_;
   TimelineOptions options_;

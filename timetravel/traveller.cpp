@@ -92,9 +92,15 @@ void Traveller::arm(const StopSet& stops) {
   machine_->set_debug_hooks(&hooks_);
 }
 
-void Traveller::disarm() {
-  machine_->set_debug_hooks(nullptr);
-  machine_->set_cancel(nullptr);
+void Traveller::disarm() { machine_->set_debug_hooks(nullptr); }
+
+MachineStop Traveller::run(Moment target, const std::atomic<bool>* cancel) {
+  struct Cancellable {
+    Machine& machine;
+    ~Cancellable() { machine.set_cancel(nullptr); }
+  } const cancellable{*machine_};
+  machine_->set_cancel(cancel);
+  return machine_->run(target);
 }
 
 void Traveller::resume_here() {
@@ -130,12 +136,11 @@ bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult
 Traveller::Found Traveller::search(const Base& base, Moment to, const StopSet& stops, Which which,
                                    const std::atomic<bool>* cancel) {
   restore(base);
-  arm(stops);
-  machine_->set_cancel(cancel);
+  const Armed armed(*this, stops);
   Found found;
   while (machine_->moment() < to) {
     hooks_.hits.clear();
-    const MachineStop stop = machine_->run(to);
+    const MachineStop stop = run(to, cancel);
     if (stop == MachineStop::interrupted) found.cancelled = true;
     if (stop != MachineStop::breakpoint && stop != MachineStop::watchpoint) break;
     const Moment moment =
@@ -145,7 +150,6 @@ Traveller::Found Traveller::search(const Base& base, Moment to, const StopSet& s
     found.hit = TravelHit{moment, result};
     if (which == Which::first) break;
   }
-  disarm();
   return found;
 }
 

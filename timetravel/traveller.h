@@ -36,9 +36,21 @@ class Traveller {
   /// Input comes from the recording; or, off the timeline, from nowhere.
   void use_recorded_input(bool recorded);
 
-  /// Sets the stops to watch for; disarm() ends it.
-  void arm(const StopSet& stops);
-  void disarm();
+  /// Watches for stops for as long as it lives.
+  class Armed {
+   public:
+    Armed(Traveller& traveller, const StopSet& stops) : traveller_(traveller) {
+      traveller.arm(stops);
+    }
+    ~Armed() { traveller_.disarm(); }
+    Armed(const Armed&) = delete;
+    Armed& operator=(const Armed&) = delete;
+
+   private:
+    Traveller& traveller_;
+  };
+  /// Runs the machine on to `target`; it looks at `cancel` meanwhile, and only then.
+  MachineStop run(Moment target, const std::atomic<bool>* cancel);
   /// A breakpoint right here is not to be reported.
   void resume_here();
   /// Accesses caught since they were last forgotten.
@@ -61,6 +73,8 @@ class Traveller {
 
  private:
   void sync_map();
+  void arm(const StopSet& stops);
+  void disarm();
 
   std::unique_ptr<Machine> machine_;
   const CheckpointStore& store_;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <type_traits>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -25,10 +26,11 @@ constexpr std::uint64_t kLarge = 1U << 7;
 /// Page tables looked at; a guest can make its tables refer to each other.
 constexpr std::uint64_t kMostTables = 1U << 16;
 
-std::optional<std::uint64_t> read_u64(const Ram& ram, std::uint64_t physical) {
-  std::array<std::uint8_t, 8> raw{};
+template <class T>
+std::optional<T> read_integer(const Ram& ram, std::uint64_t physical) {
+  std::array<std::uint8_t, sizeof(T)> raw{};
   if (ram.read({physical}, raw) != raw.size()) return std::nullopt;
-  std::uint64_t value = 0;
+  T value = 0;
   std::memcpy(&value, raw.data(), raw.size());
   return value;
 }
@@ -73,6 +75,18 @@ class KernelMap {
   explicit KernelMap(const Ram& ram) : ram_(ram) {}
 
   void walk(std::uint64_t root) { walk_table(root & kPhysicalMask, 3, 0); }
+  /// The tables of a guest outside long mode, with and without PAE.
+  void walk32(std::uint64_t root, bool pae) {
+    if (pae) {
+      for (std::uint64_t index = 0; index < 4; ++index) {
+        const auto entry = read_integer<std::uint64_t>(ram_, (root & ~31ULL) + index * 8);
+        if (!entry || (*entry & kPresent) == 0) continue;
+        walk_table(*entry & kPhysicalMask, 1, index << 30);
+      }
+      return;
+    }
+    walk_two_levels(root & 0xfffff000);
+  }
 
   /// The distance of most memory that is mapped at [from, to).
   [[nodiscard]] std::optional<std::pair<std::uint64_t, Extent>> widest(bool image) const {
@@ -88,7 +102,7 @@ class KernelMap {
   void walk_table(std::uint64_t table, unsigned level, std::uint64_t linear) {
     if (++tables_ > kMostTables) return;
     for (std::uint64_t index = level == 3 ? 256 : 0; index < 512; ++index) {
-      const auto entry = read_u64(ram_, table + index * 8);
+      const auto entry = read_integer<std::uint64_t>(ram_, table + index * 8);
       if (!entry || (*entry & kPresent) == 0) continue;
       const unsigned shift = 12 + 9 * level;
       std::uint64_t address = linear | (index << shift);
@@ -100,6 +114,23 @@ class KernelMap {
       }
       const std::uint64_t size = std::uint64_t{1} << shift;
       add(address, *entry & kPhysicalMask & ~(size - 1), size);
+    }
+  }
+
+  void walk_two_levels(std::uint64_t directory) {
+    for (std::uint64_t index = 0; index < 1024; ++index) {
+      const auto entry = read_integer<std::uint32_t>(ram_, directory + index * 4);
+      if (!entry || (*entry & kPresent) == 0) continue;
+      if ((*entry & kLarge) != 0) {
+        add(index << 22, *entry & 0xffc00000, 1U << 22);
+        continue;
+      }
+      for (std::uint64_t page = 0; page < 1024; ++page) {
+        const auto leaf = read_integer<std::uint32_t>(ram_, (*entry & 0xfffff000) + page * 4);
+        if (leaf && (*leaf & kPresent) != 0) {
+          add((index << 22) | (page << 12), *leaf & 0xfffff000, kPageSize);
+        }
+      }
     }
   }
 
@@ -150,6 +181,74 @@ std::vector<CoreSegment> segments_of(Machine& machine, const std::string& info) 
   add(Ram::kHoleEnd, ram.low_end());
   add(Ram::kHighBase, ram.high_end());
   return segments;
+}
+
+/// Where 32-bit Linux has physical address 0, unless it was built otherwise.
+constexpr std::uint64_t kPageOffset32 = 0xc0000000;
+/// What kdump says of memory that the kernel has no address for.
+constexpr std::uint64_t kNoAddress32 = 0xffffffff;
+
+std::vector<CoreSegment> segments32_of(Machine& machine, const std::string& info) {
+  const Ram& ram = machine.ram();
+  const CpuState& state = machine.cpu().state;
+  if (ram.high_end() > Ram::kHighBase) {
+    throw Error(ErrorCode::usage,
+                "the guest is a 32-bit one with memory above 4 GiB, which an ELF32 core cannot "
+                "hold");
+  }
+  std::vector<CoreSegment> segments;
+  const auto add = [&](std::uint64_t linear, std::uint64_t from, std::uint64_t to) {
+    if (from < to) segments.push_back({linear, from, to - from});
+  };
+  std::optional<std::pair<std::uint64_t, KernelMap::Extent>> kernel;
+  if ((state.cr0 & kCr0Pg) != 0) {
+    KernelMap map(ram);
+    const auto symbol = info_value(info, "SYMBOL(swapper_pg_dir)", 16);
+    map.walk32(symbol && *symbol >= kPageOffset32 ? *symbol - kPageOffset32 : state.cr3,
+               (state.cr4 & kCr4Pae) != 0);
+    kernel = map.widest(false);
+  }
+  // By a distance each: up to where the kernel's mapping reaches, and the rest.
+  const auto split = [&](std::uint64_t from, std::uint64_t to) {
+    if ((state.cr0 & kCr0Pg) == 0) return add(from, from, to);
+    if (!kernel) return add(kNoAddress32, from, to);
+    const auto& [distance, extent] = *kernel;
+    const std::uint64_t first = std::clamp(extent.first - distance, from, to);
+    const std::uint64_t end = std::clamp(extent.end - distance, first, to);
+    add(kNoAddress32, from, first);
+    add(first + distance, first, end);
+    add(kNoAddress32, end, to);
+  };
+  split(0, std::min(Ram::kHoleBegin, ram.low_end()));
+  split(Ram::kHoleEnd, ram.low_end());
+  return segments;
+}
+
+/// struct elf_prstatus of i386: 72 bytes about the process, its number at byte 24, then
+/// struct user_regs_struct. Source: Linux arch/x86/include/asm/user_32.h
+Bytes prstatus32(const Cpu& cpu, std::uint32_t pid) {
+  const CpuState& s = cpu.state;
+  ByteWriter out;
+  out.bytes(Bytes(24));
+  out.integer(pid);
+  out.bytes(Bytes(44));
+  const auto general = [&](unsigned index) {
+    out.integer(static_cast<std::uint32_t>(s.gpr[index]));
+  };
+  const auto selector = [&](SegmentIndex index) {
+    out.integer(std::uint32_t{s.segment[index].selector});
+  };
+  for (const unsigned index : {kRbx, kRcx, kRdx, kRsi, kRdi, kRbp, kRax}) general(index);
+  for (const SegmentIndex index : {kDs, kEs, kFs, kGs}) selector(index);
+  out.integer(~std::uint32_t{0});
+  general(kGprRip);
+  selector(kCs);
+  out.integer(static_cast<std::uint32_t>(cpu.flags.value()));
+  general(kRsp);
+  selector(kSs);
+  out.integer(std::uint32_t{0});
+  CHECK_THAT(out.size() == 144, "elf_prstatus of i386");
+  return out.take();
 }
 
 /// struct elf_prstatus of x86-64: 112 bytes about the process, of which its
@@ -237,62 +336,92 @@ ByteView raw(const T& value) {
   return {reinterpret_cast<const std::uint8_t*>(&value), sizeof(value)};
 }
 
-Elf64_Ehdr elf_header(std::size_t program_headers) {
-  Elf64_Ehdr header{};
+struct Elf32 {
+  using Header = Elf32_Ehdr;
+  using Segment = Elf32_Phdr;
+  static constexpr unsigned char kClass = ELFCLASS32;
+  static constexpr Elf32_Half kMachine = EM_386;
+};
+struct Elf64 {
+  using Header = Elf64_Ehdr;
+  using Segment = Elf64_Phdr;
+  static constexpr unsigned char kClass = ELFCLASS64;
+  static constexpr Elf64_Half kMachine = EM_X86_64;
+};
+
+template <class Elf>
+typename Elf::Header elf_header(std::size_t program_headers) {
+  typename Elf::Header header{};
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_ident[EI_CLASS] = Elf::kClass;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_CORE;
-  header.e_machine = EM_X86_64;
+  header.e_machine = Elf::kMachine;
   header.e_version = EV_CURRENT;
-  header.e_phoff = sizeof(Elf64_Ehdr);
-  header.e_ehsize = sizeof(Elf64_Ehdr);
-  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phoff = sizeof(typename Elf::Header);
+  header.e_ehsize = sizeof(typename Elf::Header);
+  header.e_phentsize = sizeof(typename Elf::Segment);
   header.e_phnum = static_cast<Elf64_Half>(program_headers);
   return header;
+}
+
+/// Everything before the memory.
+template <class Elf>
+Bytes core_head(const std::vector<CoreSegment>& segments, ByteView notes, const Ram& ram) {
+  using Segment = typename Elf::Segment;
+  const auto field = [](auto& into, std::uint64_t value) {
+    into = static_cast<std::remove_reference_t<decltype(into)>>(value);
+  };
+  const std::size_t headers = segments.size() + 1;
+  const std::uint64_t notes_at = sizeof(typename Elf::Header) + headers * sizeof(Segment);
+  // RAM lies in the file once, by its offset; segments may share it.
+  const std::uint64_t memory_at = (notes_at + notes.size() + kPageSize - 1) & kPageMask;
+  ByteWriter out;
+  out.bytes(raw(elf_header<Elf>(headers)));
+  Segment note{};
+  note.p_type = PT_NOTE;
+  field(note.p_offset, notes_at);
+  field(note.p_filesz, notes.size());
+  note.p_memsz = note.p_filesz;
+  note.p_align = 4;
+  out.bytes(raw(note));
+  for (const CoreSegment& segment : segments) {
+    Segment load{};
+    load.p_type = PT_LOAD;
+    load.p_flags = PF_R | PF_W | PF_X;
+    field(load.p_offset, memory_at + ram.offset_of({segment.physical}).value_or(0));
+    field(load.p_vaddr, segment.linear);
+    field(load.p_paddr, segment.physical);
+    field(load.p_filesz, segment.bytes);
+    load.p_memsz = load.p_filesz;
+    // As Linux writes it: crash takes a core with an alignment for one of another
+    // kind, and then does not look at VMCOREINFO for where the kernel is.
+    load.p_align = 0;
+    out.bytes(raw(load));
+  }
+  out.bytes(notes);
+  out.bytes(Bytes(memory_at - out.size()));
+  return out.take();
 }
 
 }  // namespace
 
 VmcoreFacts export_vmcore(Machine& machine, std::uint32_t pid, OutputFile& file) {
   const Ram& ram = machine.ram();
+  const bool wide = machine.cpu().long_mode_active();
   VmcoreFacts facts;
+  facts.bits = wide ? 64 : 32;
   facts.vmcoreinfo = find_vmcoreinfo(ram);
-  facts.segments = segments_of(machine, facts.vmcoreinfo);
+  facts.segments =
+      wide ? segments_of(machine, facts.vmcoreinfo) : segments32_of(machine, facts.vmcoreinfo);
   ByteWriter notes;
-  add_note(notes, "CORE", NT_PRSTATUS, prstatus(machine.cpu(), pid));
+  add_note(notes, "CORE", NT_PRSTATUS,
+           wide ? prstatus(machine.cpu(), pid) : prstatus32(machine.cpu(), pid));
   add_note(notes, "QEMU", 0, machine_state(machine.cpu()));
   if (!facts.vmcoreinfo.empty()) add_note(notes, "VMCOREINFO", 0, as_bytes(facts.vmcoreinfo));
-
-  const std::size_t headers = facts.segments.size() + 1;
-  const std::uint64_t notes_at = sizeof(Elf64_Ehdr) + headers * sizeof(Elf64_Phdr);
-  // RAM lies in the file once, by its offset; segments may share it.
-  const std::uint64_t memory_at = (notes_at + notes.size() + kPageSize - 1) & kPageMask;
-  ByteWriter out;
-  out.bytes(raw(elf_header(headers)));
-  Elf64_Phdr note{};
-  note.p_type = PT_NOTE;
-  note.p_offset = notes_at;
-  note.p_filesz = note.p_memsz = notes.size();
-  note.p_align = 4;
-  out.bytes(raw(note));
-  for (const CoreSegment& segment : facts.segments) {
-    Elf64_Phdr load{};
-    load.p_type = PT_LOAD;
-    load.p_flags = PF_R | PF_W | PF_X;
-    load.p_offset = memory_at + ram.offset_of({segment.physical}).value_or(0);
-    load.p_vaddr = segment.linear;
-    load.p_paddr = segment.physical;
-    load.p_filesz = load.p_memsz = segment.bytes;
-    // As Linux writes it: crash takes a core with an alignment for one of another
-    // kind, and then does not look at VMCOREINFO for where the kernel is.
-    load.p_align = 0;
-    out.bytes(raw(load));
-  }
-  out.bytes(notes.data());
-  out.bytes(Bytes(memory_at - out.size()));
-  file.append(out.data());
+  file.append(wide ? core_head<Elf64>(facts.segments, notes.data(), ram)
+                   : core_head<Elf32>(facts.segments, notes.data(), ram));
   constexpr std::uint64_t kPiece = 1U << 22;
   for (std::uint64_t offset = 0; offset < ram.size(); offset += kPiece) {
     file.append({ram.host(offset), std::min(kPiece, ram.size() - offset)});

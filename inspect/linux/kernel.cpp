@@ -55,6 +55,22 @@ const Btf& Kernel::types() const {
   return *types_;
 }
 
+std::vector<KernelSymbol> Kernel::early_symbols() const {
+  // head_64.S and what it calls before it jumps to where the kernel is linked.
+  static constexpr std::array<std::string_view, 7> kEarly{
+      "startup_64",   "secondary_startup_64", "secondary_startup_64_no_verify", "verify_cpu",
+      "__startup_64", "startup_64_setup_env", "startup_64_setup_gdt_idt"};
+  std::vector<KernelSymbol> early;
+  for (const KernelSymbol& symbol : symbols_) {
+    if (std::find(kEarly.begin(), kEarly.end(), symbol.name) == kEarly.end()) continue;
+    const auto physical = memory_.physical(symbol.address);
+    if (physical) early.push_back({*physical, symbol.type, symbol.name});
+  }
+  std::sort(early.begin(), early.end(),
+            [](const KernelSymbol& a, const KernelSymbol& b) { return a.address < b.address; });
+  return early;
+}
+
 std::string Kernel::version() const {
   const auto banner = find("linux_banner");
   std::string text = banner ? memory_.text(*banner, kMostNameBytes) : "";
@@ -255,35 +271,5 @@ std::vector<Module> Kernel::modules() const {
 }
 
 // ---- as text ---------------------------------------------------------------------------
-
-std::string log_as_text(const Kernel& kernel) {
-  std::string out;
-  for (const LogLine& line : kernel.log()) {
-    out += fmt::format("[{:5}.{:06}] {}\n", line.time_ns / kNsPerSecond,
-                       line.time_ns % kNsPerSecond / 1000, line.text);
-  }
-  return out;
-}
-
-std::string tasks_as_text(const Kernel& kernel) {
-  std::string out = "    PID  PARENT THREADS STATE  TASK_STRUCT         NAME\n";
-  for (const Task& task : kernel.tasks()) {
-    out += fmt::format("{}{:6} {:7} {:7} {}      {:#018x}  {}\n", task.on_cpu ? '*' : ' ', task.pid,
-                       task.parent, task.threads, task.state, task.address,
-                       task.kernel_thread ? "[" + task.name + "]" : task.name);
-  }
-  return out;
-}
-
-std::string modules_as_text(const Kernel& kernel) {
-  const std::vector<Module> modules = kernel.modules();
-  if (modules.empty()) return "no modules are loaded here\n";
-  std::string out;
-  for (const Module& module : modules) {
-    out += fmt::format("{:#018x} {:>9}  {}  ({} symbols)\n", module.base, module.size, module.name,
-                       module.symbols.size());
-  }
-  return out;
-}
 
 }  // namespace chronovisor::linux_guest

@@ -59,6 +59,9 @@ class Kernel {
 
   [[nodiscard]] const KernelImage& image() const { return image_; }
   [[nodiscard]] const std::vector<KernelSymbol>& symbols() const { return symbols_; }
+  /// The code that a processor runs before it is in the kernel's mapping, at the
+  /// physical addresses where it runs then.
+  [[nodiscard]] std::vector<KernelSymbol> early_symbols() const;
   /// Throws Error{bad_input} when there is no such symbol.
   [[nodiscard]] std::uint64_t address_of(std::string_view name) const;
   [[nodiscard]] std::optional<std::uint64_t> find(std::string_view name) const;
@@ -90,10 +93,5 @@ class Kernel {
   std::vector<KernelSymbol> symbols_;
   mutable std::unique_ptr<Btf> types_;
 };
-
-/// The same as text, one line each.
-[[nodiscard]] std::string log_as_text(const Kernel& kernel);
-[[nodiscard]] std::string tasks_as_text(const Kernel& kernel);
-[[nodiscard]] std::string modules_as_text(const Kernel& kernel);
 
 }  // namespace chronovisor::linux_guest

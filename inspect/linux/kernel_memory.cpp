@@ -88,6 +88,11 @@ KernelImage KernelMemory::image() const {
   return image;
 }
 
+std::optional<std::uint64_t> KernelMemory::physical(std::uint64_t address) const {
+  const std::optional<Mapping> mapping = translate(root_, {address});
+  return mapping ? std::optional(mapping->physical.value) : std::nullopt;
+}
+
 std::size_t KernelMemory::read(std::uint64_t address, std::span<std::uint8_t> out) const {
   std::size_t done = 0;
   while (done < out.size()) {

@@ -28,6 +28,8 @@ class KernelMemory {
 
   [[nodiscard]] KernelImage image() const;
 
+  /// Where the kernel's own page tables map it.
+  [[nodiscard]] std::optional<std::uint64_t> physical(std::uint64_t address) const;
   /// @return how many bytes from the start could be read
   std::size_t read(std::uint64_t address, std::span<std::uint8_t> out) const;
   /// Little-endian, of 1 to 8 bytes. Throws Error{bad_input} when unmapped.

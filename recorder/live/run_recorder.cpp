@@ -42,9 +42,11 @@ RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource&
       live_(live),
       output_(output),
       clock_ns_(std::move(clock_ns)),
-      options_(options) {
+      options_(options),
+      stuck_watch_(options.stuck_after_steps) {
   machine_.set_input(this);
   machine_.outputs().attach(*this);
+  machine_.set_port_observer(this);
   machine_.set_cancel(&pause_);
 }
 
@@ -58,6 +60,7 @@ RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& 
 RunRecorder::~RunRecorder() {
   machine_.set_input(nullptr);
   machine_.outputs().detach(*this);
+  machine_.set_port_observer(nullptr);
   machine_.set_cancel(nullptr);
   machine_.set_access_observer(nullptr);
 }
@@ -99,7 +102,9 @@ bool RunRecorder::within_budget() const {
 
 RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>& progress) {
   begin();
+  stuck_watch_.progress(machine_.position());
   MachineStop stop = MachineStop::reached;
+  bool stuck = false;
   while (true) {
     stop = run_to(std::min(next_stop(), limit));
     const Position here = machine_.position();
@@ -107,8 +112,55 @@ RunOutcome RunRecorder::run(Position limit, const std::function<void(Position)>&
     progress(here);
     if (stop != MachineStop::reached || here >= limit) break;
     checkpoint_if_due(here);
+    if ((stuck = ends_as_stuck(limit))) break;
   }
-  return end(stop);
+  RunOutcome outcome = end(stop);
+  outcome.ended_as_stuck = stuck;
+  return outcome;
+}
+
+/// Looks whether the guest gets anywhere, and tells when it does not.
+/// @return whether the run is to end for it
+bool RunRecorder::ends_as_stuck(Position limit) {
+  if (options_.stuck_after_steps == 0) return false;
+  const bool looks_stuck = stuck_watch_.look(machine_);
+  if (stuck_ && stuck_->since != stuck_watch_.since()) stuck_.reset();
+  if (!looks_stuck || stuck_) return false;
+  StuckGuest guest;
+  guest.since = stuck_watch_.since();
+  guest.noticed = machine_.position();
+  guest.panicked = stuck_watch_.has_panicked();
+  trace_loop(guest, limit);
+  if (!stuck_marked_) writer_->bookmark({guest.noticed, "stuck"});
+  stuck_marked_ = true;
+  stuck_ = std::move(guest);
+  return options_.stuck && options_.stuck(*stuck_);
+}
+
+/// Runs on by single steps, which the guest cannot notice, and notes them.
+void RunRecorder::trace_loop(StuckGuest& guest, Position limit) {
+  constexpr std::size_t kMostSteps = 64;
+  const Cpu& cpu = machine_.cpu();
+  while (guest.loop.size() < kMostSteps && machine_.position() < limit) {
+    LoopStep step;
+    step.rip = cpu.state.gpr[kGprRip];
+    step.linear_rip = cpu.linear_rip();
+    step.code_bits = cpu.long64() ? 64 : (cpu.state.segment[kCs].big() ? 32 : 16);
+    std::copy_n(cpu.state.gpr.begin(), step.gpr.size(), step.gpr.begin());
+    for (std::size_t n = 0; n < step.segment_base.size(); ++n) {
+      step.segment_base[n] = cpu.state.segment[n].base;
+    }
+    if (!guest.loop.empty() && guest.loop.front().linear_rip == step.linear_rip) {
+      guest.whole_turn = true;
+      return;
+    }
+    port_read_.reset();
+    const MachineStop stop = run_to({machine_.position().steps + 1});
+    arrived(machine_.position());
+    step.port = port_read_;
+    guest.loop.push_back(step);
+    if (stop != MachineStop::reached) return;
+  }
 }
 
 void RunRecorder::begin() {
@@ -168,6 +220,10 @@ RunOutcome RunRecorder::end(MachineStop stop) {
     close_interval(outcome.position);
   }
   outcome.digest = machine_.digest();
+  outcome.panicked = stuck_watch_.has_panicked();
+  outcome.interrupts_enabled = machine_.cpu().flags.test(kIf);
+  outcome.stuck = stuck_;
+  outcome.last_ports = ports_.latest();
   costs_.run_ns = clock_ns_() - began_ns_;
   return outcome;
 }
@@ -271,6 +327,7 @@ std::optional<Input> RunRecorder::take(InputStamp here, const InputRoom& room) {
 IdleOutcome RunRecorder::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
   // A guest that mostly sleeps takes long for a slice of steps.
   arrived(here.position);
+  stuck_watch_.progress(here.position);
   const IdleOutcome outcome = live_.idle(here, deadline_idle_ns);
   if (outcome.kind == IdleOutcome::Kind::early) {
     log(here, {InputKind::wakeup, 0, wakeup_payload(outcome.idle_ns)});
@@ -280,18 +337,31 @@ IdleOutcome RunRecorder::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
 }
 
 void RunRecorder::log(InputStamp here, const Input& input) {
+  stuck_watch_.progress(here.position);
   writer_->input({here.position, here.idle_ns, input.kind, input.device, input.payload});
 }
 
 void RunRecorder::console(Position position, ConsoleChannel channel, std::uint8_t byte) {
   writer_->console({position, machine_.idle_ns(), channel, ByteView(&byte, 1)});
+  stuck_watch_.progress(position);
   ConsoleWatch& watch = watches_[static_cast<std::size_t>(channel)];
   if (const auto message = watch.add(position, byte)) {
+    if (*message == CrashMessage::panic) stuck_watch_.panicked();
     if (const auto bookmark = crashes_.next(*message, watch.line_start())) {
       writer_->bookmark(*bookmark);
     }
   }
   writer_->before_output();
+}
+
+void RunRecorder::port_was_read(Position /*position*/, std::uint16_t port) {
+  port_read_ = port;
+  stuck_watch_.port_read();
+}
+
+void RunRecorder::port_was_written(Position position, std::uint16_t port, unsigned width,
+                                   std::uint32_t value) {
+  ports_.add({position, port, width, value});
 }
 
 void RunRecorder::output(Position position, const Output& output) {

@@ -15,12 +15,18 @@
 #include "recorder/format/recording_writer.h"
 #include "recorder/live/console_watch.h"
 #include "recorder/live/flight_recorder.h"
+#include "recorder/live/port_log.h"
+#include "recorder/live/stuck_watch.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/port_observer.h"
 
 namespace chronovisor {
 
 /// What `RecorderOptions::checkpoint_every_ns` is unless the user says otherwise.
 constexpr std::uint64_t kUsualCheckpointNs = 250'000'000;
+
+/// A guest that gets nowhere for so many steps is said to be stuck.
+constexpr std::uint64_t kUsualStuckSteps = 4'000'000'000;
 
 struct RecorderOptions {
   std::uint64_t checkpoint_every_steps = 1ULL << 26;
@@ -38,6 +44,10 @@ struct RecorderOptions {
   bool begin_with_checkpoint = false;
   /// Gather the interval index, an interval from checkpoint to checkpoint.
   bool index = true;
+  /// When run() says that a guest is stuck; 0: never.
+  std::uint64_t stuck_after_steps = kUsualStuckSteps;
+  /// Told of it, once a stretch without progress; true ends the run. May be empty.
+  std::function<bool(const StuckGuest&)> stuck{};
   /// Ends the run when it becomes true; may be null.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -48,6 +58,11 @@ struct RunOutcome {
   Ending ending;
   Position position;
   Hash128 digest;
+  bool panicked = false;              ///< a kernel said on the console that it did
+  bool interrupts_enabled = false;    ///< IF
+  bool ended_as_stuck = false;        ///< because RecorderOptions::stuck said so
+  std::optional<StuckGuest> stuck;    ///< it made no progress to the end
+  std::vector<PortWrite> last_ports;  ///< the latest first, each port once
 };
 
 /// Where a run's host time went, in ns.
@@ -56,7 +71,7 @@ struct RecorderCosts {
   std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
 };
 
-class RunRecorder final : private InputSource, private OutputObserver {
+class RunRecorder final : private InputSource, private OutputObserver, private PortObserver {
  public:
   /// @param live where inputs come from; @param output told of outputs too, or null
   /// @param clock_ns monotonic host time for the writer's hold limit
@@ -98,6 +113,9 @@ class RunRecorder final : private InputSource, private OutputObserver {
   std::optional<Input> take(InputStamp here, const InputRoom& room) override;
   IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
   void output(Position position, const Output& output) override;
+  void port_was_read(Position position, std::uint16_t port) override;
+  void port_was_written(Position position, std::uint16_t port, unsigned width,
+                        std::uint32_t value) override;
   void console(Position position, ConsoleChannel channel, std::uint8_t byte);
   void arrived(Position here);
   void checkpoint();
@@ -110,6 +128,8 @@ class RunRecorder final : private InputSource, private OutputObserver {
   [[nodiscard]] TapeCounter counter() const;
   [[nodiscard]] bool cancelled() const;
   MachineStop run_to(Position target);
+  [[nodiscard]] bool ends_as_stuck(Position limit);
+  void trace_loop(StuckGuest& guest, Position limit);
   void bookmark_ending(const RunOutcome& outcome);
   void log(InputStamp here, const Input& input);
 
@@ -134,6 +154,11 @@ class RunRecorder final : private InputSource, private OutputObserver {
   std::atomic<bool> pause_{false};
   std::array<ConsoleWatch, 3> watches_;
   CrashBookmarks crashes_;
+  StuckWatch stuck_watch_;
+  std::optional<StuckGuest> stuck_;
+  bool stuck_marked_ = false;
+  std::optional<std::uint16_t> port_read_;  ///< the last one
+  PortLog ports_;
   RecorderCosts costs_;
 };
 

@@ -1,13 +1,20 @@
 # Completion of `chronovisor` in bash: `source scripts/completions/chronovisor.bash`,
 # or put this file into ~/.local/share/bash-completion/completions/ as `chronovisor`.
-# Commands and options are what the program itself lists in --help; only their
-# values are known here.
+# Commands, options and their values are what the program itself lists in --help.
 
 # Words of the section $1 ("Subcommands" or "Options") of the help on standard input.
 _chronovisor_section() {
   awk -v section="$1:" '
     /^[^ ]/ { inside = ($0 == section); next }
     inside && /^  [^ ]/ { gsub(",", " ", $1); print $1 }' | tr ' ' '\n' | sed "s/[[{].*//"
+}
+
+# Values of the option $1 in the help on standard input: words as they are typed, and
+# of those with a placeholder what comes before it.
+_chronovisor_values() {
+  awk -v option="$1" '
+    /^  -/ { n = split($1, names, ","); for (i = 1; i <= n; i++) if (names[i] == option) print $2 }' |
+    tr '|' '\n' | sed -E '/^[0-9]/!s/[A-Z][A-Z\/]*.*//' | grep .
 }
 
 _chronovisor() {
@@ -31,18 +38,11 @@ _chronovisor() {
     previous=${COMP_WORDS[COMP_CWORD-2]}
   fi
   local values=
-  case $previous in
-    --engine) values="soft kvm" ;;
-    --idle) values="warp wait" ;;
-    --serial) values="stdio none file:" ;;
-    --sync) values="none interval output" ;;
-    --rtc) values="now" ;;
-    --seed) values="random" ;;
-    --architecture) values="auto x86-64 i386" ;;
-    --at | --to | --from) values="start end" ;;
-    --listen) values="unix: tcp:127.0.0.1: stdio" ;;
-    --gdb) values="gdb lldb" ;;
-  esac
+  if [[ $previous == --gdb ]]; then
+    values="gdb lldb"
+  elif [[ $previous == -* ]]; then
+    values=$(_chronovisor_values "$previous" <<< "$help")
+  fi
   local choices=$values
   if [[ -z $values ]]; then
     if [[ $current == -* ]]; then

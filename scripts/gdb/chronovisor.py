@@ -6,6 +6,7 @@ do happens in the server (`monitor help`); here expressions are evaluated, and a
 command that travels also arrives.
 """
 import difflib
+import json
 import os
 import re
 import struct
@@ -29,13 +30,13 @@ def monitor(command):
         raise gdb.GdbError("chronovisor " + command.split()[0] + " failed.") from error
 
 
-def captured(command):
-    """What a monitor command prints; nothing when it fails."""
+def asked(command):
+    """What a monitor command answers, as a value; one with "error" when it fails."""
     need_connection()
     try:
-        return gdb.execute("monitor " + command, to_string=True)
-    except gdb.error:
-        return ""
+        return json.loads(gdb.execute("monitor json " + command, to_string=True))
+    except gdb.error as error:  # the connection, not the command
+        return {"error": {"code": "host", "message": str(error)}}
 
 
 def arrive():
@@ -251,10 +252,10 @@ An expression that begins with $ or a parenthesis is evaluated."""
 
     def complete(self, _text, word):
         try:
-            listed = captured("bookmark")
+            listed = asked("bookmark")
         except gdb.GdbError:
             return []
-        names = [line.split(None, 1)[1] for line in listed.splitlines() if line[:1] == " "]
+        names = [mark["name"] for mark in listed] if isinstance(listed, list) else []
         return [name for name in ["start", "end", *names] if name.startswith(word or "")]
 
 
@@ -262,19 +263,16 @@ class StepMany(Command):
     """Go N instructions of the recording on, or back, at once.
 
 stepi N and reverse-stepi N go one instruction at a time, since gdb asks after
-each. This goes there directly: it counts the instructions of interrupt handlers,
-too, and passes breakpoints."""
+each. This goes there directly, past the handlers that those pass over as well; a
+breakpoint on the way does not stop it."""
 
-    def __init__(self, verb, sign):
+    def __init__(self, verb):
         self.__doc__ = StepMany.__doc__
-        self.verb, self.usage, self.sign = verb, "[N]", sign
+        self.verb, self.usage = verb, "[N]"
         super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
 
     def run(self, argument):
-        count = count_of(argument or "1")
-        if re.search(r"on a branch|; live", captured("when")):
-            raise gdb.GdbError("This is a branch, along which nothing is recorded; use stepi.")
-        monitor(f"seek {self.sign}{count}")
+        monitor(f"{self.verb} {count_of(argument or '1')}")
         arrive()
 
 
@@ -295,6 +293,73 @@ expression is an object in memory, or a pointer or address of one."""
         address, size = place(argument)
         monitor(f"last-write {address:#x} {size}")
         arrive()
+
+
+class Watch(Command):
+    """Go to the next write of an object, or backward to the last, for which a condition
+holds: chronovisor watch [backward] EXPRESSION [if CONDITION]
+
+The server evaluates the condition, so a hundred thousand writes take no longer than
+running past them. It is made of C's operators over numbers, registers ($rax) and
+variables; EXPRESSION in it means the object after the write. Variables are looked up
+here and now, as the server knows none."""
+
+    verb, usage = "watch", "[backward] EXPRESSION [if CONDITION]"
+    name = re.compile(r"(?<![\w$.\]])[A-Za-z_]\w*(?:(?:\.|->)\w+|\[\w+\])*")
+
+    def __init__(self):
+        super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
+
+    @staticmethod
+    def is_signed(value):
+        return bool(getattr(value.type.strip_typedefs(), "is_signed", False))
+
+    @classmethod
+    def operand(cls, text):
+        """What the server calls the variable of this name."""
+        value, symbol = evaluated(text)
+        if value is None:
+            return f"u64[{symbol:#x}]"
+        if value.address is None or value.type.strip_typedefs().code == gdb.TYPE_CODE_FUNC:
+            return f"{address_of(text):#x}"
+        if value.type.sizeof not in (1, 2, 4, 8):
+            raise gdb.GdbError(f"{text}: of {value.type.sizeof} bytes; 1, 2, 4 or 8 can be compared.")
+        kind = "i" if cls.is_signed(value) else "u"
+        return f"{kind}{8 * value.type.sizeof}[{int(value.address) & ADDRESS_MASK:#x}]"
+
+    def condition(self, text, expression):
+        value, _ = evaluated(expression)
+        itself = "svalue" if value is not None and self.is_signed(value) else "value"
+
+        def named(match):
+            return itself if match[0] == expression else self.operand(match[0])
+
+        return self.name.sub(named, text)
+
+    def run(self, argument):
+        found = re.fullmatch(r"(backward\s+)?(.+?)(?:\s+if\b(.*))?", argument, re.DOTALL)
+        if not found or (found[3] is not None and not found[3].strip()):
+            raise self.misused()
+        expression = found[2].strip()
+        address, size = place(expression)
+        command = f"watch {'backward ' if found[1] else ''}{address:#x} {size}"
+        if found[3]:
+            command += " if " + self.condition(found[3].strip(), expression)
+        monitor(command)
+        arrive()
+
+
+class AddressSpace(Command):
+    """Let breakpoints at user addresses count in one address space only, that of the
+process which runs here or one by its CR3, or off again; without an argument, say
+which: chronovisor address-space [here | off | CR3]"""
+
+    verb, usage = "address-space", "[here | off | CR3]"
+
+    def run(self, argument):
+        if argument and argument not in ("here", "off"):
+            argument = f"{address_of(argument):#x}"
+        monitor(f"address-space {argument}".strip())
 
 
 class LastReached(Command):
@@ -532,16 +597,15 @@ hookpost-symbol-file) and does so."""
     @staticmethod
     def text_address(kernel):
         """Where the guest has the kernel's first byte."""
-        found = re.search(r"_text is at (0x[0-9a-f]+)", captured("linux-kernel"))
-        if found:
-            return int(found[1], 16)
+        kernel_there = asked("linux-kernel")
+        if "error" not in kernel_there:
+            return int(kernel_there["text_address"], 16)
         if gdb.current_progspace().filename not in (None, kernel.path):
             try:
                 return int(gdb.parse_and_eval("(unsigned long) &_text"))
             except gdb.error:
                 pass
-        monitor("linux-kernel")  # once more, for its explanation
-        raise gdb.GdbError("The server does not say where the kernel is.")
+        raise gdb.GdbError(kernel_there["error"]["message"])
 
     @staticmethod
     def check(kernel, slide):
@@ -635,10 +699,10 @@ def install():
           kind=gdb.COMMAND_RUNNING)
     AtAddress("translate", "Translate a linear address.")
     AtAddress("walk", "Show the page-table entries for a linear address.")
-    StepMany("step", "+")
-    StepMany("reverse-step", "-")
-    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, History, Disassemble, Discard, GoLive,
-                    Timeline, PositionFunction):
+    StepMany("step")
+    StepMany("reverse-step")
+    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, Watch, AddressSpace, History, Disassemble, Discard,
+                    GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):
         Chronovisor(verb + " chronovisor", "Settings of Chronovisor.")

@@ -26,7 +26,7 @@ std::vector<fs::path> fetched(const std::string& name) {
   }
   std::sort(found.begin(), found.end());
   if (found.empty()) {
-    MESSAGE("skipped: no " << (folder / "*" / name).string() << "; run scripts/fetch-kernel");
+    MESSAGE("SKIPPED: no " << (folder / "*" / name).string() << "; run scripts/fetch-kernel");
   }
   return found;
 }

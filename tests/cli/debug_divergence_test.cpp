@@ -66,7 +66,9 @@ TEST_CASE("a divergence met while debugging is explained to the client") {
   TimelineOptions options;
   options.use_index = false;
   Timeline timeline(*reader, options);
-  TimelineTarget target(timeline, RegisterLayout::x86_64);
+  session::DebugSession debugging(timeline);
+  session::Executor executor;
+  TimelineTarget target(debugging, executor, RegisterLayout::x86_64);
   const gdb::CancelFlag cancel{false};
   // Something to look for, so that the run goes through the meddled interval.
   gdb::Breakpoint never;

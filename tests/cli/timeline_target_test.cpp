@@ -117,7 +117,9 @@ struct Debugger {
   Program program;
   std::unique_ptr<RecordingReader> reader = record(program.code.take());
   Timeline timeline{*reader, {}};
-  cli::TimelineTarget target{timeline, cli::RegisterLayout::x86_64};
+  chronovisor::session::DebugSession debugging{timeline};
+  chronovisor::session::Executor executor;
+  cli::TimelineTarget target{debugging, executor, cli::RegisterLayout::x86_64};
   gdb::Session session{target};
   gdb::CancelFlag cancel = false;
 

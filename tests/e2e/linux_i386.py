@@ -2,6 +2,8 @@
 """A stock 32-bit Debian kernel (PAE paging, 32-bit programs) is entered at its
 32-bit entry point, recorded, verified, and debugged backwards with gdb."""
 import os
+import re
+import subprocess
 
 from gdb_session import Gdb
 from harness import CMDLINE, SHA_OF_16_MIB, Test
@@ -22,6 +24,22 @@ print(f"recorded: {report['instructions']:,} instructions, digest {report['diges
 verified = test.json_of(test.run("verify", recording, "--json"))
 test.check(verified["digest"] == report["digest"], f"verified to another state: {verified}")
 print("verified")
+
+# The core is an ELF32 one with the kernel's addresses: gdb finds the code at eip there.
+core = test.path("core")
+test.run("export", recording, "--format", "vmcore", "-o", core)
+headers = subprocess.run(["readelf", "-Whln", core], capture_output=True, check=False)
+listing = headers.stdout.decode()
+for wanted in ("ELF32", "Intel 80386", "NT_PRSTATUS", "VMCOREINFO"):
+    test.check(wanted in listing, f"the core has no {wanted}", headers)
+test.check(re.search(r"LOAD +0x\w+ 0xc0100000 0x0*100000 ", listing), "the kernel's addresses are not in the core", headers)
+end = report["instructions"]
+line = test.run("export", recording, "--format", "trace", "--from", str(end - 1), "--to", str(end)).stdout.decode().split(None, 3)
+test.run("export", recording, "--format", "vmcore", "--at", str(end - 1), "-f", "-o", core)
+asked = subprocess.run(["gdb", "-batch", "-nx", "-ex", "info registers eip", "-ex", "x/15xb $eip", "-core", core], capture_output=True,
+                       check=False, timeout=120)
+code = bytes(int(b, 16) for b in re.findall(r"\t0x(\w\w)", asked.stdout.decode()))
+test.check(code.startswith(bytes.fromhex(line[2])) and f"0x{int(line[1], 16):x}" in asked.stdout.decode(), f"not {line} at eip", asked)
 
 done = test.run("symbols", recording, "-o", test.path("kernel.elf"), expect=3)
 test.check(b"32-bit" in done.stderr, "symbols of a 32-bit kernel are refused for another reason", done)

@@ -14,23 +14,26 @@ namespace chronovisor {
 namespace {
 
 /// Writes regions by what the guest sends to the debug port.
-class ToyDevice final : public MachineObserver {
+class ToyDevice final : public OutputObserver {
  public:
   static constexpr std::uint64_t kScreenBytes = 16ULL << 20, kDiskBytes = 1ULL << 30;
 
   explicit ToyDevice(Machine& machine)
       : screen_(machine.memory().add_region("screen", kScreenBytes)),
         disk_(machine.memory().add_region("disk", kDiskBytes)) {}
-  void serial_output(Position /*position*/, std::uint8_t /*byte*/) override {}
-  void debug_output(Position position, std::uint8_t byte) override {
+  void output(Position position, const Output& output) override {
+    if (output.kind != OutputKind::debug) return;
+    for (const std::uint8_t byte : output.payload) put(position, byte);
+  }
+
+ private:
+  void put(Position position, std::uint8_t byte) {
     screen_.write(byte * 0x10321ULL, Bytes{byte, static_cast<std::uint8_t>(position.steps)});
     if (byte % 16 != 0) return;
     disk_.write(place_of(position.steps), Bytes{byte, 1, 2, 3});
     // A page some steps ago is zeros again.
     if (byte % 32 == 0) disk_.write(place_of(position.steps - 48), Bytes(4, 0));
   }
-
- private:
   static std::uint64_t place_of(std::uint64_t steps) {
     return (steps * 0x9e3779b97f4a7c15ULL >> 20) % kDiskBytes & kPageMask;
   }
@@ -83,7 +86,7 @@ TEST_CASE("a recording's checkpoints carry regions, and cost what was touched") 
     CAPTURE(n);
     Machine machine(start().machine);
     ToyDevice toy(machine);
-    machine.set_observer(&toy);
+    machine.outputs().attach(toy);
     restore_checkpoint(machine, *reader, n);
     CHECK(machine.digest() == reader->checkpoints()[n].digest);
     if (n + 1 == reader->checkpoints().size()) continue;
@@ -108,7 +111,7 @@ TEST_CASE(
   const auto reader = record(20'000);
   auto machine = std::make_unique<Machine>(start().machine);
   ToyDevice toy(*machine);
-  machine->set_observer(&toy);
+  machine->outputs().attach(toy);
   CheckpointStore store(*reader, machine->pages().page_count(), 64 << 20);
   Traveller traveller(std::move(machine), store);
   const auto digest_at = [&](std::uint64_t position) {

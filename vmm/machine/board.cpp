@@ -43,9 +43,13 @@ void Machine::Board::request_end(EndReason reason, std::uint32_t code, std::uint
 void Machine::Board::put(const Output& output) { outputs_.put(machine_.position(), output); }
 
 std::uint32_t Machine::Board::port_read(std::uint16_t port, unsigned width) {
+  if (port_observer_ != nullptr) port_observer_->port_was_read(machine_.position(), port);
   return assembly_.ports().read(port, width);
 }
 void Machine::Board::port_write(std::uint16_t port, unsigned width, std::uint32_t value) {
+  if (port_observer_ != nullptr) {
+    port_observer_->port_was_written(machine_.position(), port, width, value);
+  }
   assembly_.ports().write(port, width, value);
 }
 std::uint64_t Machine::Board::mmio_read(GuestPhysical address, unsigned width) {

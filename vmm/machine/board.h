@@ -8,6 +8,7 @@
 #include "vmm/cpu/environment.h"
 #include "vmm/cpu/x87_error_line.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/port_observer.h"
 #include "vmm/model/assembly.h"
 
 namespace chronovisor {
@@ -28,6 +29,8 @@ class Machine::Board final : public CpuEnvironment,
   void reset();
   /// Device states were loaded: re-derives what is not state.
   void state_restored();
+  /// May be null.
+  void set_port_observer(PortObserver* observer) { port_observer_ = observer; }
 
   /// All devices in the fixed order of the model.
   [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const {
@@ -81,6 +84,7 @@ class Machine::Board final : public CpuEnvironment,
 
   Machine& machine_;
   Cpu* cpu_ = nullptr;
+  PortObserver* port_observer_ = nullptr;
   OutputRouter outputs_;
   Assembly assembly_;
   PcInterrupts& interrupts_;

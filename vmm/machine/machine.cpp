@@ -145,6 +145,7 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
 }
 
 OutputRouter& Machine::outputs() { return board_->outputs(); }
+void Machine::set_port_observer(PortObserver* observer) { board_->set_port_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
 void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }
 void Machine::set_access_observer(AccessObserver* observer) { cpu_->set_access_observer(observer); }

@@ -96,6 +96,7 @@ struct Ending {
 [[nodiscard]] std::string describe(const Ending& ending);
 
 struct Model;
+class PortObserver;
 
 class Machine {
  public:
@@ -112,6 +113,8 @@ class Machine {
 
   /// Where to listen to what the guest puts out.
   [[nodiscard]] OutputRouter& outputs();
+  /// Told of every access to a port; null: nobody.
+  void set_port_observer(PortObserver* observer);
   /// The input source must outlive the machine or be replaced; default: none.
   void set_input(InputSource* source);
   void set_debug_hooks(DebugHooks* hooks);

@@ -1,0 +1,62 @@
+// Owns the way of inputs from host threads to the machine's: whoever has something
+// for the guest pushes it, and an eventfd wakes the machine when it waits. Knows no
+// guest and no device. Each function says which thread may call it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "vmm/machine/input.h"
+
+namespace chronovisor {
+
+class Inbox {
+ public:
+  /// Throws Error{host} when the host gives no eventfd.
+  Inbox();
+  ~Inbox();
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+
+  /// One who has inputs of a kind for a device: a line, a network card's other end.
+  /// While there is an open one, more may come. Must not outlive the inbox.
+  class Source {
+   public:
+    /// From the machine's thread, or before it runs.
+    Source(Inbox& inbox, InputKind kind, std::uint16_t device);
+    ~Source() { close(); }
+    Source(const Source&) = delete;
+    Source& operator=(const Source&) = delete;
+    /// Any thread.
+    void push(Bytes payload);
+    /// Nothing more comes of this one. Any thread.
+    void close();
+
+   private:
+    Inbox& inbox_;
+    InputKind kind_;
+    std::uint16_t device_;
+    std::atomic<bool> open_{true};
+  };
+
+  /// Readable when something was pushed or a source was closed, until the next
+  /// take_all(). Any thread.
+  [[nodiscard]] int wait_fd() const { return event_; }
+  /// Some source may still push. Any thread.
+  [[nodiscard]] bool open() const { return open_sources_.load() > 0; }
+  /// What was pushed since the last time, in that order. The machine's thread.
+  [[nodiscard]] std::vector<Input> take_all();
+
+ private:
+  void wake() const;
+
+  int event_ = -1;
+  std::atomic<int> open_sources_{0};
+  std::atomic<bool> fresh_{false};  ///< there may be something to take
+  std::mutex mutex_;
+  std::vector<Input> pushed_;
+};
+
+}  // namespace chronovisor

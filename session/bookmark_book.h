@@ -1,0 +1,33 @@
+// Owns the bookmarks of a recording while it is open: those it had, those made and
+// taken away since, and keeping the changes in its file. The thread that owns the
+// session.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "recorder/format/recording_reader.h"
+#include "session/answer.h"
+
+namespace chronovisor::session {
+
+class BookmarkBook {
+ public:
+  /// The reader must outlive this.
+  explicit BookmarkBook(const RecordingReader& reader) : reader_(reader) {}
+
+  /// By position.
+  [[nodiscard]] std::vector<Bookmark> all() const;
+  /// Names `position`, in the file where that can be written. Throws Error{usage}
+  /// for a name that cannot be one, or that exists unless `move`.
+  BookmarkSetAnswer set(const std::string& name, Position position, bool move);
+  /// Throws Error{usage} when there is no such bookmark.
+  BookmarkDeletedAnswer remove(const std::string& name);
+
+ private:
+  const RecordingReader& reader_;
+  std::vector<Bookmark> made_;        ///< since the recording was opened
+  std::vector<std::string> removed_;  ///< names that it had when it was opened
+};
+
+}  // namespace chronovisor::session

@@ -1,0 +1,132 @@
+// Owns the one thread on which a session's work is done, whoever asks for it: a
+// debugger's server, the command line, later a web page beside them. Jobs are done
+// in the order in which they are handed in. Knows no session. Any thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace chronovisor::session {
+
+/// What a job looks at to see whether anybody still wants it.
+class CancelToken {
+ public:
+  /// Watches a flag of somebody else's, which must outlive the job.
+  explicit CancelToken(const std::atomic<bool>& flag)
+      : flag_(std::shared_ptr<const void>(), &flag) {}
+  [[nodiscard]] const std::atomic<bool>& flag() const { return *flag_; }
+
+ private:
+  friend class CancelSource;
+  explicit CancelToken(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
+  std::shared_ptr<const std::atomic<bool>> flag_;
+};
+
+/// The end of it that is kept by who may lose interest.
+class CancelSource {
+ public:
+  [[nodiscard]] CancelToken token() const { return CancelToken(flag_); }
+  void cancel() { flag_->store(true, std::memory_order_relaxed); }
+
+ private:
+  std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+/// What a job will have returned or thrown.
+template <typename Result>
+class Pending {
+ public:
+  /// Waits for it. Once.
+  Result get() {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [this] { return state_->done; });
+    // Taken out, so that it goes on the thread that asked.
+    if (const std::exception_ptr error = std::exchange(state_->error, nullptr)) {
+      std::rethrow_exception(error);
+    }
+    if constexpr (!std::is_void_v<Result>) return std::move(*state_->result);
+  }
+
+ private:
+  friend class Executor;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    std::exception_ptr error;
+    std::optional<std::conditional_t<std::is_void_v<Result>, std::monostate, Result>> result;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+class Executor {
+ public:
+  Executor();
+  /// Does what was handed in, and ends the thread.
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  /// Hands a job in.
+  template <typename Job>
+  auto submit(Job job) -> Pending<std::invoke_result_t<Job&>> {
+    using Result = std::invoke_result_t<Job&>;
+    Pending<Result> pending;
+    add([state = pending.state_, job = std::move(job)]() mutable {
+      std::exception_ptr error;
+      std::optional<std::conditional_t<std::is_void_v<Result>, std::monostate, Result>> result;
+      try {
+        if constexpr (std::is_void_v<Result>) {
+          job();
+        } else {
+          result = job();
+        }
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const std::lock_guard lock(state->mutex);
+      state->error = std::exchange(error, nullptr);
+      state->result = std::move(result);
+      state->done = true;
+      state->changed.notify_all();
+    });
+    return pending;
+  }
+  /// submit(), and waits. Must not be called from a job.
+  template <typename Job>
+  auto run(Job job) {
+    return submit(std::move(job)).get();
+  }
+  /// Does something short on the calling thread, with no job at work meanwhile: for
+  /// reads that would be lost in the way to another thread and back. From within a
+  /// job it is done at once.
+  template <typename Look>
+  auto borrow(Look&& look) {
+    if (std::this_thread::get_id() == thread_.get_id()) return std::forward<Look>(look)();
+    const std::lock_guard lock(work_);
+    return std::forward<Look>(look)();
+  }
+
+ private:
+  void add(std::function<void()> job);
+  void serve();
+
+  std::mutex work_;   ///< held while a job is at work
+  std::mutex queue_;  ///< guards what follows
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace chronovisor::session

@@ -1,0 +1,160 @@
+// Questions to the past: they search from where the machine stands, and come back.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "session/address_space.h"
+#include "session/debug_session.h"
+#include "timetravel/linear_memory.h"
+
+namespace chronovisor::session {
+namespace {
+
+constexpr std::uint64_t kMostEventSpan = 10'000'000'000;
+constexpr std::size_t kEventsEachSide = 12;
+constexpr std::size_t kMostEvents = 100'000;
+constexpr std::size_t kShownBytes = 16;
+
+std::string exception_name(std::uint8_t vector) {
+  static constexpr std::array<std::string_view, 20> kNames{
+      "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "",
+      "#TS", "#NP", "#SS", "#GP", "#PF", "",    "#MF", "#AC", "#MC", "#XM"};
+  if (vector < kNames.size() && !kNames[vector].empty()) return std::string(kNames[vector]);
+  return fmt::format("interrupt {}", vector);
+}
+
+std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t length) {
+  if (length == 1 || length == 2 || length == 4 || length == 8) {
+    const auto value = read_linear_value(machine, address, length);
+    return value ? fmt::format("{:#x}", *value) : "(unreadable)";
+  }
+  Bytes bytes(std::min<std::uint64_t>(length, kShownBytes));
+  bytes.resize(read_linear_memory(machine, address, bytes));
+  if (bytes.empty()) return "(unreadable)";
+  std::string out;
+  for (const std::uint8_t byte : bytes)
+    out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);
+  return length > kShownBytes ? out + " ..." : out;
+}
+
+using Event = EventsAnswer::Event;
+
+/// What the interrupt table at hand calls the handler at `address`.
+std::string handler_name(const std::vector<InterruptGate>& gates, std::uint64_t address) {
+  std::string names;
+  for (const InterruptGate& gate : gates) {
+    if (gate.address != address) continue;
+    if (names.size() > 40) return names + " or others";
+    names += (names.empty() ? "" : " or ") + exception_name(gate.vector);
+  }
+  return names;
+}
+
+}  // namespace
+
+/// Goes back to the nearest earlier store. @return nothing when there is none
+std::optional<Store> DebugSession::earlier_store(std::uint64_t address, std::uint64_t length,
+                                                 const Cancel& cancel) {
+  StopSet stops;
+  stops.watchpoints.push_back({{address, length, false, true}, {}});
+  if (const auto space = space_that_matters(timeline_.machine(), address)) {
+    // Other processes have other memory at the same address.
+    stops.watchpoints[0].condition = in_address_space(*space);
+  }
+  const TravelResult result = timeline_.run_backward(stops, &cancel);
+  if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
+  if (result.stop != TravelStop::watchpoint) return std::nullopt;
+  Store store;
+  store.moment = timeline_.now();
+  store.pc = timeline_.machine().cpu().linear_rip();
+  store.first_byte = result.address;
+  store.before = value_text(timeline_.machine(), address, length);
+  timeline_.step_forward();
+  store.after = value_text(timeline_.machine(), address, length);
+  timeline_.seek(store.moment, &cancel);
+  return store;
+}
+
+Answer DebugSession::answer(const LastWriteRequest& request, const Cancel& cancel) {
+  need_timeline("last-write");
+  const Position before = timeline_.now().position;
+  const std::optional<Store> store =
+      timeline_.excursion([&] { return earlier_store(request.address, request.length, cancel); });
+  if (!store) {
+    throw NotFound(fmt::format("{:#x} was not written before position {}; this is still there",
+                               request.address, grouped(before.steps)));
+  }
+  destination_ = store->moment;
+  return LastWriteAnswer{request.address, before, *store};
+}
+
+Answer DebugSession::answer(const HistoryRequest& request, const Cancel& cancel) {
+  need_timeline("history");
+  HistoryAnswer answer;
+  answer.address = request.address;
+  answer.asked = request.count;
+  answer.before = timeline_.now().position;
+  timeline_.excursion([&] {
+    while (answer.stores.size() < request.count) {
+      if (cancel) {
+        answer.complete = false;
+        return;
+      }
+      const std::optional<Store> store = earlier_store(request.address, request.length, cancel);
+      if (!store) return;
+      answer.stores.push_back(*store);
+    }
+    answer.complete = false;  // nobody has looked further back
+  });
+  return answer;
+}
+
+Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) {
+  need_timeline("events");
+  const std::uint64_t span = std::min(request.span, kMostEventSpan);
+  const Moment origin = timeline_.now();
+  const std::uint64_t here = origin.position.steps;
+  const Position from{here - std::min(span, here - timeline_.start().steps)};
+  const Position to{here + std::min(span, timeline_.end().steps - here)};
+  std::vector<Event> all;
+  for (InputCursor cursor(timeline_.reader(), from); const InputEvent* event = cursor.peek();
+       cursor.pop()) {
+    if (event->position > to || all.size() >= kMostEvents) break;
+    all.push_back({{event->position, 0}, fmt::format("input {}", input_kind_name(event->kind))});
+  }
+  const std::vector<InterruptGate> gates = interrupt_gates(timeline_.machine());
+  StopSet stops;
+  for (const InterruptGate& gate : gates) {
+    stops.breakpoints.push_back(
+        {gate.address, [](Machine& there) { return there.moment().deliveries > 0; }});
+  }
+  timeline_.excursion([&] {
+    timeline_.seek({from, 0}, &cancel);
+    while (all.size() < kMostEvents) {
+      const TravelResult result = timeline_.run_forward(stops, &cancel, to);
+      if (result.stop != TravelStop::breakpoint) break;
+      all.push_back(
+          {timeline_.now(), fmt::format("{}, handler at {:#x}", handler_name(gates, result.address),
+                                        result.address)});
+    }
+  });
+  if (cancel) throw Error(ErrorCode::usage, "interrupted");
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Event& a, const Event& b) { return a.moment < b.moment; });
+  const auto middle = std::partition_point(
+      all.begin(), all.end(), [&](const Event& event) { return event.moment < origin; });
+  const auto before = static_cast<std::size_t>(middle - all.begin());
+  const std::size_t first = before > kEventsEachSide ? before - kEventsEachSide : 0;
+  const std::size_t last = std::min(all.size(), before + kEventsEachSide);
+  EventsAnswer answer;
+  answer.here = origin.position;
+  answer.earlier = first;
+  answer.later = all.size() - last;
+  answer.before.assign(all.begin() + static_cast<std::ptrdiff_t>(first), middle);
+  answer.after.assign(middle, all.begin() + static_cast<std::ptrdiff_t>(last));
+  return answer;
+}
+
+}  // namespace chronovisor::session

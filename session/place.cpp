@@ -1,0 +1,83 @@
+#include "session/place.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "host/host.h"
+
+namespace chronovisor {
+namespace {
+
+/// The number that `text` is, or nothing.
+std::optional<std::uint64_t> number_of(const std::string& text) {
+  try {
+    return parse_number(text, "");
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+[[noreturn]] void refuse_outside(const std::string& text, const PlaceContext& context,
+                                 const std::string& what) {
+  throw Error(ErrorCode::usage, what + ": " + text + " is outside the recording, which covers " +
+                                    grouped(context.start.steps) + " to " +
+                                    grouped(context.end.steps));
+}
+
+}  // namespace
+
+Position parse_place(const std::string& text, const PlaceContext& context,
+                     const std::string& what) {
+  if (text == "start") return context.start;
+  if (text == "end") return context.end;
+  for (const Bookmark& bookmark : context.bookmarks) {
+    if (bookmark.name == text) return bookmark.position;
+  }
+  const char sign = text.empty() ? '\0' : text[0];
+  const bool relative = sign == '+' || sign == '-';
+  const std::optional<std::uint64_t> number = number_of(relative ? text.substr(1) : text);
+  if (!number) {
+    throw Error(ErrorCode::usage,
+                what + ": \"" + text + "\" is not " + std::string(kPlaceWords) +
+                    (context.bookmarks.empty() ? " (there are no bookmarks)" : ""));
+  }
+  Position place{*number};
+  if (sign == '+') {
+    const std::uint64_t from = context.here.value_or(context.start).steps;
+    place.steps += from;
+    if (place.steps < from) refuse_outside(text, context, what);
+  } else if (sign == '-') {
+    const std::uint64_t from = context.here.value_or(context.end).steps;
+    if (*number > from) refuse_outside(text, context, what);
+    place.steps = from - *number;
+  }
+  if (place < context.start || place > context.end) {
+    const std::string shown = grouped(place.steps);
+    refuse_outside(relative ? text + " (position " + shown + ")" : "position " + shown, context,
+                   what);
+  }
+  return place;
+}
+
+Position recorded_place(const std::string& text, const RecordingReader& reader,
+                        const std::string& option) {
+  return parse_place(text, {reader.start(), reader.usable_to(), {}, reader.bookmarks()}, option);
+}
+
+void require_bookmark_name(const std::string& name) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::usage, "a bookmark cannot be called \"" + name + "\": " + why);
+  };
+  if (name.empty()) refuse("the name is empty");
+  if (name.size() > kMaxTextBytes) refuse("the name is too long");
+  if (std::any_of(name.begin(), name.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    refuse("a name has no control characters");
+  }
+  if (name == "start" || name == "end") refuse("that is a place of every recording already");
+  if (name[0] == '+' || name[0] == '-') refuse("what begins with + or - is a distance");
+  if (number_of(name)) refuse("that is read as a position");
+  if (name.starts_with("packet:")) refuse("what begins with packet: is kept for packets");
+}
+
+}  // namespace chronovisor

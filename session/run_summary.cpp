@@ -1,0 +1,58 @@
+#include "session/run_summary.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace chronovisor {
+
+std::string exit_reason(const RunOutcome& outcome, Position limit) {
+  if (outcome.ending.reason != EndReason::none) {
+    return std::string(end_reason_name(outcome.ending.reason));
+  }
+  if (outcome.ended_as_stuck) return "stuck";
+  return outcome.position >= limit ? "limit" : "interrupted";
+}
+
+std::string run_summary(const RunOutcome& outcome, Position start, Position limit, double seconds,
+                        const Machine& machine) {
+  const double steps = static_cast<double>(outcome.position.steps - start.steps);
+  nlohmann::ordered_json json;
+  json["instructions"] = outcome.position.steps;
+  json["seconds"] = seconds;
+  json["mips"] = seconds > 0 ? steps / seconds / 1e6 : 0.0;
+  json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
+  if (outcome.ending.port != 0) json["exit"]["port"] = outcome.ending.port;
+  json["digest"] = outcome.digest.hex();
+  json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
+  json["undefined_instructions"] = machine.cpu().counters().undefined_instructions;
+  json["panicked"] = outcome.panicked;
+  return json.dump();
+}
+
+std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {
+  const std::optional<std::string> summary = reader.summary_json();
+  if (!summary) return std::nullopt;
+  // The file may be anybody's.
+  const nlohmann::json json = nlohmann::json::parse(*summary, nullptr, false);
+  if (!json.is_object() || !json.contains("exit") || !json["exit"].is_object()) return std::nullopt;
+  const nlohmann::json& exit = json["exit"];
+  if (!exit.contains("reason") || !exit["reason"].is_string()) return std::nullopt;
+  RecordedEnd end;
+  end.reason = exit["reason"].get<std::string>();
+  std::replace_if(
+      end.reason.begin(), end.reason.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  if (exit.contains("code") && exit["code"].is_number_unsigned()) {
+    end.code = exit["code"].get<std::uint32_t>();
+  }
+  end.by_guest = end.reason != "limit" && end.reason != "interrupted" && end.reason != "stuck";
+  return end;
+}
+
+std::string ending_text(const std::string& reason, std::uint32_t code) {
+  std::string text = "the guest ended here: " + reason;
+  if (code != 0) text += " with code " + std::to_string(code);
+  return text;
+}
+
+}  // namespace chronovisor

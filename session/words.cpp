@@ -1,0 +1,339 @@
+#include "session/words.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "base/error.h"
+#include "host/host.h"
+
+namespace chronovisor::session {
+namespace {
+
+constexpr std::size_t kMostSuggestions = 4;
+
+/// Splits at white space, outside "...".
+std::vector<std::string> split(std::string_view line) {
+  std::vector<std::string> words;
+  std::string word;
+  bool any = false;
+  bool quoted = false;
+  for (const char c : line) {
+    if (c == '"') {
+      quoted = !quoted;
+      any = true;
+    } else if (!quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r')) {
+      if (any) words.push_back(std::exchange(word, {}));
+      any = false;
+    } else {
+      word += c;
+      any = true;
+    }
+  }
+  if (quoted) throw Error(ErrorCode::usage, "a \" without its other one");
+  if (any) words.push_back(word);
+  return words;
+}
+
+/// How many letters must be added, dropped or changed.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, changed});
+    }
+  }
+  return row[b.size()];
+}
+
+[[noreturn]] void refuse_unknown(const std::string& verb) {
+  std::string like;
+  std::size_t suggested = 0;
+  for (const WordCommand& row : word_commands()) {
+    const bool begins = verb.size() >= 2 && row.name.starts_with(verb);
+    const bool holds = verb.size() >= 4 && row.name.find(verb) != std::string_view::npos;
+    const bool near = verb.size() < 32 && distance(verb, row.name) <= (verb.size() < 5 ? 1U : 2U);
+    if ((!begins && !holds && !near) || suggested == kMostSuggestions) continue;
+    like += (suggested++ == 0 ? "" : ", ") + std::string(row.name);
+  }
+  throw Error(ErrorCode::usage, fmt::format("unknown monitor command \"{}\"{}; monitor help lists "
+                                            "them",
+                                            verb, like.empty() ? "" : "; is it " + like + "?"));
+}
+
+Request parse_bookmark(Words& words) {
+  if (words.empty()) return ListBookmarksRequest{};
+  if (words.take("--delete")) return DeleteBookmarkRequest{words.word("NAME")};
+  const bool move = words.take("--move");
+  return SetBookmarkRequest{words.word("NAME"), move};
+}
+
+Request parse_strip(Words& words) {
+  const StripRequest request{words.number_or("COLUMNS", StripRequest{}.columns)};
+  if (request.columns < 8 || request.columns > 1000) words.refuse("between 8 and 1000 columns");
+  return request;
+}
+
+void require_range(const Words& words, std::uint64_t address, std::uint64_t length) {
+  constexpr std::uint64_t kMostBytes = 1U << 20;
+  if (length == 0 || length > kMostBytes || address + (length - 1) < address) {
+    words.refuse("between 1 byte and 1 MiB can be watched");
+  }
+}
+
+template <typename R>
+R parse_range(Words& words) {
+  R request;
+  request.address = words.number("ADDRESS");
+  request.length = words.number_or("BYTES", request.length);
+  require_range(words, request.address, request.length);
+  return request;
+}
+
+Request parse_history(Words& words) {
+  constexpr std::uint64_t kMostWrites = 1000;
+  auto request = parse_range<HistoryRequest>(words);
+  request.count = words.number_or("COUNT", request.count);
+  if (request.count == 0 || request.count > kMostWrites) {
+    words.refuse("COUNT is from 1 to 1000");
+  }
+  return request;
+}
+
+Request parse_disassemble(Words& words) {
+  DisassembleRequest request;
+  if (!words.empty()) request.address = words.number("ADDRESS");
+  request.count = words.number_or("COUNT", request.count);
+  if (request.count == 0 || request.count > 10'000) words.refuse("COUNT is from 1 to 10000");
+  return request;
+}
+
+Request parse_watch(Words& words) {
+  WatchRequest request;
+  if (words.take("backward")) request.direction = Direction::backward;
+  request.address = words.number("ADDRESS");
+  if (!words.empty() && words.peek() != "if") request.length = words.number("BYTES");
+  require_range(words, request.address, request.length);
+  request.condition = words.condition();
+  return request;
+}
+
+template <Direction kDirection>
+Request parse_reached(Words& words) {
+  const std::uint64_t address = words.number("ADDRESS");
+  return ReachedRequest{address, kDirection, words.condition()};
+}
+
+template <Direction kDirection>
+Request parse_steps(Words& words) {
+  const StepRequest request{words.number_or("COUNT", 1), kDirection};
+  if (request.count == 0) words.refuse("COUNT is at least 1");
+  return request;
+}
+
+Request parse_address_space(Words& words) {
+  using Which = AddressSpaceRequest::Which;
+  if (words.empty()) return AddressSpaceRequest{Which::show, 0};
+  if (words.take("here")) return AddressSpaceRequest{Which::here, 0};
+  if (words.take("off")) return AddressSpaceRequest{Which::off, 0};
+  return AddressSpaceRequest{Which::cr3, words.number("CR3")};
+}
+
+Request parse_info(Words& words) {
+  using What = DumpRequest::What;
+  if (words.empty()) return InfoRequest{};
+  static constexpr std::array<std::pair<std::string_view, What>, 5> kDumps{
+      {{"registers", What::registers},
+       {"mem", What::mem},
+       {"tlb", What::tlb},
+       {"lapic", What::lapic},
+       {"pic", What::pic}}};
+  for (const auto& [name, what] : kDumps) {
+    if (words.take(name)) return DumpRequest{what};
+  }
+  words.refuse("\"" + words.peek() + "\" is none of these");
+}
+
+/// "/8xg": a count, a format and a size, in any order behind the count.
+void parse_format(Words& words, const std::string& text, ExamineRequest& request) {
+  static constexpr std::string_view kSizes = "bhwg";
+  const std::size_t digits = text.find_first_not_of("0123456789", 1);
+  const std::string count = text.substr(1, digits == std::string::npos ? digits : digits - 1);
+  if (!count.empty()) request.count = parse_number(count, "/FMT");
+  for (const char c : digits == std::string::npos ? std::string() : text.substr(digits)) {
+    const std::size_t size = kSizes.find(c);
+    if (size != std::string_view::npos) {
+      request.size = std::size_t{1} << size;
+    } else if (std::string_view("xduoc").find(c) != std::string_view::npos) {
+      request.format = c;
+      if (c == 'c') request.size = 1;
+    } else {
+      words.refuse(fmt::format("\"{}\" is no format: a count, one of xduoc, one of bhwg", text));
+    }
+  }
+  if (request.count == 0 || request.count > 65'536) words.refuse("from 1 to 65536 at once");
+}
+
+template <bool kPhysical>
+Request parse_examine(Words& words) {
+  ExamineRequest request;
+  request.physical = kPhysical;
+  if (!words.empty() && words.peek().starts_with("/")) {
+    parse_format(words, words.word("/FMT"), request);
+  }
+  request.address = words.number("ADDRESS");
+  return request;
+}
+
+template <Setting kSetting>
+Request parse_setting(Words& words) {
+  return SettingRequest{kSetting, words.on_or_off()};
+}
+
+template <typename R>
+Request parse_nothing(Words&) {
+  return R{};
+}
+
+template <typename R>
+Request parse_address(Words& words) {
+  return R{words.number("ADDRESS")};
+}
+
+constexpr auto kCommands = std::to_array<WordCommand>({
+    {"when", "", "where we are: position, virtual time, CPU mode", parse_nothing<WhenRequest>},
+    {"seek", "POSITION|+N|-N|start|end|BOOKMARK",
+     "arms a destination; the next continue or reverse-continue goes there",
+     [](Words& words) -> Request { return SeekRequest{words.word("a place")}; }},
+    {"info", "[registers | mem | tlb | lapic | pic]",
+     "what was recorded; or the machine here, in QEMU's words", parse_info},
+    {"timeline", "[COLUMNS]", "draws the recording as a strip", parse_strip},
+    {"bookmark", "[NAME | --move NAME | --delete NAME]",
+     "names this position, in the recording; without NAME lists them", parse_bookmark},
+    {"events", "[STEPS]", "inputs, interrupts and exceptions within STEPS of here (1000000)",
+     [](Words& words) -> Request {
+       return EventsRequest{words.number_or("STEPS", EventsRequest{}.span)};
+     }},
+    {"last-write", "ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
+     [](Words& words) -> Request { return parse_range<LastWriteRequest>(words); }},
+    {"history", "ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there", parse_history},
+    {"watch", "[backward] ADDRESS [BYTES] [if CONDITION]",
+     "the next write there, or the last, for which CONDITION holds; arms its place", parse_watch},
+    {"last-reached", "ADDRESS [if CONDITION]", "the last arrival at an instruction; arms its place",
+     parse_reached<Direction::backward>},
+    {"next-reached", "ADDRESS [if CONDITION]", "the next arrival at an instruction; arms its place",
+     parse_reached<Direction::forward>},
+    {"step", "[COUNT]", "so many steps on, at once; arms their end",
+     parse_steps<Direction::forward>},
+    {"reverse-step", "[COUNT]", "so many steps back, at once; arms their end",
+     parse_steps<Direction::backward>},
+    {"address-space", "[here | off | CR3]",
+     "in which one breakpoints at user addresses count (every)", parse_address_space},
+    {"branch", "", "leaves the timeline here, as a change of memory or registers does",
+     parse_nothing<BranchRequest>},
+    {"go-live", kGoLiveArguments, "goes on with input from outside, recorded in FILE",
+     [](Words& words) -> Request { return GoLiveRequest{parse_go_live(words.rest())}; }},
+    {"discard", "", "leaves a branch for the timeline; the next continue arrives there",
+     parse_nothing<DiscardRequest>},
+    {"skip-interrupts", "on|off", "stepping passes over handlers merely delivered (on)",
+     parse_setting<Setting::skip_interrupts>},
+    {"linear-pc", "on|off", "the program counter includes the base of CS (on)",
+     parse_setting<Setting::linear_pc>},
+    {"phys", "on|off", "memory commands use physical addresses (off)",
+     parse_setting<Setting::physical_memory>},
+    {"translate", "ADDRESS", "linear to physical", parse_address<TranslateRequest>},
+    {"walk", "ADDRESS", "the page-table entries on the way to a linear address",
+     parse_address<WalkRequest>},
+    {"disassemble", "[ADDRESS [COUNT]]", "instructions, by the CPU's present mode",
+     parse_disassemble},
+    {"x", "[/FMT] ADDRESS", "memory by linear address; FMT as in QEMU: 8xg, 2dw",
+     parse_examine<false>},
+    {"xp", "[/FMT] ADDRESS", "memory by physical address", parse_examine<true>},
+    {"linux-kernel", "", "the guest kernel's version and where it is",
+     parse_nothing<LinuxKernelRequest>},
+    {"linux-log", "", "the guest kernel's log buffer", parse_nothing<LinuxLogRequest>},
+    {"linux-tasks", "", "the guest's processes", parse_nothing<LinuxTasksRequest>},
+    {"linux-modules", "", "the guest kernel's modules", parse_nothing<LinuxModulesRequest>},
+    {"help", "", "this list; json COMMAND answers a command as JSON", parse_nothing<HelpRequest>},
+});
+
+}  // namespace
+
+std::string Words::word(std::string_view what) {
+  if (empty()) refuse(fmt::format("{} is missing", what));
+  return words_[at_++];
+}
+
+std::uint64_t Words::number(std::string_view what) {
+  const std::string text = word(what);
+  try {
+    return parse_number(text, std::string(command_));
+  } catch (const Error&) {
+    refuse(fmt::format("{}: \"{}\" is not a number", what, text));
+  }
+}
+
+std::uint64_t Words::number_or(std::string_view what, std::uint64_t otherwise) {
+  return empty() ? otherwise : number(what);
+}
+
+std::string Words::condition() {
+  if (!take("if")) return {};
+  std::string text;
+  for (const std::string& word : rest()) text += (text.empty() ? "" : " ") + word;
+  if (text.empty()) refuse("CONDITION is missing");
+  return text;
+}
+
+bool Words::on_or_off() {
+  if (take("on")) return true;
+  if (take("off")) return false;
+  refuse(empty() ? "on or off is missing" : "\"" + peek() + "\" is neither on nor off");
+}
+
+std::vector<std::string> Words::rest() {
+  std::vector<std::string> rest(words_.begin() + static_cast<std::ptrdiff_t>(at_), words_.end());
+  at_ = words_.size();
+  return rest;
+}
+
+bool Words::take(std::string_view word) {
+  if (empty() || peek() != word) return false;
+  ++at_;
+  return true;
+}
+
+void Words::refuse(const std::string& why) const {
+  throw Error(ErrorCode::usage, fmt::format("{}: {}; usage: {}{}{}", command_, why, command_,
+                                            usage_.empty() ? "" : " ", usage_));
+}
+
+std::span<const WordCommand> word_commands() { return kCommands; }
+
+Request parse_request(std::string_view line) {
+  std::vector<std::string> all = split(line);
+  if (all.empty()) return HelpRequest{};
+  std::string verb = all.front();
+  all.erase(all.begin());
+  // As it is typed to gdb and QEMU: x/8xg.
+  if (const std::size_t slash = verb.find('/'); slash != std::string::npos) {
+    all.insert(all.begin(), verb.substr(slash));
+    verb.resize(slash);
+  }
+  for (const WordCommand& row : kCommands) {
+    if (row.name != verb) continue;
+    Words words(row.name, row.arguments, std::move(all));
+    Request request = row.parse(words);
+    if (!words.empty()) words.refuse("\"" + words.peek() + "\" is too much");
+    return request;
+  }
+  refuse_unknown(verb);
+}
+
+}  // namespace chronovisor::session

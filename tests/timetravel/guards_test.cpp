@@ -1,0 +1,148 @@
+// What is armed, and where a timeline stands, after something was thrown in the
+// middle of a travel.
+#include <doctest/doctest.h>
+
+#include <atomic>
+
+#include "base/error.h"
+#include "tests/timetravel/tiny_recording.h"
+#include "timetravel/replay.h"
+#include "timetravel/timeline.h"
+
+namespace chronovisor {
+namespace {
+
+constexpr std::uint64_t kLoop = 0x7c00 + 22;  ///< the guest's loop: reached each round
+
+/// Changes memory behind the recorder's back once, as a fault of the host's would.
+class Meddler final : public InputSource {
+ public:
+  Meddler(Machine& machine, Position at) : machine_(machine), at_(at) {}
+  [[nodiscard]] Position next_look(Position now) override {
+    return now < at_ ? at_ : Position{kNever};
+  }
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
+    if (here.position == at_) machine_.ram().write({testing::kTinyUnusedAddress}, Bytes{0x99});
+    return std::nullopt;
+  }
+  IdleOutcome idle(InputStamp /*here*/, std::uint64_t /*deadline*/) override {
+    return {IdleOutcome::Kind::forever, 0};
+  }
+
+ private:
+  Machine& machine_;
+  Position at_;
+};
+
+/// Digests at 5,000, 10,000 and so on; what happens after 7,000 cannot be replayed.
+std::unique_ptr<RecordingReader> divergent_recording() {
+  const StartCondition start = testing::tiny_start();
+  const Bytes code = testing::tiny_guest(3'000);
+  const auto machine = make_machine(start, [&](const std::string&) { return code; });
+  auto file = std::make_unique<MemoryOutputFile>();
+  const auto bytes = file->bytes();
+  RecordingWriter writer(std::move(file), FileId::random(), start.to_json());
+  writer.embed_image(kKernelRole, "tiny", MemoryInputFile(code, "tiny"));
+  Meddler input(*machine, {7'000});
+  RecorderOptions options;
+  options.checkpoint_every_steps = 5'000;
+  options.checkpoint_budget_percent = 0;
+  {
+    std::uint64_t clock = 0;
+    RunRecorder recorder(
+        *machine, writer, input, nullptr, [&] { return clock += 1000; }, options);
+    (void)recorder.run({kNever}, [](Position) {});
+  }
+  writer.finish("{}");
+  return testing::open_bytes(*bytes);
+}
+
+StopSet loop_never() {
+  StopSet stops;
+  stops.breakpoints.push_back({kLoop, [](Machine&) { return false; }});
+  return stops;
+}
+
+struct Fixture {
+  std::unique_ptr<RecordingReader> reader = divergent_recording();
+  Timeline timeline{*reader, TimelineOptions{.jobs = 1, .use_index = false}};
+};
+
+}  // namespace
+
+TEST_CASE("after a divergence in a search nothing stays armed") {
+  Fixture f;
+  f.timeline.seek({{6'000}, 0});
+  CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), nullptr), DivergenceError);
+  // An armed breakpoint would stop these, and be taken for the end of the replay.
+  CHECK(f.timeline.seek({{1'234}, 0}) == TravelStop::arrived);
+  CHECK(f.timeline.now() == Moment{{1'234}, 0});
+  CHECK(f.timeline.seek({{4'000}, 0}) == TravelStop::arrived);
+  StopSet stops;
+  stops.breakpoints.push_back({kLoop, {}});
+  CHECK(f.timeline.run_forward(stops, nullptr).stop == TravelStop::breakpoint);
+  CHECK(f.timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+  CHECK(f.timeline.now() < Moment{{4'000}, 0});
+}
+
+TEST_CASE("after an error in a condition nothing stays armed, in either direction") {
+  Fixture f;
+  StopSet stops;
+  stops.breakpoints.push_back({kLoop, [](Machine& machine) -> bool {
+                                 if (machine.position().steps < 2'000) return false;
+                                 throw Error(ErrorCode::bad_input, "a condition that fails");
+                               }});
+  CHECK_THROWS_AS(f.timeline.run_forward(stops, nullptr), Error);
+  CHECK(f.timeline.seek({{3'000}, 0}) == TravelStop::arrived);
+  CHECK_THROWS_AS(f.timeline.run_backward(stops, nullptr), Error);
+  CHECK(f.timeline.now() == Moment{{3'000}, 0});
+  CHECK(f.timeline.step_backward().stop == TravelStop::arrived);
+  CHECK(f.timeline.now() == Moment{{2'999}, 0});
+}
+
+TEST_CASE("a cancel flag that goes away after an error is not looked at") {
+  Fixture f;
+  f.timeline.seek({{6'000}, 0});
+  {
+    const auto cancel = std::make_unique<std::atomic<bool>>(false);
+    CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), cancel.get()), DivergenceError);
+    *cancel = true;
+  }
+  CHECK(f.timeline.seek({{100}, 0}) == TravelStop::arrived);
+}
+
+TEST_CASE("an excursion comes back, whatever happens on it") {
+  Fixture f;
+  const Moment origin{{6'500}, 0};
+  f.timeline.seek(origin);
+  const Hash128 there = f.timeline.machine().digest();
+  CHECK_THROWS_AS(f.timeline.excursion([&] {
+    return f.timeline.seek({{12'000}, 0});
+  }),
+                  DivergenceError);
+  CHECK(f.timeline.now() == origin);
+  CHECK(f.timeline.machine().digest() == there);
+  CHECK_THROWS_AS(f.timeline.excursion([&]() -> int {
+    f.timeline.seek({{1'000}, 0});
+    throw Error(ErrorCode::usage, "changed its mind");
+  }),
+                  Error);
+  CHECK(f.timeline.now() == origin);
+  CHECK(f.timeline.excursion([&] {
+    f.timeline.seek({{2'000}, 0});
+    return f.timeline.now().position.steps;
+  }) == 2'000);
+  CHECK(f.timeline.now() == origin);
+  CHECK(f.timeline.machine().digest() == there);
+}
+
+TEST_CASE("a cancelled way back leaves the timeline where it was") {
+  Fixture f;
+  const Moment origin{{6'500}, 0};
+  f.timeline.seek(origin);
+  const std::atomic<bool> cancel{true};
+  CHECK(f.timeline.run_backward(loop_never(), &cancel).stop == TravelStop::interrupted);
+  CHECK(f.timeline.now() == origin);
+}
+
+}  // namespace chronovisor
