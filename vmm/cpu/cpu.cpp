@@ -2,6 +2,8 @@
 
 #include "vmm/cpu/code/block_cache.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/cpu/translate/settings.h"
+#include "vmm/cpu/translate/translator.h"
 
 namespace chronovisor {
 namespace {
@@ -102,6 +104,7 @@ Cpu::Cpu(Ram& ram, CpuEnvironment& environment)
   current_ = block_begin_ = idle_instruction();
   block_end_ = current_ + 1;
   ram_.set_listener(this);
+  set_translation(translate::default_settings());
   reset();
 }
 
@@ -182,7 +185,19 @@ void Cpu::set_debug_hooks(DebugHooks* hooks) {
 void Cpu::set_access_observer(AccessObserver* observer) {
   observer_ = observer;
   ++observer_interval_;
+  if (translator_ != nullptr) translator_->observer_changed();
   flush_tlb();
+}
+
+void Cpu::set_translation(const translate::Settings& settings) {
+  blocks_->clear();  // they point to what is dropped
+  forget_jumps();
+  translator_.reset();
+  if (settings.mode != translate::Mode::off) {
+    translator_ = std::make_unique<translate::Translator>(*this, settings);
+    translator_->observer_changed();
+  }
+  blocks_->set_listener(translator_.get());
 }
 
 void Cpu::segment_changed(unsigned index) {

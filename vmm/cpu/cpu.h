@@ -27,6 +27,7 @@
 #include "vmm/cpu/mmu/tlb.h"
 #include "vmm/cpu/state/flags.h"
 #include "vmm/cpu/state/registers.h"
+#include "vmm/cpu/translate/context.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
@@ -36,6 +37,10 @@ class BlockCache;
 struct Block;
 class DebugHooks;
 struct RetiredCounts;
+namespace translate {
+class Translator;
+struct Settings;
+}  // namespace translate
 
 /// An exception the guest must receive. Data, not an Error.
 struct GuestFault {
@@ -140,6 +145,11 @@ class Cpu final : public PageUseListener {
     leave_block();
   }
   [[nodiscard]] const CpuCounters& counters() const { return counters_; }
+  /// Chooses the gear: `settings` of the translator, or the interpreter alone. What
+  /// the guest does is the same. Every Cpu begins with translate::default_settings().
+  void set_translation(const translate::Settings& settings);
+  /// Null: the interpreter alone.
+  [[nodiscard]] const translate::Translator* translator() const { return translator_.get(); }
 
   // ============================ registers ==========================================
   CpuState state;
@@ -461,7 +471,8 @@ class Cpu final : public PageUseListener {
   bool deliver_at_boundary();
   [[nodiscard]] bool instruction_breakpoint(std::uint64_t linear_rip, CpuStop& stop);
   template <bool Counted>
-  void step_block(std::uint64_t budget, bool single_step);
+  void step_block(std::uint64_t budget, bool single_step, bool careful);
+  void deliver_fault(const GuestFault& fault, std::uint64_t steps_before);
   void count_delivery();
   void settle_steps();
   void count_undefined();
@@ -523,6 +534,10 @@ class Cpu final : public PageUseListener {
   std::uint64_t mode_key_ = 0;  ///< what decoding and fetching depend on
   bool watchpoint_hit_ = false;
   CpuCounters counters_;
+
+  friend class translate::Translator;
+  translate::Context translation_;
+  std::unique_ptr<translate::Translator> translator_;
 
   template <class T>
   static T read_host(std::uint64_t host_address) {

@@ -13,6 +13,7 @@
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/cpu/interpret/system/events.h"
+#include "vmm/cpu/translate/translator.h"
 
 namespace chronovisor {
 namespace {
@@ -316,38 +317,42 @@ CpuStop Cpu::run_loop(Position until, std::uint32_t deliveries) {
     if constexpr (Counted) {
       if (retired_->careful()) budget = 1;
     }
-    step_block<Counted>(budget, single_step);
+    step_block<Counted>(budget, single_step, careful);
   }
 }
 
 /// Executes at most `budget` steps of the block at RIP, or delivers the fault
 /// that keeps it from going on.
 template <bool Counted>
-void Cpu::step_block(std::uint64_t budget, bool single_step) {
+void Cpu::step_block(std::uint64_t budget, bool single_step, bool careful) {
+  const std::uint64_t before = steps_;
   try {
     const Block& block = find_block();
     state.shadow = kNoShadow;
     flags.assign(kRf, false);
-    const std::uint64_t before = steps_;
     single_step_suppressed_ = false;
-    execute_block<Counted>(block, budget);
+    bool executed = false;
+    if constexpr (!Counted) {
+      if (translator_ != nullptr && !careful) {
+        std::optional<GuestFault> fault;
+        executed = translator_->run(block, budget, fault);
+        if (fault) {
+          deliver_fault(*fault, before);
+          return;
+        }
+      }
+    }
+    if (!executed) execute_block<Counted>(block, budget);
     moment_before_ = {{steps_ - 1}, steps_ - before == 1 ? deliveries_ : 0};
     deliveries_ = 0;
     if (single_step && !single_step_suppressed_) state.pending_debug |= kDebugStatusSingleStep;
   } catch (const GuestFault& fault) {
-    if (current_ != idle_instruction()) {
-      rip() = instruction_rip();
-      const std::uint64_t before = steps_;
-      if constexpr (Counted) {
+    if constexpr (Counted) {
+      if (current_ != idle_instruction()) {
         retired_->instructions += static_cast<std::uint64_t>(current_ - block_begin_);
       }
-      settle_steps();
-      if (steps_ != before) deliveries_ = 0;
     }
-    state.shadow = kNoShadow;
-    if (fault.vector == kInvalidOpcode) count_undefined();
-    deliver_exception(*this, fault);
-    count_delivery();
+    deliver_fault(fault, before);
   } catch (const Error&) {
     // The host failed in the middle of an instruction (output that could not be
     // recorded, say). The machine can be looked at and restored, but not run on.
@@ -357,6 +362,20 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
     }
     throw;
   }
+}
+
+/// `fault` ended the instruction at current_, or the fetch of the next one.
+/// `steps_before`: the steps retired when the run loop last looked.
+void Cpu::deliver_fault(const GuestFault& fault, std::uint64_t steps_before) {
+  if (current_ != idle_instruction()) {
+    rip() = instruction_rip();
+    settle_steps();
+    if (steps_ != steps_before) deliveries_ = 0;
+  }
+  state.shadow = kNoShadow;
+  if (fault.vector == kInvalidOpcode) count_undefined();
+  deliver_exception(*this, fault);
+  count_delivery();
 }
 
 void Cpu::count_delivery() {
