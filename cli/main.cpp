@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/translation_options.h"
 
 int main(int argc, char** argv) {
   using chronovisor::Error;
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_export(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);
+  chronovisor::cli::add_translation_options(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -42,7 +44,9 @@ int main(int argc, char** argv) {
     return status == 0 ? 0 : static_cast<int>(ErrorCode::usage);
   }
   try {
-    return action();
+    const int status = action();
+    chronovisor::cli::report_translation();
+    return status;
   } catch (const Error& error) {
     std::fprintf(stderr, "chronovisor: %s\n", error.what());
     return static_cast<int>(error.code());

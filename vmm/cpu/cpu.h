@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -38,11 +39,16 @@
 #include "vmm/cpu/state/flags.h"
 #include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
+#include "vmm/cpu/translate/context.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
 
 struct RetiredCounts;
+namespace translate {
+class Translator;
+struct Settings;
+}  // namespace translate
 
 /// Why run() came back.
 enum class CpuStop : std::uint8_t {
@@ -140,6 +146,11 @@ class Cpu final : public MmuClient {
     leave_block();
   }
   [[nodiscard]] CpuCounters counters() const;
+  /// Chooses the gear: `settings` of the translator, or the interpreter alone. What
+  /// the guest does is the same. Every Cpu begins with translate::default_settings().
+  void set_translation(const translate::Settings& settings);
+  /// Null: the interpreter alone.
+  [[nodiscard]] const translate::Translator* translator() const { return translator_.get(); }
 
   // ============================ registers ==========================================
   CpuState state;
@@ -494,10 +505,16 @@ class Cpu final : public MmuClient {
   void count_undefined();
 
   // interpret/run_loop.cpp
-  void step_block(std::uint64_t budget, bool single_step);
+  /// What a step of the run loop has to heed.
+  struct StepLimits {
+    std::uint64_t budget = 1;       ///< most steps
+    bool single_step = false;       ///< RFLAGS.TF: a trap follows
+    bool may_be_translated = true;  ///< nothing needs a look before each instruction
+  };
+  void step_block(const StepLimits& limits);
+  [[nodiscard]] bool execute_translated(const Block& block, std::uint64_t budget);
   const Instruction* execute_block(const Block& block, std::uint64_t budget);
   void abandon_block();
-  void settle_steps();
   void count_retired(const Block& block, const Instruction* last);
 
   Ram& ram_;
@@ -511,13 +528,19 @@ class Cpu final : public MmuClient {
   GuestFault pending_;                ///< a fault that travels as a value
   std::exception_ptr pending_error_;  ///< and the host's
   unsigned mode_changes_ = 0;         ///< ModeChange objects alive
+  std::uint64_t entered_at_ = 0;      ///< steps retired when the run loop last looked
   bool recheck_ = false;
   bool interrupt_request_ = false;
   bool single_step_suppressed_ = false;
+  bool faulted_ = false;        ///< translated code ended in pending_
   bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
   CpuCounters counters_;
+
+  friend class translate::Translator;
+  translate::Context translation_;
+  std::unique_ptr<translate::Translator> translator_;
 
   template <class T>
   static T read_host(std::uint64_t host_address) {

@@ -68,8 +68,9 @@ class Mmu {
   [[nodiscard]] const TlbEntry& data_entry(std::uint64_t linear) const {
     return current_->data[tlb_index(linear)];
   }
-  /// The table of the present privilege. It moves with every change of mode.
-  [[nodiscard]] const Tlb& current_tlb() const { return *current_; }
+  /// Where emitted code finds the table of the present privilege, which moves with
+  /// every change of mode.
+  [[nodiscard]] Tlb* const& current_tlb() const { return current_; }
   /// For bulk string iterations: the host address of `linear` if `access` there
   /// needs no slow path, with how many bytes from it to the end of the page;
   /// nothing otherwise (then go element by element).

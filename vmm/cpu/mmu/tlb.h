@@ -27,7 +27,8 @@ enum class TlbContext : std::uint8_t {
 };
 inline constexpr std::size_t kTlbContexts = 4;
 
-struct TlbEntry {
+/// 32 bytes, so that emitted code finds one by a shift and a mask.
+struct alignas(32) TlbEntry {
   static constexpr std::uint64_t kInvalid = 1;  // never equal to a page address
   std::uint64_t read_tag = kInvalid;            ///< linear page address
   std::uint64_t write_tag = kInvalid;
