@@ -4,6 +4,7 @@
 //   mmu/        translation, permission checks, memory accesses
 //   code/       decoded instructions and where they are found again
 //   interpret/  the run loop, what is due at boundaries, and the handlers
+//   translate/  emitted code for hot blocks
 //   access_watch.h  breakpoints and watchpoints of guest and debugger
 // It knows RAM and the CpuEnvironment, no device and no recording. One thread a
 // machine.
@@ -424,7 +425,6 @@ class Cpu final : public MmuClient {
   [[nodiscard]] bool accessed_throughout(GuestLinear linear) const;
   /// As the processor walks now, without side effects. @see Mmu::look
   [[nodiscard]] const Mmu& mmu() const { return mmu_; }
-  [[nodiscard]] Mmu& mmu() { return mmu_; }
 
   [[nodiscard]] CpuEnvironment& environment() { return environment_; }
   [[nodiscard]] Ram& ram() { return ram_; }
@@ -434,8 +434,8 @@ class Cpu final : public MmuClient {
   // is kept, and the caller leaves the block and lets take_pending() deal with it.
 
   /// Execution begins with the first instruction of `block`, for at most `budget`
-  /// steps. position() and the fault bookkeeping are exact from here on, while
-  /// running().current is the instruction that executes.
+  /// steps. position() and the fault bookkeeping are exact from here on, while the
+  /// instructions are executed by execute().
   void enter_block(const Block& block, std::uint64_t budget);
   /// Executes `instruction`, of the block that was entered, by its handler.
   [[nodiscard]] Completion execute(const Instruction& instruction) noexcept;
@@ -443,20 +443,15 @@ class Cpu final : public MmuClient {
   /// it; RIP is right. A REP instruction may be unfinished.
   void finish_block(const Instruction* next);
   /// After Completion::deferred or a failed try_: RIP goes back to
-  /// running().current, and what is pending is delivered to the guest or thrown
+  /// the instruction, and what is pending is delivered to the guest or thrown
   /// (the host's errors) to the caller of run().
   void take_pending();
-  /// Where execution is. Translated code keeps `current` itself.
-  [[nodiscard]] RunningBlock& running() { return run_; }
   /// load_linear and its like; false: a fault or the host's error is pending.
   template <class T>
   [[nodiscard]] bool try_load(std::uint64_t linear, unsigned segment, Access access,
                               T& out) noexcept;
   template <class T>
   [[nodiscard]] bool try_store(std::uint64_t linear, unsigned segment, T value) noexcept;
-  /// What a handler's raise() does.
-  void defer(const GuestFault& fault) { pending_ = fault; }
-  [[nodiscard]] CodeCache& code() { return code_; }
 
   // ============================ MmuClient =================================================
   void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) override;
