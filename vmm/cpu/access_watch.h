@@ -8,6 +8,7 @@
 
 #include "vmm/cpu/access_observer.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/cpu/state/access.h"
 #include "vmm/cpu/state/registers.h"
 
 namespace chronovisor {
@@ -34,7 +35,7 @@ class AccessWatch {
   /// Some data access of this page must be told of one by one.
   [[nodiscard]] bool data_page_watched(std::uint64_t linear_page) const;
   /// A data access took the slow path.
-  [[nodiscard]] Outcome data_accessed(std::uint64_t address, unsigned size, bool write);
+  [[nodiscard]] Outcome data_accessed(GuestLinear address, unsigned size, Access access);
   /// An instruction has read or written a port: the guest's I/O breakpoints.
   [[nodiscard]] Outcome port_accessed(std::uint16_t port, unsigned size);
   /// Instructions at `linear_rip` need a look before each of them.

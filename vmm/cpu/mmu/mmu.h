@@ -22,6 +22,7 @@
 #include "vmm/cpu/environment.h"
 #include "vmm/cpu/mmu/page_walk.h"
 #include "vmm/cpu/mmu/tlb.h"
+#include "vmm/cpu/state/access.h"
 #include "vmm/cpu/state/fault.h"
 #include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
@@ -186,7 +187,8 @@ class Mmu {
   void read_physical(std::uint64_t physical, std::uint8_t* out, unsigned size);
   void write_physical(std::uint64_t physical, const std::uint8_t* data, unsigned size);
   void fill(std::uint64_t address, TlbContext context, std::uint64_t physical_page, Access access);
-  void note_access(const MemoryAccess& access, bool write);
+  /// `made`: a read-modify-write is checked as a write and reads first.
+  void note_access(const MemoryAccess& access, Access made);
   void drop_write_tags_of(std::uint64_t page);
 
   Ram& ram_;

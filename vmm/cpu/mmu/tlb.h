@@ -16,8 +16,6 @@
 
 namespace chronovisor {
 
-enum class Access : std::uint8_t { read, write, execute };
-
 /// Which permission world an entry was made for.
 enum class TlbContext : std::uint8_t {
   supervisor,     ///< CPL < 3, user pages not accessible when SMAP is on
