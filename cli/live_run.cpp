@@ -291,8 +291,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
              Machine& machine, const ImageEmbedder& embed) {
   RecorderOptions recorder_options = plan.recorder;
   kvm::select_engine(machine, options.engine, options.kvm_device);
-  // Only the soft engine sees every access; `index` adds the rest from a replay.
-  if (machine.engine().name() != "soft") recorder_options.index = false;
+  // Where the engine does not see every access, `index` adds it later, from a replay.
+  if (!machine.engine().tells_observers()) recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   console.stop_on_failure(stop_signal());
   const Position from = machine.position();

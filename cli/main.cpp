@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/translation_options.h"
 
 namespace {
 
@@ -62,6 +63,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);
   chronovisor::cli::add_manual(app, action);
+  chronovisor::cli::add_translation_options(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -71,6 +73,7 @@ int main(int argc, char** argv) {
   survive_broken_pipes();
   try {
     const int status = action();
+    chronovisor::cli::report_translation();
     return finish_standard_output() ? status : static_cast<int>(ErrorCode::host);
   } catch (const Error& error) {
     std::fprintf(stderr, "chronovisor: %s\n", error.what());

@@ -17,6 +17,7 @@ class ToldEngine final : public CpuEngine {
  public:
   ToldEngine(Cpu& cpu, int& times) : soft_(cpu), times_(times) {}
   [[nodiscard]] std::string_view name() const override { return "told"; }
+  [[nodiscard]] bool tells_observers() const override { return true; }
   CpuStop run(Position until, std::uint32_t deliveries) override {
     return soft_.run(until, deliveries);
   }

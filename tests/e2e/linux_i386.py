@@ -57,7 +57,7 @@ Gdb(test, recording)("32-bit Linux", """
     for expected in reversed(states[:-1]):
         run("stepi"); equal(state(), expected, "there and back")
     text = run("monitor walk %d" % states[0][0])
-    check("PDPT" in text and "PD " in text and "PML4" not in text, "three levels: " + text)
+    check("PDPT" in text and "PD " in text and "PML4" not in text and "in a register" in text, "three levels: " + text)
     # The latest write to the top of the stack that the kernel ends on.
     top = states[0][1]
     run("watch *(int *) %d" % top)

@@ -21,7 +21,9 @@ bool AccessWatch::data_page_watched(std::uint64_t linear_page, GuestPhysical phy
   return false;
 }
 
-AccessWatch::Outcome AccessWatch::data_accessed(std::uint64_t address, unsigned size, bool write) {
+AccessWatch::Outcome AccessWatch::data_accessed(GuestLinear linear, unsigned size, Access access) {
+  const std::uint64_t address = linear.value;
+  const bool write = access == Access::write;
   if (observer_ != nullptr) observer_->accessed(address, size, write);
   Outcome outcome = Outcome::go_on;
   if (hooks_ != nullptr && hooks_->accessed(address, size, write)) {

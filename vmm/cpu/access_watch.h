@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "vmm/cpu/access_observer.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/cpu/state/access.h"
 #include "vmm/cpu/state/registers.h"
 
 namespace chronovisor {
@@ -42,7 +43,7 @@ class AccessWatch {
   [[nodiscard]] bool data_page_watched(std::uint64_t linear_page,
                                        GuestPhysical physical_page) const;
   /// A data access took the slow path.
-  [[nodiscard]] Outcome data_accessed(std::uint64_t address, unsigned size, bool write);
+  [[nodiscard]] Outcome data_accessed(GuestLinear address, unsigned size, Access access);
   /// An instruction has written RAM.
   [[nodiscard]] Outcome physical_written(GuestPhysical address, unsigned size);
   /// Where the debugger's linear addresses lie now.

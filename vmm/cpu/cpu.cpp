@@ -3,6 +3,8 @@
 #include "base/section.h"
 #include "vmm/cpu/counted_place.h"
 #include "vmm/cpu/state/visit.h"
+#include "vmm/cpu/translate/settings.h"
+#include "vmm/cpu/translate/translator.h"
 
 namespace chronovisor {
 namespace {
@@ -18,6 +20,7 @@ Cpu::Cpu(Ram& ram, CpuEnvironment& environment)
       watch_(state),
       mmu_(ram, environment, state, watch_, *this) {
   ram_.set_listener(this);
+  set_translation(translate::default_settings());
   reset();
 }
 
@@ -106,7 +109,18 @@ void Cpu::set_debug_hooks(DebugHooks* hooks) {
 
 void Cpu::set_access_observer(AccessObserver* observer) {
   watch_.set_observer(observer);
+  if (translator_ != nullptr) translator_->observer_changed();
   flush_tlb();
+}
+
+void Cpu::set_translation(const translate::Settings& settings) {
+  code_.clear();  // blocks point to what is dropped
+  translator_.reset();
+  if (settings.mode != translate::Mode::off) {
+    translator_ = std::make_unique<translate::Translator>(*this, settings);
+    translator_->observer_changed();
+  }
+  code_.set_listener(translator_.get());
 }
 
 void Cpu::note_port_access(std::uint16_t port, unsigned size) {

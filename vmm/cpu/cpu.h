@@ -4,6 +4,7 @@
 //   mmu/        translation, permission checks, memory accesses
 //   code/       decoded instructions and where they are found again
 //   interpret/  the run loop, what is due at boundaries, and the handlers
+//   translate/  emitted code for hot blocks
 //   access_watch.h  breakpoints and watchpoints of guest and debugger
 // It knows RAM and the CpuEnvironment, no device and no recording. One thread a
 // machine.
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -38,12 +40,17 @@
 #include "vmm/cpu/state/flags.h"
 #include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
+#include "vmm/cpu/translate/context.h"
 #include "vmm/memory/dma_port.h"
 #include "vmm/memory/ram.h"
 
 namespace chronovisor {
 
 struct RetiredCounts;
+namespace translate {
+class Translator;
+struct Settings;
+}  // namespace translate
 
 /// Why run() came back.
 enum class CpuStop : std::uint8_t {
@@ -141,6 +148,11 @@ class Cpu final : public MmuClient, public DmaObserver {
     leave_block();
   }
   [[nodiscard]] CpuCounters counters() const;
+  /// Chooses the gear: `settings` of the translator, or the interpreter alone. What
+  /// the guest does is the same. Every Cpu begins with translate::default_settings().
+  void set_translation(const translate::Settings& settings);
+  /// Null: the interpreter alone.
+  [[nodiscard]] const translate::Translator* translator() const { return translator_.get(); }
 
   // ============================ registers ==========================================
   CpuState state;
@@ -419,7 +431,6 @@ class Cpu final : public MmuClient, public DmaObserver {
   [[nodiscard]] bool accessed_throughout(GuestLinear linear) const;
   /// As the processor walks now, without side effects. @see Mmu::look
   [[nodiscard]] const Mmu& mmu() const { return mmu_; }
-  [[nodiscard]] Mmu& mmu() { return mmu_; }
 
   [[nodiscard]] CpuEnvironment& environment() { return environment_; }
   [[nodiscard]] Ram& ram() { return ram_; }
@@ -429,8 +440,8 @@ class Cpu final : public MmuClient, public DmaObserver {
   // is kept, and the caller leaves the block and lets take_pending() deal with it.
 
   /// Execution begins with the first instruction of `block`, for at most `budget`
-  /// steps. position() and the fault bookkeeping are exact from here on, while
-  /// running().current is the instruction that executes.
+  /// steps. position() and the fault bookkeeping are exact from here on, while the
+  /// instructions are executed by execute().
   void enter_block(const Block& block, std::uint64_t budget);
   /// Executes `instruction`, of the block that was entered, by its handler.
   [[nodiscard]] Completion execute(const Instruction& instruction) noexcept;
@@ -438,20 +449,15 @@ class Cpu final : public MmuClient, public DmaObserver {
   /// it; RIP is right. A REP instruction may be unfinished.
   void finish_block(const Instruction* next);
   /// After Completion::deferred or a failed try_: RIP goes back to
-  /// running().current, and what is pending is delivered to the guest or thrown
+  /// the instruction, and what is pending is delivered to the guest or thrown
   /// (the host's errors) to the caller of run().
   void take_pending();
-  /// Where execution is. Translated code keeps `current` itself.
-  [[nodiscard]] RunningBlock& running() { return run_; }
   /// load_linear and its like; false: a fault or the host's error is pending.
   template <class T>
   [[nodiscard]] bool try_load(std::uint64_t linear, unsigned segment, Access access,
                               T& out) noexcept;
   template <class T>
   [[nodiscard]] bool try_store(std::uint64_t linear, unsigned segment, T value) noexcept;
-  /// What a handler's raise() does.
-  void defer(const GuestFault& fault) { pending_ = fault; }
-  [[nodiscard]] CodeCache& code() { return code_; }
 
   // ============================ MmuClient =================================================
   void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) override;
@@ -504,10 +510,16 @@ class Cpu final : public MmuClient, public DmaObserver {
   void count_undefined();
 
   // interpret/run_loop.cpp
-  void step_block(std::uint64_t budget, bool single_step);
+  /// What a step of the run loop has to heed.
+  struct StepLimits {
+    std::uint64_t budget = 1;       ///< most steps
+    bool single_step = false;       ///< RFLAGS.TF: a trap follows
+    bool may_be_translated = true;  ///< nothing needs a look before each instruction
+  };
+  void step_block(const StepLimits& limits);
+  [[nodiscard]] bool execute_translated(const Block& block, std::uint64_t budget);
   const Instruction* execute_block(const Block& block, std::uint64_t budget);
   void abandon_block();
-  void settle_steps();
   void count_retired(const Block& block, const Instruction* last);
 
   Ram& ram_;
@@ -521,14 +533,20 @@ class Cpu final : public MmuClient, public DmaObserver {
   GuestFault pending_;                ///< a fault that travels as a value
   std::exception_ptr pending_error_;  ///< and the host's
   unsigned mode_changes_ = 0;         ///< ModeChange objects alive
+  std::uint64_t entered_at_ = 0;      ///< steps retired when the run loop last looked
   bool recheck_ = false;
   bool interrupt_request_ = false;
   bool single_step_suppressed_ = false;
   bool behind_mov_ss_ = false;
+  bool faulted_ = false;        ///< translated code ended in pending_
   bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
   CpuCounters counters_;
+
+  friend class translate::Translator;
+  translate::Context translation_;
+  std::unique_ptr<translate::Translator> translator_;
 
   template <class T>
   static T read_host(std::uint64_t host_address) {

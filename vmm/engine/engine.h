@@ -18,6 +18,8 @@ class CpuEngine {
   virtual ~CpuEngine() = default;
 
   [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Whether the Cpu's observers are told of all that executes and is accessed.
+  [[nodiscard]] virtual bool tells_observers() const = 0;
   /// As Cpu::run(): the same positions, the same order of events at each, the
   /// same stops. Throws Error{host} when the host fails.
   virtual CpuStop run(Position until, std::uint32_t deliveries) = 0;

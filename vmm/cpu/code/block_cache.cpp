@@ -77,6 +77,7 @@ void BlockCache::remove_from_page(Block& block, std::uint64_t page) {
 }
 
 void BlockCache::remove(Block& block) {
+  if (block.translation != nullptr) listener_->block_removed(block);
   remove_from_page(block, block.ram_offset / kPageSize);
   if (block.second_page != Block::kNoPage) remove_from_page(block, block.second_page);
   instruction_count_ -= block.instructions.size();
@@ -105,7 +106,10 @@ bool BlockCache::invalidate(std::uint64_t ram_offset, std::uint64_t size) {
 }
 
 void BlockCache::clear() {
-  for (auto& [key, block] : blocks_) removed_.push_back(std::move(block));
+  for (auto& [key, block] : blocks_) {
+    if (block->translation != nullptr) listener_->block_removed(*block);
+    removed_.push_back(std::move(block));
+  }
   blocks_.clear();
   std::fill(recent_.begin(), recent_.end(), nullptr);
   pages_.clear();

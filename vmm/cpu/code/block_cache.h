@@ -13,6 +13,10 @@
 
 namespace chronovisor {
 
+namespace translate {
+struct Translation;
+}
+
 /// A run of instructions that is entered at the top and left anywhere.
 struct Block {
   std::uint64_t ram_offset = 0;  ///< of the first byte
@@ -24,11 +28,22 @@ struct Block {
   /// intervals; saves telling it again.
   mutable std::uint64_t told_linear_rip = 0;
   mutable std::uint64_t told_interval = 0;
+  /// What the translator made of it, and how often it was asked to.
+  mutable translate::Translation* translation = nullptr;
+  mutable std::uint32_t heat = 0;
   static constexpr std::uint64_t kNoPage = ~std::uint64_t{0};
+};
+
+/// Told of every translated block that leaves the cache.
+class BlockListener {
+ public:
+  virtual ~BlockListener() = default;
+  virtual void block_removed(const Block& block) = 0;
 };
 
 class BlockCache {
  public:
+  void set_listener(BlockListener* listener) { listener_ = listener; }
   [[nodiscard]] const Block* find(std::uint64_t ram_offset, std::uint64_t mode_key) const {
     const Block* recent = recent_[recent_index(ram_offset, mode_key)];
     if (recent != nullptr && recent->ram_offset == ram_offset && recent->mode_key == mode_key)
@@ -81,6 +96,7 @@ class BlockCache {
   std::unordered_map<std::uint64_t, Page> pages_;
   std::vector<std::unique_ptr<Block>> removed_;
   std::size_t instruction_count_ = 0;
+  BlockListener* listener_ = nullptr;
 };
 
 }  // namespace chronovisor

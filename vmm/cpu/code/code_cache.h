@@ -55,6 +55,13 @@ class CodeCache {
   void collect() {
     if (blocks_.has_removed()) blocks_.collect();
   }
+  /// Drops all blocks.
+  void clear() {
+    blocks_.clear();
+    forget_jumps();
+  }
+  /// Told of every translated block that leaves; null: nobody.
+  void set_listener(BlockListener* listener) { blocks_.set_listener(listener); }
   /// Begins the block that is never kept: of one instruction, for code outside RAM
   /// or cut by the segment limit.
   [[nodiscard]] Block& begin_once();

@@ -9,6 +9,7 @@
 #include "vmm/cpu/code/decoder.h"
 #include "vmm/cpu/counted_place.h"
 #include "vmm/cpu/cpu.h"
+#include "vmm/cpu/translate/translator.h"
 
 namespace chronovisor {
 
@@ -45,13 +46,15 @@ CpuStop Cpu::run(Position until, std::uint32_t deliveries) {
     }
     const bool one_step = watched || single_step || counted_place_near ||
                           state.shadow != kNoShadow || flags.test(kRf);
-    step_block(one_step ? 1 : std::max<std::uint64_t>(until.steps - run_.steps, 1), single_step);
+    const std::uint64_t to_go = std::max<std::uint64_t>(until.steps - run_.steps, 1);
+    step_block({one_step ? 1 : to_go, single_step, !one_step});
   }
 }
 
-/// Executes at most `budget` steps of the block at RIP, or delivers the fault
-/// that keeps it from going on.
-void Cpu::step_block(std::uint64_t budget, bool single_step) {
+/// Executes steps of the block at RIP (translated code: and of those that follow),
+/// or delivers the fault that keeps it from going on.
+void Cpu::step_block(const StepLimits& limits) {
+  entered_at_ = run_.steps;
   const Block* const block = find_block();
   if (block == nullptr) {
     take_pending();
@@ -62,17 +65,21 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
   flags.assign<kRf>(false);
   single_step_suppressed_ = false;
   try {
-    const std::uint64_t before = run_.steps;
     const std::uint64_t rip_base = rip();
-    const Instruction* const last = execute_block(*block, budget);
-    if (retired_ != nullptr) [[unlikely]]
-      count_retired(*block, last);
-    moment_before_ = {{run_.steps - 1}, run_.steps - before == 1 ? deliveries_ : 0};
-    deliveries_ = 0;
-    if (single_step && !single_step_suppressed_) {
-      note_single_step(*last, rip_base + last->next_offset);
+    const Instruction* last = nullptr;
+    if (!limits.may_be_translated || !execute_translated(*block, limits.budget)) {
+      last = execute_block(*block, limits.budget);
+      if (retired_ != nullptr) [[unlikely]]
+        count_retired(*block, last);
     }
-    return;
+    if (!faulted_) [[likely]] {
+      moment_before_ = {{run_.steps - 1}, run_.steps - entered_at_ == 1 ? deliveries_ : 0};
+      deliveries_ = 0;
+      if (limits.single_step && !single_step_suppressed_ && last != nullptr) {
+        note_single_step(*last, rip_base + last->next_offset);
+      }
+      return;
+    }
   } catch (const GuestFault& fault) {
     pending_ = fault;
   } catch (...) {
@@ -84,8 +91,19 @@ void Cpu::step_block(std::uint64_t budget, bool single_step) {
   take_pending();
 }
 
+/// @return whether anything was executed; a fault that ended it is pending
+bool Cpu::execute_translated(const Block& block, std::uint64_t budget) {
+  if (translator_ == nullptr || retired_ != nullptr) return false;
+  std::optional<GuestFault> fault;
+  const bool executed = translator_->run(block, budget, fault);
+  if (fault) pending_ = *fault;
+  faulted_ = fault.has_value();
+  return executed;
+}
+
 void Cpu::enter_block(const Block& block, std::uint64_t budget) {
   const std::uint64_t count = std::min<std::uint64_t>(budget, block.instructions.size());
+  entered_at_ = run_.steps;
   run_.rip = rip();
   run_.begin = run_.current = block.instructions.data();
   run_.end = run_.begin + count;
@@ -136,13 +154,13 @@ void Cpu::take_pending() {
     std::rethrow_exception(std::exchange(pending_error_, nullptr));
   }
   const GuestFault fault = pending_;
+  faulted_ = false;
   if (!run_.idle()) {
     if (retired_ != nullptr) {
       retired_->instructions += static_cast<std::uint64_t>(run_.current - run_.begin);
     }
-    const std::uint64_t before = run_.steps;
     abandon_block();
-    if (run_.steps != before) deliveries_ = 0;
+    if (run_.steps != entered_at_) deliveries_ = 0;
   }
   deliver_fault(fault);
 }

@@ -183,8 +183,8 @@ bool Mmu::locate(MemoryAccess& access, Pieces& pieces) {
   return translate(next, access.access, context, access.segment, pieces.high);
 }
 
-void Mmu::note_access(const MemoryAccess& access, bool write) {
-  const auto outcome = watch_.data_accessed(access.address.value, access.size, write);
+void Mmu::note_access(const MemoryAccess& access, Access made) {
+  const auto outcome = watch_.data_accessed(access.address, access.size, made);
   if (outcome == AccessWatch::Outcome::stop_at_boundary) client_.watched_access();
 }
 
@@ -201,7 +201,7 @@ bool Mmu::read(const MemoryAccess& asked, void* out) {
   }
   if (device) client_.device_touched();
   // The load half of a read-modify-write is a read to a watcher; its store reports the write.
-  note_access(access, false);
+  note_access(access, Access::read);
   return true;
 }
 
@@ -215,7 +215,7 @@ bool Mmu::write(const MemoryAccess& asked, const void* data) {
   if (const unsigned rest = access.size - pieces.first; rest != 0) {
     write_physical(pieces.high, bytes + pieces.first, rest);
   }
-  note_access(access, true);
+  note_access(access, Access::write);
   return true;
 }
 

@@ -22,6 +22,7 @@
 #include "vmm/cpu/environment.h"
 #include "vmm/cpu/mmu/page_walk.h"
 #include "vmm/cpu/mmu/tlb.h"
+#include "vmm/cpu/state/access.h"
 #include "vmm/cpu/state/fault.h"
 #include "vmm/cpu/state/mode.h"
 #include "vmm/cpu/state/registers.h"
@@ -68,8 +69,9 @@ class Mmu {
   [[nodiscard]] const TlbEntry& data_entry(std::uint64_t linear) const {
     return current_->data[tlb_index(linear)];
   }
-  /// The table of the present privilege. It moves with every change of mode.
-  [[nodiscard]] const Tlb& current_tlb() const { return *current_; }
+  /// Where emitted code finds the table of the present privilege, which moves with
+  /// every change of mode.
+  [[nodiscard]] Tlb* const& current_tlb() const { return current_; }
   /// For bulk string iterations: the host address of `linear` if `access` there
   /// needs no slow path, with how many bytes from it to the end of the page;
   /// nothing otherwise (then go element by element).
@@ -185,7 +187,8 @@ class Mmu {
   void read_physical(std::uint64_t physical, std::uint8_t* out, unsigned size);
   void write_physical(std::uint64_t physical, const std::uint8_t* data, unsigned size);
   void fill(std::uint64_t address, TlbContext context, std::uint64_t physical_page, Access access);
-  void note_access(const MemoryAccess& access, bool write);
+  /// `made`: a read-modify-write is checked as a write and reads first.
+  void note_access(const MemoryAccess& access, Access made);
   void drop_write_tags_of(std::uint64_t page);
 
   Ram& ram_;

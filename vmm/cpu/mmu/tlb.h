@@ -16,8 +16,6 @@
 
 namespace chronovisor {
 
-enum class Access : std::uint8_t { read, write, execute };
-
 /// Which permission world an entry was made for.
 enum class TlbContext : std::uint8_t {
   supervisor,     ///< CPL < 3, user pages not accessible when SMAP is on
@@ -27,7 +25,8 @@ enum class TlbContext : std::uint8_t {
 };
 inline constexpr std::size_t kTlbContexts = 4;
 
-struct TlbEntry {
+/// 32 bytes, so that emitted code finds one by a shift and a mask.
+struct alignas(32) TlbEntry {
   static constexpr std::uint64_t kInvalid = 1;  // never equal to a page address
   std::uint64_t read_tag = kInvalid;            ///< linear page address
   std::uint64_t write_tag = kInvalid;

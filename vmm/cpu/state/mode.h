@@ -59,10 +59,11 @@ class ProcessorMode {
   [[nodiscard]] unsigned code_width() const { return code_width_; }
   [[nodiscard]] ModeKey key() const { return key_; }
   /// What is added to an offset: 0 for ES, CS, SS and DS in 64-bit mode.
-  [[nodiscard]] std::uint64_t segment_base(unsigned segment) const {
+  [[nodiscard]] const std::uint64_t& segment_base(unsigned segment) const {
     return segment_base_[segment];
   }
-  /// Offsets within the limit may be accessed so without a further check.
+  /// Bit 0: offsets within the limit may be read without a further check; bit 1: written.
+  [[nodiscard]] const std::uint8_t& shortcut(unsigned segment) const { return shortcut_[segment]; }
   [[nodiscard]] bool plainly_readable(unsigned segment) const {
     return (shortcut_[segment] & kReadable) != 0;
   }

@@ -28,6 +28,7 @@ class CountedEngine final : public CpuEngine {
                 const CountedEngineOptions& options);
 
   [[nodiscard]] std::string_view name() const override { return "counted"; }
+  [[nodiscard]] bool tells_observers() const override { return false; }
   /// Runs until something is to be looked after. `until` is not honoured.
   CpuStop run(Position until, std::uint32_t deliveries) override;
   void collect_dirty_pages() override {}

@@ -35,6 +35,7 @@ class KvmEngine final : public CpuEngine {
   KvmEngine(Cpu& cpu, Ram& ram, const Capabilities& capabilities);
 
   [[nodiscard]] std::string_view name() const override { return "kvm"; }
+  [[nodiscard]] bool tells_observers() const override { return false; }
   CpuStop run(Position until, std::uint32_t deliveries) override;
   void collect_dirty_pages() override { stepper_.collect_dirty_pages(); }
   void state_replaced() override { stepper_.forget(); }

@@ -11,6 +11,7 @@ class SoftEngine final : public CpuEngine {
   explicit SoftEngine(Cpu& cpu) : cpu_(cpu) {}
 
   [[nodiscard]] std::string_view name() const override { return "soft"; }
+  [[nodiscard]] bool tells_observers() const override { return true; }
   CpuStop run(Position until, std::uint32_t deliveries) override {
     return cpu_.run(until, deliveries);
   }

@@ -11,9 +11,11 @@ std::uint16_t selector_plus(std::uint64_t base, unsigned offset, unsigned rpl) {
   return static_cast<std::uint16_t>((base + offset) | rpl);
 }
 
-void enter(Cpu& cpu, std::uint16_t cs, std::uint16_t ss, unsigned cpl, bool long_mode) {
+enum class CodeKind : std::uint8_t { bits32, bits64 };
+
+void enter(Cpu& cpu, std::uint16_t cs, std::uint16_t ss, unsigned cpl, CodeKind kind) {
   const Cpu::ModeChange change(cpu);
-  cpu.set_segment(kCs, flat_code(cs, cpl, long_mode));
+  cpu.set_segment(kCs, flat_code(cs, cpl, kind == CodeKind::bits64));
   cpu.set_segment(kSs, flat_stack(ss, cpl));
   cpu.set_cpl(cpl);
 }
@@ -31,7 +33,7 @@ void fast_syscall(Cpu& cpu) {
   cpu.set_flags(flags & ~static_cast<std::uint32_t>(msr.fmask));
   cpu.single_step_by_new_flags();
   const std::uint64_t base = (msr.star >> 32) & 0xfffc;
-  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, true);
+  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, CodeKind::bits64);
 }
 
 void fast_sysret(Cpu& cpu, unsigned size) {
@@ -46,7 +48,8 @@ void fast_sysret(Cpu& cpu, unsigned size) {
   cpu.set_flags(static_cast<std::uint32_t>(cpu.gpr(kR11)) & kSysretFlags);
   cpu.single_step_by_new_flags();
   const std::uint64_t base = (msr.star >> 48) & 0xffff;
-  enter(cpu, selector_plus(base, to_long64 ? 16 : 0, 3), selector_plus(base, 8, 3), 3, to_long64);
+  enter(cpu, selector_plus(base, to_long64 ? 16 : 0, 3), selector_plus(base, 8, 3), 3,
+        to_long64 ? CodeKind::bits64 : CodeKind::bits32);
 }
 
 void fast_sysenter(Cpu& cpu) {
@@ -58,7 +61,8 @@ void fast_sysenter(Cpu& cpu) {
   cpu.change_flags(kVm | kIf | kRf, 0);
   cpu.gpr(kRsp) = long_mode ? msr.sysenter_esp : static_cast<std::uint32_t>(msr.sysenter_esp);
   cpu.rip() = long_mode ? msr.sysenter_eip : static_cast<std::uint32_t>(msr.sysenter_eip);
-  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0, long_mode);
+  enter(cpu, selector_plus(base, 0, 0), selector_plus(base, 8, 0), 0,
+        long_mode ? CodeKind::bits64 : CodeKind::bits32);
 }
 
 void fast_sysexit(Cpu& cpu, unsigned size) {
@@ -70,12 +74,12 @@ void fast_sysexit(Cpu& cpu, unsigned size) {
     if (!Cpu::canonical(rip) || !Cpu::canonical(rsp)) cpu.raise_gp0();
     cpu.rip() = rip;
     cpu.gpr(kRsp) = rsp;
-    enter(cpu, selector_plus(base, 32, 3), selector_plus(base, 40, 3), 3, true);
+    enter(cpu, selector_plus(base, 32, 3), selector_plus(base, 40, 3), 3, CodeKind::bits64);
     return;
   }
   cpu.rip() = static_cast<std::uint32_t>(rip);
   cpu.gpr(kRsp) = static_cast<std::uint32_t>(rsp);
-  enter(cpu, selector_plus(base, 16, 3), selector_plus(base, 24, 3), 3, false);
+  enter(cpu, selector_plus(base, 16, 3), selector_plus(base, 24, 3), 3, CodeKind::bits32);
 }
 
 }  // namespace chronovisor

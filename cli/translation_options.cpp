@@ -1,0 +1,62 @@
+#include "cli/translation_options.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include "vmm/cpu/translate/settings.h"
+#include "vmm/cpu/translate/statistics.h"
+
+namespace chronovisor::cli {
+
+void add_translation_options(CLI::App& app) {
+  using translate::Mode;
+  translate::Settings& settings = translate::default_settings();
+  static const std::map<std::string, Mode> kModes{
+      {"off", Mode::off}, {"on", Mode::on}, {"always", Mode::always}};
+  for (const char* name :
+       {"record", "live", "replay", "verify", "diff", "debug", "index", "query", "export"}) {
+    CLI::App* command = app.get_subcommand(name);
+    command
+        ->add_option("--translate", settings.mode,
+                     "Translate the guest's code: off, on (what is hot) or always. The guest and "
+                     "the recording are the same")
+        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case));
+    command
+        ->add_option("--translate-cache", settings.cache_bytes,
+                     "Most memory for translated code of a machine, for example 64M")
+        ->transform(CLI::AsSizeValue(false));
+    command->add_flag("--translate-perf-map", settings.perf_map,
+                      "Tell perf about translated code in /tmp/perf-PID.map");
+    command->add_flag("--stats", settings.report, "Say on stderr what the translator did");
+  }
+}
+
+void report_translation() {
+  if (!translate::default_settings().report) return;
+  const translate::Statistics s = translate::total_statistics();
+  const auto line = [](std::string_view name, std::uint64_t value) {
+    fmt::print(stderr, "{:>24} {}\n", name, value);
+  };
+  line("blocks translated", s.blocks);
+  line("instructions in them", s.instructions);
+  line("bytes of code", s.code_bytes);
+  line("links made", s.links);
+  line("links undone", s.unlinks);
+  line("cache flushes", s.flushes);
+  line("steps translated", s.steps);
+  line("steps in all", s.all_steps);
+  line("entries", s.entries);
+  line("handlers called", s.handler_calls);
+  for (std::size_t n = 1; n < s.exits.size(); ++n) {
+    line(fmt::format("left: {}", translate::exit_name(static_cast<translate::Exit>(n))),
+         s.exits[n]);
+  }
+  for (const auto& [row, calls] : translate::most_called_rows(s, 40)) line(row, calls);
+}
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,42 @@
+// Owns what is counted about translation: diagnostics outside the guest. Values;
+// the totals of the process may be used from any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vmm/cpu/translate/context.h"
+
+namespace chronovisor::translate {
+
+inline constexpr std::size_t kExits = 7;
+
+struct Statistics {
+  std::uint64_t blocks = 0;        ///< translated
+  std::uint64_t instructions = 0;  ///< in them
+  std::uint64_t code_bytes = 0;    ///< emitted
+  std::uint64_t links = 0;         ///< direct jumps joined
+  std::uint64_t unlinks = 0;
+  std::uint64_t flushes = 0;                  ///< of the whole cache
+  std::uint64_t entries = 0;                  ///< times emitted code was entered
+  std::uint64_t steps = 0;                    ///< retired in it
+  std::uint64_t all_steps = 0;                ///< retired by the processors, in either gear
+  std::array<std::uint64_t, kExits> exits{};  ///< by Exit
+  std::uint64_t handler_calls = 0;
+  std::vector<std::uint64_t> handler_calls_by_row;
+};
+
+/// Sums over all translators that are gone.
+[[nodiscard]] Statistics total_statistics();
+void add_to_total(const Statistics& statistics);
+[[nodiscard]] std::string_view exit_name(Exit reason);
+/// Rows by how often emitted code called their handlers, the most first.
+[[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> most_called_rows(
+    const Statistics& statistics, std::size_t most);
+
+}  // namespace chronovisor::translate

@@ -1,0 +1,434 @@
+#include "vmm/cpu/translate/translator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "vmm/cpu/access_observer.h"
+#include "vmm/cpu/code/block_cache.h"
+#include "vmm/cpu/code/decoder.h"
+#include "vmm/cpu/code/instruction_table.h"
+#include "vmm/cpu/translate/assembler.h"
+#include "vmm/cpu/translate/block_emitter.h"
+
+namespace chronovisor::translate {
+namespace {
+
+constexpr std::uint32_t kHeatToTranslate = 24;
+constexpr std::int64_t kMostBudget = std::int64_t{1} << 40;
+/// More than any instruction needs, its ways out included.
+constexpr std::size_t kRoomForInstruction = 1024;
+
+/// RFLAGS bits to Context::raw_flags and back.
+std::uint64_t pack(std::uint32_t flags) {
+  return (std::uint64_t{flags & (kSf | kZf | kAf | kPf | kCf)} << 8) | ((flags & kOf) != 0 ? 1 : 0);
+}
+std::uint32_t unpack(std::uint64_t raw) {
+  return (static_cast<std::uint32_t>(raw >> 8) & (kSf | kZf | kAf | kPf | kCf)) |
+         ((raw & 1) != 0 ? kOf : 0U);
+}
+
+constexpr std::array<std::uint8_t, 5> kNop5{0x0f, 0x1f, 0x44, 0x00, 0x00};
+
+}  // namespace
+
+Translator::Translator(Cpu& cpu, const Settings& settings) : cpu_(cpu), settings_(settings) {
+  began_at_ = cpu.run_.steps;
+}
+
+Translator::~Translator() {
+  if (!settings_.report) return;
+  statistics_.all_steps = cpu_.run_.steps - began_at_;
+  add_to_total(statistics_);
+}
+
+void Translator::make_thunks() {
+  buffer_ = std::make_unique<CodeBuffer>(settings_.cache_bytes);
+  jumps_.assign(kJumpEntries, JumpEntry{});
+  Context& context = cpu_.translation_;
+  context.jumps = jumps_.data();
+  context.execute = reinterpret_cast<const void*>(&Translator::execute_entry);
+  context.tell = reinterpret_cast<const void*>(&Translator::tell_entry);
+  context.translator = this;
+  const auto from_state = [&](const void* field) {
+    return static_cast<std::int32_t>(static_cast<const char*>(field) -
+                                     reinterpret_cast<const char*>(&cpu_.state.gpr));
+  };
+  Layout layout{};
+  layout.budget = from_state(&context.budget);
+  layout.rip_base = from_state(&context.rip_base);
+  layout.raw_flags = from_state(&context.raw_flags);
+  layout.tag = from_state(&context.tag);
+  layout.jumps = from_state(&context.jumps);
+  layout.exit_value = from_state(&context.exit_value);
+  layout.scratch = from_state(&context.scratch);
+  layout.execute = from_state(&context.execute);
+  layout.tell = from_state(&context.tell);
+  layout.translator = from_state(&context.translator);
+  layout.tlb = from_state(&cpu_.mmu_.current_tlb());
+  for (unsigned s = 0; s < kSegmentCount; ++s) {
+    layout.segment_base[s] = from_state(&cpu_.mode_.segment_base(s));
+    layout.segment_limit[s] = from_state(&cpu_.state.segment[s].limit);
+    layout.segment_shortcut[s] = from_state(&cpu_.mode_.shortcut(s));
+  }
+  layout.xmm = from_state(&cpu_.state.xmm);
+  layout.mxcsr = from_state(&cpu_.state.mxcsr);
+  assembler_ = std::make_unique<Assembler>(*buffer_, layout);
+
+  Assembler& a = *assembler_;
+  using namespace Xbyak::util;
+  const auto leave = [&] {
+    a.add(rsp, 8);
+    for (const auto& r : {r15, r14, r13, r12, rbx, rbp}) a.pop(r);
+    a.ret();
+  };
+  const auto call_back = [&](std::int32_t function) {
+    a.store_pinned();
+    a.mov(rdi, a.at(layout.translator, 8));
+    a.mov(esi, eax);
+    a.call(a.at(function, 8));
+  };
+  a.align(16);
+  enter_ = a.here();
+  for (const auto& r : {rbp, rbx, r12, r13, r14, r15}) a.push(r);
+  a.sub(rsp, 8);
+  a.mov(rbp, rsi);
+  a.mov(rax, rdi);
+  a.load_pinned();
+  a.jmp(rax);
+
+  a.align(16);
+  exit_ = a.here();
+  a.store_pinned();
+  const std::uint32_t restore = a.here();
+  leave();
+
+  a.align(16);
+  execute_ = a.here();
+  a.store_pinned();
+  a.mov(rdi, a.at(layout.translator, 8));
+  a.mov(esi, eax);
+  a.sub(rsp, 8);
+  a.call(a.at(layout.execute, 8));
+  a.add(rsp, 8);
+  a.test(eax, eax);
+  const std::uint32_t out = a.jump_if(5);
+  a.load_pinned();
+  a.ret();
+  a.land(out);
+  a.add(rsp, 8);  // nobody returns there
+  a.jump_to(restore);
+
+  a.align(16);
+  execute_last_ = a.here();
+  call_back(layout.execute);
+  a.test(eax, eax);
+  a.set_distance(a.jump_if(5), restore);
+  a.mov(eax, static_cast<std::uint32_t>(Exit::left));
+  a.jump_to(restore);
+
+  a.align(16);
+  tell_ = a.here();
+  a.store_pinned();
+  a.mov(rdi, a.at(layout.translator, 8));
+  a.mov(esi, eax);
+  a.sub(rsp, 8);
+  a.call(a.at(layout.tell, 8));
+  a.add(rsp, 8);
+  a.load_pinned();
+  a.ret();
+  a.align(16);
+  first_free_ = a.here();
+  statistics_.handler_calls_by_row.assign(instruction_table().size() + 1, 0);
+}
+
+// ---- the cache --------------------------------------------------------------------
+
+bool Translator::flat() const {
+  if (cpu_.long64()) return true;
+  for (const unsigned s : {kEs, kCs, kSs, kDs}) {
+    const SegmentRegister& segment = cpu_.state.segment[s];
+    if (cpu_.mode_.segment_base(s) != 0 || segment.limit != 0xffffffffU) return false;
+    if (s != kCs && cpu_.mode_.shortcut(s) != 3) return false;
+  }
+  return cpu_.mode_.plainly_readable(kCs);
+}
+
+std::uint8_t Translator::key() const {
+  return static_cast<std::uint8_t>(cpu_.mode_.key().bits() | (flat() ? unsigned{kKeyFlat} : 0U) |
+                                   (cpu_.stack_width() == 8   ? unsigned{kKeyStack8}
+                                    : cpu_.stack_width() == 4 ? unsigned{kKeyStack4}
+                                                              : 0U));
+}
+
+Translation* Translator::translate(const Block& block) {
+  if (buffer_ == nullptr) make_thunks();
+  Assembler& a = *assembler_;
+  const std::size_t room = (block.instructions.size() + 4) * kRoomForInstruction;
+  if (a.getSize() + room > buffer_->size()) flush();
+  a.align(16);
+  Translation& t = translations_.emplace_back();
+  t.block = &block;
+  t.number = static_cast<std::uint32_t>(translations_.size() - 1);
+  t.page_offset = static_cast<std::uint32_t>(block.ram_offset & ~kPageMask);
+  t.steps = static_cast<std::uint32_t>(block.instructions.size());
+  t.key = key();
+  const std::uint32_t start = a.here();
+  t.code = buffer_->executable(start);
+  BlockEmitter(*this, a, t).emit();
+  t.told = false;
+  block.translation = &t;
+  ++statistics_.blocks;
+  statistics_.instructions += t.steps;
+  statistics_.code_bytes += a.here() - start;
+  return &t;
+}
+
+void Translator::flush() {
+  for (Translation& t : translations_) {
+    if (t.alive) t.block->translation = nullptr;
+  }
+  translations_.clear();
+  edges_.clear();
+  sites_.clear();
+  pages_.clear();
+  std::fill(jumps_.begin(), jumps_.end(), JumpEntry{});
+  pending_edge_ = kNoEdge;
+  assembler_->setSize(first_free_);
+  ++statistics_.flushes;
+}
+
+void Translator::unlink_incoming(Translation& target) {
+  for (const std::uint32_t number : target.incoming) {
+    Edge& edge = edges_[number];
+    assembler_->set_distance(edge.patch_at, edge.stub);
+    edge.linked = false;
+    ++statistics_.unlinks;
+  }
+  target.incoming.clear();
+}
+
+void Translator::block_removed(const Block& block) {
+  Translation& t = *block.translation;
+  t.alive = false;
+  unlink_incoming(t);
+  block.translation = nullptr;
+}
+
+/// Joins the jump that led here to `target`, if that is where it always leads.
+void Translator::link_pending(Translation& target) {
+  if (pending_edge_ == kNoEdge) return;
+  Edge& edge = edges_[pending_edge_];
+  const Translation& from = translations_[edge.from];
+  if (from.alive && !edge.linked && edge.page_offset == target.page_offset &&
+      from.key == target.key && target.block->second_page == Block::kNoPage &&
+      from.block->ram_offset / kPageSize == target.block->ram_offset / kPageSize) {
+    edge.linked = true;
+    target.incoming.push_back(pending_edge_);
+    assembler_->set_distance(edge.patch_at,
+                             static_cast<std::uint32_t>(target.code - buffer_->executable(0)));
+    ++statistics_.links;
+  }
+  pending_edge_ = kNoEdge;
+}
+
+void Translator::fill_jump(const Translation& target) {
+  const std::uint64_t rip = cpu_.rip();
+  JumpEntry& entry = jumps_[((rip >> kJumpHashShift) ^ rip) & (kJumpEntries - 1)];
+  entry = {rip, cpu_.translation_.tag, rip - target.page_offset, target.code};
+}
+
+// ---- telling an observer -----------------------------------------------------------
+
+void Translator::set_told(Translation& t, bool told) {
+  if (t.tell_at == 0 || t.told == told) return;
+  t.told = told;
+  std::uint8_t* code = buffer_->writable() + t.tell_at;
+  if (told) {
+    std::memcpy(code, kNop5.data(), kNop5.size());
+  } else {
+    *code = 0xe9;
+    assembler_->set_distance(t.tell_at + 1, t.tell_stub);
+  }
+}
+
+void Translator::tell_entry(Translator* self, std::uint32_t translation) {
+  self->tell(self->translations_[translation]);
+}
+
+/// As Cpu::find_block_observed.
+void Translator::tell(Translation& t) {
+  set_told(t, true);
+  pages_[t.block->ram_offset / kPageSize].told.push_back(t.number);
+  if (cpu_.watch_.observer() == nullptr) return;
+  std::uint64_t linear = cpu_.translation_.rip_base + t.page_offset;
+  if (!cpu_.long64()) linear = static_cast<std::uint32_t>(linear + cpu_.state.segment[kCs].base);
+  const Block& block = *t.block;
+  if (block.told_interval == cpu_.watch_.interval() && block.told_linear_rip == linear) return;
+  block.told_interval = cpu_.watch_.interval();
+  block.told_linear_rip = linear;
+  cpu_.watch_.observer()->executes(linear, block.length_bytes);
+}
+
+void Translator::observer_changed() {
+  if (buffer_ == nullptr) {
+    observed_ = cpu_.watch_.observer() != nullptr;
+    return;
+  }
+  if (cpu_.watch_.observer() != nullptr && !observed_) {
+    observed_ = true;
+    flush();  // what was emitted has no place to tell from
+    return;
+  }
+  for (auto& [page, told] : pages_) forget_told(told);
+}
+
+void Translator::forget_told(ToldPage& page) {
+  for (const std::uint32_t number : page.told) set_told(translations_[number], false);
+  page.told.clear();
+}
+
+/// Code is told by linear address: what was told of a page where it lay before
+/// says nothing about where it lies now.
+void Translator::look_at_alias(const Translation& t, std::uint64_t rip_base) {
+  ToldPage& page = pages_[t.block->ram_offset / kPageSize];
+  if (page.rip_base == rip_base) return;
+  page.rip_base = rip_base;
+  forget_told(page);
+  cpu_.code_.forget_jumps();
+}
+
+// ---- execution ----------------------------------------------------------------------
+
+std::uint64_t Translator::tag() const { return (cpu_.code_.generation() << 8) | key(); }
+
+bool Translator::run(const Block& block, std::uint64_t budget, std::optional<GuestFault>& faulted) {
+  Translation* t = block.translation;
+  if (t == nullptr) {
+    if (block.mode_key > 7 ||  // decoded once, not kept
+        (settings_.mode == Mode::on && ++block.heat < kHeatToTranslate)) {
+      pending_edge_ = kNoEdge;
+      return false;
+    }
+    const std::uint32_t pending = pending_edge_;
+    const std::uint64_t flushes = statistics_.flushes;
+    t = translate(block);
+    pending_edge_ = flushes == statistics_.flushes ? pending : kNoEdge;
+  }
+  const std::uint8_t present_key = key();
+  if (t->key != present_key) {
+    pending_edge_ = kNoEdge;
+    return false;
+  }
+  Context& context = cpu_.translation_;
+  const std::uint64_t rip_base = cpu_.rip() - t->page_offset;
+  if (observed_) look_at_alias(*t, rip_base);
+  context.tag = (cpu_.code_.generation() << 8) | present_key;
+  link_pending(*t);
+  if ((present_key & kKeyFlat) != 0) fill_jump(*t);
+  if (budget < t->steps) return false;
+
+  budget = std::min<std::uint64_t>(budget, kMostBudget);
+  const std::uint64_t begin = cpu_.run_.steps;
+  limit_ = begin + budget;
+  context.budget = static_cast<std::int64_t>(budget);
+  context.rip_base = rip_base;
+  context.raw_flags = pack(cpu_.flags.arithmetic());
+  fault_.reset();
+  using Enter = std::uint64_t (*)(const void*, void*);
+  const auto enter =
+      reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(buffer_->executable(enter_)));
+  const auto reason = static_cast<Exit>(enter(t->code, cpu_.state.gpr.data()));
+  cpu_.flags.set_arithmetic(unpack(context.raw_flags));
+
+  const auto leave_at = [&](std::uint64_t rip) {
+    cpu_.rip() = cpu_.long64() ? rip : static_cast<std::uint32_t>(rip);
+  };
+  ++statistics_.entries;
+  ++statistics_.exits[static_cast<std::size_t>(reason)];
+  const auto number = static_cast<std::uint32_t>(context.exit_value);
+  switch (reason) {
+    case Exit::edge:
+      leave_at(context.rip_base + edges_[number].page_offset);
+      pending_edge_ = number;
+      break;
+    case Exit::budget:
+      leave_at(context.rip_base + translations_[number].page_offset);
+      break;
+    case Exit::miss:
+      break;
+    case Exit::left:
+      finish_handler_steps();
+      statistics_.steps += cpu_.run_.steps - begin;
+      return true;
+    case Exit::fault:
+      faulted = fault_;
+      statistics_.steps += cpu_.position().steps - begin;
+      return true;
+    case Exit::error:
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    case Exit::none:
+      break;
+  }
+  cpu_.run_.steps = limit_ - static_cast<std::uint64_t>(context.budget);
+  cpu_.inside_repeat_ = false;
+  statistics_.steps += cpu_.run_.steps - begin;
+  cpu_.run_.become_idle();
+  return true;
+}
+
+/// The books after an instruction that a handler executed, as the interpreter keeps them.
+void Translator::finish_handler_steps() { cpu_.finish_block(cpu_.run_.current + 1); }
+
+std::uint64_t Translator::execute_entry(Translator* self, std::uint32_t site) {
+  return static_cast<std::uint64_t>(self->execute(self->sites_[site]));
+}
+
+Exit Translator::execute(const Site& site) {
+  const Translation& t = translations_[site.translation];
+  Context& context = cpu_.translation_;
+  const Instruction* begin = t.block->instructions.data();
+  const Instruction* i = begin + site.index;
+  ++statistics_.handler_calls;
+  ++statistics_.handler_calls_by_row[std::min<std::size_t>(
+      i->row, statistics_.handler_calls_by_row.size() - 1)];
+  cpu_.run_.steps = limit_ - static_cast<std::uint64_t>(context.budget) - t.steps;
+  cpu_.run_.begin = begin;
+  cpu_.run_.end = begin + t.steps;
+  cpu_.run_.rip = context.rip_base + t.page_offset;
+  cpu_.run_.pause = false;
+  cpu_.run_.repeat_budget = static_cast<std::uint64_t>(context.budget) + 1;
+  if (site.flags_in) cpu_.flags.set_arithmetic(unpack(context.raw_flags));
+  try {
+    while (true) {
+      cpu_.run_.current = i;
+      cpu_.state.gpr[kGprRip] = cpu_.run_.rip + i->next_offset;
+      i->handler(cpu_, *i);
+      if (cpu_.run_.pause || i + 1 == begin + t.steps) break;
+      if (cpu_.long64() || key() == t.key) break;
+      // Segments are no longer what the emitted code takes them for.
+      ++i;
+      if (!site.flags_in) cpu_.flags.set_arithmetic(unpack(context.raw_flags));
+    }
+  } catch (const GuestFault& fault) {
+    fault_ = fault;
+    if (site.flags_out) context.raw_flags = pack(cpu_.flags.arithmetic());
+    return Exit::fault;
+  } catch (...) {
+    error_ = std::current_exception();
+    return Exit::error;
+  }
+  if (site.flags_out) context.raw_flags = pack(cpu_.flags.arithmetic());
+  context.tag = tag();
+  if (cpu_.run_.pause || i != begin + site.index) return Exit::left;
+  if (cpu_.run_.iterations != 0) {
+    if (cpu_.state.gpr[kGprRip] == cpu_.instruction_rip()) return Exit::left;
+    if (!site.last) {
+      // A repeated string instruction is done; the block goes on.
+      context.budget -= static_cast<std::int64_t>(cpu_.run_.iterations - 1);
+      cpu_.run_.iterations = 0;
+    }
+  }
+  return Exit::none;
+}
+
+}  // namespace chronovisor::translate
