@@ -119,7 +119,7 @@ class Side {
     for (unsigned n = 0; n < 16; ++n) s.xmm[n] = {0x3f8000003f800000ULL + n, 0x3ff0000000000000};
     s.mxcsr = 0x1f80;
     set_mode(world);
-    cpu_.flags.set(kFlagsAlwaysOne);
+    cpu_.set_flags(kFlagsAlwaysOne);
     cpu_.set_position({0});
     cpu_.rip_replaced();
     cpu_.state_replaced();
