@@ -22,8 +22,7 @@ bool operand_wraps(const Cpu& cpu, const Instruction& i) {
   return i.memory && high(cpu.effective_address(i));
 }
 
-constexpr std::uint64_t kDebugHandler = World::kHandlers + 16,
-                        kInvalidHandler = World::kHandlers + 6 * 16,
+constexpr std::uint64_t kInvalidHandler = World::kHandlers + 6 * 16,
                         kNoDeviceHandler = World::kHandlers + 7 * 16,
                         kStackHandler = World::kHandlers + 12 * 16,
                         kProtectionHandler = World::kHandlers + 13 * 16,
