@@ -155,7 +155,7 @@ TEST_CASE("recordings keep the boot layout they were made with, and so do runs f
   start.layout = BootLayout::from_page_1;
   CHECK(StartCondition::from_json(start.to_json(), "it").layout == BootLayout::from_page_1);
   const auto unwritten = [&](std::uint32_t behaviour_version) {
-    start.behaviour_version = behaviour_version;
+    start.machine.behaviour_version = behaviour_version;
     return without(start.to_json(), "\"layout\": 0", "\"other\": 0");
   };
   CHECK(StartCondition::from_json(unwritten(1), "it").layout == BootLayout::from_page_1);
@@ -164,10 +164,9 @@ TEST_CASE("recordings keep the boot layout they were made with, and so do runs f
   const StartCondition child = child_start(*recording_of(unwritten(2), "{}"), Departure{});
   CHECK(child.layout == BootLayout::from_page_1);
   CHECK(StartCondition::from_json(child.to_json(), "it").layout == BootLayout::from_page_1);
-  CHECK_THROWS_WITH_AS(
-      (void)StartCondition::from_json(
-          without(start.to_json(), "\"layout\": 0", "\"layout\": 9"), "it"),
-      doctest::Contains("layout 9"), Error);
+  CHECK_THROWS_WITH_AS((void)StartCondition::from_json(
+                           without(start.to_json(), "\"layout\": 0", "\"layout\": 9"), "it"),
+                       doctest::Contains("layout 9"), Error);
 }
 
 TEST_CASE("nothing goes on from where the guest ended") {

@@ -86,9 +86,8 @@ void Cpu::before_write_to_used_page(std::uint64_t offset, std::uint64_t size) {
 }
 
 void Cpu::device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) {
-  const auto outcome =
-      watch_.device_wrote(device, address, size,
-                          [this](GuestLinear linear) { return translate_for_debugger(linear); });
+  const auto outcome = watch_.device_wrote(
+      device, address, size, [this](GuestLinear linear) { return translate_for_debugger(linear); });
   if (outcome == AccessWatch::Outcome::go_on) return;
   if (run_.idle()) {
     // Nothing executes: what a device does on arrival happens at this moment.
