@@ -22,8 +22,7 @@ bool operand_wraps(const Cpu& cpu, const Instruction& i) {
   return i.memory && high(cpu.effective_address(i));
 }
 
-constexpr std::uint64_t kDebugHandler = World::kHandlers + 16,
-                        kInvalidHandler = World::kHandlers + 6 * 16,
+constexpr std::uint64_t kInvalidHandler = World::kHandlers + 6 * 16,
                         kNoDeviceHandler = World::kHandlers + 7 * 16,
                         kStackHandler = World::kHandlers + 12 * 16,
                         kProtectionHandler = World::kHandlers + 13 * 16,
@@ -260,11 +259,6 @@ std::string cause(const Observation& step) {
   if ((name == "LTR" || name == "LLDT") && gp_not_raised(d) && !d.long64() &&
       (before.msr.efer & kEferLma) != 0 && system_base >> 32 == 0)
     return "LTR and LLDT read 8 bytes of a descriptor in compatibility mode";
-  // SDM vol. 3B, "Debug Status Register (DR6)": debug exceptions may clear bits 3:0.
-  if (delivered && d.left_rip() == kDebugHandler && only("dr6") &&
-      (number(fields[0].right) & ~number(fields[0].left)) == 0 &&
-      ((number(fields[0].left) ^ number(fields[0].right)) & ~0xfULL) == 0)
-    return "a debug exception clears the bits of breakpoints that were not met";
   // Left open by the manual: a segment register that was unusable when PE was cleared, loaded
   // in real mode. Ours has the usual limit and rights then, KVM's stays unusable.
   static constexpr std::array<std::string_view, kSegmentCount> kSegments{"es", "cs", "ss",

@@ -149,6 +149,26 @@ TEST_CASE("the versions of state sections are written down where they are not 1"
   CHECK_THROWS_WITH_AS(Machine{config}, doctest::Contains("section flux is of no part"), Error);
 }
 
+TEST_CASE("recordings keep the boot layout they were made with, and so do runs from them") {
+  StartCondition start;
+  CHECK(StartCondition::from_json(start.to_json(), "it").layout == BootLayout::conventional);
+  start.layout = BootLayout::from_page_1;
+  CHECK(StartCondition::from_json(start.to_json(), "it").layout == BootLayout::from_page_1);
+  const auto unwritten = [&](std::uint32_t behaviour_version) {
+    start.machine.behaviour_version = behaviour_version;
+    return without(start.to_json(), "\"layout\": 0", "\"other\": 0");
+  };
+  CHECK(StartCondition::from_json(unwritten(1), "it").layout == BootLayout::from_page_1);
+  CHECK(StartCondition::from_json(unwritten(2), "it").layout == BootLayout::from_page_1);
+  CHECK(StartCondition::from_json(unwritten(3), "it").layout == BootLayout::conventional);
+  const StartCondition child = child_start(*recording_of(unwritten(2), "{}"), Departure{});
+  CHECK(child.layout == BootLayout::from_page_1);
+  CHECK(StartCondition::from_json(child.to_json(), "it").layout == BootLayout::from_page_1);
+  CHECK_THROWS_WITH_AS((void)StartCondition::from_json(
+                           without(start.to_json(), "\"layout\": 0", "\"layout\": 9"), "it"),
+                       doctest::Contains("layout 9"), Error);
+}
+
 TEST_CASE("nothing goes on from where the guest ended") {
   const StartCondition start;
   for (const char* reason : {"poweroff", "reset", "triple-fault", "debug-exit", "halted"}) {
