@@ -57,8 +57,7 @@ class Inputs final : public InputSource {
   Inputs& operator=(const Inputs&) = delete;
 
   [[nodiscard]] Position next_look(Position now) override { return {now.steps + 701}; }
-  template <class Room>
-  std::optional<Input> next(InputStamp here, const Room& /*room*/) {
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
     const Moment moment = machine_.moment();
     if (here != stamp_) {
       stamp_ = here;
@@ -75,7 +74,6 @@ class Inputs final : public InputSource {
     if (++asked_ > 16 && still_ == 0) cancel_ = true;  // exceptions, one in the other
     return std::nullopt;
   }
-  std::optional<Input> take(InputStamp here, InputRoom room) override { return next(here, room); }
   IdleOutcome idle(InputStamp /*here*/, std::uint64_t deadline_idle_ns) override {
     if (deadline_idle_ns == kNever) return {IdleOutcome::Kind::forever, 0};
     if (++idles_ > 500) cancel_ = true;
@@ -182,8 +180,8 @@ const std::vector<Section>& sound_sections(unsigned which) {
     cpu.state.gdtr = {0xa000, 0x17};
     cpu.gpr(kRsp) = 0x20000;
     cpu.rip() = 0x8000;
-    cpu.flags.set(kIf);
-    cpu.state_restored();
+    cpu.set_flags(kIf);
+    machine->state_replaced();
     made[1] = machine->save_sections();
     (void)machine->run({{100'000}, 0});
     made[2] = machine->save_sections();

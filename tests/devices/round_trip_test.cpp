@@ -504,18 +504,23 @@ void disturb(Bytes& value, Random& random) {
 bool load_disturbed(const BenchKind& kind, const Bytes& candidate, std::uint64_t seed) {
   const std::unique_ptr<Bench> bench = kind.make();
   bench->clock.ns = seed % 3 == 0 ? seed << 40 : 1000;
+  const auto restore = [&bench](Bench& into, const Bytes& section) {
+    into.clock.ns = bench->clock.ns;
+    load(into.device(), section);
+    into.device().state_restored();
+    into.lines.state_restored();
+    REQUIRE(into.lines.events.empty());  // restoring drives nothing
+  };
   try {
-    load(bench->device(), candidate);
+    restore(*bench, candidate);
   } catch (const Error& error) {
     REQUIRE(error.code() == ErrorCode::bad_input);
-    REQUIRE(std::string(error.what()).find(bench->device().name()) != std::string::npos);
     return false;
   }
   const Bytes taken = save(bench->device());
   const std::unique_ptr<Bench> again = kind.make();
-  load(again->device(), taken);
+  restore(*again, taken);
   REQUIRE(save(again->device()) == taken);
-  again->clock.ns = bench->clock.ns;
   Random first(seed);
   Random second(seed);
   for (unsigned n = 0; n < 30; ++n) {
