@@ -23,6 +23,7 @@ namespace {
 using namespace chronovisor;
 
 constexpr std::uint64_t kSteps = 200'000;
+constexpr std::uint64_t kLateSteps = 1ULL << 51, kLateIdleNs = 1ULL << 61;
 constexpr std::uint8_t kRaw = 0xff;  // first byte: what follows are sections as they are
 
 /// Looks at the input in pieces; zeros when it is used up.
@@ -57,8 +58,7 @@ class Inputs final : public InputSource {
   Inputs& operator=(const Inputs&) = delete;
 
   [[nodiscard]] Position next_look(Position now) override { return {now.steps + 701}; }
-  template <class Room>
-  std::optional<Input> next(InputStamp here, const Room& /*room*/) {
+  std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
     const Moment moment = machine_.moment();
     if (here != stamp_) {
       stamp_ = here;
@@ -75,7 +75,6 @@ class Inputs final : public InputSource {
     if (++asked_ > 16 && still_ == 0) cancel_ = true;  // exceptions, one in the other
     return std::nullopt;
   }
-  std::optional<Input> take(InputStamp here, InputRoom room) override { return next(here, room); }
   IdleOutcome idle(InputStamp /*here*/, std::uint64_t deadline_idle_ns) override {
     if (deadline_idle_ns == kNever) return {IdleOutcome::Kind::forever, 0};
     if (++idles_ > 500) cancel_ = true;
@@ -182,8 +181,8 @@ const std::vector<Section>& sound_sections(unsigned which) {
     cpu.state.gdtr = {0xa000, 0x17};
     cpu.gpr(kRsp) = 0x20000;
     cpu.rip() = 0x8000;
-    cpu.flags.set(kIf);
-    cpu.state_restored();
+    cpu.set_flags(kIf);
+    machine->state_replaced();
     made[1] = machine->save_sections();
     (void)machine->run({{100'000}, 0});
     made[2] = machine->save_sections();
@@ -296,7 +295,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK_THAT(load(*machine, taken), "what a machine saves it can load");
     CHECK_THAT(machine->save_sections() == taken, "a state that was taken is a machine's own");
     run_on(*machine);
-    if (machine->at_arrival()) {
+    // A machine near the end of time may be past what is taken from a file.
+    const bool in_time = machine->position().steps < kLateSteps && machine->idle_ns() < kLateIdleNs;
+    if (machine->at_arrival() && in_time) {
       CHECK_THAT(load(*machine, machine->save_sections()), "what a machine saves it can load");
     }
   }

@@ -52,6 +52,8 @@ test.run("record", "-o", run, "--flat", flat_guest("echo16"), "--memory", "1M", 
          "--checkpoint-budget", "0", given=b"abcdq")
 before, facts = content(run), info(run)
 test.check(facts["parent"] is None and facts["machine"]["state_version"] >= 1, f"info: {facts}")
+test.check(facts["machine"]["model"] == "pc-1" and facts["machine"]["replayable"], f"info: {facts['machine']}")
+test.check(facts["machine"]["state_sections"]["cpu"] == 1, f"info: {facts['machine']}")
 end = facts["end"]
 AT = 200_000  # three of the five characters have come
 test.run("bookmark", run, "three", AT)

@@ -5,44 +5,62 @@
 #include "recorder/format/start_condition.h"
 #include "recorder/live/replay_input.h"
 #include "recorder/live/run_recorder.h"
-#include "tests/vmm/tiny_guest.h"
 #include "timetravel/restore.h"
 #include "timetravel/state_difference.h"
 #include "timetravel/traveller.h"
+#include "vmm/devices/core/byte_port_device.h"
+#include "vmm/model/model.h"
 
 namespace chronovisor {
 namespace {
 
-/// Writes regions by what the guest sends to the debug port.
-class ToyDevice final : public OutputObserver {
+/// What is written to its port it writes to two regions and, by DMA, to RAM.
+class Toy final : public Device, public BytePortDevice {
  public:
   static constexpr std::uint64_t kScreenBytes = 16ULL << 20, kDiskBytes = 1ULL << 30;
 
-  explicit ToyDevice(Machine& machine)
-      : screen_(machine.memory().add_region("screen", kScreenBytes)),
-        disk_(machine.memory().add_region("disk", kDiskBytes)) {}
-  void output(Position position, const Output& output) override {
-    if (output.kind != OutputKind::debug) return;
-    for (const std::uint8_t byte : output.payload) put(position, byte);
+  explicit Toy(PartContext& context)
+      : screen_(context.memory.add_region("screen", kScreenBytes)),
+        disk_(context.memory.add_region("disk", kDiskBytes)),
+        dma_(context.dma, "toy") {}
+  [[nodiscard]] std::string_view name() const override { return "toy"; }
+  void declare(Declaration& declaration) override { declaration.ports(0x2f0, 1, *this); }
+  void visit_state(StateVisitor& visitor) override { visitor.field("writes", writes_); }
+  void reset() override { writes_ = 0; }
+
+ protected:
+  std::uint8_t read_byte(std::uint16_t /*offset*/) override { return 0xff; }
+  void write_byte(std::uint16_t /*offset*/, std::uint8_t value) override {
+    ++writes_;
+    screen_.write(value * 0x10321ULL, Bytes{value, static_cast<std::uint8_t>(writes_)});
+    REQUIRE(dma_.write({0x3000}, writes_) == DmaStatus::done);
+    if (value % 16 != 0) return;
+    disk_.write(place_of(writes_), Bytes{value, 1, 2, 3});
+    // A page that was written some time ago is zeros again.
+    if (value % 32 == 0) disk_.write(place_of(writes_ - 16), Bytes(4, 0));
   }
 
  private:
-  void put(Position position, std::uint8_t byte) {
-    screen_.write(byte * 0x10321ULL, Bytes{byte, static_cast<std::uint8_t>(position.steps)});
-    if (byte % 16 != 0) return;
-    disk_.write(place_of(position.steps), Bytes{byte, 1, 2, 3});
-    // A page some steps ago is zeros again.
-    if (byte % 32 == 0) disk_.write(place_of(position.steps - 48), Bytes(4, 0));
-  }
-  static std::uint64_t place_of(std::uint64_t steps) {
-    return (steps * 0x9e3779b97f4a7c15ULL >> 20) % kDiskBytes & kPageMask;
+  static std::uint64_t place_of(std::uint64_t number) {
+    return (number * 0x9e3779b97f4a7c15ULL >> 20) % kDiskBytes & kPageMask;
   }
   PagedRegion& screen_;
   PagedRegion& disk_;
+  DmaPort dma_;
+  std::uint64_t writes_ = 0;
 };
 
-/// again: out 0xe9, al; inc ax; jmp again
-const Bytes kGuest{0xe6, 0xe9, 0x40, 0xeb, 0xfb};
+const Model& pc_with_toy() {
+  static const Model model = [] {
+    Model made = pc1();
+    made.parts.push_back({[](PartContext& context) { return std::make_unique<Toy>(context); }});
+    return made;
+  }();
+  return model;
+}
+
+/// mov dx, 0x2f0; again: out dx, al; inc ax; jmp again
+const Bytes kGuest{0xba, 0xf0, 0x02, 0xee, 0x40, 0xeb, 0xfc};
 
 StartCondition start() {
   StartCondition start;
@@ -51,9 +69,16 @@ StartCondition start() {
   return start;
 }
 
+std::unique_ptr<Machine> new_machine() {
+  return std::make_unique<Machine>(start().machine, pc_with_toy());
+}
+
 std::unique_ptr<RecordingReader> record(std::uint64_t steps) {
-  const auto machine = make_machine(start(), [](const std::string&) { return kGuest; });
-  ToyDevice toy(*machine);
+  const auto machine = new_machine();
+  BootRequest request;
+  request.kind = BootKind::flat;
+  request.kernel = kGuest;
+  machine->boot(request);
   auto file = std::make_unique<MemoryOutputFile>();
   const auto bytes = file->bytes();
   RecordingWriter writer(std::move(file), FileId::random(), start().to_json());
@@ -65,7 +90,7 @@ std::unique_ptr<RecordingReader> record(std::uint64_t steps) {
     options.checkpoint_budget_percent = 0;
     std::uint64_t clock = 0;
     RunRecorder recorder(
-        *machine, writer, input, &toy, [&] { return clock += 1000; }, options);
+        *machine, writer, input, nullptr, [&] { return clock += 1000; }, options);
     (void)recorder.run({steps}, [](Position) {});
   }
   writer.finish("{}");
@@ -84,9 +109,8 @@ TEST_CASE("a recording's checkpoints carry regions, and cost what was touched") 
   }
   for (std::size_t n = 0; n < reader->checkpoints().size(); n += 3) {
     CAPTURE(n);
-    Machine machine(start().machine);
-    ToyDevice toy(machine);
-    machine.outputs().attach(toy);
+    const auto restored = new_machine();
+    Machine& machine = *restored;
     restore_checkpoint(machine, *reader, n);
     CHECK(machine.digest() == reader->checkpoints()[n].digest);
     if (n + 1 == reader->checkpoints().size()) continue;
@@ -109,9 +133,7 @@ TEST_CASE("a recording's checkpoints carry regions, and cost what was touched") 
 TEST_CASE(
     "a traveller goes anywhere in a machine with regions, by recorded states and by its own") {
   const auto reader = record(20'000);
-  auto machine = std::make_unique<Machine>(start().machine);
-  ToyDevice toy(*machine);
-  machine->outputs().attach(toy);
+  auto machine = new_machine();
   CheckpointStore store(*reader, machine->pages().page_count(), 64 << 20);
   Traveller traveller(std::move(machine), store);
   const auto digest_at = [&](std::uint64_t position) {

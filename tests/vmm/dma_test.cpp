@@ -44,7 +44,7 @@ std::unique_ptr<Machine> boot_paged(const Bytes& code) {
   for (SegmentRegister& segment : cpu.state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
   cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
   cpu.rip() = 0x8000;
-  cpu.state_restored();
+  machine->state_replaced();
   return machine;
 }
 

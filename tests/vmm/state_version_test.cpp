@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "vmm/devices/core/byte_port_device.h"
 #include "vmm/machine/machine.h"
+#include "vmm/model/model.h"
 
 namespace chronovisor {
 namespace {
@@ -68,6 +71,69 @@ TEST_CASE("the layout of each state section is that of its version") {
     CHECK(pin != kPins.end());
     if (pin != kPins.end()) CHECK(pin->second == hash);
   }
+}
+
+namespace {
+
+/// A device whose section has grown twice; it no longer knows version 1.
+class Grown final : public Device, public BytePortDevice {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "grown"; }
+  [[nodiscard]] StateVersions state_versions() const override { return {2, 3}; }
+  void declare(Declaration& declaration) override { declaration.ports(0x2f0, 1, *this); }
+  void visit_state(StateVisitor& visitor) override {
+    visitor.field("level", level_);
+    if (state_version() >= 3) visitor.field("mode", mode_);
+  }
+  void reset() override { level_ = mode_ = 7; }
+
+ protected:
+  std::uint8_t read_byte(std::uint16_t /*offset*/) override { return level_; }
+  void write_byte(std::uint16_t /*offset*/, std::uint8_t value) override { level_ = value; }
+
+ private:
+  std::uint8_t level_ = 7;
+  std::uint8_t mode_ = 7;
+};
+
+Model pc_with_grown() {
+  Model model = pc1();
+  model.parts.push_back({[](PartContext& /*context*/) { return std::make_unique<Grown>(); }});
+  return model;
+}
+
+MachineConfig with_versions(std::optional<std::map<std::string, std::uint32_t>> versions) {
+  MachineConfig config;
+  config.memory_bytes = 1U << 20;
+  config.section_versions = std::move(versions);
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a machine made for an older recording keeps its section versions, and its digests") {
+  const Model model = pc_with_grown();
+  Machine now(with_versions(std::nullopt), model);
+  Machine older(with_versions({{{"grown", 2}}}), model);
+  CHECK(now.save_sections().back().name == "grown@3");
+  CHECK(now.config().section_versions->at("grown") == 3);
+  const Section section = older.save_sections().back();
+  CHECK(section.name == "grown@2");
+  CHECK(layout_of(section) == "level 1");
+  CHECK(layout_of(now.save_sections().back()) == "level 1 mode 1");
+
+  // What it saves another such machine takes, with the same digest; a newer one refuses it.
+  Machine again(with_versions({{{"grown", 2}}}), model);
+  again.load_sections(older.save_sections());
+  CHECK(again.digest() == older.digest());
+  CHECK(older.digest() != now.digest());
+  CHECK_THROWS_WITH_AS(now.load_sections(older.save_sections()),
+                       "state section grown has version 2, this machine's has 3", Error);
+
+  // A recording of before the oldest version is refused when its machine is made.
+  CHECK_THROWS_WITH_AS(Machine(with_versions(std::map<std::string, std::uint32_t>{}), model),
+                       "state section grown has version 1; this program has versions 2 to 3 of it",
+                       Error);
 }
 
 TEST_CASE("a state is refused by the section that is missing, unknown or of another version") {
