@@ -75,7 +75,9 @@ class Inputs final : public InputSource {
     if (++asked_ > 16 && still_ == 0) cancel_ = true;  // exceptions, one in the other
     return std::nullopt;
   }
-  std::optional<Input> take(InputStamp here, InputRoom room) override { return next(here, room); }
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override {
+    return next(here, room);
+  }
   IdleOutcome idle(InputStamp /*here*/, std::uint64_t deadline_idle_ns) override {
     if (deadline_idle_ns == kNever) return {IdleOutcome::Kind::forever, 0};
     if (++idles_ > 500) cancel_ = true;

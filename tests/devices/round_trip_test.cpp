@@ -514,6 +514,10 @@ bool load_disturbed(const BenchKind& kind, const Bytes& candidate, std::uint64_t
   const Bytes taken = save(bench->device());
   const std::unique_ptr<Bench> again = kind.make();
   load(again->device(), taken);
+  for (Bench* loaded : {bench.get(), again.get()}) {
+    loaded->device().state_restored();
+    loaded->lines.state_restored();
+  }
   REQUIRE(save(again->device()) == taken);
   again->clock.ns = bench->clock.ns;
   Random first(seed);
