@@ -98,6 +98,7 @@ TEST_CASE("a device of one's own has ports, an interrupt, state, DMA and an ACPI
   const auto machine = boot_toy(model);
   REQUIRE(machine->run({{kNever - 1}, 0}) == MachineStop::ended);
   CHECK(machine->ending().reason == EndReason::debug_exit);
+  CHECK(machine->config().model == model.name);
   CHECK(*machine->ram().host(0x1000) == 16);
   CHECK(*machine->ram().host(0x1001) == 2);
   CHECK(*machine->ram().host(0x1100) == 16);
