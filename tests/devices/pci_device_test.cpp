@@ -102,6 +102,7 @@ struct Plugged final : Bench {
         sample.set_intx(below(random, 2) != 0);
         return 0;
       case 1:
+        messages.sent.clear();
         sample.send_message(static_cast<unsigned>(random()));
         return messages.sent.size();
       case 2:

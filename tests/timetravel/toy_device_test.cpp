@@ -14,9 +14,11 @@
 namespace chronovisor {
 namespace {
 
-/// Adds up what is written to its port, and interrupts until the sum is read.
+/// Adds up what is written to its port, puts the sum into memory at 1100H, and
+/// interrupts until it is read.
 class Toy final : public Device, public BytePortDevice {
  public:
+  explicit Toy(DmaBus& bus) : dma_(bus, "toy") {}
   [[nodiscard]] std::string_view name() const override { return "toy"; }
   void declare(Declaration& declaration) override {
     const std::uint16_t port = declaration.ports(0x2f0, 1, *this);
@@ -42,18 +44,20 @@ class Toy final : public Device, public BytePortDevice {
   }
   void write_byte(std::uint16_t /*offset*/, std::uint8_t value) override {
     sum_ = static_cast<std::uint8_t>(sum_ + value);
+    if (dma_.write(GuestPhysical{0x1100}, sum_) == DmaStatus::failed) return;
     irq_.set(true);
   }
 
  private:
   std::uint8_t sum_ = 0;
   InterruptPin irq_;
+  DmaPort dma_;
 };
 
 Model pc_with_toy() {
   Model model = pc1();
   model.name = "pc-1 and a toy";
-  model.parts.push_back({[](PartContext& /*context*/) { return std::make_unique<Toy>(); }});
+  model.parts.push_back({[](PartContext& context) { return std::make_unique<Toy>(context.dma); }});
   return model;
 }
 
@@ -89,13 +93,15 @@ std::unique_ptr<Machine> boot_toy(const Model& model) {
   return machine;
 }
 
-TEST_CASE("a device of one's own has ports, an interrupt, state and an ACPI entry") {
+TEST_CASE("a device of one's own has ports, an interrupt, state, DMA and an ACPI entry") {
   const Model model = pc_with_toy();
   const auto machine = boot_toy(model);
   REQUIRE(machine->run({{kNever - 1}, 0}) == MachineStop::ended);
   CHECK(machine->ending().reason == EndReason::debug_exit);
+  CHECK(machine->config().model == model.name);
   CHECK(*machine->ram().host(0x1000) == 16);
   CHECK(*machine->ram().host(0x1001) == 2);
+  CHECK(*machine->ram().host(0x1100) == 16);
 
   const ByteView tables(machine->ram().host(0xf0000), 0x8000);
   const std::string_view entry = "TOY0";

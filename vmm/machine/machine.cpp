@@ -96,6 +96,7 @@ Machine::Machine(const MachineConfig& config, const Model& model)
   if (config.ns_per_step > 1000) {
     throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
+  config_.model = model.name;
   settle_section_versions();
   add_own_inputs();
   board_->attach(*cpu_);
