@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -91,9 +92,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   target.position = 30;
   target.spins = false;
   Connection connection(target);
-  connection.receive(input.first(cut));
-  pump(connection);
-  connection.receive(input.subspan(cut));
-  pump(connection);
+  bool waits = (data[0] & 2) != 0;
+  for (const ByteView piece : {input.first(cut), input.subspan(cut)}) {
+    connection.receive(piece);
+    if (connection.opened() && !connection.served()) {
+      if (std::exchange(waits, false)) {
+        connection.wait_for("127.0.0.1:1");
+      } else {
+        connection.serve();
+      }
+    }
+    pump(connection);
+    CHECK_THAT(connection.opened() || target.clients_seen == 0, "the door is shut");
+  }
   return 0;
 }

@@ -1,6 +1,7 @@
 #include "gdbstub/wire.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "gdbstub/text.h"
 
@@ -42,6 +43,7 @@ void WireDecoder::start_packet() {
 }
 
 void WireDecoder::between(std::uint8_t byte, std::vector<WireEvent>& events) {
+  const bool noisy = std::exchange(noisy_, false);
   switch (byte) {
     case '$':
       start_packet();
@@ -56,9 +58,8 @@ void WireDecoder::between(std::uint8_t byte, std::vector<WireEvent>& events) {
       events.push_back({WireEventKind::interrupt, {}});
       break;
     default:
-      if (events.empty() || events.back().kind != WireEventKind::noise) {
-        events.push_back({WireEventKind::noise, {}});
-      }
+      if (!noisy) events.push_back({WireEventKind::noise, {}});
+      noisy_ = true;
       break;
   }
 }

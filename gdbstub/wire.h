@@ -58,6 +58,7 @@ class WireDecoder {
   int checksum_high_ = 0;
   int checksum_low_ = 0;
   bool escaped_ = false;
+  bool noisy_ = false;  ///< the byte before was noise, which is reported once
 };
 
 enum class RunLength { off, on };

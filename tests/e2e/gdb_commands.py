@@ -96,6 +96,11 @@ gdb("branches and settings", LOAD + """    run("tbreak spin"); run("continue"); 
     text = run("chronovisor translate &table"); check("physical" in text, "translate: " + text)
     text = run("chronovisor walk &table"); check("PML4" in text and "writable" in text, "walk: " + text)
     text = run("chronovisor disassemble"); check("=>" in text, "disassemble: " + text)
+    # As scripts for kernels (pwndbg, gef) switch QEMU's stub to physical addresses.
+    check('received: "0"' in run("maintenance packet qqemu.PhyMemMode"), "linear")
+    check('received: "OK"' in run("maintenance packet Qqemu.PhyMemMode:1"), "to physical")
+    check('received: "1"' in run("maintenance packet qqemu.PhyMemMode"), "physical")
+    run("maintenance flush dcache"); run("x/4gx 0x1000"); run("maintenance packet Qqemu.PhyMemMode:0"); run("maintenance flush dcache")
     text = fails("chronovisor linux-tasks"); check("failed" in text, "no Linux here: " + text)
 """)
 plain = test.path("plain.elf")

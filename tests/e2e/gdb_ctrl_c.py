@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Ctrl-C while gdb itself steps: stepi and reverse-stepi with a count, a software
-watchpoint, reverse-next in code without line numbers."""
+watchpoint, reverse-next in code without line numbers. And the position after a call."""
 import os
 import re
 import select
@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from gdb_session import GDB, travel_guest
-from harness import PATIENCE, Test, skip
+from harness import PATIENCE, ROOT, Test, skip
 
 test = Test(__doc__)
 if GDB is None:
@@ -98,3 +98,15 @@ gdb.run("tbreak spin", "continue", "stepi 20000")
 interrupted("reverse-next without line numbers", gdb, "reverse-next", after=0.2)
 gdb.end()
 print("every interrupt stopped gdb")
+
+# gdb believes that it has put the clocks back after a call in the guest; with our
+# commands loaded it knows better by the next prompt.
+gdb = Session(symbols)
+gdb.run(f"source {os.path.join(ROOT, 'scripts/gdb/chronovisor.py')}", "tbreak factorial", "continue")
+before = gdb.position()
+gdb.run("print square(12)")
+after = gdb.position()
+told = re.search(r"position ([\d,]+) of", gdb.run("chronovisor when"))[1].replace(",", "")
+test.check(after > before and after == int(told), f"$position after a call: {before}, {after}, told {told}")
+gdb.end()
+print("the position is right after a call")

@@ -54,13 +54,15 @@ class RawClient:
         return text, reply
 
     def rest(self):
-        """Everything until the other side closes."""
+        """Everything until the other side closes, and a word if it does not."""
         data, self.buffer = self.buffer, b""
         try:
             while piece := self.socket.recv(65536):
                 data += piece
         except ConnectionResetError:
             pass  # closed with bytes of ours unread
+        except TimeoutError:
+            data += b"<still open>"
         return data
 
     def close(self):

@@ -92,7 +92,7 @@ TEST_CASE("what debuggers send ahead of their first packet is no reason to end")
 TEST_CASE("one that waits its turn is told so, kept waiting, and then answered") {
   ConnectionFixture fixture;
   Connection& connection = fixture.connection;
-  connection.receive(as_bytes("+" + frame_packet("qSupported:swbreak+")));
+  connection.receive(as_bytes(join({"+", frame_packet("qSupported:swbreak+")})));
   CHECK(connection.opened());
   connection.wait_for("127.0.0.1:4711;x=y");
   const std::string told = connection.take_output();

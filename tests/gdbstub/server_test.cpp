@@ -319,9 +319,9 @@ TEST_CASE("the next client is told to wait, hears from the server, and is served
     CHECK(first.read_until("#c5") == "+$QC1#c5");
     Client second(port);
     REQUIRE(second.connected());
-    second.send("+" + frame_packet("qSupported:swbreak+"));
+    second.send(join({"+", frame_packet("qSupported:swbreak+")}));
     const std::string told = second.read_until("#");
-    CHECK(told.find("another debugger, 127.0.0.1:" + std::to_string(first.local_port())) !=
+    CHECK(told.find(join({"another debugger, 127.0.0.1:", std::to_string(first.local_port())})) !=
           std::string::npos);
     second.send(frame_packet("vMustReplyEmpty"));
     // gdb gives up when it hears nothing for two seconds.
@@ -329,8 +329,9 @@ TEST_CASE("the next client is told to wait, hears from the server, and is served
     Client third(port);
     third.send(frame_packet("qC"));
     CHECK(third.read_until("+") == "+");
-    const std::vector<std::string> waiting = {"127.0.0.1:" + std::to_string(second.local_port()),
-                                              "127.0.0.1:" + std::to_string(third.local_port())};
+    const std::vector<std::string> waiting = {
+        join({"127.0.0.1:", std::to_string(second.local_port())}),
+        join({"127.0.0.1:", std::to_string(third.local_port())})};
     first.close();
     CHECK(second.read_until("$#00").ends_with("$#00"));
     CHECK(target.clients == 1);
