@@ -58,7 +58,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
   for (const WordCommand& row : word_commands()) {
     const bool begins = verb.size() >= 2 && row.name.starts_with(verb);
     const bool holds = verb.size() >= 4 && row.name.find(verb) != std::string_view::npos;
-    const bool near = verb.size() < 32 && distance(verb, row.name) <= (verb.size() < 5 ? 1U : 2U);
+    const bool near = verb.size() < 32 && distance(verb, row.name) <= (verb.size() < 4 ? 1U : 2U);
     if ((!begins && !holds && !near) || suggested == kMostSuggestions) continue;
     like += (suggested++ == 0 ? "" : ", ") + std::string(row.name);
   }

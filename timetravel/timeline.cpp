@@ -223,12 +223,15 @@ void Timeline::come_back(Moment origin) noexcept {
     bool verify = std::exchange(options.verify, false);
     ~Unverified() { options.verify = verify; }
   } const unverified{options_};
-  try {
-    seek(origin);
-  } catch (const std::exception&) {
-    // Only a host without memory or a file that changes underneath us: any place
-    // of the timeline is better than the middle of something.
-    go_to_base(start_);
+  // Only a host without memory or a file that changes underneath us can fail here:
+  // any place of the timeline is better than the middle of something.
+  for (const Moment place : {origin, Moment{start_, 0}}) {
+    try {
+      seek(place);
+      return;
+    } catch (const std::exception&) {
+      continue;
+    }
   }
 }
 
