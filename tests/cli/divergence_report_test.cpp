@@ -21,7 +21,7 @@ Divergence sample() {
   divergence.difference.fields.push_back(
       {"cpu", "rbp", {1, 0, 0, 0, 0, 0, 0, 0}, {2, 0, 0, 0, 0, 0, 0, 0}});
   divergence.difference.differing_pages = 1;
-  divergence.difference.pages.push_back({{0x5000}, 0x123, 1, {0x40}, {0x00}});
+  divergence.difference.pages.push_back({{0x5000}, {}, 0x123, 1, {0x40}, {0x00}});
   return divergence;
 }
 

@@ -34,11 +34,12 @@ void prepare(M& m, unsigned cpl) {
   m.cpu.state.dr6 = kFreshDr6;
 }
 
-enum class Handler : std::uint8_t { clears_dr6, leaves_dr6 };
+enum class HandlerKind : std::uint8_t { clears_dr6, leaves_dr6 };
 
 /// Runs until RIP is `end` (`most` steps and deliveries at the most). The handler
 /// sets RF in its frame where an instruction breakpoint was reported, as kernels do.
-std::vector<Trap> traps_until(M& m, std::uint64_t end, Handler handler = Handler::clears_dr6) {
+std::vector<Trap> traps_until(M& m, std::uint64_t end,
+                              HandlerKind handler = HandlerKind::clears_dr6) {
   std::vector<Trap> traps;
   for (int most = 60; most > 0 && m.cpu.rip() != end; --most) {
     const Position before = m.cpu.position();
@@ -51,7 +52,7 @@ std::vector<Trap> traps_until(M& m, std::uint64_t end, Handler handler = Handler
     if ((dr6 & 0xf) != 0) {
       m.put<std::uint64_t>(frame + 16, m.get<std::uint64_t>(frame + 16) | kRf);
     }
-    if (handler == Handler::clears_dr6) m.cpu.state.dr6 = kFreshDr6;
+    if (handler == HandlerKind::clears_dr6) m.cpu.state.dr6 = kFreshDr6;
   }
   return traps;
 }
@@ -204,7 +205,7 @@ TEST_CASE("a #DB clears the breakpoint bits of DR6 that did not match, and no ot
     m.cpu.state.dr6 = kFreshDr6 | 0xb;
     m.code(M::kCode, {0x90, 0x90});
     set_trap_flag(m);
-    const auto traps = traps_until(m, M::kCode + 2, Handler::leaves_dr6);
+    const auto traps = traps_until(m, M::kCode + 2, HandlerKind::leaves_dr6);
     REQUIRE(!traps.empty());
     CHECK(traps[0].dr6 == (kFreshDr6 | kBs));
   }
@@ -214,7 +215,7 @@ TEST_CASE("a #DB clears the breakpoint bits of DR6 that did not match, and no ot
     m.cpu.state.dr6 = kFreshDr6 | kBs | 0x2000 | 3;
     m.code(M::kCode, {0x90, 0x90, 0x90});
     break_at(m, 2, M::kCode + 1);
-    const auto traps = traps_until(m, M::kCode + 2, Handler::leaves_dr6);
+    const auto traps = traps_until(m, M::kCode + 2, HandlerKind::leaves_dr6);
     REQUIRE(traps.size() == 1);
     CHECK(traps[0].dr6 == (kFreshDr6 | kBs | 0x2000 | 4));
   }

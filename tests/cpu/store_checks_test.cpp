@@ -77,7 +77,7 @@ TEST_CASE("ARPL that changes nothing needs no permission to write") {
       m.cpu.gpr(kRbx) = address;
       m.cpu.gpr(kRcx) = 2;
       m.code(M::kCode, {0x63, 0x0b});  // ARPL [EBX], CX
-      m.cpu.flags.set(kZf);
+      m.cpu.set_flags(kZf);
       const bool changes = privilege < 2;
       if (changes) {
         m.fault();
