@@ -335,9 +335,11 @@ void add_debug(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "x86-64", "i386"}).description(""));
   command->add_flag("--gdb{gdb}", options->gdb,
                     "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
-  command->add_option("--allow-files", options->allow_files,
-                      "Let monitor commands name files in this folder, and no others (over TCP: "
-                      "none; else: all)");
+  command
+      ->add_option("--allow-files", options->allow_files,
+                   "Let monitor commands name files in this folder, and no others (over TCP: "
+                   "none; else: all)")
+      ->type_name("DIR");
   command->add_flag("--keep", options->keep, "Wait for another debugger when the last one leaves");
   command->add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");

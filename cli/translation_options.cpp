@@ -23,13 +23,15 @@ void add_translation_options(CLI::App& app) {
     CLI::App* command = app.get_subcommand(name);
     command
         ->add_option("--translate", settings.mode,
-                     "Translate the guest's code: off, on (what is hot) or always. The guest and "
-                     "the recording are the same")
-        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case));
+                     "Translate the guest's code; on: what is hot. The guest and the recording are "
+                     "the same")
+        ->type_name("off|on|always")
+        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""));
     command
         ->add_option("--translate-cache", settings.cache_bytes,
-                     "Most memory for translated code of a machine, for example 64M")
-        ->transform(CLI::AsSizeValue(false));
+                     "Most memory for translated code of a machine")
+        ->type_name("SIZE")
+        ->transform(CLI::AsSizeValue(false).description(""));
     command->add_flag("--translate-perf-map", settings.perf_map,
                       "Tell perf about translated code in /tmp/perf-PID.map");
     command->add_flag("--stats", settings.report, "Say on stderr what the translator did");

@@ -41,7 +41,7 @@ SAMPLES = {
     "POSITION": "20", "BOOKMARK": "mark", "NUMBER": "2", "STEPS": "2_000_000", "PERCENT": "2.5", "SIZE": "48M",
     "SECONDS": "1000000000", "LEVEL": "3", "ARGUMENTS": "a=1 b", "ADDRESS": "0x100000", "I/N": "1/2", "NAME": "other",
     "file:PATH": lambda: "file:" + fresh(), "unix:PATH": lambda: "unix:" + fresh(), "tcp:ADDRESS:PORT": "tcp:127.0.0.1:0",
-    "FILE": recording,
+    "FILE": recording, "DIR": test.folder,
     "record --kernel FILE": None, "record --initrd FILE": None, "compare --initrd FILE": None,  # endings_linux.py
     "query writes --address SYMBOL": None, "query executes --address SYMBOL": None, "query value --address SYMBOL": None,
     "record --multiboot FILE": guest, "record --module FILE": module, "record --module FILE,ARGUMENTS": module + ",two words",
@@ -120,6 +120,10 @@ def try_value(command, option, shown):
         rest += ["--engines", "soft,soft", "--limit", "2000"]
     else:
         rest = line(command, option, value)
+    if command == "query":  # its own options come before the question
+        test.run("query", option, value, "writes", recording, "-a", "0x100000", seconds=60)
+        tried += 1
+        return
     uses_kvm = "kvm" in value
     seconds = 60
     if command == "debug":
@@ -158,6 +162,10 @@ def try_flag(command, name, key):
     if name in ("--help", "--version", "--gdb", "--keep", "--delete", "--move", "--bytes-only"):
         return
     rest = line(command, name, "")
+    if command == "query":
+        test.run("query", name, "writes", recording, "-a", "0x100000", seconds=60)
+        tried += 1
+        return
     if command == "debug":
         return try_debug(name, None, [*rest, name], key)
     if command == "query merge":
