@@ -35,7 +35,7 @@ enum class BootLayout : std::uint8_t {
   from_page_1 = 0,
   /// From 0x9000 upward, where QEMU has its multiboot information: kernels clear
   /// what lies below, or put page tables there. What has no room there goes below,
-  /// and then, if the guest itself is why, above 1 MiB.
+  /// and then above 1 MiB.
   conventional = 1,
 };
 
