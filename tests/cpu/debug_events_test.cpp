@@ -44,7 +44,7 @@ std::vector<Trap> traps_until(M& m, std::uint64_t end,
   for (int most = 60; most > 0 && m.cpu.rip() != end; --most) {
     const Position before = m.cpu.position();
     m.cpu.run(before, m.cpu.deliveries() + 1);
-    if (m.cpu.position() != before || m.cpu.rip() != M::kHandler) continue;
+    if (m.cpu.rip() != M::kHandler) continue;
     const std::uint64_t frame = m.cpu.gpr(kRsp);
     const std::uint64_t dr6 = m.cpu.state.dr6;
     traps.push_back({m.get<std::uint64_t>(frame), dr6,
@@ -74,6 +74,8 @@ void break_at(M& m, unsigned n, std::uint64_t address) {
 /// NOP; SYSCALL; NOP; NOP; NOP in ring 3, and a kernel at kKernel.
 void prepare_system_call(M& m, std::uint64_t fmask, std::initializer_list<std::uint8_t> kernel) {
   prepare(m, 3);
+  // What IRETQ finds for the SS of both: TR is loaded already.
+  m.put<std::uint64_t>(M::kGdt + 0x30, 0x00cf93000000ffff);
   m.put<std::uint64_t>(M::kGdt + 0x50, 0x00cff3000000ffff);
   m.cpu.state.msr.star = (0x48ULL << 48) | (std::uint64_t{M::kLong0} << 32);
   m.cpu.state.msr.lstar = kKernel;

@@ -20,6 +20,10 @@ namespace {
 using namespace chronovisor;
 using test::SystemMachine;
 
+/// Where vendors differ the soft processor is Intel's, and another one's host has
+/// nothing to say.
+bool on_intel() { return __builtin_cpu_is("intel") != 0; }
+
 sigjmp_buf g_back;
 std::uint64_t g_fault_address = 0;
 
@@ -136,8 +140,11 @@ TEST_CASE("PAUSE with REX.B does nothing") {
                : "+a"(rax), "+c"(r8)
                :
                : "r8");
-  CHECK(rax == 1);
-  CHECK(r8 == 2);
+  // Others exchange the registers, as without F3.
+  if (on_intel()) {
+    CHECK(rax == 1);
+    CHECK(r8 == 2);
+  }
 
   SystemMachine m;
   m.long_mode(0);
@@ -252,7 +259,7 @@ TEST_CASE("what comes between two iterations of a REP instruction finds RF in it
   for (std::size_t n = 0; n <= kIterations; ++n) {
     INFO(n);
     CHECK(traps[n].rcx == kIterations - n);
-    CHECK(traps[n].resume_flag == (n != 0 && n != kIterations));
+    if (on_intel()) CHECK(traps[n].resume_flag == (n != 0 && n != kIterations));
   }
 
   const std::uint64_t flags_at = SystemMachine::kStack0 - 24;

@@ -306,6 +306,7 @@ struct DebugExitBench final : Bench {
   DebugExit exit{"debug_exit", 0xf4, 4, DebugExit::Section::always, control};
   Device& device() override { return exit; }
   std::uint64_t step(Random& random) override {
+    control.exits.clear();
     return random_port(exit, random, 4) + control.exits.size();
   }
 };
@@ -315,6 +316,7 @@ struct IsaDebugExitBench final : Bench {
   DebugExit exit{"isa_debug_exit", 0x501, 2, DebugExit::Section::never, control};
   Device& device() override { return exit; }
   std::uint64_t step(Random& random) override {
+    control.exits.clear();
     return random_port(exit, random, 2) + control.exits.size();
   }
 };
@@ -325,6 +327,7 @@ struct ForeignSleepBench : Bench {
   ForeignSleepControl sleep;
   Device& device() override { return sleep; }
   std::uint64_t step(Random& random) override {
+    control.power_offs.clear();
     return random_port(sleep, random, 2) + control.power_offs.size();
   }
 };
@@ -342,11 +345,13 @@ struct ShutdownWordBench final : Bench {
   Device& device() override { return word; }
   std::uint64_t step(Random& random) override {
     static constexpr std::string_view kWord = "Shutdown";
+    control.power_offs.clear();
     const char letter = below(random, 8) == 0 ? 'x' : kWord[below(random, kWord.size())];
     word.write_port(0, 1, static_cast<std::uint8_t>(letter));
     return control.power_offs.size();
   }
   std::vector<std::uint64_t> observe() override {
+    control.power_offs.clear();
     for (const char c : std::string_view("utdown"))
       word.write_port(0, 1, static_cast<std::uint8_t>(c));
     return {control.power_offs.size()};

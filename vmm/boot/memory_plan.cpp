@@ -154,7 +154,8 @@ std::uint64_t MemoryPlan::allocate_highest(std::uint64_t size_bytes, std::uint64
 }
 
 std::uint64_t MemoryPlan::allocate_structure(std::uint64_t size_bytes, std::string_view what) {
-  if (layout_ == BootLayout::conventional) {
+  const bool fits_low = size_bytes <= platform::kEbdaBegin - kPageSize;
+  if (layout_ == BootLayout::conventional && fits_low) {
     std::optional<std::uint64_t> place =
         find_lowest(size_bytes, kPageSize, kStructuresBegin, platform::kEbdaBegin);
     if (!place) place = find_lowest(size_bytes, kPageSize, kPageSize, kStructuresBegin);

@@ -63,6 +63,11 @@ std::uint64_t place_memory_map(MemoryPlan& plan) {
 BootCpuState load_pvh(MemoryPlan& plan, const Image& image, const BootRequest& request) {
   const ElfFile elf = parse_elf(image);
   const auto entry = find_elf_note(image, elf, "Xen", kNotePhysicalEntry32);
+  if (!entry && !request.modules.empty()) {
+    image.fail(
+        "has no PVH entry note, and modules go with a multiboot kernel or a PVH kernel only; give "
+        "an initrd with --initrd");
+  }
   if (!entry) {
     image.fail(has_multiboot_header(image)
                    ? "has a multiboot header but no PVH entry note; give it with --multiboot"
