@@ -1,4 +1,5 @@
 #include "gdbstub/server.h"
+#include "gdbstub/text.h"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
