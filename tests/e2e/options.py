@@ -207,7 +207,7 @@ test.check(tried > 90, f"only {tried} values were tried")
 before = int(time.time())
 out = fresh()
 test.run("record", "-o", out, "--flat", flat, "--serial", "none", "--rtc", "now")
-clock = json.loads(test.run("info", out, "--json").stdout)["machine"]["rtc_start_unix_seconds"]
+clock = json.loads(test.run("info", out, "--json").stdout)["metadata"]["machine"]["rtc_start_unix_seconds"]
 test.check(before <= clock <= int(time.time()), f"--rtc now starts the clock at {clock}")
 test.check(os.path.exists(out), "no recording")
 print(f"{tried} documented values work ({time.monotonic() - began:.0f} s); for a Linux guest only: {', '.join(sorted(skipped))}")
