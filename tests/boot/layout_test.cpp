@@ -94,7 +94,7 @@ TEST_CASE("boot structures move out of the way of the guest's own segments") {
     std::uint64_t physical, memory_size, gdt;
   };
   for (const Case& c : {Case{0x9000, 0x3000, 0xc000},     // where they would have been
-                        Case{0x9000, 0x96000, 0x1000},    // all from there on
+                        Case{0x9000, 0x96c00, 0x1000},    // all from there on
                         Case{0x1000, 0x9ec00, 0x100000},  // all of low memory
                         Case{0x1000, 0x4000, 0x9000}}) {
     CAPTURE(c.physical);
