@@ -31,7 +31,10 @@ std::size_t read_physical_memory(Machine& machine, GuestPhysical address,
   while (done < out.size() && harmless(machine, address.value + done)) {
     // By whole registers of 32 bits, as a guest would read them.
     const std::uint64_t at = address.value + done;
-    const std::uint64_t value = machine.cpu().environment().mmio_read({at & ~std::uint64_t{3}}, 4);
+    const bool there =
+        at / kPageBytes * kPageBytes == kIoApicPage || has_lapic_register(at % kPageBytes / 16);
+    const std::uint64_t value =
+        there ? machine.cpu().environment().mmio_read({at & ~std::uint64_t{3}}, 4) : 0;
     for (std::uint64_t byte = at & 3; byte < 4 && done < out.size(); ++byte) {
       out[done++] = static_cast<std::uint8_t>(value >> (8 * byte));
     }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/section.h"
+#include "inspect/physical_memory.h"
 
 namespace chronovisor::session {
 namespace {
@@ -111,6 +112,7 @@ LapicDump dump_lapic(Machine& machine) {
   dump.x2apic = dump.enabled && (base & kX2Apic) != 0;
   dump.registers.assign(kApicRegisters, 0);
   for (std::uint32_t n = 0; dump.enabled && n < kApicRegisters; ++n) {
+    if (!has_lapic_register(n)) continue;
     std::uint64_t value = 0;
     if (!dump.x2apic) {
       value = environment.mmio_read({(base & 0x000ffffffffff000ULL) + 16ULL * n}, 4);

@@ -151,7 +151,9 @@ TEST_CASE("bookmarks of a recording that cannot be written last as long as the s
   CHECK(f.ask<ArmedAnswer>(SeekRequest{"here"}).position == Position{4'000});
   CHECK(f.ask_json("bookmark")[0]["name"] == "here");
   (void)f.ask<BookmarkDeletedAnswer>(DeleteBookmarkRequest{"here"});
-  CHECK(f.ask<BookmarksAnswer>(ListBookmarksRequest{}).bookmarks.empty());
+  for (const Bookmark& mark : f.ask<BookmarksAnswer>(ListBookmarksRequest{}).bookmarks) {
+    CHECK(mark.name != "here");
+  }
 }
 
 }  // namespace chronovisor::session

@@ -85,7 +85,7 @@ TEST_CASE("memory is shown in QEMU's formats") {
   CHECK(f.text("xp /2xb 0x7c00") == "0000000000007c00: 0x31 0xc0\n");
   CHECK(f.text("x/1xw 0x7c00").find("0000000000007c00: 0x") == 0);
   CHECK(f.text("xp /1xg 0x7c00").size() == 17 + 19 + 1);
-  CHECK(f.text("xp /3dh 0x0") == "0000000000000000:     0     0     0\n");
+  CHECK(f.text("xp /3dh 0x5100") == "0000000000005100:     0     0     0\n");
   CHECK(f.text("xp /1xw 0xd0000000").find("Cannot access memory") != std::string::npos);
   CHECK(f.text("xp /1xw 0xfee00030").find("0x00") != std::string::npos);
   CHECK(f.ask("xp /2xb 0x7c00")["values"] == json::array({"0x31", "0xc0"}));
