@@ -398,11 +398,10 @@ struct InterruptStepping::Delivery {
 
 /// From here on, to the arrival at `end`: those outside handlers that are passed over.
 std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(
-    Position end, bool skip, const std::atomic<bool>* cancel) {
+    const StopSet& gates, Position end, bool skip, const std::atomic<bool>* cancel) {
   std::vector<Delivery> all;
   while (timeline_.now().position < end) {
-    const StopSet stops = at_deliveries(timeline_.machine());
-    if (timeline_.run_forward(stops, cancel, end).stop != TravelStop::breakpoint) break;
+    if (timeline_.run_forward(gates, cancel, end).stop != TravelStop::breakpoint) break;
     Delivery& delivery = all.emplace_back();
     delivery.entry = timeline_.now();
     const auto context = skip ? passed_over_here(timeline_.machine()) : std::nullopt;
@@ -421,6 +420,8 @@ std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(
 std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip,
                                                const std::atomic<bool>* cancel) {
   const Moment origin = timeline_.now();
+  // As the table is here: earlier the guest may not have had one.
+  const StopSet gates = at_deliveries(timeline_.machine());
   const std::uint64_t start = timeline_.start().steps;
   std::uint64_t reach = count;
   while (true) {
@@ -428,7 +429,7 @@ std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip,
         origin.position.steps - std::min(reach, origin.position.steps - start);
     const std::uint64_t lead = from - std::min(kLeadSteps, from - start);
     if (timeline_.seek({{lead}, 0}, cancel) == TravelStop::interrupted) return 0;
-    const std::vector<Delivery> deliveries = deliveries_until(origin.position, skip, cancel);
+    const std::vector<Delivery> deliveries = deliveries_until(gates, origin.position, skip, cancel);
     if (cancel != nullptr && *cancel) return 0;
 
     std::uint64_t left = count;

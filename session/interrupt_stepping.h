@@ -60,7 +60,8 @@ class InterruptStepping {
   [[nodiscard]] static std::optional<Context> passed_over_here(Machine& machine);
   [[nodiscard]] static StopSet return_to(Machine& machine, const Context& context,
                                          const StopSet& user, std::uint64_t& address);
-  std::vector<Delivery> deliveries_until(Position end, bool skip, const std::atomic<bool>* cancel);
+  std::vector<Delivery> deliveries_until(const StopSet& gates, Position end, bool skip,
+                                         const std::atomic<bool>* cancel);
 
   Timeline& timeline_;
 };

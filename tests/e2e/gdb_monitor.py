@@ -56,7 +56,7 @@ gdb("QEMU's words", """    text = run("monitor info registers"); check(text.star
     text = run("monitor x/2xg %d" % value("$sp")); equal(int(text.split()[1], 16), value("*(unsigned long *) $sp"), text)
     check("Cannot access memory" in run("monitor xp /1xw 0xd0000000"), "no memory")
     check("0x" in run("monitor xp /1xw 0xfee00030"), "the local APIC's version")
-""", at="start")
+""", at="end")
 
 gdb("the end of the guest", """    run("continue"); text = run("monitor when")
     check("the guest ended here: " in text, "when: " + text)
