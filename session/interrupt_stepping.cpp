@@ -366,12 +366,20 @@ std::optional<InterruptStepping::Context> InterruptStepping::passed_over_here(Ma
 
 std::uint64_t InterruptStepping::forward_many(std::uint64_t count, bool skip,
                                               const std::atomic<bool>* cancel) {
+  // By the interrupt tables at both ends: on the way the guest may get its first.
+  const std::uint64_t start = timeline_.now().position.steps;
+  StopSet gates = at_deliveries(timeline_.machine());
+  const StopSet later = timeline_.excursion([&] {
+    timeline_.seek({{start + std::min(count, kNever - start)}, 0}, cancel);
+    return at_deliveries(timeline_.machine());
+  });
+  gates.breakpoints.insert(gates.breakpoints.end(), later.breakpoints.begin(),
+                           later.breakpoints.end());
   std::uint64_t left = count;
   while (left > 0) {
     const Position here = timeline_.now().position;
     const Position limit{here.steps + std::min(left, kNever - here.steps)};
-    const TravelResult result =
-        timeline_.run_forward(at_deliveries(timeline_.machine()), cancel, limit);
+    const TravelResult result = timeline_.run_forward(gates, cancel, limit);
     const Moment entry = timeline_.now();
     left -= entry.position.steps - here.steps;
     if (result.stop != TravelStop::breakpoint) break;

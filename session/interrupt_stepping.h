@@ -34,11 +34,11 @@ class InterruptStepping {
   /// first instruction of its handler.
   TravelResult forward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
   /// `count` times forward() without stops of the user's, as one travel.
-  /// @return how many there were before the end, or before it was cancelled
+  /// On the timeline. @return how many there were before the end, or before it was
+  /// cancelled
   std::uint64_t forward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
   /// `count` times backward(), likewise. A handler that had begun more than some
-  /// 65,000 steps before the destination is taken for code like any other there. On
-  /// the timeline.
+  /// 65,000 steps before the destination is taken for code like any other there.
   std::uint64_t backward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
   /// Undoes what forward() does.
   TravelResult backward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);

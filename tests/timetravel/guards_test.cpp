@@ -100,6 +100,29 @@ TEST_CASE("after an error in a condition nothing stays armed, in either directio
   CHECK(f.timeline.now() == Moment{{2'999}, 0});
 }
 
+TEST_CASE("after an input that cannot be delivered nothing stays armed") {
+  // The log says that time had been spent idle before; the guest never is.
+  const StartCondition start = testing::tiny_start();
+  const Bytes code = testing::tiny_guest(3'000);
+  auto file = std::make_unique<MemoryOutputFile>();
+  const auto bytes = file->bytes();
+  RecordingWriter writer(std::move(file), FileId::random(), start.to_json());
+  writer.embed_image(kKernelRole, "tiny", MemoryInputFile(code, "tiny"));
+  writer.input({{3'000}, 5, InputKind::serial_byte, 0, {'x'}});
+  writer.advance_to({20'000});
+  writer.finish("{}");
+  const auto reader = testing::open_bytes(*bytes);
+  Timeline timeline(*reader, TimelineOptions{.jobs = 1, .use_index = false});
+  CHECK_THROWS_AS(timeline.run_forward(loop_never(), nullptr), Error);
+  CHECK(timeline.seek({{2'000}, 0}) == TravelStop::arrived);
+  CHECK(timeline.now() == Moment{{2'000}, 0});
+  CHECK_THROWS_AS(timeline.excursion([&] { return timeline.seek({{9'000}, 0}); }), Error);
+  CHECK(timeline.now() == Moment{{2'000}, 0});
+  StopSet stops;
+  stops.breakpoints.push_back({kLoop, {}});
+  CHECK(timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+}
+
 TEST_CASE("a cancel flag that goes away after an error is not looked at") {
   Fixture f;
   f.timeline.seek({{6'000}, 0});
