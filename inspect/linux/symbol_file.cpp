@@ -63,13 +63,15 @@ SymbolTable make_table(std::vector<KernelSymbol>& symbols,
   for (const bool global : {false, true}) {
     for (std::size_t n = 0; n < symbols.size(); ++n) {
       const KernelSymbol& symbol = symbols[n];
-      if (symbol.address < kKernelSpace || is_global(symbol.type) != global) continue;
+      if (is_global(symbol.type) != global) continue;
       std::size_t next = n + 1;
       while (next < symbols.size() && symbols[next].address == symbol.address) ++next;
       const std::uint64_t gap = next < symbols.size() ? symbols[next].address - symbol.address : 0;
       const auto region = std::find_if(regions.begin(), regions.end(), [&](const SymbolRegion& r) {
         return symbol.address >= r.start && symbol.address < r.end;
       });
+      // Elsewhere below the kernel there are only offsets of per-CPU variables.
+      if (symbol.address < kKernelSpace && region == regions.end()) continue;
       const auto section = region == regions.end()
                                ? kAbsolute
                                : static_cast<std::uint16_t>(region - regions.begin() + 1);

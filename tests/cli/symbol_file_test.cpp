@@ -118,6 +118,16 @@ TEST_CASE("the symbol file is an ELF whose header leads to its sections") {
   CHECK(all.find(".symtab") != std::string::npos);
 }
 
+TEST_CASE("symbols below the kernel's space are kept where there is code, and only there") {
+  const std::vector<KernelSymbol> symbols{
+      {0x1000, 'D', "per_cpu_offset"}, {0x1000000, 'T', "early_code"}, {kBase, 'T', "_text"}};
+  const Bytes elf = make_symbol_file(
+      symbols, {{".text", kBase, kBase + 64, true}, {".early", 0x1000000, 0x1001000, true}}, {});
+  const std::string all(elf.begin(), elf.end());
+  CHECK(all.find("early_code") != std::string::npos);
+  CHECK(all.find("per_cpu_offset") == std::string::npos);
+}
+
 TEST_CASE("unwind entries become frame descriptions that cover each address once") {
   std::vector<OrcEntry> entries(4);
   entries[0] = {kBase, OrcEntry::Kind::call, 5, 0, 8, 0};
