@@ -136,6 +136,7 @@ Sequence make_sequence(Random& random) {
     }
   }
   // Back to the start.
+  s.starts.push_back(static_cast<std::uint32_t>(s.bytes.size()));
   const std::int64_t back =
       -static_cast<std::int64_t>(s.bytes.size() + (s.kind == CodeKind::real16 ? 3 : 5));
   append(s.bytes, {0xe9});
@@ -251,6 +252,7 @@ int main(int argc, char** argv) {
   const auto start = std::chrono::steady_clock::now();
   std::unique_ptr<chronovisor::test::TwinGuest> twin;
   std::uint64_t done = 0;
+  if (std::getenv("FUZZ_TRACE") != nullptr) std::setvbuf(stdout, nullptr, _IONBF, 0);
   if (only != ~std::uint64_t{0}) {
     return chronovisor::test::run_case(seed, only, twin) ? 0 : 1;
   }

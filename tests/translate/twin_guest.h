@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -37,6 +38,10 @@ class ToldSet final : public AccessObserver {
   bool writes_page(std::uint64_t page) override {
     told_.insert({4, page, 0});
     return (page & 0x1000) == 0;
+  }
+  void device_wrote(std::string_view /*device*/, GuestPhysical address,
+                    std::uint64_t size) override {
+    told_.insert({5, address.value, size});
   }
   bool operator==(const ToldSet& other) const { return told_ == other.told_; }
 

@@ -300,6 +300,17 @@ bool map_0f(const Row& row, RowEffects& e) {
   }
 }
 
+/// Of the SSE and MMX rows, comparisons to the flags alone touch them.
+RowEffects sse_effects(const Row& row) {
+  RowEffects e;
+  const unsigned op = row.opcode;
+  const bool to_flags = (row.map == OpcodeMap::map_0f && (op == 0x2e || op == 0x2f)) ||
+                        (row.map == OpcodeMap::map_0f38 && op == 0x17) ||
+                        (row.map == OpcodeMap::map_0f3a && op >= 0x60 && op <= 0x63);
+  if (to_flags) e.flags_written = kAll;
+  return e;
+}
+
 RowEffects effects_of(const Row& row) {
   RowEffects e;
   bool known = false;
@@ -313,12 +324,316 @@ RowEffects effects_of(const Row& row) {
   return e;
 }
 
+/// Gathers the registers of one instruction.
+class Registers {
+ public:
+  Registers(const Instruction& i, InstructionEffects& out) : i_(i), out_(out) {}
+
+  void read(unsigned guest) { out_.registers_read |= bit(guest); }
+  /// A write of `bytes`: less than four keep the rest.
+  void write(unsigned guest, unsigned bytes) {
+    out_.registers_written |= bit(guest);
+    if (bytes < 4) read(guest);
+  }
+  void write_perhaps(unsigned guest) {
+    out_.registers_written |= bit(guest);
+    read(guest);
+  }
+  void read_address() {
+    if (i_.base < kGprZero) read(i_.base);
+    if (i_.index < kGprZero) read(i_.index);
+  }
+  void read_rm() {
+    if (i_.memory) {
+      out_.memory_read = true;
+    } else {
+      read(i_.rm);
+    }
+  }
+  void write_rm(unsigned bytes) {
+    if (i_.memory) {
+      out_.memory_written = true;
+    } else {
+      write(i_.rm, bytes);
+    }
+  }
+
+ private:
+  static std::uint16_t bit(unsigned guest) {
+    return static_cast<std::uint16_t>(1U << (guest & 15));
+  }
+  const Instruction& i_;
+  InstructionEffects& out_;
+};
+
+bool only_looks(Operation op) { return op == Operation::cmp || op == Operation::test; }
+
+void add_operands(const Instruction& i, const RowEffects& e, InstructionEffects& out) {
+  Registers r(i, out);
+  const unsigned bytes = i.operand_size;
+  const auto push = [&] {
+    r.write_perhaps(kRsp);
+    out.memory_written = true;
+  };
+  const auto pop = [&] {
+    r.write_perhaps(kRsp);
+    out.memory_read = true;
+  };
+  if (i.memory && e.operation != Operation::nop) r.read_address();
+  switch (e.operation) {
+    case Operation::other:
+    case Operation::nop:
+    case Operation::cmc:
+    case Operation::clc:
+    case Operation::stc:
+    case Operation::jcc:
+    case Operation::jmp:
+      break;
+    case Operation::add:
+    case Operation::or_:
+    case Operation::adc:
+    case Operation::sbb:
+    case Operation::and_:
+    case Operation::sub:
+    case Operation::xor_:
+    case Operation::cmp:
+    case Operation::test: {
+      const bool writes = !only_looks(e.operation);
+      if (e.form == Form::accumulator) {
+        r.read(kRax);
+        if (writes) r.write(kRax, bytes);
+        break;
+      }
+      r.read_rm();
+      if (e.form != Form::rm_immediate) r.read(i.reg);
+      if (!writes) break;
+      if (e.form == Form::reg_rm) {
+        r.write(i.reg, bytes);
+      } else {
+        r.write_rm(bytes);
+      }
+      break;
+    }
+    case Operation::inc:
+    case Operation::dec:
+    case Operation::not_:
+    case Operation::neg:
+      if (e.form == Form::plus_register) {
+        r.read(i.reg);
+        r.write(i.reg, bytes);
+      } else {
+        r.read_rm();
+        r.write_rm(bytes);
+      }
+      break;
+    case Operation::mul:
+    case Operation::imul_wide:
+    case Operation::div:
+    case Operation::idiv: {
+      r.read_rm();
+      r.read(kRax);
+      r.write(kRax, bytes == 1 ? 2 : bytes);
+      const bool divides = e.operation == Operation::div || e.operation == Operation::idiv;
+      if (bytes > 1) {
+        if (divides) r.read(kRdx);
+        r.write(kRdx, bytes);
+      }
+      out.may_fault = out.may_fault || divides;
+      break;
+    }
+    case Operation::imul:
+      r.read(i.reg);
+      r.read_rm();
+      r.write(i.reg, bytes);
+      break;
+    case Operation::imul_immediate:
+      r.read_rm();
+      r.write(i.reg, bytes);
+      break;
+    case Operation::rol:
+    case Operation::ror:
+    case Operation::rcl:
+    case Operation::rcr:
+    case Operation::shl:
+    case Operation::shr:
+    case Operation::sar:
+    case Operation::shld:
+    case Operation::shrd:
+      r.read_rm();
+      if (e.count == ShiftCount::cl) r.read(kRcx);
+      if (e.form == Form::rm_reg) r.read(i.reg);
+      r.write_rm(bytes);
+      break;
+    case Operation::bt:
+    case Operation::bts:
+    case Operation::btr:
+    case Operation::btc:
+      r.read_rm();
+      if (e.form == Form::rm_reg) r.read(i.reg);
+      if (e.operation != Operation::bt) r.write_rm(bytes);
+      break;
+    case Operation::bsf:
+    case Operation::bsr:
+      r.read_rm();
+      r.write_perhaps(i.reg);
+      break;
+    case Operation::popcnt:
+    case Operation::movsx16:
+    case Operation::movsx32:
+    case Operation::movzx8:
+    case Operation::movzx16:
+    case Operation::movsx8:
+      r.read_rm();
+      r.write(i.reg, bytes);
+      break;
+    case Operation::bswap:
+      r.read(i.reg);
+      r.write(i.reg, bytes);
+      break;
+    case Operation::mov:
+      if (e.form == Form::plus_register) {
+        r.write(i.reg, bytes);
+      } else if (e.form == Form::reg_rm) {
+        r.read_rm();
+        r.write(i.reg, bytes);
+      } else {
+        if (e.form == Form::rm_reg) r.read(i.reg);
+        r.write_rm(bytes);
+      }
+      break;
+    case Operation::mov_moffs:
+      if (e.form == Form::reg_rm) {
+        r.write(kRax, bytes);
+        out.memory_read = true;
+      } else {
+        r.read(kRax);
+        out.memory_written = true;
+      }
+      break;
+    case Operation::lea:
+      r.write(i.reg, bytes);
+      break;
+    case Operation::convert:
+      r.read(kRax);
+      r.write(kRax, bytes);
+      break;
+    case Operation::extend:
+      r.read(kRax);
+      r.write(kRdx, bytes);
+      break;
+    case Operation::xchg_accumulator:
+      r.write_perhaps(kRax);
+      r.write_perhaps(i.reg);
+      break;
+    case Operation::xchg:
+    case Operation::xadd:
+      r.read_rm();
+      r.read(i.reg);
+      r.write_rm(bytes);
+      r.write(i.reg, bytes);
+      break;
+    case Operation::cmpxchg:
+      r.read_rm();
+      r.read(i.reg);
+      r.write_perhaps(kRax);
+      if (i.memory) {
+        out.memory_written = true;
+      } else {
+        r.write_perhaps(i.rm);
+      }
+      break;
+    case Operation::cmpxchg8b:
+      for (const unsigned guest : {kRbx, kRcx}) r.read(guest);
+      for (const unsigned guest : {kRax, kRdx}) r.write_perhaps(guest);
+      out.memory_read = out.memory_written = true;
+      break;
+    case Operation::setcc:
+      r.write_rm(1);
+      break;
+    case Operation::cmovcc:
+      r.read_rm();
+      r.write_perhaps(i.reg);
+      break;
+    case Operation::lahf:
+      r.write_perhaps(kRax);
+      break;
+    case Operation::sahf:
+      r.read(kRax);
+      break;
+    case Operation::jmp_indirect:
+      r.read_rm();
+      break;
+    case Operation::call_indirect:
+      r.read_rm();
+      push();
+      break;
+    case Operation::call:
+    case Operation::push_immediate:
+      push();
+      break;
+    case Operation::ret:
+    case Operation::ret_immediate:
+      pop();
+      break;
+    case Operation::loop:
+      r.write_perhaps(kRcx);
+      break;
+    case Operation::jcxz:
+      r.read(kRcx);
+      break;
+    case Operation::push:
+      if (e.form == Form::plus_register) {
+        r.read(i.reg);
+      } else {
+        r.read_rm();
+      }
+      push();
+      break;
+    case Operation::pop:
+      pop();
+      if (e.form == Form::plus_register) {
+        r.write(i.reg, bytes);
+      } else {
+        r.write_rm(bytes);
+      }
+      break;
+    case Operation::leave:
+      r.read(kRbp);
+      r.write_perhaps(kRsp);
+      r.write(kRbp, bytes);
+      out.memory_read = true;
+      break;
+  }
+}
+
 }  // namespace
+
+InstructionEffects instruction_effects(const Instruction& i) {
+  const RowEffects& e = row_effects(i.row);
+  InstructionEffects out;
+  out.flags_read = e.flags_read;
+  out.flags_written = e.flags_written;
+  out.flags_maybe = e.flags_maybe;
+  out.ends_block = (row_attributes(i) & kEndsBlock) != 0;
+  if (e.operation == Operation::other) {
+    out.registers_read = out.registers_written = 0xffff;
+    out.memory_read = out.memory_written = out.may_fault = true;
+    return out;
+  }
+  out.known = true;
+  add_operands(i, e, out);
+  // A transfer of control faults when it leaves the canonical half or the segment.
+  out.may_fault = out.may_fault || out.memory_read || out.memory_written || out.ends_block;
+  return out;
+}
 
 const RowEffects& row_effects(std::uint16_t row) {
   static const std::vector<RowEffects> effects = [] {
     std::vector<RowEffects> all;
-    for (const Row& r : instruction_table()) all.push_back(effects_of(r));
+    const std::size_t sse = instruction_table().size() - sse_rows().size();
+    for (const Row& r : instruction_table()) {
+      all.push_back(all.size() < sse ? effects_of(r) : sse_effects(r));
+    }
     RowEffects none;
     none.flags_read = none.flags_maybe = kAll;
     all.push_back(none);

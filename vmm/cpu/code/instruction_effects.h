@@ -56,7 +56,6 @@ enum class Operation : std::uint8_t {
   movsx8,
   movsx16,
   movsx32,
-  movbe,
   lea,
   mov_moffs,
   convert,
@@ -111,5 +110,22 @@ struct RowEffects {
 
 /// Effects of each row of the instruction table, and of kNoRow.
 const RowEffects& row_effects(std::uint16_t row);
+
+/// What one decoded instruction does, as far as its operation is known.
+struct InstructionEffects {
+  bool known = false;  ///< false: it may do anything (Operation::other)
+  /// General registers, one bit each. A register of which only a part is written is
+  /// read as well; one that is written in some cases is in both.
+  std::uint16_t registers_read = 0;
+  std::uint16_t registers_written = 0;
+  std::uint32_t flags_read = 0;
+  std::uint32_t flags_written = 0;  ///< always
+  std::uint32_t flags_maybe = 0;
+  bool memory_read = false;
+  bool memory_written = false;
+  bool may_fault = false;
+  bool ends_block = false;
+};
+InstructionEffects instruction_effects(const Instruction& instruction);
 
 }  // namespace chronovisor

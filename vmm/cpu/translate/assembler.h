@@ -23,7 +23,8 @@ struct Layout {
   std::int32_t execute, tell, translator;
   std::int32_t tlb;
   std::array<std::int32_t, kSegmentCount> segment_base, segment_limit, segment_shortcut;
-  std::int32_t xmm, mxcsr, pause;
+  std::int32_t xmm, mxcsr, cr0, cr4;
+  std::int32_t float_used;  ///< a byte: the host's MXCSR gathers flags for the guest
 };
 
 inline constexpr int kNotPinned = -1;

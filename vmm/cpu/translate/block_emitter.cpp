@@ -292,9 +292,14 @@ void BlockEmitter::settle() {
 /// Before `guest` changes, and before RAX is in use: flags that are made from it.
 void BlockEmitter::before_write(unsigned guest) {
   guest &= 15;
-  if (!flags_.recipe.uses(guest) || flags_.memory || flags_.host) return;
+  if (!flags_.recipe.uses(guest) || flags_.memory) return;
   const std::uint32_t kept = live_after() & ~written_by(block_.instructions[index_]);
-  if (kept != 0) flags_to_memory();
+  if (kept == 0) return;
+  if (flags_.host) {
+    flags_.recipe = {};  // whoever destroys the host's flags saves them
+  } else {
+    flags_to_memory();
+  }
 }
 void BlockEmitter::after_write(unsigned guest) {
   if (!flags_.recipe.uses(guest & 15U)) return;
@@ -468,20 +473,22 @@ void BlockEmitter::offset_of(const Instruction& i) {
 
 /// Makes T0 the host address of the operand, or goes the slow way. Uses all
 /// temporaries; the host's flags are lost (settle() first).
-void BlockEmitter::memory(const Instruction& i, unsigned bytes, Access access) {
+void BlockEmitter::memory(const Instruction& i, unsigned bytes, Access access,
+                          unsigned alignment_mask) {
   offset_of(i);
-  check(i.segment, bytes, access);
+  check(i.segment, bytes, access, alignment_mask);
 }
 
-/// The same for the offset in T0.
-void BlockEmitter::check(unsigned segment, unsigned bytes, Access access) {
+/// The same for the offset in T0. An address with any bit of `alignment_mask` goes
+/// the slow way.
+void BlockEmitter::check(unsigned segment, unsigned bytes, Access access, unsigned alignment_mask) {
   SlowWay& slow = slow_way();
   const Reg64 address(kT0);
   const Reg64 entry(kT1);
   const Reg64 page(kT2);
   if (long64_) {
     if (segment >= kFs) a_.add(address, a_.at(layout_.segment_base[segment], 8));
-  } else if (!flat_ || segment >= kFs) {
+  } else if (!flat_ || segment >= kFs || (segment == kCs && access == Access::write)) {
     a_.mov(Reg32(kT1), a_.at(layout_.segment_limit[segment], 4));
     a_.lea(page, a_.ptr[address + static_cast<std::int32_t>(bytes - 1)]);
     a_.cmp(page, entry);
@@ -490,12 +497,16 @@ void BlockEmitter::check(unsigned segment, unsigned bytes, Access access) {
     slow.jumps.push_back(a_.jump_if(kIfZero));
     a_.add(Reg32(kT0), a_.at(layout_.segment_base[segment], 4));
   }
+  if (alignment_mask != 0) {
+    a_.test(Reg8(kT0), alignment_mask);
+    slow.jumps.push_back(a_.jump_if(kIfNotZero));
+  }
   static_assert(sizeof(TlbEntry) == 32 && kTlbEntries == 1024);
   a_.mov(Reg32(kT1), Reg32(kT0));
   a_.shr(Reg32(kT1), 7);
   a_.and_(Reg32(kT1), 1023U << 5);
   a_.add(entry, a_.at(layout_.tlb, 8));
-  if (bytes == 1) {
+  if (bytes == 1 || alignment_mask == bytes - 1) {
     a_.mov(page, address);
   } else {
     a_.lea(page, a_.ptr[address + static_cast<std::int32_t>(bytes - 1)]);

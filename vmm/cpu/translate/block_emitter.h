@@ -95,8 +95,8 @@ class BlockEmitter {
   [[nodiscard]] std::uint32_t written_by(const Instruction& i) const;
   void finish_destination(unsigned guest, unsigned bytes, int temporary);
   void offset_of(const Instruction& i);
-  void memory(const Instruction& i, unsigned bytes, Access access);
-  void check(unsigned segment, unsigned bytes, Access access);
+  void memory(const Instruction& i, unsigned bytes, Access access, unsigned alignment_mask = 0);
+  void check(unsigned segment, unsigned bytes, Access access, unsigned alignment_mask = 0);
   [[nodiscard]] SlowWay& slow_way();
 
   // Instructions.
@@ -121,6 +121,10 @@ class BlockEmitter {
   bool leave(const Instruction& i);
   bool convert(const Instruction& i, const RowEffects& e);
   bool carry_flag(const RowEffects& e);
+  bool sse(const Instruction& i);
+  void check_sse();
+  bool floating(const Instruction& i);
+  void check_float();
   void multiply_flags(const Reg& low);
 
   // Control.
@@ -154,6 +158,7 @@ class BlockEmitter {
   FlagState flags_;
   unsigned index_ = 0;
   bool ended_ = false;
+  bool sse_checked_ = false;  ///< an instruction before has made sure that SSE may be used
   std::vector<SlowWay> slow_;
   bool slow_open_ = false;
   std::vector<std::uint32_t> edges_;

@@ -37,7 +37,7 @@ bool BlockEmitter::try_emit(const Instruction& i) {
   const RowEffects& e = row_effects(i.row);
   switch (e.operation) {
     case Operation::other:
-      return false;
+      return sse(i) || floating(i);
     case Operation::nop:
       return true;
     case Operation::add:
@@ -835,11 +835,7 @@ bool BlockEmitter::convert(const Instruction& i, const RowEffects& e) {
     return true;
   }
   before_write(kRdx);
-  if (live_in() != 0 && flags_.host && !flags_.memory &&
-      flags_.recipe.kind == FlagRecipe::Kind::none) {
-    flags_to_memory();
-  }
-  flags_.host = false;
+  settle();
   a_.mov(Assembler::sized(2, bytes), Assembler::sized(kAx, bytes));
   a_.sar(Assembler::sized(2, bytes), static_cast<int>(8 * bytes - 1));
   after_write(kRdx);

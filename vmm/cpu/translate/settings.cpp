@@ -10,6 +10,7 @@ Settings& default_settings() {
     Settings s;
     if (const char* text = std::getenv("CHRONOVISOR_TRANSLATE"); text != nullptr) {
       const std::string_view mode = text;
+      if (mode == "off") s.mode = Mode::off;
       if (mode == "on") s.mode = Mode::on;
       if (mode == "always") s.mode = Mode::always;
     }

@@ -13,7 +13,7 @@ enum class Mode : std::uint8_t {
 };
 
 struct Settings {
-  Mode mode = Mode::off;
+  Mode mode = Mode::on;
   std::size_t cache_bytes = std::size_t{64} << 20;
   bool perf_map = false;  ///< /tmp/perf-PID.map tells perf about emitted code
   bool report = false;    ///< keep statistics for total_statistics()

@@ -1,6 +1,7 @@
 #include "vmm/cpu/translate/translator.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "vmm/cpu/access_observer.h"
@@ -9,6 +10,7 @@
 #include "vmm/cpu/code/instruction_table.h"
 #include "vmm/cpu/translate/assembler.h"
 #include "vmm/cpu/translate/block_emitter.h"
+#include "vmm/cpu/translate/perf_map.h"
 
 namespace chronovisor::translate {
 namespace {
@@ -26,6 +28,9 @@ std::uint32_t unpack(std::uint64_t raw) {
   return (static_cast<std::uint32_t>(raw >> 8) & (kSf | kZf | kAf | kPf | kCf)) |
          ((raw & 1) != 0 ? kOf : 0U);
 }
+
+// MXCSR: exception flags; everything else; the latter after a reset.
+constexpr std::uint32_t kMxcsrFlags = 0x3f, kMxcsrControl = 0xffc0, kMxcsrInitial = 0x1f80;
 
 constexpr std::array<std::uint8_t, 5> kNop5{0x0f, 0x1f, 0x44, 0x00, 0x00};
 
@@ -72,6 +77,9 @@ void Translator::make_thunks() {
   }
   layout.xmm = from_state(&cpu_.state.xmm);
   layout.mxcsr = from_state(&cpu_.state.mxcsr);
+  layout.float_used = from_state(&context.scratch[3]);
+  layout.cr0 = from_state(&cpu_.state.cr0);
+  layout.cr4 = from_state(&cpu_.state.cr4);
   assembler_ = std::make_unique<Assembler>(*buffer_, layout);
 
   Assembler& a = *assembler_;
@@ -81,7 +89,19 @@ void Translator::make_thunks() {
     for (const auto& r : {r15, r14, r13, r12, rbx, rbp}) a.pop(r);
     a.ret();
   };
+  // What the host's MXCSR has gathered goes to the guest's.
+  const auto end_float = [&] {
+    a.cmp(a.at(layout.float_used, 1), 0);
+    const std::uint32_t unused = a.jump_if(4);
+    a.stmxcsr(a.at(layout.scratch, 4));
+    a.mov(r10d, a.at(layout.scratch, 4));
+    a.and_(r10d, kMxcsrFlags);
+    a.or_(a.at(layout.mxcsr, 4), r10d);
+    a.mov(a.at(layout.float_used, 1), 0);
+    a.land(unused);
+  };
   const auto call_back = [&](std::int32_t function) {
+    end_float();
     a.store_pinned();
     a.mov(rdi, a.at(layout.translator, 8));
     a.mov(esi, eax);
@@ -98,12 +118,14 @@ void Translator::make_thunks() {
 
   a.align(16);
   exit_ = a.here();
+  end_float();
   a.store_pinned();
   const std::uint32_t restore = a.here();
   leave();
 
   a.align(16);
   execute_ = a.here();
+  end_float();
   a.store_pinned();
   a.mov(rdi, a.at(layout.translator, 8));
   a.mov(esi, eax);
@@ -123,11 +145,12 @@ void Translator::make_thunks() {
   call_back(layout.execute);
   a.test(eax, eax);
   a.set_distance(a.jump_if(5), restore);
-  a.mov(eax, static_cast<std::uint32_t>(Exit::left));
-  a.jump_to(restore);
+  a.load_pinned();
+  a.jmp(a.at(layout.scratch + 16, 8));  // as go_on() left it
 
   a.align(16);
   tell_ = a.here();
+  end_float();
   a.store_pinned();
   a.mov(rdi, a.at(layout.translator, 8));
   a.mov(esi, eax);
@@ -136,6 +159,20 @@ void Translator::make_thunks() {
   a.add(rsp, 8);
   a.load_pinned();
   a.ret();
+
+  // ZF: the host's unit may work for the guest, and its flags are clear.
+  a.align(16);
+  begin_float_ = a.here();
+  a.mov(r10d, a.at(layout.mxcsr, 4));
+  a.and_(r10d, kMxcsrControl);
+  a.cmp(r10d, kMxcsrInitial);
+  const std::uint32_t differs = a.jump_if(5);
+  a.mov(a.at(layout.scratch, 4), kMxcsrInitial);
+  a.ldmxcsr(a.at(layout.scratch, 4));
+  a.mov(a.at(layout.float_used, 1), 1);
+  a.land(differs);
+  a.ret();
+
   a.align(16);
   first_free_ = a.here();
   statistics_.handler_calls_by_row.assign(instruction_table().size() + 1, 0);
@@ -180,6 +217,12 @@ Translation* Translator::translate(const Block& block) {
   ++statistics_.blocks;
   statistics_.instructions += t.steps;
   statistics_.code_bytes += a.here() - start;
+  if (settings_.perf_map) {
+    std::array<char, 32> name{};
+    std::snprintf(name.data(), name.size(), "guest-physical:%llx",
+                  static_cast<unsigned long long>(cpu_.ram_.physical_of(block.ram_offset).value));
+    note_in_perf_map(t.code, a.here() - start, name.data());
+  }
   return &t;
 }
 
@@ -231,10 +274,13 @@ void Translator::link_pending(Translation& target) {
   pending_edge_ = kNoEdge;
 }
 
+JumpEntry& Translator::jump_entry(std::uint64_t rip) {
+  return jumps_[((rip >> kJumpHashShift) ^ rip) & (kJumpEntries - 1)];
+}
+
 void Translator::fill_jump(const Translation& target) {
   const std::uint64_t rip = cpu_.rip();
-  JumpEntry& entry = jumps_[((rip >> kJumpHashShift) ^ rip) & (kJumpEntries - 1)];
-  entry = {rip, cpu_.translation_.tag, rip - target.page_offset, target.code};
+  jump_entry(rip) = {rip, cpu_.translation_.tag, rip - target.page_offset, target.code};
 }
 
 // ---- telling an observer -----------------------------------------------------------
@@ -357,7 +403,7 @@ bool Translator::run(const Block& block, std::uint64_t budget, std::optional<Gue
     case Exit::miss:
       break;
     case Exit::left:
-      finish_handler_steps();
+      if (!std::exchange(books_done_, false)) finish_handler_steps();
       statistics_.steps += cpu_.run_.steps - begin;
       return true;
     case Exit::fault:
@@ -392,6 +438,7 @@ Exit Translator::execute(const Site& site) {
   ++statistics_.handler_calls_by_row[std::min<std::size_t>(
       i->row, statistics_.handler_calls_by_row.size() - 1)];
   cpu_.run_.steps = limit_ - static_cast<std::uint64_t>(context.budget) - t.steps;
+  if (cpu_.run_.steps != cpu_.entered_at_) cpu_.deliveries_ = 0;
   cpu_.run_.begin = begin;
   cpu_.run_.end = begin + t.steps;
   cpu_.run_.rip = context.rip_base + t.page_offset;
@@ -403,32 +450,58 @@ Exit Translator::execute(const Site& site) {
       cpu_.run_.current = i;
       cpu_.state.gpr[kGprRip] = cpu_.run_.rip + i->next_offset;
       i->handler(cpu_, *i);
+      if (site.flags_out || i != begin + site.index) {
+        context.raw_flags = pack(cpu_.flags.arithmetic());
+      }
       if (cpu_.run_.pause || i + 1 == begin + t.steps) break;
       if (cpu_.long64() || key() == t.key) break;
       // Segments are no longer what the emitted code takes them for.
       ++i;
-      if (!site.flags_in) cpu_.flags.set_arithmetic(unpack(context.raw_flags));
+      cpu_.flags.set_arithmetic(unpack(context.raw_flags));
     }
   } catch (const GuestFault& fault) {
     fault_ = fault;
-    if (site.flags_out) context.raw_flags = pack(cpu_.flags.arithmetic());
+    // Only iterations of a string instruction change flags before a fault.
+    if (site.flags_in) context.raw_flags = pack(cpu_.flags.arithmetic());
     return Exit::fault;
   } catch (...) {
     error_ = std::current_exception();
     return Exit::error;
   }
-  if (site.flags_out) context.raw_flags = pack(cpu_.flags.arithmetic());
   context.tag = tag();
+  if (site.last) {
+    finish_handler_steps();
+    books_done_ = !go_on();
+    return books_done_ ? Exit::left : Exit::none;
+  }
   if (cpu_.run_.pause || i != begin + site.index) return Exit::left;
   if (cpu_.run_.iterations != 0) {
     if (cpu_.state.gpr[kGprRip] == cpu_.instruction_rip()) return Exit::left;
-    if (!site.last) {
-      // A repeated string instruction is done; the block goes on.
-      context.budget -= static_cast<std::int64_t>(cpu_.run_.iterations - 1);
-      cpu_.run_.iterations = 0;
-    }
+    // A repeated string instruction is done; the block goes on.
+    context.budget -= static_cast<std::int64_t>(cpu_.run_.iterations - 1);
+    cpu_.run_.iterations = 0;
   }
   return Exit::none;
+}
+
+/// After the last instruction of a block: whether emitted code may go on at RIP, where
+/// the run loop would have nothing to do but to find the block. Sets the way.
+bool Translator::go_on() {
+  const CpuState& s = cpu_.state;
+  if (cpu_.inside_repeat_ || cpu_.recheck_ || cpu_.watch_.hit() || cpu_.interrupt_request_ ||
+      s.shutdown || s.halted || s.nmi_pending || s.shadow != kNoShadow || s.pending_debug != 0 ||
+      (s.dr7 & 0xff) != 0 || cpu_.flags.test(kTf | kRf) || cpu_.run_.steps >= limit_) {
+    return false;
+  }
+  Context& context = cpu_.translation_;
+  const std::uint64_t rip =
+      cpu_.long64() ? cpu_.rip() : std::uint64_t{static_cast<std::uint32_t>(cpu_.rip())};
+  const JumpEntry& entry = jump_entry(rip);
+  if (entry.rip != rip || entry.tag != context.tag) return false;
+  context.budget = static_cast<std::int64_t>(limit_ - cpu_.run_.steps);
+  context.rip_base = entry.rip_base;
+  context.scratch[2] = reinterpret_cast<std::uint64_t>(entry.code);
+  return true;
 }
 
 }  // namespace chronovisor::translate

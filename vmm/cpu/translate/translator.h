@@ -53,6 +53,8 @@ class Translator final : public BlockListener {
   void flush();
   void link_pending(Translation& target);
   void fill_jump(const Translation& target);
+  [[nodiscard]] JumpEntry& jump_entry(std::uint64_t rip);
+  [[nodiscard]] bool go_on();
   void unlink_incoming(Translation& target);
   struct ToldPage {
     std::uint64_t rip_base = ~std::uint64_t{0};  ///< where its code was told of last
@@ -85,11 +87,12 @@ class Translator final : public BlockListener {
   std::uint64_t limit_ = 0;  ///< position at which the budget ends
   std::optional<GuestFault> fault_;
   std::exception_ptr error_;
+  bool books_done_ = false;  ///< steps are counted up to where emitted code was left
   Statistics statistics_;
   std::uint64_t began_at_ = 0;
 
   // Offsets in the buffer of the pieces that all blocks share.
-  std::uint32_t enter_ = 0, exit_ = 0, execute_ = 0, execute_last_ = 0, tell_ = 0;
+  std::uint32_t enter_ = 0, exit_ = 0, execute_ = 0, execute_last_ = 0, tell_ = 0, begin_float_ = 0;
   std::uint32_t first_free_ = 0;
 
   static constexpr std::uint32_t kNoEdge = ~0U;
