@@ -484,6 +484,27 @@ Exit Translator::execute(const Site& site) {
   return Exit::none;
 }
 
+/// Fills the entry for RIP, as the run loop would have it done, if the block there is
+/// translated. Fetches that fault, or read devices, are left to the run loop alone.
+bool Translator::find_next() {
+  constexpr std::uint64_t kCrossesPage = kPageSize - kLongestInstruction;
+  const std::uint64_t linear = cpu_.linear_rip();
+  if ((key() & kKeyFlat) == 0 || (linear & ~kPageMask) > kCrossesPage ||
+      cpu_.watch_.code_page_watched(linear)) {
+    return false;
+  }
+  const auto page = cpu_.mmu_.fetch_page(linear);
+  if (!page || *page == kNever) return false;
+  const Block* const block = cpu_.find_block();
+  if (block == nullptr || block->translation == nullptr) return false;
+  const Translation& t = *block->translation;
+  if (t.key != key()) return false;
+  if (observed_) look_at_alias(t, cpu_.rip() - t.page_offset);
+  cpu_.translation_.tag = tag();
+  fill_jump(t);
+  return true;
+}
+
 /// After the last instruction of a block: whether emitted code may go on at RIP, where
 /// the run loop would have nothing to do but to find the block. Sets the way.
 bool Translator::go_on() {
@@ -497,7 +518,7 @@ bool Translator::go_on() {
   const std::uint64_t rip =
       cpu_.long64() ? cpu_.rip() : std::uint64_t{static_cast<std::uint32_t>(cpu_.rip())};
   const JumpEntry& entry = jump_entry(rip);
-  if (entry.rip != rip || entry.tag != context.tag) return false;
+  if ((entry.rip != rip || entry.tag != context.tag) && !find_next()) return false;
   context.budget = static_cast<std::int64_t>(limit_ - cpu_.run_.steps);
   context.rip_base = entry.rip_base;
   context.scratch[2] = reinterpret_cast<std::uint64_t>(entry.code);

@@ -54,6 +54,7 @@ class Translator final : public BlockListener {
   void link_pending(Translation& target);
   void fill_jump(const Translation& target);
   [[nodiscard]] JumpEntry& jump_entry(std::uint64_t rip);
+  [[nodiscard]] bool find_next();
   [[nodiscard]] bool go_on();
   void unlink_incoming(Translation& target);
   struct ToldPage {
