@@ -115,6 +115,14 @@ void PciDevice::add_intx(std::uint8_t pin) {
   set_fixed(kInterruptPin, 1, pin);
 }
 
+void PciDevice::add_register(unsigned offset, unsigned width, std::uint64_t value,
+                             std::uint64_t writable) {
+  CHECK_THAT(offset >= kFirstOwn && offset + width <= config_.size(),
+             "a register of a device's own lies from 40H on");
+  set_fixed(offset, width, value);
+  allow(offset, width, writable);
+}
+
 std::uint8_t PciDevice::add_capability(std::uint8_t id, const std::vector<std::uint8_t>& body,
                                        const std::vector<std::uint8_t>& writable) {
   const unsigned at = next_capability_;

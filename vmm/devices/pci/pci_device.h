@@ -67,6 +67,9 @@ class PciDevice : public Device, public PciFunction {
   /// Table and pending bits lie in a 32-bit memory BAR of their own.
   /// @param vectors at most 2048
   void add_msix(unsigned index, unsigned vectors);
+  /// Registers of the device's own, from 40H on: what they are after a reset, and which
+  /// of their bits the guest may change.
+  void add_register(unsigned offset, unsigned width, std::uint64_t value, std::uint64_t writable);
   /// A capability of the device's own.
   /// @param body what follows the two bytes of ID and next pointer
   /// @param writable which of its bits the guest may change
