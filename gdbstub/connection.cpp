@@ -8,6 +8,16 @@
 
 namespace chronovisor::gdb {
 
+namespace {
+
+/// How many bytes there are up to the end of a packet that ends in `bytes`.
+std::size_t piece_of(ByteView bytes) {
+  const auto end = std::find(bytes.begin(), bytes.end(), std::uint8_t{'#'});
+  return std::min(bytes.size(), static_cast<std::size_t>(end - bytes.begin()) + 3);
+}
+
+}  // namespace
+
 void Connection::receive(ByteView bytes) {
   if (stage_ == Stage::opened) {
     held_.insert(held_.end(), bytes.begin(), bytes.end());
@@ -18,10 +28,8 @@ void Connection::receive(ByteView bytes) {
   // holds for the packet right after the one that asked for it.
   for (std::size_t at = 0; at < bytes.size() && !ended_;) {
     const auto rest = bytes.subspan(at);
-    std::size_t piece = 0;
-    while (piece < rest.size() && rest[piece] != '#') ++piece;
-    piece = std::min(rest.size(), piece + 3);
-    if (stage_ == Stage::closed) piece = 1;  // nothing behind the first packet yet
+    // Behind the first packet nothing is looked at yet.
+    const std::size_t piece = stage_ == Stage::closed ? 1 : piece_of(rest);
     decoder_.feed(rest.first(piece), events);
     at += piece;
     for (WireEvent& event : events) {

@@ -378,13 +378,13 @@ the way stops there. Where the place was never reached, nothing moves."""
     def parsed(location):
         """(location, condition); the location is one that gdb finds. (gdb 13's decode_line is
         not asked: after one failure its second one ends gdb. Its `info line' ends gdb
-        when it is given an option or a keyword.)"""
+        when it is given an option, a keyword or a comma first.)"""
         where, condition = re.fullmatch(r"(.*?)(?:\s+if\b(.*))?", location, re.DOTALL).groups()
         if re.search(r"(?<![\w-])(if|thread|task|-force-condition)(?!\w)", where):
             raise gdb.GdbError(f"{location}: no location.")
         if where.startswith("*"):
             where = f"*{address_of(where[1:]):#x}"
-        elif not where.startswith("-"):
+        elif re.match(r"[\w$'\"/.~]", where):
             gdb.execute("info line " + where, to_string=True)
         return where, (condition or "").strip()
 

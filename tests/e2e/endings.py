@@ -113,18 +113,6 @@ done = test.run("verify", killed, "--json", expect=3)
 test.check(json.loads(done.stdout)["result"] == "damaged", "damage", done)
 
 # The same kernel from two places
-guest = test.guest("interrupts64")
-elsewhere = test.path("elsewhere")
-shutil.copy(guest, elsewhere)
-module = test.path("module")
-shutil.copy(guest, module)
-for options in ([], ["--module"]):
-    one, two = test.path("one.cvr"), test.path("two.cvr")
-    test.run("record", "-o", one, "--multiboot", guest, *options, *([guest] if options else []), "--serial", "none")
-    test.run("record", "-o", two, "--multiboot", guest, *options, *([module] if options else []), "--serial", "none")
-    done = test.run("diff", one, two, expect=(0, 4))
-    facts = json.loads(test.run("diff", one, two, "--json", expect=(0, 4)).stdout)
-    test.check(facts["same"] == (done.returncode == 0) and not facts["start"], f"modules from elsewhere: {facts}", done)
 image = flat("here", "b041 e680 fa f4")
 shutil.copy(image, test.path("there"))
 _, _, one = record(image, expect=1)

@@ -47,7 +47,7 @@ SAMPLES = {
     "record --multiboot FILE": guest, "record --module FILE": module, "record --module FILE,ARGUMENTS": module + ",two words",
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
-    "debug --symbols FILE": guest, "debug --vmlinux FILE": guest,
+    "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     "query writes --length NUMBER": "8", "query executes --length NUMBER": "8",
 }
 
@@ -81,6 +81,8 @@ def line(command, option, value):
         return [recording, *out]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
+    if command == "diff":
+        return [recording, recording]
     if command == "compare":
         return [guest, *([] if option == "--engines" else ["--engines", "soft,soft"]),
                 *([] if option == "--limit" else ["--limit", "2000"]), *([] if option != "--append" else ["--kind", "multiboot"])]
@@ -205,7 +207,7 @@ test.check(tried > 90, f"only {tried} values were tried")
 before = int(time.time())
 out = fresh()
 test.run("record", "-o", out, "--flat", flat, "--serial", "none", "--rtc", "now")
-clock = json.loads(test.run("info", out, "--json").stdout)["machine"]["rtc_start_unix_seconds"]
+clock = json.loads(test.run("info", out, "--json").stdout)["metadata"]["machine"]["rtc_start_unix_seconds"]
 test.check(before <= clock <= int(time.time()), f"--rtc now starts the clock at {clock}")
 test.check(os.path.exists(out), "no recording")
 print(f"{tried} documented values work ({time.monotonic() - began:.0f} s); for a Linux guest only: {', '.join(sorted(skipped))}")

@@ -92,7 +92,7 @@ os.symlink(other, link)
 test.run(*cast, "-o", link, "-f")
 test.check(os.path.islink(link) and os.stat(other).st_mode & 0o777 == 0o640, "a link was replaced by a file")
 with open(other, "rb") as file:
-    test.check(file.read().startswith(b'{"version": 2'), "the cast is not where the link leads")
+    test.check(json.loads(file.readline())["version"] == 2, "the cast is not where the link leads")
 
 # Standard output
 test.check(test.run(*cast, "-o", "-").stdout == test.run(*cast).stdout != b"", "-o - is not standard output")
@@ -155,7 +155,7 @@ for command in (["replay", recording, "--to"], ["verify", recording, "--to"], ["
                 ["query", "writes", recording, "-a", "0x1000", "--to"], ["query", "executes", recording, "-a", "0x1000", "--from"],
                 ["live", recording, "-o", test.path("l.cvr"), *quiet, "--at"]):
     done = test.run(*command, beyond, expect=2)
-    test.check(f"{end:,}".encode() in done.stderr and b"end" in done.stderr, f"{command}: the end is not named", done)
+    test.check(f"{end:,}".encode() in done.stderr, f"{command}: the end is not named", done)
     test.run(*command, "no-such-bookmark", expect=2)
     if "live" not in command:
         test.run(*command, "half", expect=0, seconds=60)

@@ -175,7 +175,11 @@ TEST_CASE("a machine restored from sections and pages runs on identically") {
   }
 }
 
-TEST_CASE("every byte of every CPU field survives a round trip and is in the digest") {
+TEST_CASE(
+    "every byte of every CPU field is in the digest and survives a round trip, or is refused") {
+  // Values that no machine can have.
+  const std::set<std::string> bounded{"steps", "cpl",  "shadow",   "mxcsr", "cr0",
+                                      "cr4",   "xcr0", "msr.efer", "rflags"};
   const auto machine = boot_tiny(small_loop());
   REQUIRE(machine->run({{300}, 0}) == MachineStop::reached);
   machine->cpu().state.cr0 |= kCr0Pe;  // in real mode CPL is always 0
@@ -188,7 +192,16 @@ TEST_CASE("every byte of every CPU field survives a round trip and is in the dig
   std::set<std::string> fields;
   for (std::size_t byte = 0;; ++byte) {
     FieldFlipper flipper(byte);
-    machine->cpu().visit_state(flipper);
+    try {
+      machine->cpu().visit_state(flipper);
+    } catch (const Error& error) {
+      CAPTURE(flipper.name());
+      REQUIRE(error.code() == ErrorCode::bad_input);
+      REQUIRE(bounded.contains(flipper.name()));
+      fields.insert(flipper.name());
+      machine->load_sections(clean);
+      continue;
+    }
     if (!flipper.done()) break;
     fields.insert(flipper.name());
     CAPTURE(flipper.name());
