@@ -85,7 +85,8 @@ void add_bookmark(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("bookmark", "Name a position of a recording, or list the names");
   command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("name", options->name, "What to call it; --at takes it. None: list all");
+  command->add_option("name", options->name, "What to call it; --at takes it. None: list all")
+      ->type_name("NAME");
   command->add_option("position", options->position, "The position, or another bookmark")
       ->type_name("start|end|POSITION|BOOKMARK");
   command->add_flag("-d,--delete", options->remove, "Take the bookmark away");

@@ -134,7 +134,9 @@ void add_index(CLI::App& app, Action& action) {
   auto options = std::make_shared<IndexOptions>();
   CLI::App* command = app.add_subcommand(
       "index", "Make the index that searches go by, where it is missing or damaged");
-  command->add_option("file", options->file, "The recording; it is added to")->required();
+  command->add_option("file", options->file, "The recording; it is added to")
+      ->type_name("FILE")
+      ->required();
   add_output_option(*command, options->output, "Leave FILE alone, write an indexed copy");
   command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
   add_force_flag(*command, options->force, Replaceable::recordings);

@@ -90,6 +90,7 @@ void add_live(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "live", "Go on from a position of a recording with new input, as a recording of its own");
   command->add_option("file", options->file, "The recording to go on from; it stays as it is")
+      ->type_name("FILE")
       ->required();
   command->add_option("--at", options->at, "Where to go on from (end)")->type_name(kPlaceValues);
   add_run_options(*command, options->run);
