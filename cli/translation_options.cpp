@@ -42,7 +42,7 @@ void report_translation() {
   if (!translate::default_settings().report) return;
   const translate::Statistics s = translate::total_statistics();
   const auto line = [](std::string_view name, std::uint64_t value) {
-    fmt::print(stderr, "{:>24} {}\n", name, value);
+    std::fputs(fmt::format("{:>24} {}\n", name, value).c_str(), stderr);
   };
   line("blocks translated", s.blocks);
   line("instructions in them", s.instructions);

@@ -117,14 +117,8 @@ void Cpu::set_translation(const translate::Settings& settings) {
   code_.clear();  // blocks point to what is dropped
   translator_.reset();
   if (settings.mode != translate::Mode::off) {
-    try {
-      translator_ = std::make_unique<translate::Translator>(*this, settings);
-      translator_->observer_changed();
-    } catch (const Error&) {
-      // The host gives no memory for code (a limit on files, say): the interpreter does
-      // without. Who asked for translated code alone is told.
-      if (settings.mode == translate::Mode::always) throw;
-    }
+    translator_ = std::make_unique<translate::Translator>(*this, settings);
+    translator_->observer_changed();
   }
   code_.set_listener(translator_.get());
 }

@@ -198,7 +198,6 @@ std::uint8_t Translator::key() const {
 }
 
 Translation* Translator::translate(const Block& block) {
-  if (buffer_ == nullptr) make_thunks();
   Assembler& a = *assembler_;
   const std::size_t room = (block.instructions.size() + 4) * kRoomForInstruction;
   if (a.getSize() + room > buffer_->size()) flush();
@@ -350,13 +349,26 @@ std::uint64_t Translator::tag() const { return (cpu_.code_.generation() << 8) | 
 bool Translator::run(const Block& block, std::uint64_t budget, std::optional<GuestFault>& faulted) {
   Translation* t = block.translation;
   if (t == nullptr) {
-    if (block.mode_key > 7 ||  // decoded once, not kept
+    if (!available_ || block.mode_key > 7 ||  // decoded once, not kept
         (settings_.mode == Mode::on && ++block.heat < kHeatToTranslate)) {
       pending_edge_ = kNoEdge;
       return false;
     }
     const std::uint32_t pending = pending_edge_;
     const std::uint64_t flushes = statistics_.flushes;
+    if (buffer_ == nullptr) {
+      try {
+        make_thunks();
+      } catch (const Error&) {
+        // The host gives no memory for code (a limit on files, say): the interpreter
+        // does without. Who asked for translated code alone is told.
+        if (settings_.mode == Mode::always) throw;
+        buffer_.reset();
+        available_ = false;
+        pending_edge_ = kNoEdge;
+        return false;
+      }
+    }
     t = translate(block);
     pending_edge_ = flushes == statistics_.flushes ? pending : kNoEdge;
   }

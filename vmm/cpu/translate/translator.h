@@ -77,6 +77,7 @@ class Translator final : public BlockListener {
   Cpu& cpu_;
   Settings settings_;
   std::unique_ptr<CodeBuffer> buffer_;
+  bool available_ = true;  ///< the host gave memory for code, or was not asked yet
   std::unique_ptr<Assembler> assembler_;
   std::deque<Translation> translations_;
   std::deque<Edge> edges_;
