@@ -430,11 +430,16 @@ bool escape_followed_by(const std::vector<std::uint8_t>& bytes,
 std::string known_cause(const Observation& step) {
   const std::string whole = cause(step);
   if (!whole.empty()) return whole;
-  // The frame of an exception may meet a data breakpoint besides: see above.
+  // The frame of an exception may meet a data breakpoint besides, and its delivery clear
+  // AC: see above.
+  const bool own_way = step.exceptions == Exceptions::own_way && step.left.deliveries() != 0;
   std::vector<kvm::FieldValue> rest;
   for (const kvm::FieldValue& f : step.fields) {
     const bool breakpoint = f.name == "pending_debug" && Difference::number(f.right) == 0;
-    if (!breakpoint || (step.before.dr7 & 0xff) == 0) rest.push_back(f);
+    const bool clears_ac =
+        own_way && f.name == "rflags" &&
+        (Difference::number(f.left) ^ Difference::number(f.right)) == std::uint64_t{kAc};
+    if (!clears_ac && (!breakpoint || (step.before.dr7 & 0xff) == 0)) rest.push_back(f);
   }
   if (rest.empty() || rest.size() == step.fields.size()) return {};
   return cause({step.name, rest, step.bytes, step.before, step.left, step.instruction,
