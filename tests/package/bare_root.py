@@ -52,9 +52,9 @@ def mirror():
 def bare_root(release):
     """A fresh root of the release with gdb in it; None where the mirror does not have it."""
     tar = os.path.join(ROOTS, release + ".tar")
-    if not os.path.exists(tar):
+    if not os.path.isfile(tar):
         os.makedirs(ROOTS, exist_ok=True)
-        done = host("mmdebstrap", "--variant=minbase", "--include=gdb", "--aptopt=APT::Install-Recommends \"false\"",
+        done = host("mmdebstrap", "--format=tar", "--variant=minbase", "--include=gdb", "--aptopt=APT::Install-Recommends \"false\"",
                     release, tar + ".new", mirror(), expect=None, seconds=1500)
         if done.returncode != 0:
             print(f"{release}: no root: {done.stderr.decode(errors='replace').strip()[-300:]}")
