@@ -428,10 +428,6 @@ bool escape_followed_by(const std::vector<std::uint8_t>& bytes,
 }
 
 std::string known_cause(const Observation& step) {
-  // AMD's processors, QEMU's emulation of one too, refuse what Intel's take for a hint.
-  if (step.name.starts_with("prefetch") && !step.instruction.memory) {
-    return "prefetches of a register are undefined on AMD's processors";
-  }
   const std::string whole = cause(step);
   if (!whole.empty()) return whole;
   // The frame of an exception may meet a data breakpoint besides, and its delivery clear

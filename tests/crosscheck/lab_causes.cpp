@@ -535,6 +535,10 @@ bool harmless(const std::vector<std::string>& causes) {
 }
 
 std::vector<std::string> lab_causes(const LabStep& step) {
+  // An emulation of an AMD processor refuses what Intel's take for a hint.
+  if (step.name.starts_with("prefetch") && !step.instruction.memory) {
+    return {"prefetches of a register are undefined on AMD's processors"};
+  }
   for (const auto cause : {double_fault,
                            shadow_of_lss,
                            far_pointer,
