@@ -2,8 +2,10 @@
 // that it found what this project knows of some of them.
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "tests/cpu/system_machine.h"
 #include "vmm/cpu/code/instruction_table.h"
@@ -64,6 +66,28 @@ TEST_CASE("a row that was not tried, or not stepped exactly, is the soft process
   CHECK(policy.rule(instruction, code, kvm::StepWorld::long64) == kvm::StepRule::host);
   CHECK(policy.rule(instruction, code, kvm::StepWorld::long64_user) == kvm::StepRule::soft);
   CHECK(policy.rule(instruction, code, std::nullopt) == kvm::StepRule::soft);
+}
+
+TEST_CASE("a row is tried once, when it is first asked for, and all of a world for its count") {
+  std::set<std::pair<int, bool>> tried;
+  unsigned trials = 0;
+  const kvm::ExactSteps exact(
+      [&](kvm::StepWorld world, std::uint16_t row, bool memory) -> std::optional<bool> {
+        ++trials;
+        CHECK(tried.emplace(static_cast<int>(world) * 0x10000 + row, memory).second);
+        if (row >= 3) return std::nullopt;
+        return row == 1;
+      });
+  CHECK(trials == 0);
+  CHECK(exact.exact(kvm::StepWorld::long64, 1, true));
+  CHECK(exact.exact(kvm::StepWorld::long64, 1, true));
+  CHECK(!exact.exact(kvm::StepWorld::long64, 2, false));
+  CHECK(!exact.exact(kvm::StepWorld::long64, 3, false));
+  CHECK(trials == 3);
+  const kvm::ExactSteps::Count count = exact.count(kvm::StepWorld::long64);
+  CHECK(count.tried == 6);
+  CHECK(count.exact == 2);
+  CHECK(trials == 2 * instruction_table().size());
 }
 
 TEST_CASE("what was remembered of memory is put back, the oldest last") {

@@ -407,7 +407,7 @@ Capabilities try_everything(const std::string& path) {
     result.missing_features = kvm::missing_features(device.supported_cpuid());
     result.microseconds_per_step = step_cost(device);
     if (result.engine_possible()) {
-      result.exact_steps = std::make_shared<const ExactSteps>(probe_steps(result));
+      result.exact_steps = std::make_shared<const ExactSteps>(step_trial(result));
     }
   } catch (const Error&) {
     result.usable = false;

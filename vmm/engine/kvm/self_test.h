@@ -44,7 +44,8 @@ struct Capabilities {
   bool synchronised_registers = false;
   double microseconds_per_step = 0;
   std::vector<std::string> missing_features;  ///< of the machine's CPUID
-  /// The kinds of instruction that it steps exactly; null where no engine is possible.
+  /// The kinds of instruction that it steps exactly, each tried when it is first met;
+  /// null where no engine is possible.
   std::shared_ptr<const ExactSteps> exact_steps;
 
   /// The engine needs exact supervisor steps, exits on faults and the dirty log.

@@ -1,7 +1,7 @@
 // Owns the decision which instructions the host may execute for the guest and
 // which the soft processor executes in its place, so that a step leaves the
 // same state whichever engine took it: by reading the instruction table (what may
-// not depend on the host), and by the self-test's trial of each row in each mode
+// not depend on the host), and by a trial of each row in each mode where it is met
 // (what this KVM steps exactly). Immutable after construction but for what KVM turned out not to
 // emulate. One thread an object.
 #pragma once

@@ -209,37 +209,13 @@ class Probe {
         policy_(capabilities),
         stepper_(host_.cpu(), host_.ram(), capabilities) {}
 
-  ExactSteps run() {
-    ExactSteps result;
-    for (const World& world : kWorlds) {
-      if (!steppable(world)) continue;
-      soft_.enter(world);
-      host_.enter(world);
-      for (std::size_t row = 0; row < instruction_table().size(); ++row) {
-        for (const bool memory : {false, true}) {
-          const auto number = static_cast<std::uint16_t>(row);
-          const auto exact = try_row(world, number, memory);
-          if (!exact) continue;
-          result.set(world.name, number, memory, *exact);
-          result.add_to_count(world.name, *exact);
-        }
-      }
-    }
-    return result;
-  }
-
- private:
-  /// Where the engine steps at all.
-  [[nodiscard]] bool steppable(const World& world) const {
-    if (world.privilege == kUserLevel && !capabilities_.step_ring3) return false;
-    return !world.real() || capabilities_.checks_segments;
-  }
-
   /// @return nothing when the row does not exist there, or is not KVM's to step
-  std::optional<bool> try_row(const World& world, std::uint16_t row, bool memory) {
+  std::optional<bool> try_row(StepWorld name, std::uint16_t row, bool memory) {
+    const World& world = kWorlds[static_cast<std::size_t>(name)];
     const Row& entry = instruction_table()[row];
     const StepRule rule = policy_.row_rule(row);
-    if (rule == StepRule::soft) return std::nullopt;
+    if (rule == StepRule::soft || !steppable(world)) return std::nullopt;
+    enter(world);
     std::optional<bool> all;
     for (const std::uint8_t prefix : prefixes(entry)) {
       const auto privilege = static_cast<std::uint16_t>(world.privilege);
@@ -251,6 +227,20 @@ class Probe {
       all = all.value_or(true) && exact;
     }
     return all;
+  }
+
+ private:
+  /// Where the engine steps at all.
+  [[nodiscard]] bool steppable(const World& world) const {
+    if (world.privilege == kUserLevel && !capabilities_.step_ring3) return false;
+    return !world.real() || capabilities_.checks_segments;
+  }
+
+  void enter(const World& world) {
+    if (entered_ == world.name) return;
+    soft_.enter(world);
+    host_.enter(world);
+    entered_ = world.name;
   }
 
   /// Hints are known to some KVMs with one prefix and unknown with another, and
@@ -281,17 +271,52 @@ class Probe {
     return false;
   }
 
-  const Capabilities& capabilities_;
+  const Capabilities capabilities_;
   StepPolicy policy_;
   Side soft_;
   Side host_;
   Stepper stepper_;
+  std::optional<StepWorld> entered_;
 };
 
 }  // namespace
 
-ExactSteps::ExactSteps()
-    : rows_(instruction_table().size()), bits_(kStepWorlds * instruction_table().size() * 2) {}
+ExactSteps::ExactSteps(Trial trial)
+    : rows_(instruction_table().size()),
+      trial_(std::move(trial)),
+      known_(kStepWorlds * instruction_table().size() * 2, Known::untried) {}
+
+ExactSteps::Known ExactSteps::known(StepWorld world, std::uint16_t row, bool memory) const {
+  Known& known = known_[index(world, row, memory)];
+  if (known == Known::untried) {
+    const std::optional<bool> exact = trial_ ? trial_(world, row, memory) : std::nullopt;
+    known = !exact ? Known::absent : *exact ? Known::exact : Known::inexact;
+  }
+  return known;
+}
+
+bool ExactSteps::exact(StepWorld world, std::uint16_t row, bool memory) const {
+  const std::lock_guard lock(mutex_);
+  return known(world, row, memory) == Known::exact;
+}
+
+void ExactSteps::set(StepWorld world, std::uint16_t row, bool memory, bool exact) {
+  const std::lock_guard lock(mutex_);
+  known_[index(world, row, memory)] = exact ? Known::exact : Known::inexact;
+}
+
+ExactSteps::Count ExactSteps::count(StepWorld world) const {
+  const std::lock_guard lock(mutex_);
+  Count count;
+  for (std::size_t row = 0; row < rows_; ++row) {
+    for (const bool memory : {false, true}) {
+      const Known known = this->known(world, static_cast<std::uint16_t>(row), memory);
+      if (known == Known::exact) ++count.exact;
+      if (known != Known::absent) ++count.tried;
+    }
+  }
+  return count;
+}
 
 std::optional<StepWorld> step_world(const Cpu& cpu) {
   const bool user = cpu.cpl() == kUserLevel;
@@ -313,6 +338,18 @@ std::optional<StepWorld> step_world(const Cpu& cpu) {
   return std::nullopt;
 }
 
-ExactSteps probe_steps(const Capabilities& capabilities) { return Probe(capabilities).run(); }
+ExactSteps::Trial step_trial(const Capabilities& capabilities) {
+  // Made when it is first needed: a vCPU is not cheap.
+  return [capabilities, probe = std::shared_ptr<Probe>()](
+             StepWorld world, std::uint16_t row, bool memory) mutable -> std::optional<bool> {
+    try {
+      if (probe == nullptr) probe = std::make_shared<Probe>(capabilities);
+      return probe->try_row(world, row, memory);
+    } catch (const Error&) {
+      probe.reset();
+      return false;
+    }
+  };
+}
 
 }  // namespace chronovisor::kvm
