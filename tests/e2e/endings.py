@@ -51,7 +51,7 @@ facts, done, _ = record(flat("panic", says_panic + "b0fe e664 f4"), expect=1)
 test.check(facts["exit"]["reason"] == "reset" and facts["panicked"], "a panic with a reboot", done)
 
 # What polls for ever
-STUCK = ["--stuck-after", "50_000_000", "--stop-when-stuck", "--limit", "400_000_000"]
+STUCK = ["--stuck-after", "16_000_000", "--stop-when-stuck", "--limit", "80_000_000"]
 for name, code, port, memory, words in (
         ("jump", "ebfe", None, [], b"waits for nothing"),
         ("port", "e464 a802 74fa", 0x64, [], b"polls port 0x64"),
@@ -66,26 +66,26 @@ for name, code, port, memory, words in (
     if memory or port is None and name != "panicked":
         test.check([(m["address"], m["bytes"], m["value"]) for m in stuck["memory"]] == memory, f"{name}: memory {stuck['memory']}", done)
     test.check(words in done.stderr and words.decode() in stuck["text"], f"{name}: {stuck['text']}", done)
-    test.check(50_000_000 <= stuck["position"] - stuck["since"] <= 100_000_000, f"{name}: {stuck['since']} to {stuck['position']}", done)
+    test.check(16_000_000 <= stuck["position"] - stuck["since"] <= 32_000_000, f"{name}: {stuck['since']} to {stuck['position']}", done)
     test.run("verify", out)
     test.check("stuck" in {mark["name"] for mark in json.loads(test.run("info", out, "--json").stdout)["bookmarks"]}, f"{name}: no bookmark")
 # Without --stop-when-stuck it is said, and the run goes on
-facts, done, _ = record(test.path("jump"), "--stuck-after", "50_000_000", "--limit", "150_000_000")
+facts, done, _ = record(test.path("jump"), "--stuck-after", "16_000_000", "--limit", "64_000_000")
 test.check(facts["exit"]["reason"] == "limit" and facts["stuck"]["since"] < 10 and done.stderr.count(b"no progress") == 1, "told once", done)
 # It changes nothing for the guest
-alone, _, _ = record(test.path("jump"), "--stuck-after", "0", "--limit", "150_000_000")
+alone, _, _ = record(test.path("jump"), "--stuck-after", "0", "--limit", "64_000_000")
 test.check(alone["digest"] == facts["digest"] and "stuck" not in alone, "looking changes the guest")
 # What counts, or says something, is not stuck
-facts, done, _ = record(flat("counting", "6640 ebfc"), "--stuck-after", "50_000_000", "--stop-when-stuck", "--limit", "200_000_000")
+facts, done, _ = record(flat("counting", "6640 ebfc"), "--stuck-after", "16_000_000", "--stop-when-stuck", "--limit", "64_000_000")
 test.check(facts["exit"]["reason"] == "limit" and "stuck" not in facts, "a loop that counts", done)
-facts, done, _ = record(flat("talking", "ff060006 75fa ff060206 f60602067f 75ef b041 e6e9 ebe9"), "--stuck-after", "50_000_000",
-                        "--stop-when-stuck", "--limit", "300_000_000")
+facts, done, _ = record(flat("talking", "ff060006 75fa ff060206 f60602060f 75ef b041 e6e9 ebe9"), "--stuck-after", "16_000_000",
+                        "--stop-when-stuck", "--limit", "80_000_000")
 test.check(facts["exit"]["reason"] == "limit", "a guest that talks now and then", done)
 
 # Killed
 killed = test.path("killed.cvr")
 recorder = subprocess.Popen([test.program, "record", "-o", killed, "--flat", test.path("counting"), "--serial", "none",
-                             "--checkpoint-every", "20000000", "--stuck-after", "0"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                             "--checkpoint-every", "4000000", "--stuck-after", "0"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 until = time.monotonic() + 60
 while time.monotonic() < until and (not os.path.exists(killed) or len(json.loads(
         subprocess.run([test.program, "info", killed, "--json"], capture_output=True, check=False).stdout or b"{}").get("checkpoint_positions", [])) < 3):

@@ -19,6 +19,13 @@
 
 namespace chronovisor::testing {
 
+/// Whether the driver was started with --all: every case, minutes of them, rather than
+/// the part of them that the test suite runs.
+inline bool all_cases(int argc, char** argv) {
+  return std::any_of(argv + 1, argv + argc,
+                     [](const char* word) { return std::string(word) == "--all"; });
+}
+
 /// Runs `body(i)` for i in [0, count) on all cores.
 inline void on_all_cores(std::size_t count, const std::function<void(std::size_t)>& body) {
   constexpr std::size_t kPortion = 64;

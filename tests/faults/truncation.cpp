@@ -1,6 +1,7 @@
-// Cuts a recording of at least 1 MiB at every byte. Each cut must open (once
-// the metadata is whole) and be usable exactly as far as its whole chunks go;
-// each distinct usable part is replayed to its end.
+// Cuts a recording of at least 1 MiB at every byte (with --all), or at every byte near
+// the ends of chunks and every 17th of the others. Each cut must open (once the
+// metadata is whole) and be usable exactly as far as its whole chunks go; each distinct
+// usable part is replayed to its end.
 #include <set>
 
 #include "tests/faults/fault_driver.h"
@@ -12,6 +13,8 @@ using namespace chronovisor::testing;
 namespace {
 
 constexpr std::size_t kLeastBytes = 1U << 20;
+/// Without --all: bytes on both sides of a chunk's end, and one in so many of the rest.
+constexpr std::size_t kNear = kChunkHeaderSize + 8, kEvery = 17;
 
 /// What must be there of a recording whose first `length` bytes are left.
 struct Expected {
@@ -47,19 +50,34 @@ std::vector<Expected> expectations(const RecordingReader& reader) {
   return list;
 }
 
+/// The lengths to cut at.
+std::vector<std::size_t> cuts(const std::vector<Expected>& expected, std::size_t size, bool all) {
+  std::vector<std::size_t> lengths;
+  auto next = expected.begin();
+  for (std::size_t length = 0; length < size; ++length) {
+    while (next != expected.end() && next->length + kNear < length) ++next;
+    const bool near = next != expected.end() && length + kNear >= next->length;
+    if (all || near || length % kEvery == 0) lengths.push_back(length);
+  }
+  return lengths;
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   Truth truth(record_tiny({.rounds = 235'000,
                            .checkpoint_every_steps = 100'000,
                            .inputs = {{100'000, 'a'}, {500'000, 'b'}, {900'000, 'c'}}}));
   const Bytes& bytes = truth.bytes();
-  Tally tally("truncation at every byte of a recording of " + grouped(bytes.size()) + " bytes");
-  tally.expect(bytes.size() >= kLeastBytes, "the recording is smaller than 1 MiB");
   const std::vector<Expected> expected = expectations(truth.reader());
+  const std::vector<std::size_t> lengths = cuts(expected, bytes.size(), all_cases(argc, argv));
+  Tally tally("truncation at " + grouped(lengths.size()) + " places of a recording of " +
+              grouped(bytes.size()) + " bytes");
+  tally.expect(bytes.size() >= kLeastBytes, "the recording is smaller than 1 MiB");
   std::mutex mutex;
   std::set<std::pair<Position, std::size_t>> replayed;
-  on_all_cores(bytes.size(), [&](std::size_t length) {
+  on_all_cores(lengths.size(), [&](std::size_t n) {
+    const std::size_t length = lengths[n];
     const auto after = std::partition_point(expected.begin(), expected.end(),
                                             [&](const Expected& e) { return e.length <= length; });
     const Expected& want = *std::prev(after);
