@@ -20,16 +20,13 @@ using namespace chronovisor::test;
 constexpr std::uint64_t kSectors = 4096;
 
 /// Sector n begins with n, four bytes little-endian.
-class CountedImage final : public BlockSource {
+class CountedMedia final : public MediaSource {
  public:
-  explicit CountedImage(std::uint64_t sectors) : sectors_(sectors) {}
-  [[nodiscard]] std::uint64_t size_bytes() const override { return sectors_ * kSectorBytes; }
-  [[nodiscard]] bool read_block(std::uint64_t block,
-                                std::span<std::uint8_t, kBlockBytes> out) override {
+  [[nodiscard]] bool read_block(std::uint32_t /*medium*/, std::uint64_t block, Block out) override {
     ++reads;
     if (block == bad_block) return false;
     std::fill(out.begin(), out.end(), std::uint8_t{0});
-    for (unsigned n = 0; n < kBlockBytes / kSectorBytes; ++n) {
+    for (unsigned n = 0; n < kMediumBlockBytes / kSectorBytes; ++n) {
       const auto number = static_cast<std::uint32_t>(block * 8 + n);
       std::memcpy(out.data() + n * kSectorBytes, &number, sizeof(number));
     }
@@ -37,9 +34,6 @@ class CountedImage final : public BlockSource {
   }
   std::uint64_t bad_block = ~std::uint64_t{0};
   unsigned reads = 0;
-
- private:
-  std::uint64_t sectors_;
 };
 
 /// The same sectors, whatever is written.
@@ -62,46 +56,32 @@ class UnchangingDisk final : public Disk {
   std::uint64_t sectors_;
 };
 
-struct NoMessages final : MessageInterrupts {
-  void send_message_interrupt(std::uint64_t /*address*/, std::uint32_t /*data*/) override {}
-};
-
 /// A controller with a disk as the primary's drive 0 and a CD as the secondary's.
-struct IdeBench final : Bench {
+struct IdeBench final : PortsBench {
   Ram ram{2 << 20};
   DmaBus bus{ram};
   NoMessages messages;
-  CountedImage image{kSectors};
+  CountedMedia image;
   PagedRegion written{"disk0.written", kSectors* kSectorBytes};
   PagedRegion map{"disk0.map", OverlayDisk::map_bytes(kSectors* kSectorBytes)};
-  OverlayDisk disk{image, written, map, OverlayDisk::Access::read_write};
-  CountedImage disc_image{4000};
-  PagedRegion disc_written{"cd0.written", 4000 * kSectorBytes};
-  PagedRegion disc_map{"cd0.map", OverlayDisk::map_bytes(4000 * kSectorBytes)};
-  OverlayDisk disc{disc_image, disc_written, disc_map, OverlayDisk::Access::read_only};
+  OverlayDisk disk{std::make_unique<MediumBlocks>(image, 0, kSectors* kSectorBytes), written, map};
+  static constexpr AtapiDrive::Disc kDisc{1, 4000 * kSectorBytes};
   IdeController ide{{0, 1, 1}, messages, clock, bus};
   AtapiDrive* cd = nullptr;
-  std::vector<Declaration::Ports> ports;
 
   UnchangingDisk unchanging_disk{kSectors};
-  UnchangingDisk unchanging_disc{4000};
   enum class Contents : std::uint8_t { kept, unchanging };
 
   /// @param contents of the disks: a device's state alone does not hold them
   explicit IdeBench(Contents contents = Contents::kept) {
     const bool kept = contents == Contents::kept;
     Disk& first = kept ? static_cast<Disk&>(disk) : unchanging_disk;
-    Disk& in_tray = kept ? static_cast<Disk&>(disc) : unchanging_disc;
     ide.channel(0).attach(0, std::make_unique<AtaDrive>(first, "CV0001"));
-    auto drive = std::make_unique<AtapiDrive>(std::vector<Disk*>{&in_tray}, std::uint8_t{0});
+    auto drive = std::make_unique<AtapiDrive>(image, kDisc);
     cd = drive.get();
     ide.channel(1).attach(0, std::move(drive));
     lines.wire(ide);
-    FirmwareFacts facts;
-    const Placement usual;
-    Declaration declaration(usual, facts);
-    ide.declare(declaration);
-    ports = declaration.all_ports();
+    place(ide);
     ide.reset();
     ide.write_config(0x04, 2, 0x0005);
     ide.write_config(0x40, 4, 0x80008000);
@@ -111,21 +91,6 @@ struct IdeBench final : Bench {
   const std::vector<std::pair<std::uint32_t, std::uint32_t>> standing_table{
       {0x4000, 1536}, {0x8000, 2048}, {0x10000, 0x80000000U | 4096}};
 
-  std::uint32_t in(std::uint16_t port, unsigned width = 1) {
-    for (const auto& p : ports) {
-      if (port >= p.first && port < p.first + p.count) {
-        return p.device->read_port(static_cast<std::uint16_t>(port - p.first), width);
-      }
-    }
-    return 0xffffffff;
-  }
-  void out(std::uint16_t port, std::uint32_t value, unsigned width = 1) {
-    for (const auto& p : ports) {
-      if (port >= p.first && port < p.first + p.count) {
-        p.device->write_port(static_cast<std::uint16_t>(port - p.first), width, value);
-      }
-    }
-  }
   void pass() { run_to(clock, ide, clock.ns + 10'000'000); }
 
   void command(std::uint16_t base, std::uint8_t code, std::uint32_t lba = 0,
@@ -225,7 +190,7 @@ struct IdeBench final : Bench {
         return in(base + 0x206);
       case 8:
         if (below(random, 6) == 0)
-          cd->change(below(random, 2) == 0 ? AtapiDrive::kNoDisc : std::uint8_t{0});
+          cd->change(below(random, 2) == 0 ? AtapiDrive::Disc{} : kDisc, AtapiDrive::Force::yes);
         return cd->locked();
       case 9: {
         constexpr std::array<unsigned, 8> kPackets{0x1b, 0x1e, 0x28, 0x28, 0x46, 0x4a, 0x5a, 0x43};
@@ -391,11 +356,11 @@ TEST_CASE("a CD gives its capacity and its blocks, by PIO and by DMA") {
 
 TEST_CASE("another disc is told once, by a unit attention") {
   IdeBench bench;
-  bench.cd->change(AtapiDrive::kNoDisc);
+  bench.cd->change({}, AtapiDrive::Force::no);
   bench.packet({0x00});
   CHECK((bench.in(0x177) & kIdeError) != 0);
   CHECK((bench.in(0x171) >> 4) == 2);  // not ready
-  bench.cd->change(0);
+  bench.cd->change(IdeBench::kDisc, AtapiDrive::Force::no);
   bench.packet({0x00});
   CHECK((bench.in(0x171) >> 4) == 6);  // unit attention
   bench.packet({0x00});

@@ -76,6 +76,8 @@ void AtaDrive::drive_reset() {
   wide_ = false;
   sector_ = 0;
   left_ = 0;
+  first_ = 0;
+  count_asked_ = 0;
   block_ = 1;
   multiple_ = 0;
   heads_ = 16;
@@ -89,6 +91,8 @@ void AtaDrive::visit_drive(StateVisitor& visitor, const std::string& prefix) {
   visitor.field(prefix + "wide", wide_);
   visitor.field(prefix + "sector", sector_);
   visitor.field(prefix + "left", left_);
+  visitor.field(prefix + "first", first_);
+  visitor.field(prefix + "asked", count_asked_);
   visitor.field(prefix + "block", block_);
   visitor.field(prefix + "multiple", multiple_);
   visitor.field(prefix + "heads", heads_);
@@ -233,7 +237,15 @@ bool AtaDrive::take_range(bool wide) {
     fail(kIdeIdNotFound);
     return false;
   }
+  first_ = sector_;
+  count_asked_ = left_;
   return true;
+}
+
+std::string AtaDrive::request() const {
+  const char* name = kind_ == Kind::read_dma ? "READ DMA" : "WRITE DMA";
+  return std::string(name) + (wide_ ? " EXT" : "") + ", LBA " + std::to_string(first_) + ", " +
+         std::to_string(count_asked_) + " sectors";
 }
 
 std::size_t AtaDrive::piece_bytes() const {

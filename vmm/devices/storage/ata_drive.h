@@ -18,6 +18,8 @@ class AtaDrive final : public IdeDrive {
   /// @param serial up to 20 characters
   AtaDrive(Disk& disk, std::string serial);
 
+  [[nodiscard]] std::string request() const override;
+
  protected:
   void execute(std::uint8_t command) override;
   void data_written() override;
@@ -61,9 +63,11 @@ class AtaDrive final : public IdeDrive {
   Disk& disk_;
   std::string serial_;
   Kind kind_ = Kind::none;
-  bool wide_ = false;          ///< the command is one of 48 bits
-  std::uint64_t sector_ = 0;   ///< the next one
-  std::uint32_t left_ = 0;     ///< sectors still to move
+  bool wide_ = false;         ///< the command is one of 48 bits
+  std::uint64_t sector_ = 0;  ///< the next one
+  std::uint32_t left_ = 0;    ///< sectors still to move
+  std::uint64_t first_ = 0;   ///< of the whole command
+  std::uint32_t count_asked_ = 0;
   std::uint32_t block_ = 1;    ///< sectors between two interrupts
   std::uint8_t multiple_ = 0;  ///< as SET MULTIPLE MODE left it; 0: none
   std::uint8_t heads_ = 16;    ///< as INITIALIZE DEVICE PARAMETERS left it

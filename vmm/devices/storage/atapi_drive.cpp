@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/error.h"
+#include "base/text.h"
+#include "vmm/devices/storage/overlay_disk.h"
 
 namespace chronovisor {
 namespace {
@@ -31,7 +32,7 @@ constexpr std::uint8_t kInvalidCommand = 0x20;
 constexpr std::uint8_t kOutOfRange = 0x21;
 constexpr std::uint8_t kInvalidField = 0x24;
 constexpr std::uint8_t kMediumChanged = 0x28;
-constexpr std::uint8_t kNoMedium = 0x3a;
+constexpr std::uint8_t kMediumNotPresent = 0x3a;
 constexpr std::uint8_t kLocked = 0x53;
 
 /// Minutes, seconds and frames of a block; the first is at 0:02:00.
@@ -42,16 +43,33 @@ std::uint32_t msf(std::uint32_t block) {
 
 }  // namespace
 
-AtapiDrive::AtapiDrive(std::vector<Disk*> discs, std::uint8_t disc)
-    : discs_(std::move(discs)), disc_(disc) {
-  CHECK_THAT(discs_.size() < kNoDisc, "discs have numbers of one byte");
+AtapiDrive::AtapiDrive(MediaSource& media, Disc disc) : media_(media), disc_(disc) {
+  follow_disc();
 }
 
-void AtapiDrive::change(std::uint8_t disc) {
+void AtapiDrive::follow_disc() {
+  disk_.reset();
+  if (disc_.medium == kNoMedium) return;
+  disk_ = std::make_unique<ReadOnlyDisk>(
+      std::make_unique<MediumBlocks>(media_, disc_.medium, disc_.size_bytes));
+}
+
+void AtapiDrive::change(Disc disc, Force force) {
+  if (locked_ && disk() != nullptr && force == Force::no) {
+    event_ = Event::eject_wanted;
+    return;
+  }
   disc_ = disc;
+  follow_disc();
   tray_open_ = false;
   attention_ = disk() != nullptr;
-  event_ = true;
+  event_ = disk() != nullptr ? Event::new_disc : Event::disc_gone;
+}
+
+std::string AtapiDrive::request() const {
+  if (kind_ != Kind::read_dma) return "PACKET, command " + hex_text(packet_[0]);
+  return "PACKET READ, block " + std::to_string(first_) + ", " + std::to_string(count_asked_) +
+         " blocks";
 }
 
 std::uint32_t AtapiDrive::blocks() const {
@@ -73,6 +91,7 @@ void AtapiDrive::drive_reset() {
   dma_wanted_ = false;
   block_ = left_ = piece_limit_ = 0;
   sense_key_ = sense_code_ = 0;
+  first_ = count_asked_ = 0;
   locked_ = false;
   status_ = 0;  // a packet device shows DRDY only after its first command
 }
@@ -80,17 +99,24 @@ void AtapiDrive::drive_reset() {
 void AtapiDrive::visit_drive(StateVisitor& visitor, const std::string& prefix) {
   auto kind = static_cast<std::uint8_t>(kind_);
   visitor.field(prefix + "kind", kind);
-  visitor.field(prefix + "disc", disc_);
+  visitor.field(prefix + "medium", disc_.medium);
+  visitor.field(prefix + "disc_bytes", disc_.size_bytes);
+  follow_disc();
   kind_ = kind <= static_cast<std::uint8_t>(Kind::refuse) ? static_cast<Kind>(kind) : Kind::none;
   visitor.field(prefix + "packet", packet_);
   visitor.field(prefix + "dma_wanted", dma_wanted_);
   visitor.field(prefix + "block", block_);
   visitor.field(prefix + "left", left_);
+  visitor.field(prefix + "first", first_);
+  visitor.field(prefix + "asked", count_asked_);
   visitor.field(prefix + "piece_limit", piece_limit_);
   visitor.field(prefix + "sense_key", sense_key_);
   visitor.field(prefix + "sense_code", sense_code_);
   visitor.field(prefix + "attention", attention_);
-  visitor.field(prefix + "event", event_);
+  auto event = static_cast<std::uint8_t>(event_);
+  visitor.field(prefix + "event", event);
+  event_ = event <= static_cast<std::uint8_t>(Event::disc_gone) ? static_cast<Event>(event)
+                                                                : Event::none;
   visitor.field(prefix + "locked", locked_);
   visitor.field(prefix + "tray_open", tray_open_);
 }
@@ -242,7 +268,7 @@ bool AtapiDrive::medium_ready() {
     return false;
   }
   if (disk() == nullptr || tray_open_) {
-    check({kNotReady, kNoMedium});
+    check({kNotReady, kMediumNotPresent});
     return false;
   }
   return true;
@@ -330,8 +356,8 @@ void AtapiDrive::read_blocks(std::uint32_t first, std::uint32_t count) {
     good();
     return;
   }
-  block_ = first;
-  left_ = count;
+  block_ = first_ = first;
+  left_ = count_asked_ = count;
   kind_ = dma_wanted_ ? Kind::read_dma : Kind::read;
   wait(std::uint64_t{std::min<std::uint32_t>(count, 32)} * kBlockBytes);
 }
@@ -343,7 +369,7 @@ void AtapiDrive::next_piece() {
                                  : std::clamp<std::uint32_t>(piece_limit_ / kBlockBytes, 1, 31);
   const std::uint32_t count = std::min(left_, most);
   if (disk() == nullptr || count == 0 || block_ > blocks() || count > blocks() - block_) {
-    check({kNotReady, kNoMedium});
+    check({kNotReady, kMediumNotPresent});
     return;
   }
   buffer_.assign(std::size_t{count} * kBlockBytes, 0);
@@ -554,11 +580,11 @@ void AtapiDrive::get_event_status() {
   big16(6);
   byte(0x04);  // media
   byte(0x10);
-  byte(event_ ? (present ? 2 : 3) : 0);  // a new medium; the medium was removed
+  byte(static_cast<unsigned>(event_));
   byte((tray_open_ ? 1U : 0U) | (present && !tray_open_ ? 2U : 0U));
   byte(0);
   byte(0);
-  event_ = false;
+  event_ = Event::none;
   reply(packet16(7));
 }
 
@@ -595,7 +621,7 @@ void AtapiDrive::start_stop() {
     return;
   }
   tray_open_ = !start;
-  event_ = true;
+  event_ = start && disk() != nullptr ? Event::new_disc : Event::disc_gone;
   good();
 }
 

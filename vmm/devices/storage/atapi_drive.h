@@ -5,8 +5,10 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
+#include <memory>
+#include <string>
 
+#include "vmm/devices/core/media.h"
 #include "vmm/devices/storage/ide_drive.h"
 
 namespace chronovisor {
@@ -17,15 +19,20 @@ class AtapiDrive final : public IdeDrive {
  public:
   static constexpr std::uint32_t kBlockBytes = 2048;
 
-  static constexpr std::uint8_t kNoDisc = 0xff;
+  struct Disc {
+    std::uint32_t medium = kNoMedium;
+    std::uint64_t size_bytes = 0;
+  };
+  /// @param media where discs are read from; must outlive this
+  /// @param disc what is in the tray at power-on
+  AtapiDrive(MediaSource& media, Disc disc);
 
-  /// @param discs all that may ever be in the tray, fewer than kNoDisc; they must outlive this
-  /// @param disc which of them is in it, or kNoDisc
-  AtapiDrive(std::vector<Disk*> discs, std::uint8_t disc);
-
-  /// Puts another disc in, or takes it out (kNoDisc). An unknown number is an empty tray.
-  void change(std::uint8_t disc);
+  enum class Force : std::uint8_t { no, yes };
+  /// Somebody wants another disc in the tray, or none. A tray that the guest has locked
+  /// keeps its disc, and the guest is told of the wish, unless it is forced.
+  void change(Disc disc, Force force);
   [[nodiscard]] bool locked() const { return locked_; }
+  [[nodiscard]] std::string request() const override;
 
  protected:
   void execute(std::uint8_t command) override;
@@ -71,20 +78,27 @@ class AtapiDrive final : public IdeDrive {
   void big32(std::uint32_t value);
   void set_count(std::size_t bytes);
 
-  [[nodiscard]] Disk* disk() const { return disc_ < discs_.size() ? discs_[disc_] : nullptr; }
+  /// What GET EVENT STATUS tells, by the numbers of its media class.
+  enum class Event : std::uint8_t { none = 0, eject_wanted = 1, new_disc = 2, disc_gone = 3 };
 
-  std::vector<Disk*> discs_;
-  std::uint8_t disc_;
+  void follow_disc();
+  [[nodiscard]] Disk* disk() const { return disk_.get(); }
+
+  MediaSource& media_;
+  Disc disc_;
+  std::unique_ptr<Disk> disk_;  ///< what disc_ says; no state
   Kind kind_ = Kind::none;
   std::array<std::uint8_t, kPacketBytes> packet_{};
   bool dma_wanted_ = false;
   std::uint32_t block_ = 0;
-  std::uint32_t left_ = 0;         ///< blocks still to read
+  std::uint32_t left_ = 0;   ///< blocks still to read
+  std::uint32_t first_ = 0;  ///< of the whole command
+  std::uint32_t count_asked_ = 0;
   std::uint32_t piece_limit_ = 0;  ///< bytes between two interrupts of PIO
   std::uint8_t sense_key_ = 0;
   std::uint8_t sense_code_ = 0;
   bool attention_ = false;  ///< the disc was changed
-  bool event_ = false;      ///< ... and GET EVENT STATUS has not told
+  Event event_ = Event::none;
   bool locked_ = false;
   bool tray_open_ = false;
 };

@@ -87,7 +87,7 @@ void IdeChannel::write_command_block(unsigned offset, unsigned width, std::uint3
     if (drive == nullptr || (which != (second_ ? 1U : 0U) && byte != kDiagnostic)) continue;
     const bool working = (drive->status() & (kIdeBusy | kIdeDataRequest)) != 0;
     if (working && byte != kDeviceReset) continue;
-    drive->write_command(byte, now);
+    drive->write_command(byte, now, clock_.position());
     act(which, drive->take_action());
   }
   move_data();
@@ -204,6 +204,7 @@ bool IdeChannel::next_descriptor() {
 
 /// @return whether the table had room for the drive's piece, and memory took it
 bool IdeChannel::move(IdeDrive& drive) {
+  const DmaPort::Doing doing(dma_, drive);
   std::vector<std::uint8_t>& buffer = drive.dma_buffer();
   const bool to_memory = drive.dma() == IdeDrive::Dma::to_memory;
   for (std::size_t done = 0; done < buffer.size();) {

@@ -52,8 +52,9 @@ void IdeDrive::write_register(unsigned number, std::uint8_t value) {
   }
 }
 
-void IdeDrive::write_command(std::uint8_t command, std::uint64_t now_ns) {
+void IdeDrive::write_command(std::uint8_t command, std::uint64_t now_ns, Position here) {
   now_ns_ = now_ns;
+  started_ = here.steps;
   command_ = command;
   error_ = 0;
   status_ = ready_status();
@@ -129,6 +130,7 @@ void IdeDrive::reset() {
   writing_ = false;
   dma_ = Dma::none;
   due_ns_ = kNever;
+  started_ = 0;
   action_ = IdeAction::none;
   device_ = 0;
   count_ = lba_low_ = lba_mid_ = lba_high_ = {};
@@ -197,6 +199,7 @@ void IdeDrive::visit_state(StateVisitor& visitor, const std::string& prefix) {
   visitor.field(prefix + "dma", dma);
   dma_ = dma <= static_cast<std::uint8_t>(Dma::from_memory) ? static_cast<Dma>(dma) : Dma::none;
   visitor.field(prefix + "due_ns", due_ns_);
+  visitor.field(prefix + "started", started_);
   visit_drive(visitor, prefix);
 }
 

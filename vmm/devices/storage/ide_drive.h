@@ -13,6 +13,7 @@
 #include "base/state.h"
 #include "base/units.h"
 #include "vmm/devices/storage/disk.h"
+#include "vmm/memory/dma_port.h"
 
 namespace chronovisor {
 
@@ -39,19 +40,20 @@ inline constexpr std::uint64_t kIdeNsPerByte = 10;
 /// What the channel must do after the drive has acted.
 enum class IdeAction : std::uint8_t { none, interrupt };
 
-class IdeDrive {
+class IdeDrive : public DmaCause {
  public:
   /// The most bytes between two interrupts of a PIO transfer, and of one DMA piece.
   static constexpr std::size_t kBufferBytes = 128 * 1024;
 
-  virtual ~IdeDrive() = default;
+  ~IdeDrive() override = default;
 
   // ---- for the channel -------------------------------------------------------------
   /// Task file registers, 1 (error or features) to 6 (device).
   [[nodiscard]] std::uint8_t read_register(unsigned number, bool high_order) const;
   void write_register(unsigned number, std::uint8_t value);
   [[nodiscard]] std::uint8_t status() const { return status_; }
-  void write_command(std::uint8_t command, std::uint64_t now_ns);
+  /// @param here where the write is made, for people
+  void write_command(std::uint8_t command, std::uint64_t now_ns, Position here);
   /// The data register, two or four bytes.
   [[nodiscard]] std::uint32_t read_data(unsigned width, std::uint64_t now_ns);
   IdeAction write_data(std::uint32_t value, unsigned width, std::uint64_t now_ns);
@@ -69,6 +71,8 @@ class IdeDrive {
   [[nodiscard]] std::vector<std::uint8_t>& dma_buffer() { return buffer_; }
   /// The present piece was moved, or (`whole` false) the memory for it ran out.
   IdeAction dma_moved(bool whole, std::uint64_t now_ns);
+
+  [[nodiscard]] Position started() const override { return {started_}; }
 
   /// Software reset, power-on, or (ATAPI) DEVICE RESET.
   void reset();
@@ -123,6 +127,7 @@ class IdeDrive {
   bool writing_ = false;  ///< the guest fills the buffer
   Dma dma_ = Dma::none;
   std::uint64_t due_ns_ = kNever;
+  std::uint64_t started_ = 0;  ///< the position of the command's write
   // During a call, and no state: whoever calls takes the action at once.
   IdeAction action_ = IdeAction::none;
   std::uint64_t now_ns_ = 0;

@@ -11,6 +11,11 @@ namespace {
 constexpr std::uint32_t kBlock = BlockSource::kBlockBytes;
 constexpr std::uint32_t kSectorsPerBlock = kBlock / kSectorBytes;
 
+/// What is less than a sector at the end of an image reads as one filled up with zeros.
+std::uint64_t sectors_of(const BlockSource& image) {
+  return (image.size_bytes() + kSectorBytes - 1) / kSectorBytes;
+}
+
 /// Calls `piece(block, first byte in it, place in the request, bytes)` for each block.
 template <class Piece>
 DiskStatus for_each_block(std::uint64_t sector, std::size_t bytes, Piece&& piece) {
@@ -28,10 +33,11 @@ DiskStatus for_each_block(std::uint64_t sector, std::size_t bytes, Piece&& piece
 
 }  // namespace
 
-OverlayDisk::OverlayDisk(BlockSource& image, PagedRegion& written, PagedRegion& map, Access access)
-    : image_(image), written_(written), map_(map), access_(access) {
-  CHECK_THAT(written.size() >= image.size_bytes() && map.size() >= map_bytes(image.size_bytes()),
-             "an overlay is as large as its image");
+OverlayDisk::OverlayDisk(std::unique_ptr<BlockSource> image, PagedRegion& written, PagedRegion& map)
+    : image_(std::move(image)), written_(written), map_(map) {
+  CHECK_THAT(
+      written.size() >= image_->size_bytes() && map.size() >= map_bytes(image_->size_bytes()),
+      "an overlay is as large as its image");
 }
 
 std::uint64_t OverlayDisk::map_bytes(std::uint64_t image_bytes) {
@@ -39,7 +45,7 @@ std::uint64_t OverlayDisk::map_bytes(std::uint64_t image_bytes) {
   return std::max<std::uint64_t>((blocks + 7) / 8, 1);
 }
 
-std::uint64_t OverlayDisk::sectors() const { return image_.size_bytes() / kSectorBytes; }
+std::uint64_t OverlayDisk::sectors() const { return sectors_of(*image_); }
 
 bool OverlayDisk::is_written(std::uint64_t block) const {
   return (*map_.host(block / 8) >> (block % 8) & 1) != 0;
@@ -55,7 +61,7 @@ DiskStatus OverlayDisk::read_block(std::uint64_t block, std::span<std::uint8_t, 
     written_.read(block * kBlock, out);
     return DiskStatus::done;
   }
-  return image_.read_block(block, out) ? DiskStatus::done : DiskStatus::error;
+  return image_->read_block(block, out) ? DiskStatus::done : DiskStatus::error;
 }
 
 DiskStatus OverlayDisk::read(std::uint64_t sector, std::span<std::uint8_t> out) {
@@ -70,7 +76,6 @@ DiskStatus OverlayDisk::read(std::uint64_t sector, std::span<std::uint8_t> out) 
 }
 
 DiskStatus OverlayDisk::write(std::uint64_t sector, ByteView data) {
-  if (read_only()) return DiskStatus::error;
   std::array<std::uint8_t, kBlock> bytes{};
   return for_each_block(
       sector, data.size(),
@@ -87,6 +92,23 @@ DiskStatus OverlayDisk::write(std::uint64_t sector, ByteView data) {
         mark_written(block);
         return DiskStatus::done;
       });
+}
+
+std::uint64_t ReadOnlyDisk::sectors() const { return sectors_of(*image_); }
+
+DiskStatus ReadOnlyDisk::read(std::uint64_t sector, std::span<std::uint8_t> out) {
+  std::array<std::uint8_t, kBlock> bytes{};
+  return for_each_block(
+      sector, out.size(),
+      [&](std::uint64_t block, std::uint32_t within, std::size_t at, std::size_t count) {
+        if (!image_->read_block(block, bytes)) return DiskStatus::error;
+        std::copy_n(bytes.begin() + within, count, out.begin() + static_cast<std::ptrdiff_t>(at));
+        return DiskStatus::done;
+      });
+}
+
+DiskStatus ReadOnlyDisk::write(std::uint64_t /*sector*/, ByteView /*data*/) {
+  return DiskStatus::error;
 }
 
 }  // namespace chronovisor
