@@ -11,7 +11,7 @@ namespace chronovisor {
 
 namespace {
 
-constexpr std::size_t kHeaderSize = 36;
+constexpr std::uint32_t kHeaderSize = 36;
 constexpr std::size_t kChecksumOffset = 9;
 
 std::uint8_t checksum_of(ByteView bytes) {
@@ -211,37 +211,64 @@ Bytes rsdp(std::uint32_t rsdt_address, std::uint64_t xsdt_address) {
 Bytes acpi_dsdt(const FirmwareFacts& facts) {
   const Bytes sleep_type = aml::integer(facts.fixed.sleep_type_s5);
   const Bytes soft_off = aml::package({sleep_type, sleep_type, aml::integer(0), aml::integer(0)});
-  return table(
-      "DSDT", 2,
-      aml::sequence({aml::name("\\_S5_", soft_off), aml::scope("\\_SB_", devices(facts))}));
+  return table("DSDT", 2,
+               aml::sequence({aml::name("\\_S5_", soft_off), facts.root_terms,
+                              aml::scope("\\_SB_", devices(facts))}));
 }
 
-Bytes acpi_tables(const FirmwareFacts& facts) {
-  Bytes area(platform::kAcpiTables - platform::kRsdpAddress, 0);
+AcpiPlacing place_acpi_tables(const FirmwareFacts& facts, std::uint64_t base, std::size_t head) {
+  AcpiPlacing placed;
+  Bytes& area = placed.area;
+  area.resize(head, 0);
+  std::uint32_t offset = 0;  // of the table added last
   const auto append = [&](const Bytes& bytes) {
     constexpr std::size_t kAlignment = 16;
     area.resize((area.size() + kAlignment - 1) / kAlignment * kAlignment, 0);
-    const auto address = static_cast<std::uint32_t>(platform::kRsdpAddress + area.size());
+    offset = static_cast<std::uint32_t>(area.size());
     area.insert(area.end(), bytes.begin(), bytes.end());
+    return static_cast<std::uint32_t>(base + offset);
+  };
+  const auto append_table = [&](const Bytes& bytes) {
+    const std::uint32_t address = append(bytes);
+    placed.checked.push_back({offset, static_cast<std::uint32_t>(bytes.size())});
     return address;
   };
   const std::uint32_t facs_address = append(facs());
-  const std::uint32_t dsdt_address = append(acpi_dsdt(facts));
-  const std::uint32_t fadt_address = append(fadt(facts.fixed, facs_address, dsdt_address));
-  const std::uint32_t madt_address = append(madt(facts));
+  const std::uint32_t dsdt_address = append_table(acpi_dsdt(facts));
+  const std::uint32_t fadt_address = append_table(fadt(facts.fixed, facs_address, dsdt_address));
+  constexpr std::uint32_t kFirmwareControl = 36;
+  constexpr std::uint32_t kDsdt = 40;
+  constexpr std::uint32_t kWideDsdt = 140;
+  placed.pointers = {{offset + kFirmwareControl, std::uint8_t{4}},
+                     {offset + kDsdt, std::uint8_t{4}},
+                     {offset + kWideDsdt, std::uint8_t{8}}};
+  std::vector<std::uint32_t> roots{fadt_address, append_table(madt(facts))};
   ByteWriter narrow;
   ByteWriter wide;
-  for (const std::uint32_t address : {fadt_address, madt_address}) {
+  for (const std::uint32_t address : roots) {
     narrow.integer(address);
     wide.integer(std::uint64_t{address});
   }
-  const std::uint32_t rsdt_address = append(table("RSDT", 1, narrow.data()));
-  const std::uint32_t xsdt_address = append(table("XSDT", 1, wide.data()));
-  const Bytes pointer = rsdp(rsdt_address, xsdt_address);
-  std::copy(pointer.begin(), pointer.end(), area.begin());
-  CHECK_THAT(platform::kRsdpAddress + area.size() <= platform::kMpTables,
+  const auto point = [&](std::uint8_t width) {
+    for (std::uint32_t n = 0; n < roots.size(); ++n) {
+      placed.pointers.push_back({offset + kHeaderSize + n * width, width});
+    }
+  };
+  const std::uint32_t rsdt_address = append_table(table("RSDT", 1, narrow.data()));
+  point(4);
+  const std::uint32_t xsdt_address = append_table(table("XSDT", 1, wide.data()));
+  point(8);
+  placed.rsdp = rsdp(rsdt_address, xsdt_address);
+  return placed;
+}
+
+Bytes acpi_tables(const FirmwareFacts& facts) {
+  AcpiPlacing placed = place_acpi_tables(facts, platform::kRsdpAddress,
+                                         platform::kAcpiTables - platform::kRsdpAddress);
+  std::copy(placed.rsdp.begin(), placed.rsdp.end(), placed.area.begin());
+  CHECK_THAT(platform::kRsdpAddress + placed.area.size() <= platform::kMpTables,
              "the ACPI tables run into the MP tables");
-  return area;
+  return std::move(placed.area);
 }
 
 }  // namespace chronovisor

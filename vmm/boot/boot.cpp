@@ -65,6 +65,8 @@ BootCpuState load_guest(Ram& ram, const BootRequest& request) {
       return load_multiboot(plan, image, request);
     case BootKind::flat:
       return load_flat(plan, image, request.flat_address);
+    case BootKind::firmware:
+      break;
   }
   image.fail("the boot kind is unknown");
 }

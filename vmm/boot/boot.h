@@ -1,4 +1,4 @@
-// Owns the one door through which a guest gets into RAM without a BIOS: picks
+// Owns the one door through which a guest gets into RAM without firmware: picks
 // the protocol for an image, writes the image, and says what the CPU holds at
 // entry. The firmware tables are written by write_firmware_tables(). Knows no CPU and no device.
 // One thread a machine.
@@ -19,6 +19,7 @@ enum class BootKind : std::uint8_t {
   linux_kernel = 0,  ///< bzImage, or an ELF file with a PVH entry
   multiboot = 1,     ///< multiboot 1
   flat = 2,          ///< bytes at an address, entered in real mode
+  firmware = 3,      ///< a ROM that ends at 4 GiB, entered at the reset vector
 };
 
 /// One file that is handed to the guest beside its kernel.
@@ -41,10 +42,12 @@ struct BootRequest {
   std::string command_line;         ///< not for flat
   std::uint64_t flat_address = kDefaultFlatAddress;
   BootLayout layout = BootLayout::conventional;
-  ByteView rng_seed;  ///< given to a bzImage as its boot-time entropy; empty: none
+  ByteView rng_seed;               ///< given to a bzImage as its boot-time entropy; empty: none
+  ByteView video_bios;             ///< firmware only: the screen's option ROM; empty: none
+  std::string boot_order = "cad";  ///< firmware only: letters of FirmwareFacts::BootDevice
 };
 
-/// Loads the guest into RAM as the Ram constructor leaves it (all zero). What it
+/// Loads a guest that is no firmware into RAM as the Ram constructor leaves it (all zero). What it
 /// writes is a pure function of the request's bytes and layout and the size of RAM;
 /// no file name gets into the guest.
 /// @return the CPU state at the guest's first instruction

@@ -47,7 +47,9 @@ DmaStatus DmaPort::write(GuestPhysical address, ByteView data) {
         if (!ram_offset) return;
         const GuestPhysical here{address.value + at};
         (void)bus_.ram_.write(here, data.subspan(at, count));
-        if (bus_.observer_ != nullptr) bus_.observer_->device_wrote(device_, here, count);
+        if (bus_.observer_ != nullptr) {
+          bus_.observer_->device_wrote({device_, cause_, address}, here, count);
+        }
       });
   return DmaStatus::done;
 }

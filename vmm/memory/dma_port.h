@@ -37,12 +37,29 @@ struct DmaTransfer {
   std::uint64_t size_bytes = 0;
 };
 
+/// What a device is about when it transfers, for people who ask who wrote.
+class DmaCause {
+ public:
+  virtual ~DmaCause() = default;
+  /// "READ DMA, LBA 2048, 8 sectors"
+  [[nodiscard]] virtual std::string request() const = 0;
+  /// Where the access was made that began it.
+  [[nodiscard]] virtual Position started() const = 0;
+};
+
+/// Who writes by DMA.
+struct DmaWriter {
+  std::string_view device;          ///< name of the device's state section
+  const DmaCause* cause = nullptr;  ///< null: the device does not say
+  GuestPhysical into;               ///< where the whole transfer begins
+};
+
 /// Told of what devices wrote, after it was written.
 class DmaObserver {
  public:
   virtual ~DmaObserver() = default;
   /// The bytes are RAM. A transfer of several pages may be told in pieces.
-  virtual void device_wrote(std::string_view device, GuestPhysical address,
+  virtual void device_wrote(const DmaWriter& writer, GuestPhysical address,
                             std::uint64_t size_bytes) = 0;
 };
 
@@ -79,6 +96,18 @@ class DmaPort {
   /// @param device name of the device's state section; the bus must outlive this
   DmaPort(DmaBus& bus, std::string_view device) : bus_(bus), device_(device) {}
 
+  /// As long as it lives, transfers of a port are for `cause`.
+  class Doing {
+   public:
+    Doing(DmaPort& port, const DmaCause& cause) : port_(port) { port_.cause_ = &cause; }
+    ~Doing() { port_.cause_ = nullptr; }
+    Doing(const Doing&) = delete;
+    Doing& operator=(const Doing&) = delete;
+
+   private:
+    DmaPort& port_;
+  };
+
   /// Fills `out` from memory; with all ones where the address is not RAM, and
   /// everywhere when the transfer fails.
   DmaStatus read(GuestPhysical address, std::span<std::uint8_t> out);
@@ -107,6 +136,7 @@ class DmaPort {
 
   DmaBus& bus_;
   std::string device_;
+  const DmaCause* cause_ = nullptr;
 };
 
 }  // namespace chronovisor

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "vmm/memory/upper_memory.h"
 
 namespace chronovisor {
 
@@ -51,6 +52,10 @@ std::size_t Ram::write(GuestPhysical address, ByteView data) {
     const auto offset = offset_of(here);
     if (!offset) break;
     const std::uint64_t page = *offset / kPageSize;
+    if ((uses_[page] & kPageWritesToBus) != 0) {  // a device's write, which goes nowhere
+      done += chunk;
+      continue;
+    }
     if (uses_[page] != 0 && listener_ != nullptr) {
       listener_->before_write_to_used_page(*offset, chunk);
     }

@@ -12,7 +12,9 @@ Assembly::Assembly(const Model& model, const Surroundings& surroundings) {
                       surroundings.control,
                       surroundings.dma,
                       surroundings.memory,
+                      surroundings.upper,
                       interrupts_,
+                      surroundings.media,
                       surroundings.ram_below_4g_bytes,
                       surroundings.ram_above_4g_bytes,
                       surroundings.rtc_start_unix_seconds};
@@ -49,22 +51,34 @@ void Assembly::map(const Declaration& declaration) {
   }
 }
 
+std::uint8_t Assembly::gsi_of(const Model& model, std::uint8_t irq) {
+  const auto placed = model.isa_pins.find(irq);
+  return placed == model.isa_pins.end() ? irq : placed->second;
+}
+
+InterruptLine& Assembly::line_of(const Model& model, std::uint8_t irq) {
+  const auto [line, is_new] = isa_lines_.try_emplace(irq);
+  if (is_new) {
+    line->second.add_sink(interrupts_.pic(), irq);
+    line->second.add_sink(interrupts_.io_apic(), gsi_of(model, irq));
+  }
+  return line->second;
+}
+
 void Assembly::wire(const Model& model, const Declaration& declaration) {
   for (const auto& [pin, irq, trigger] : declaration.interrupts()) {
-    const auto [line, is_new] = isa_lines_.try_emplace(irq);
-    line->second.add_pin(*pin);
-    if (is_new) {
-      const auto placed = model.isa_pins.find(irq);
-      const std::uint8_t gsi = placed == model.isa_pins.end() ? irq : placed->second;
-      line->second.add_sink(interrupts_.pic(), irq);
-      line->second.add_sink(interrupts_.io_apic(), gsi);
-      facts_.isa_interrupts.push_back({irq, gsi, trigger});
+    line_of(model, irq).add_pin(*pin);
+    const auto known = std::find_if(facts_.isa_interrupts.begin(), facts_.isa_interrupts.end(),
+                                    [irq](const auto& fact) { return fact.irq == irq; });
+    if (known == facts_.isa_interrupts.end()) {
+      facts_.isa_interrupts.push_back({irq, gsi_of(model, irq), trigger});
     } else if (trigger == Trigger::level) {
       // A line that is shared with a level is a level for all.
-      for (auto& fact : facts_.isa_interrupts) {
-        if (fact.irq == irq) fact.trigger = trigger;
-      }
+      known->trigger = trigger;
     }
+  }
+  for (const auto& [pin, irq, trigger] : declaration.routed_interrupts()) {
+    line_of(model, irq).add_pin(*pin);
   }
 }
 
@@ -92,6 +106,12 @@ void Assembly::reset() {
   for (const auto& device : devices_) device->reset();
   deadlines_.all_changed();
   interrupts_.set_virtual_wire();
+  interrupts_.update();
+}
+
+void Assembly::set_up_by_firmware() {
+  for (const auto& device : devices_) device->set_up_by_firmware();
+  deadlines_.all_changed();
   interrupts_.update();
 }
 

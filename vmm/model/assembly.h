@@ -23,6 +23,8 @@ class Assembly {
     MachineControl& control;
     DmaBus& dma;
     PageSpace& memory;
+    UpperMemory& upper;
+    MediaSource& media;
     std::uint64_t ram_below_4g_bytes;
     std::uint64_t ram_above_4g_bytes;
     std::int64_t rtc_start_unix_seconds;
@@ -44,6 +46,8 @@ class Assembly {
 
   /// Resets the devices in the model's order, and leaves the APICs as firmware does.
   void reset();
+  /// After a reset: leaves the devices as firmware does.
+  void set_up_by_firmware();
   /// Device states were loaded: works out again what is not state.
   void state_restored();
 
@@ -52,6 +56,9 @@ class Assembly {
   static constexpr unsigned kFirstPciPin = 16;  ///< of the I/O APIC
 
   void map(const Declaration& declaration);
+  [[nodiscard]] static std::uint8_t gsi_of(const Model& model, std::uint8_t irq);
+  /// Of an ISA interrupt; made when first asked for.
+  InterruptLine& line_of(const Model& model, std::uint8_t irq);
   void wire(const Model& model, const Declaration& declaration);
   void wire_pci(const std::vector<Declaration>& declarations);
 

@@ -3,7 +3,7 @@
 namespace chronovisor {
 
 const std::vector<const Model*>& all_models() {
-  static const std::vector<const Model*> models{&pc1()};
+  static const std::vector<const Model*> models{&pc1(), &pc2()};
   return models;
 }
 

@@ -8,15 +8,18 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/machine_control.h"
+#include "vmm/devices/core/media.h"
 #include "vmm/devices/interrupt/pc_interrupts.h"
 #include "vmm/memory/dma_port.h"
 #include "vmm/memory/page_space.h"
+#include "vmm/memory/upper_memory.h"
 
 namespace chronovisor {
 
@@ -27,7 +30,9 @@ struct PartContext {
   MachineControl& control;
   DmaBus& dma;
   PageSpace& memory;         ///< where a device gets regions of its own
+  UpperMemory& upper;        ///< for the host bridge
   PcInterrupts& interrupts;  ///< where the controllers attach; devices send messages there
+  MediaSource& media;        ///< what disks and discs are read from
   std::uint64_t ram_below_4g_bytes;
   std::uint64_t ram_above_4g_bytes;
   std::int64_t rtc_start_unix_seconds;
@@ -48,10 +53,20 @@ struct Model {
   std::vector<Part> parts;
   /// I/O APIC pins of ISA interrupts that do not go to the pin of their number.
   std::map<std::uint8_t, std::uint8_t> isa_pins{};
+  /// Where the controllers of a machine's drives are plugged in.
+  PciAddress ide_place{0, 2, 0};
+  bool ide_built_in = false;            ///< a part of the board, drives or none
+  std::uint8_t first_drive_device = 4;  ///< of AHCI and virtio functions, and on from there
 };
 
-/// The board of all recordings so far.
+/// The model with the controllers that `drives` need, as its last parts; as it is when
+/// there are none. Throws Error{usage} when there is no place for one.
+[[nodiscard]] Model with_drives(const Model& model, std::span<const DriveConfig> drives);
+
+/// A PC without disks or a screen, entered at a kernel.
 [[nodiscard]] const Model& pc1();
+/// A PC that starts from firmware, with PCI functions, disks and a screen.
+[[nodiscard]] const Model& pc2();
 
 [[nodiscard]] const std::vector<const Model*>& all_models();
 /// @return null when this build has no such model

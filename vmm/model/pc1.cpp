@@ -13,27 +13,14 @@
 #include "vmm/devices/timer/pit.h"
 #include "vmm/devices/timer/rtc_cmos.h"
 #include "vmm/model/model.h"
+#include "vmm/model/parts.h"
 
 namespace chronovisor {
 namespace {
 
-constexpr unsigned kPhysicalAddressBits = 40;
-
-/// A controller that is wired to the others.
-template <class Controller, class... Arguments>
-std::unique_ptr<Device> attached(PartContext& context, Arguments&&... arguments) {
-  auto controller = std::make_unique<Controller>(std::forward<Arguments>(arguments)...);
-  context.interrupts.attach(*controller);
-  return controller;
-}
-
-/// A device that can reset the machine.
-template <class Resetter>
-std::unique_ptr<Device> resetter(PartContext& context) {
-  auto device = std::make_unique<Resetter>();
-  device->on_reset_request([&control = context.control] { control.reset_machine(); });
-  return device;
-}
+using parts::attached;
+using parts::kPhysicalAddressBits;
+using parts::resetter;
 
 std::unique_ptr<Device> acpi_pm(PartContext& context) {
   auto device = std::make_unique<AcpiPm>(context.clock, AcpiPm::TimerWidth::bits24);
@@ -43,7 +30,7 @@ std::unique_ptr<Device> acpi_pm(PartContext& context) {
   return device;
 }
 
-std::vector<Part> parts() {
+std::vector<Part> parts_in_order() {
   return {
       {[](PartContext& c) { return attached<Pic>(c); }},
       {[](PartContext& c) { return attached<IoApic>(c, c.interrupts); }},
@@ -90,7 +77,7 @@ std::vector<Part> parts() {
 
 const Model& pc1() {
   // The timer takes the pin that the 8259A's cascade leaves free.
-  static const Model model{"pc-1", parts(), {{std::uint8_t{0}, std::uint8_t{2}}}};
+  static const Model model{"pc-1", parts_in_order(), {{std::uint8_t{0}, std::uint8_t{2}}}};
   return model;
 }
 

@@ -40,10 +40,13 @@ std::uint8_t rotate_right(std::uint8_t value, unsigned count) {
 
 }  // namespace
 
-Vga::Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, PagedRegion& memory)
+Vga::Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, PagedRegion& memory,
+         const PagedRegion* rom)
     : PciDevice(kIdentity, usual, messages), clock_(clock), memory_(memory) {
   add_memory_bar(0, kMemoryBytes, MemoryBar::bits32, frame_buffer_);
   add_memory_bar(2, kRegisterWindowBytes, MemoryBar::bits32, register_window_);
+  add_legacy_ports();
+  if (rom != nullptr) add_rom(*rom);
 }
 
 void Vga::declare(Declaration& declaration) {

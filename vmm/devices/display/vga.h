@@ -27,8 +27,12 @@ class Vga final : public PciDevice {
   static constexpr std::uint64_t kMemoryBytes = 16ULL << 20;
   static constexpr const char* kMemoryName = "vga.memory";
 
+  static constexpr std::uint64_t kRomBytes = 64 * 1024;
+
   /// @param memory of kMemoryBytes, a region of the machine
-  Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, PagedRegion& memory);
+  /// @param rom of kRomBytes, likewise: the video BIOS; null: there is none
+  Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, PagedRegion& memory,
+      const PagedRegion* rom = nullptr);
 
   [[nodiscard]] const VgaState& registers() const { return state_; }
   [[nodiscard]] const PagedRegion& video_memory() const { return memory_; }

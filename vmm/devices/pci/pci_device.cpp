@@ -13,6 +13,8 @@ namespace {
 constexpr unsigned kCommand = 0x04;
 constexpr unsigned kStatus = 0x06;
 constexpr unsigned kFirstBar = 0x10;
+constexpr unsigned kRomBar = 0x30;
+constexpr std::uint32_t kRomEnable = 1;
 constexpr unsigned kFirstOwn = 0x40;
 constexpr unsigned kInterruptLine = 0x3c;
 constexpr unsigned kInterruptPin = 0x3d;
@@ -110,6 +112,24 @@ void PciDevice::add_memory_bar(unsigned index, std::uint64_t size, MemoryBar kin
   allow(kCommand, 2, kMemorySpace);
 }
 
+void PciDevice::add_legacy_ports() { allow(kCommand, 2, kIoSpace); }
+
+void PciDevice::add_rom(const PagedRegion& content) {
+  CHECK_THAT(!rom_ && std::has_single_bit(content.size()) && content.size() <= (16U << 20),
+             "an expansion ROM's size");
+  rom_ = std::make_unique<Rom>(content);
+  allow(kRomBar, 4, (~(content.size() - 1) & 0xffffffff) | kRomEnable);
+  allow(kCommand, 2, kMemorySpace);
+}
+
+std::uint64_t PciDevice::Rom::read_mmio(std::uint64_t offset, unsigned width) {
+  std::array<std::uint8_t, 8> bytes{};
+  content_.read(offset, std::span(bytes).first(width));
+  std::uint64_t value = 0;
+  for (unsigned i = 0; i < width; ++i) value |= std::uint64_t{bytes[i]} << (8 * i);
+  return value;
+}
+
 void PciDevice::add_intx(std::uint8_t pin) {
   CHECK_THAT(pin >= 1 && pin <= 4, "an interrupt pin is INTA# to INTD#");
   set_fixed(kInterruptPin, 1, pin);
@@ -176,6 +196,7 @@ void PciDevice::declare(Declaration& declaration) {
     if (bar.ports != nullptr) declaration.port_window(*bar.window, *bar.ports);
     if (bar.memory != nullptr) declaration.memory_window(*bar.window, *bar.memory);
   }
+  if (rom_) declaration.memory_window(rom_->window, *rom_);
   const std::uint8_t pin = fixed_[kInterruptPin];
   if (pin != 0) declaration.pci_interrupt(intx_, address, pin - 1U);
 }
@@ -238,14 +259,15 @@ void PciDevice::write_config(std::uint8_t offset, unsigned width, std::uint32_t 
 
 void PciDevice::after_write(unsigned first, unsigned last) {
   const auto touches = [&](unsigned begin, unsigned end) { return first < end && last >= begin; };
-  if (touches(kCommand, kCommand + 2) || touches(kFirstBar, kFirstBar + 4 * kBars)) {
+  const bool command = touches(kCommand, kCommand + 2);
+  if (command || touches(kFirstBar, kFirstBar + 4 * kBars) || touches(kRomBar, kRomBar + 4)) {
     place_windows();
   }
   if (last >= kFirstOwn) {
     if (msi_ != 0) send_unmasked_msi();
     if (msix_table_) msix_table_->send_unmasked();
-    config_written(static_cast<std::uint8_t>(first));
   }
+  if (command || last >= kFirstOwn) config_written(static_cast<std::uint8_t>(first));
   update_intx();
 }
 
@@ -262,6 +284,13 @@ void PciDevice::place_windows() {
     std::uint64_t base = dword(kFirstBar + 4 * index);
     if (bar.wide) base |= std::uint64_t{dword(kFirstBar + 4 * index + 4)} << 32;
     bar.window->place(base & ~(bar.size - 1));
+  }
+  if (!rom_) return;
+  const std::uint32_t rom = dword(kRomBar);
+  if ((command & kMemorySpace) != 0 && (rom & kRomEnable) != 0) {
+    rom_->window.place(rom & ~(rom_->window.size() - 1));
+  } else {
+    rom_->window.remove();
   }
 }
 

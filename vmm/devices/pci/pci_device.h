@@ -19,6 +19,7 @@
 #include "vmm/devices/core/message_interrupt.h"
 #include "vmm/devices/core/pci_function.h"
 #include "vmm/devices/core/window.h"
+#include "vmm/memory/paged_region.h"
 
 namespace chronovisor {
 
@@ -60,6 +61,12 @@ class PciDevice : public Device, public PciFunction {
   // `index` and the one after it.
   void add_io_bar(unsigned index, std::uint32_t size, PortDevice& device);
   void add_memory_bar(unsigned index, std::uint64_t size, MemoryBar kind, MmioDevice& device);
+  /// The device has ports that are in no BAR: its I/O bit can be set, and firmware takes it
+  /// for switched off without.
+  void add_legacy_ports();
+  /// The expansion ROM: what is in `content`, a region of the machine, whose size is a
+  /// power of two.
+  void add_rom(const PagedRegion& content);
   /// @param pin 1 to 4: INTA# to INTD#
   void add_intx(std::uint8_t pin);
   /// @param vectors a power of two, at most 32
@@ -85,12 +92,25 @@ class PciDevice : public Device, public PciFunction {
   [[nodiscard]] bool uses_messages() const { return msi_enabled() || msix_enabled(); }
   /// Sends message `vector`, modulo the vectors that the driver allows.
   void send_message(unsigned vector);
-  /// Registers of the device's own, from 40H on, after a change by the guest.
+  /// The command register, or registers of the device's own, from 40H on, after a change
+  /// by the guest.
   virtual void config_written(std::uint8_t /*offset*/) {}
   [[nodiscard]] std::uint8_t config_byte(std::uint8_t offset) const { return config_[offset]; }
 
  private:
   class MsixTable;
+  class Rom final : public MmioDevice {
+   public:
+    explicit Rom(const PagedRegion& content) : content_(content), window(content.size()) {}
+    std::uint64_t read_mmio(std::uint64_t offset, unsigned width) override;
+    void write_mmio(std::uint64_t /*offset*/, unsigned /*width*/, std::uint64_t /*v*/) override {}
+
+   private:
+    const PagedRegion& content_;
+
+   public:
+    Window window;
+  };
   struct Bar {
     std::unique_ptr<Window> window;
     std::uint64_t size = 0;
@@ -123,6 +143,7 @@ class PciDevice : public Device, public PciFunction {
   unsigned msi_ = 0;              ///< where its capability is; 0: none
   unsigned msix_ = 0;
   std::unique_ptr<MsixTable> msix_table_;
+  std::unique_ptr<Rom> rom_;
 
   std::array<std::uint8_t, 256> config_{};
   bool intx_asked_ = false;

@@ -35,21 +35,26 @@ AcpiPm::AcpiPm(const Clock& clock, TimerWidth timer_width)
 void AcpiPm::on_power_off(std::function<void()> callback) { power_off_ = std::move(callback); }
 
 void AcpiPm::declare(Declaration& declaration) {
-  constexpr std::uint8_t kGpe0Length = 4;
-  block_ = declaration.ports(0x600, kBlockPorts, *this);
+  declare_registers(declaration, declaration.ports(0x600, kBlockPorts, *this));
+  FirmwareFacts::FixedHardware& fixed = declaration.firmware().fixed;
+  fixed.gpe0_port = declaration.ports(0x620, fixed.gpe0_length, *this, kGpe0Offset);
+  fixed.smi_command_port = declaration.ports(0xb2, 2, *this, kSmiCommandOffset);
+  declaration.receives(InputKind::power_button, *this);
+  declaration.deadlines();
+}
+
+void AcpiPm::declare_registers(Declaration& declaration, std::uint16_t block) {
+  block_ = block;
   FirmwareFacts::FixedHardware& fixed = declaration.firmware().fixed;
   fixed.pm1a_event_port = static_cast<std::uint16_t>(block_ + kPm1EventOffset);
   fixed.pm1a_control_port = static_cast<std::uint16_t>(block_ + kPm1ControlOffset);
   fixed.pm_timer_port = static_cast<std::uint16_t>(block_ + kPmTimerOffset);
-  fixed.gpe0_port = declaration.ports(0x620, kGpe0Length, *this, kGpe0Offset);
-  fixed.gpe0_length = kGpe0Length;
-  fixed.smi_command_port = declaration.ports(0xb2, 2, *this, kSmiCommandOffset);
+  fixed.gpe0_port = static_cast<std::uint16_t>(block_ + kGpe0Offset);
+  fixed.gpe0_length = 4;
   fixed.acpi_enable = kSmiAcpiEnable;
   fixed.acpi_disable = kSmiAcpiDisable;
   fixed.sleep_type_s5 = kSleepTypeS5;
   fixed.sci_irq = declaration.interrupt(sci_, 9, Trigger::level);
-  declaration.receives(InputKind::power_button, *this);
-  declaration.deadlines();
 }
 
 void AcpiPm::receive(const Input& /*input*/) { press_power_button(); }

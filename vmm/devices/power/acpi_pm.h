@@ -49,6 +49,9 @@ class AcpiPm final : public Device, public PortDevice, public InputReceiver {
 
   [[nodiscard]] std::string_view name() const override { return "acpi_pm"; }
   void declare(Declaration& declaration) override;
+  /// For a device that this is a part of: interrupt and facts, with GPE0 within the block
+  /// at `block`; the ports are the owner's to declare.
+  void declare_registers(Declaration& declaration, std::uint16_t block);
   void receive(const Input& input) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;

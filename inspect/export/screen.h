@@ -1,0 +1,20 @@
+// Owns the look at what a machine shows: its picture, and the characters of its text
+// modes. A pure function of the machine's state. Plain functions; the machine's thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/devices/display/vga_screen.h"
+#include "vmm/machine/machine.h"
+
+namespace chronovisor {
+
+/// @return nothing when the machine has no screen
+[[nodiscard]] std::optional<ScreenImage> screen_of(const Machine& machine);
+/// The lines of a text mode, without trailing blanks; none in graphics modes. Nothing when
+/// the machine has no screen.
+[[nodiscard]] std::optional<std::vector<std::string>> screen_text_of(const Machine& machine);
+
+}  // namespace chronovisor

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+"""SeaBIOS starts on pc-2: recorded from the first instruction, verified, seen on the
+screen at several positions, typed to, and debugged at the reset vector."""
+import json
+import os
+import re
+import struct
+import zlib
+
+from harness import Test, skip
+
+test = Test(__doc__)
+firmware = json.loads(test.run("doctor", "--json").stdout)["firmware"]
+if not all(file["found"] for file in firmware.values()):
+    skip("SeaBIOS is not installed here (package seabios)")
+
+recording = test.path("seabios.cvr")
+log = test.path("seabios.log")
+# It finds nothing to start, waits a minute of virtual time, and resets.
+done = test.run("record", "-o", recording, "--machine", "pc-2", "--memory", "64M", "--serial", "none",
+                "--debugcon", "file:" + log, "--json")
+summary = test.json_of(done)
+with open(log, encoding="ascii", errors="replace") as file:
+    said = file.read()
+for line in ("SeaBIOS (version", "Running on QEMU (i440fx)", "Found QEMU fw_cfg", "QEMU fw_cfg DMA interface supported",
+             "PCI: init bdf=00:01.0 id=8086:7000", "PCI: init bdf=00:02.0 id=1234:1111", "PS2 keyboard initialized",
+             "No bootable device"):
+    test.check(line in said, f"SeaBIOS did not say \"{line}\":\n{said}")
+test.check(re.search(r"Copying SMBIOS .* from", said) or "SMBIOS" in said, f"no SMBIOS tables:\n{said}")
+
+test.run("verify", recording)
+
+
+def screen(*options):
+    return test.run("export", recording, "--format", "screen-text", *options).stdout.decode()
+
+
+text = screen()
+test.check("SeaBIOS (version" in text and "No bootable device" in text, f"the screen at the end:\n{text}")
+# Before that, at half of the run, and at the first instruction.
+end = summary["instructions"]
+test.check("SeaBIOS" not in test.run("export", recording, "--format", "screen-text", "--at", "1", expect=(0, 3)).stdout.decode(),
+           "the screen shows what was not yet there")
+picture = test.run("export", recording, "--format", "png", "-o", test.path("end.png"))
+with open(test.path("end.png"), "rb") as file:
+    png = file.read()
+test.check(png.startswith(b"\x89PNG\r\n\x1a\n"), "no PNG")
+width, height = struct.unpack(">II", png[16:24])
+test.check((width, height) == (720, 400), f"the picture is {width} by {height}")
+at, rows = 8, b""
+while at < len(png):
+    size, kind = struct.unpack(">I4s", png[at:at + 8])
+    test.check(zlib.crc32(png[at + 4:at + 8 + size]) == struct.unpack(">I", png[at + 8 + size:at + 12 + size])[0], "a chunk's checksum")
+    if kind == b"IDAT":
+        rows += png[at + 8:at + 8 + size]
+    at += 12 + size
+pixels = zlib.decompress(rows)
+test.check(len(pixels) == (3 * width + 1) * height, "the picture's rows")
+lit = sum(1 for byte in pixels if byte != 0)
+test.check(2000 < lit < 100_000, f"{lit} bytes of the picture are not black")
+
+# The first instruction is that of the ROM, entered at the reset vector.
+trace = test.run("export", recording, "--format", "trace", "--from", "start", "--to", "3").stdout.decode()
+test.check("fff0" in trace.splitlines()[0], f"the first instructions:\n{trace}")
+
+# A guest that was typed to: the key is in the recording, and the replay makes the same of it.
+typed = test.path("typed.cvr")
+script = test.path("script")
+with open(script, "w", encoding="ascii") as file:
+    file.write("wait-screen No bootable device\nkeys a<esc>\nmouse 3 4\nclick left\n")
+first = test.json_of(test.run("record", "-o", typed, "--machine", "pc-2", "--memory", "64M", "--serial", "none", "--script", script, "--json"))
+test.check(first["input_events"] >= 6, f"only {first['input_events']} inputs were recorded")
+test.run("verify", typed)
+test.check(first["digest"] != summary["digest"], "the keys changed nothing")
+
+# No images are needed to replay: they are in the recording.
+info = json.loads(test.run("info", recording, "--json").stdout)
+roles = [image["role"] for image in info["images"]]
+test.check(roles == ["firmware", "video-bios"], f"images: {roles}")
+test.run("record", "-o", test.path("x"), "--machine", "pc-2", "--firmware-dir", test.folder, expect=2)
+print(f"SeaBIOS: {end} steps, {os.path.getsize(recording)} bytes, screen {width}x{height}")

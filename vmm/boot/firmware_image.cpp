@@ -1,0 +1,101 @@
+#include "vmm/boot/firmware_image.h"
+
+#include <string>
+
+#include "base/error.h"
+#include "vmm/boot/image.h"
+#include "vmm/boot/smbios.h"
+#include "vmm/boot/table_loader.h"
+
+namespace chronovisor {
+namespace {
+
+constexpr std::uint64_t kSmallestRom = 64 * 1024;
+constexpr std::uint64_t kMostVideoBiosBytes = 64 * 1024;
+
+// Keys of items without a name.
+constexpr std::uint16_t kSignature = 0x00;
+constexpr std::uint16_t kInterface = 0x01;
+constexpr std::uint16_t kRamSize = 0x03;
+constexpr std::uint16_t kPresentProcessors = 0x05;
+constexpr std::uint16_t kBootMenu = 0x0e;
+constexpr std::uint16_t kMostProcessors = 0x0f;
+constexpr std::uint16_t kIrq0Override = 0x8002;
+
+constexpr std::uint32_t kHasDma = 3;  // bit 0: the ports; bit 1: DMA
+
+template <class T>
+Bytes number(T value) {
+  ByteWriter out;
+  out.integer(value);
+  return out.take();
+}
+
+Bytes text(std::string_view characters) { return {characters.begin(), characters.end()}; }
+
+/// RAM as it is fitted; firmware takes its own places out of it.
+Bytes memory_map(const Ram& ram) {
+  ByteWriter out;
+  const auto add = [&](std::uint64_t begin, std::uint64_t end) {
+    out.integer(begin);
+    out.integer(end - begin);
+    out.integer(E820Entry::kUsable);
+  };
+  add(0, ram.low_end());
+  if (ram.high_end() > Ram::kHighBase) add(Ram::kHighBase, ram.high_end());
+  return out.take();
+}
+
+/// Paths by letter, one a line; devices whose letter is not named come not.
+Bytes boot_order(const FirmwareFacts& facts, const std::string& letters) {
+  std::string lines;
+  for (const char letter : letters) {
+    for (const FirmwareFacts::BootDevice& device : facts.boot_devices) {
+      if (device.letter != letter) continue;
+      if (!lines.empty()) lines += '\n';
+      lines += device.path;
+    }
+  }
+  lines += '\0';
+  return text(lines);
+}
+
+}  // namespace
+
+void check_firmware(const BootRequest& request) {
+  const Image image(request.kernel_name, request.kernel);
+  if (image.size() < kSmallestRom || image.size() > kFirmwareRomBytes) {
+    image.fail("has " + std::to_string(image.size()) +
+               " bytes; a firmware ROM has 64 KiB to 16 MiB");
+  }
+  if (request.video_bios.size() > kMostVideoBiosBytes) {
+    throw Error(ErrorCode::bad_input, "a video BIOS of " +
+                                          std::to_string(request.video_bios.size()) +
+                                          " bytes; there is room for 64 KiB");
+  }
+}
+
+std::vector<FirmwareItem> firmware_items(const Ram& ram, const FirmwareFacts& facts,
+                                         const BootRequest& request) {
+  const auto processors = static_cast<std::uint16_t>(facts.processors.size());
+  std::vector<FirmwareItem> items{
+      {kSignature, "", text("QEMU")},
+      {kInterface, "", number(kHasDma)},
+      {kRamSize, "", number(ram.size())},
+      {kPresentProcessors, "", number(processors)},
+      {kMostProcessors, "", number(processors)},
+      {kBootMenu, "", number(std::uint16_t{0})},
+      {kIrq0Override, "", number(std::uint8_t{1})},
+      {0, "etc/e820", memory_map(ram)},
+      {0, "bootorder", boot_order(facts, request.boot_order)},
+      {0, "etc/smbios/smbios-tables", smbios_tables(ram.size())},
+      {0, "etc/smbios/smbios-anchor", smbios_anchor(ram.size())},
+  };
+  AcpiFiles acpi = acpi_files(facts);
+  items.push_back({0, "etc/acpi/tables", std::move(acpi.tables)});
+  items.push_back({0, "etc/acpi/rsdp", std::move(acpi.rsdp)});
+  items.push_back({0, "etc/table-loader", std::move(acpi.script)});
+  return items;
+}
+
+}  // namespace chronovisor

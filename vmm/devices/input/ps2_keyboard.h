@@ -1,0 +1,63 @@
+// Owns a PS/2 keyboard of 101 or 102 keys: its commands, its scan codes in sets 1 and 2,
+// and the repeating of a key that is held, by virtual time. Knows no controller. One
+// thread a machine.
+// Source: IBM PS/2 Hardware Interface Technical Reference, "Keyboard (101- and 102-key)".
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/state.h"
+#include "base/units.h"
+#include "vmm/devices/input/ps2_queue.h"
+
+namespace chronovisor {
+
+/// Answers take no time. Set 3 is refused, as by later keyboards. LEDs are kept for
+/// whoever looks.
+class Ps2Keyboard {
+ public:
+  /// Lets keys be pressed and released.
+  /// @param codes of set 1, whatever set the guest chose: as a PC's software names keys
+  void press(ByteView codes, std::uint64_t now_ns);
+  /// All codes of one key would be taken.
+  [[nodiscard]] bool has_room() const { return queue_.room() >= kLongestKey; }
+
+  /// A byte from the controller.
+  void write(std::uint8_t value);
+  [[nodiscard]] bool has_output() const { return queue_.count != 0; }
+  [[nodiscard]] std::uint8_t take();
+
+  /// When the key that is held repeats next; kNever: none.
+  [[nodiscard]] std::uint64_t next_repeat_ns() const { return repeat_ns_; }
+  void advance(std::uint64_t now_ns);
+
+  void reset();
+  void visit_state(StateVisitor& visitor, const std::string& prefix);
+
+ private:
+  static constexpr unsigned kLongestKey = 8;  ///< of Pause
+
+  void command(std::uint8_t value);
+  void argument(std::uint8_t value);
+  void set_defaults();
+  void stop_repeating();
+  void send_key(std::uint8_t prefix, std::uint8_t code, bool released);
+  [[nodiscard]] std::uint64_t delay_ns() const;
+  [[nodiscard]] std::uint64_t period_ns() const;
+
+  Ps2Queue queue_;
+  std::uint8_t awaits_ = 0;  ///< the command whose argument comes next, or 0
+  std::uint8_t set_ = 2;
+  std::uint8_t leds_ = 0;
+  std::uint8_t typematic_ = 0;
+  std::uint8_t last_sent_ = 0;  ///< for the resend command
+  bool scanning_ = true;
+  std::uint8_t prefix_ = 0;       ///< of a key whose code comes with the next byte
+  std::uint8_t held_prefix_ = 0;  ///< of the key that repeats
+  std::uint8_t held_code_ = 0;    ///< in set 1; 0: none
+  std::uint64_t repeat_ns_ = kNever;
+};
+
+}  // namespace chronovisor
