@@ -69,7 +69,7 @@ void measure_search(Report& report, Timeline& timeline, const std::string& name,
   const std::uint64_t before = timeline.steps_searched();
   TravelResult result;
   report.number((name + "_ms").c_str(),
-                milliseconds([&] { result = timeline.run_backward(stops, nullptr); }));
+                milliseconds([&] { result = timeline.run_backward(stops, {}); }));
   report.number((name + "_steps").c_str(), static_cast<double>(timeline.steps_searched() - before));
   report.number((name + "_stop").c_str(), static_cast<double>(result.stop));
   report.number((name + "_position").c_str(), static_cast<double>(timeline.now().position.steps));
@@ -86,7 +86,7 @@ double plain_speed(const RecordingReader& reader) {
   const Position from{end / 2};
   const Position to{std::min(end, from.steps + 150'000'000)};
   timeline.seek({from, 0});
-  const double ms = milliseconds([&] { (void)timeline.run_forward({}, nullptr, to); });
+  const double ms = milliseconds([&] { (void)timeline.run_forward({}, {}, to); });
   return static_cast<double>(to.steps - from.steps) / ms * 1000;
 }
 
@@ -102,7 +102,7 @@ void measure_condition(Report& report, Timeline& timeline, const Options& option
   const double plain = plain_speed(timeline.reader());
   timeline.seek({timeline.end(), 0});
   const std::uint64_t before = timeline.steps_searched();
-  const double ms = milliseconds([&] { (void)timeline.run_backward(stops, nullptr); });
+  const double ms = milliseconds([&] { (void)timeline.run_backward(stops, {}); });
   const auto steps = static_cast<double>(timeline.steps_searched() - before);
   report.number("reverse_condition_ms", ms);
   report.number("reverse_condition_steps", steps);
@@ -111,7 +111,7 @@ void measure_condition(Report& report, Timeline& timeline, const Options& option
   report.number("reverse_condition_ratio", steps / ms * 1000 / (plain * jobs));
   timeline.seek({timeline.start(), 0});
   report.number("forward_condition_ms",
-                milliseconds([&] { (void)timeline.run_forward(stops, nullptr); }));
+                milliseconds([&] { (void)timeline.run_forward(stops, {}); }));
 }
 
 void measure(const Options& options) {
@@ -148,12 +148,12 @@ void measure(const Options& options) {
     measure_search(report, timeline, "reverse_breakpoint", stops);
     timeline.seek({timeline.start(), 0});
     report.number("forward_breakpoint_ms",
-                  milliseconds([&] { (void)timeline.run_forward(stops, nullptr); }));
+                  milliseconds([&] { (void)timeline.run_forward(stops, {}); }));
     StopSet never;
     never.breakpoints.push_back({0xdead0000, {}});
     timeline.seek({timeline.start(), 0});
     report.number("forward_to_end_ms",
-                  milliseconds([&] { (void)timeline.run_forward(never, nullptr); }));
+                  milliseconds([&] { (void)timeline.run_forward(never, {}); }));
   }
   if (options.watch != 0) {
     StopSet stops;

@@ -14,7 +14,7 @@ static long call(long n, long a, long b, long c, long d, long e, long f) {
   return result;
 }
 
-enum { kMmap = 9, kMunmap = 11, kGetppid = 110, kFork = 57, kExecve = 59, kExit = 60, kWait4 = 61 };
+enum { kMmap = 9, kMunmap = 11, kNanosleep = 35, kGetppid = 110, kFork = 57, kExecve = 59, kExit = 60, kWait4 = 61 };
 
 static char area[1 << 20];
 static volatile word sink;
@@ -75,6 +75,12 @@ static void new_code(word times) {
   }
 }
 
+/* Each sleep ends with an interrupt of a timer. */
+static void timers(word times) {
+  const long duration[2] = {0, 50000};
+  for (word n = 0; n < times; ++n) call(kNanosleep, (long)duration, 0, 0, 0, 0, 0);
+}
+
 /* the first argument's first letter and a number */
 __attribute__((used)) static void run(word* stack) {
   char** arguments = (char**)(stack + 1);
@@ -88,6 +94,7 @@ __attribute__((used)) static void run(word* stack) {
       case 'p': faults(times); break;
       case 'f': forks(times, arguments[0]); break;
       case 's': new_code(times); break;
+      case 't': timers(times); break;
     }
   }
   call(kExit, 0, 0, 0, 0, 0, 0);

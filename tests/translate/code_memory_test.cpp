@@ -51,7 +51,7 @@ TEST_CASE("a guest that makes new code for ever is translated within the cache's
   TwinGuest twin(always(std::size_t{256} << 10));
   oracle::Random random(1, 2);
   twin.place(0, kLoop);
-  for (unsigned n = 0; n < 3000; ++n) {
+  for (unsigned n = 0; n < 6000; ++n) {
     // A new block each time: the loop at another place.
     const std::uint64_t at = (n * 7) % 0xf00;
     twin.place(at, kLoop);

@@ -48,10 +48,13 @@ class AccessWatch {
   [[nodiscard]] Outcome physical_written(GuestPhysical address, unsigned size);
   /// Where the debugger's linear addresses lie now.
   using Translate = std::function<std::optional<GuestPhysical>(GuestLinear)>;
+  /// What the device that writes is about; called only for a hit.
+  using Describe = std::function<DeviceRequest()>;
   /// A device has written RAM: the observer is told, and watchpoints are looked at,
   /// linear ones by where the present page tables put them.
   [[nodiscard]] Outcome device_wrote(std::string_view device, GuestPhysical address,
-                                     std::uint64_t size, const Translate& translate);
+                                     std::uint64_t size, const Translate& translate,
+                                     const Describe& describe);
   /// An instruction has read or written a port: the guest's I/O breakpoints.
   [[nodiscard]] Outcome port_accessed(std::uint16_t port, unsigned size);
   /// Instructions at `linear_rip` need a look before each of them.

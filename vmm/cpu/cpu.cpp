@@ -1,6 +1,7 @@
 #include "vmm/cpu/cpu.h"
 
 #include "base/section.h"
+#include "base/text.h"
 #include "vmm/cpu/counted_place.h"
 #include "vmm/cpu/state/visit.h"
 #include "vmm/cpu/translate/settings.h"
@@ -88,9 +89,17 @@ void Cpu::before_write_to_used_page(std::uint64_t offset, std::uint64_t size) {
   if ((ram_.use(page) & kPageHasTables) != 0) mmu_.before_write_to_tables(offset, size);
 }
 
-void Cpu::device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) {
+void Cpu::device_wrote(const DmaWriter& writer, GuestPhysical address, std::uint64_t size) {
+  const auto describe = [&writer] {
+    DeviceRequest request;
+    if (writer.cause == nullptr) return request;
+    request.text = writer.cause->request() + ", into " + hex_text(writer.into.value);
+    request.started_steps = writer.cause->started().steps;
+    return request;
+  };
   const auto outcome = watch_.device_wrote(
-      device, address, size, [this](GuestLinear linear) { return translate_for_debugger(linear); });
+      writer.device, address, size,
+      [this](GuestLinear linear) { return translate_for_debugger(linear); }, describe);
   if (outcome == AccessWatch::Outcome::go_on) return;
   if (run_.idle()) {
     // Nothing executes: what a device does on arrival happens at this moment.
@@ -154,13 +163,14 @@ void Cpu::set_cr0(std::uint64_t cr0, std::uint64_t efer) {
 }
 
 void Cpu::set_cr3(std::uint64_t cr3) {
-  state.cr3 = cr3;
-  flush_tlb();
+  const std::uint64_t before = std::exchange(state.cr3, cr3);
+  mmu_.root_changed(before);
+  leave_block();
 }
 
 void Cpu::set_cr4(std::uint64_t cr4) {
   constexpr std::uint64_t kTranslates =
-      std::uint64_t{kCr4Pae} | kCr4Pse | kCr4Pge | kCr4Smep | kCr4Pcide | kCr4Smap;
+      std::uint64_t{kCr4Pae} | kCr4Pse | kCr4Smep | kCr4Smap;  // a coherent TLB needs no others
   const std::uint64_t changed = cr4 ^ state.cr4;
   state.cr4 = cr4;
   if ((changed & kTranslates) != 0) flush_tlb();

@@ -109,7 +109,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   void visit_state(StateVisitor& visitor);
   /// `state` or `flags` were changed from outside, not by an instruction: derives
   /// again whatever follows from them; drops the TLB, not the blocks. Users of a
-  /// Machine call Machine::state_replaced(), which tells the engine too.
+  /// Machine see its Cpu as const, and change it by Machine::change_cpu() alone.
   void state_replaced();
   /// The RAM bytes of a page were replaced from outside (restore).
   void page_replaced(std::uint64_t page);
@@ -159,7 +159,9 @@ class Cpu final : public MmuClient, public DmaObserver {
   Flags flags;
 
   [[nodiscard]] std::uint64_t& gpr(unsigned index) { return state.gpr[index]; }
+  [[nodiscard]] std::uint64_t gpr(unsigned index) const { return state.gpr[index]; }
   [[nodiscard]] std::uint64_t& rip() { return state.gpr[kGprRip]; }
+  [[nodiscard]] std::uint64_t rip() const { return state.gpr[kGprRip]; }
   /// RIP as a linear address: with the base of CS, cut to 32 bits, outside
   /// 64-bit mode.
   [[nodiscard]] std::uint64_t linear_rip() const {
@@ -348,6 +350,11 @@ class Cpu final : public MmuClient, public DmaObserver {
     return mmu_.direct(linear, access);
   }
 
+  /// Lets direct() know of what an access that comes next will use. @see Mmu::refill
+  [[nodiscard]] bool refill(std::uint64_t linear, unsigned size, Access access) {
+    return mmu_.refill(linear, size, access);
+  }
+
   /// Stack, at the current stack width. Raises #SS.
   template <class T>
   void push(T value) {
@@ -420,8 +427,6 @@ class Cpu final : public MmuClient, public DmaObserver {
   // ============================ MMU ======================================================
   /// Drops all translations.
   void flush_tlb() { mmu_.flush(); }
-  /// INVLPG.
-  void flush_tlb_page(std::uint64_t linear) { mmu_.flush_page(linear); }
   /// PAE: the four PDPTEs that `cr3` leads to; raises #GP(0) if one has reserved bits set.
   [[nodiscard]] std::array<std::uint64_t, 4> checked_pdptes(std::uint64_t cr3);
   /// Translates without side effects (for debuggers): no A or D bits, no faults.
@@ -432,7 +437,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   /// As the processor walks now, without side effects. @see Mmu::look
   [[nodiscard]] const Mmu& mmu() const { return mmu_; }
 
-  [[nodiscard]] CpuEnvironment& environment() { return environment_; }
+  [[nodiscard]] CpuEnvironment& environment() const { return environment_; }
   [[nodiscard]] Ram& ram() { return ram_; }
 
   // ============================ for translated code =======================================
@@ -466,11 +471,17 @@ class Cpu final : public MmuClient, public DmaObserver {
     code_.forget_jumps();
     leave_block();
   }
-  void code_translations_evicted() override { code_.forget_jumps(); }
+  void user_code_translations_dropped() override {
+    code_.forget_user_jumps();
+    leave_block();
+  }
+  void address_space_entered(unsigned number, bool known) override {
+    code_.enter_address_space(number, known);
+  }
   void watched_access() override { leave_block(); }
 
   // ============================ DmaObserver ===============================================
-  void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) override;
+  void device_wrote(const DmaWriter& writer, GuestPhysical address, std::uint64_t size) override;
 
  private:
   void derive_mode();

@@ -22,12 +22,19 @@ struct Watchpoint {
   auto operator<=>(const Watchpoint&) const = default;
 };
 
+/// What a device was asked to do when it wrote.
+struct DeviceRequest {
+  std::string text{};  ///< "READ DMA, LBA 2048, 8 sectors, into 0x1f000"; empty: not known
+  std::uint64_t started_steps = kNever;  ///< position of the access that began it
+};
+
 /// One access that touched a watchpoint.
 struct WatchHit {
   Watchpoint watchpoint;
   std::uint64_t address = 0;  ///< first byte accessed that is watched
   bool write = false;
-  std::string device{};  ///< the state section of the device that wrote; empty: the processor
+  std::string device{};     ///< the state section of the device that wrote; empty: the processor
+  DeviceRequest request{};  ///< of that device
 };
 
 /// Memory watched by where it lies, however it is mapped. It stops at writes of
@@ -43,6 +50,7 @@ struct PhysicalWatchHit {
   PhysicalWatchpoint watchpoint;
   GuestPhysical address;  ///< first byte written that is watched
   std::string device;     ///< as in WatchHit
+  DeviceRequest request{};
 };
 
 class DebugHooks {
@@ -102,7 +110,7 @@ class DebugHooks {
       if (w.address.value <= address.value + (size - 1) &&
           address.value <= w.address.value + (w.length - 1)) {
         physical_hits.push_back(
-            {w, address > w.address ? address : w.address, std::string(device)});
+            {w, address > w.address ? address : w.address, std::string(device), {}});
         touched = true;
       }
     }

@@ -10,7 +10,12 @@ constexpr std::size_t kMostCachedInstructions = 2'000'000;  // about 100 MB
 
 }  // namespace
 
-CodeCache::CodeCache() : once_(std::make_unique<Block>()), jumps_(kJumps) {}
+CodeCache::CodeCache()
+    : once_(std::make_unique<Block>()),
+      jumps_(kJumps),
+      generations_(std::make_unique<Generations>()) {
+  forget_jumps();
+}
 
 std::unique_ptr<Block> CodeCache::decode_block(ModeKey mode, std::uint64_t ram_offset,
                                                ByteView bytes) {

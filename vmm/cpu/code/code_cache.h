@@ -5,6 +5,7 @@
 // machine.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -28,10 +29,24 @@ class CodeCache {
   void remember_jump(std::uint64_t linear_rip, ModeKey mode, const Block& block) {
     jumps_[jump_index(linear_rip)] = {linear_rip, tag_of(mode), &block};
   }
-  void forget_jumps() { ++generation_; }
-  /// Counts forget_jumps(): what was learnt about linear addresses in an earlier
-  /// generation no longer holds.
-  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  void forget_jumps() {
+    generations_->system = ++generations_->latest;
+    forget_user_jumps();
+  }
+  /// Those of user code (CPL 3), in all address spaces.
+  void forget_user_jumps() {
+    for (std::uint64_t& generation : generations_->user) generation = ++generations_->latest;
+  }
+  /// User code runs in another address space from here on; its jumps are those of the
+  /// last time, if they are `known` to hold.
+  void enter_address_space(unsigned number, bool known) {
+    generations_->address_space = number;
+    if (!known) generations_->user[number] = ++generations_->latest;
+  }
+  /// What was learnt about linear addresses in another generation need not hold.
+  [[nodiscard]] std::uint64_t generation(ModeKey mode) const {
+    return mode.user() ? generations_->user[generations_->address_space] : generations_->system;
+  }
 
   // ---- blocks: by RAM offset and mode, while bytes stay --------------------------
   [[nodiscard]] const Block* find(std::uint64_t ram_offset, ModeKey mode) const {
@@ -75,18 +90,25 @@ class CodeCache {
     std::uint64_t tag = 0;  ///< generation and mode; 0 never matches
     const Block* block = nullptr;
   };
+  /// Numbers of what jumps hold in: no two that were ever in use are the same.
+  struct Generations {
+    std::uint64_t latest = 0;
+    std::uint64_t system = 0;
+    std::array<std::uint64_t, kAddressSpaces> user{};
+    unsigned address_space = 0;
+  };
   static constexpr std::size_t kJumps = 8192;
   [[nodiscard]] static std::size_t jump_index(std::uint64_t linear_rip) {
     return (linear_rip ^ (linear_rip >> 13)) & (kJumps - 1);
   }
   [[nodiscard]] std::uint64_t tag_of(ModeKey mode) const {
-    return generation_ << ModeKey::kBits | mode.bits();
+    return generation(mode) << ModeKey::kBits | mode.bits();
   }
 
   BlockCache blocks_;
   std::unique_ptr<Block> once_;
   std::vector<Jump> jumps_;
-  std::uint64_t generation_ = 1;
+  std::unique_ptr<Generations> generations_;
   std::uint64_t blocks_decoded_ = 0;
 };
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "vmm/memory/upper_memory.h"
+
 namespace chronovisor {
 
 Mmu::Mmu(Ram& ram, CpuEnvironment& environment, const CpuState& state, AccessWatch& watch,
@@ -15,9 +17,11 @@ Mmu::Mmu(Ram& ram, CpuEnvironment& environment, const CpuState& state, AccessWat
       state_(state),
       watch_(watch),
       client_(client),
-      tlbs_(std::make_unique<std::array<Tlb, kTlbContexts>>()),
+      kept_(std::make_unique<Kept>()),
       page_marks_(ram.page_count()) {
-  current_ = &tlb(context_);
+  kept_->spaces[0] = std::make_unique<AddressSpace>();
+  kept_->space = kept_->spaces[0].get();
+  choose_table();
 }
 
 void Mmu::set_context(const ProcessorMode& mode, const Flags& flags) {
@@ -27,59 +31,49 @@ void Mmu::set_context(const ProcessorMode& mode, const Flags& flags) {
     context_ = flags.test(kAc) ? TlbContext::supervisor_ac : TlbContext::supervisor;
   }
   alignment_checked_ = mode.cpl() == 3 && (state_.cr0 & kCr0Am) != 0 && flags.test(kAc);
-  current_ = &tlb(alignment_checked_ ? TlbContext::no_fast_path : context_);
+  choose_table();
 }
 
-void Mmu::flush() {
-  for (Tlb& tlb : *tlbs_) {
-    if (!tlb.used) continue;
-    tlb.data.fill(TlbEntry{});
-    tlb.code.fill(ExecuteTag{});
-    tlb.used = false;
+Mmu::PageMark& Mmu::mark_of(std::uint64_t page) {
+  PageMark& mark = page_marks_[page];
+  if (mark.epoch != epoch_) {
+    mark = PageMark{};
+    mark.epoch = epoch_;
   }
-  if (++epoch_ == 0) {  // the counter wrapped: old marks would look new
-    for (PageMark& mark : page_marks_) mark = PageMark{};
-    epoch_ = 1;
-  }
-  client_.code_translations_dropped();
-}
-
-void Mmu::flush_page(std::uint64_t linear) {
-  // Coherent tables make INVLPG a formality; dropping the one slot is enough.
-  for (Tlb& tlb : *tlbs_) {
-    tlb.data[tlb_index(linear)] = TlbEntry{};
-    tlb.code[tlb_index(linear)] = ExecuteTag{};
-  }
-  client_.code_translations_dropped();
+  return mark;
 }
 
 void Mmu::drop_write_tags_of(std::uint64_t page) {
+  PageMark& mark = mark_of(page);
+  if (mark.slot_count == 0) return;
   const std::uint64_t host = reinterpret_cast<std::uint64_t>(ram_.host(page * kPageSize));
-  for (Tlb& tlb : *tlbs_) {
-    if (!tlb.used) continue;
-    for (TlbEntry& entry : tlb.data) {
-      if (entry.write_tag != TlbEntry::kInvalid &&
-          entry.write_tag + entry.host_minus_linear == host) {
-        entry.write_tag = TlbEntry::kInvalid;
-      }
+  const auto drop = [&](TlbEntry& entry) {
+    if (entry.write_tag != TlbEntry::kInvalid &&
+        entry.write_tag + entry.host_minus_linear == host) {
+      entry.write_tag = TlbEntry::kInvalid;
     }
-  }
+  };
+  for_each_used_table([&](Tlb& table) {
+    if (mark.slot_count > mark.slots.size()) {
+      for (TlbEntry& entry : table.data) drop(entry);
+    } else {
+      for (unsigned n = 0; n < mark.slot_count; ++n) drop(table.data[mark.slots[n]]);
+    }
+  });
+  mark.slot_count = 0;
 }
 
 void Mmu::drop_write_tags() {
-  for (Tlb& tlb : *tlbs_) {
-    if (!tlb.used) continue;
-    for (TlbEntry& entry : tlb.data) entry.write_tag = TlbEntry::kInvalid;
-  }
+  for_each_used_table([](Tlb& table) {
+    for (TlbEntry& entry : table.data) entry.write_tag = TlbEntry::kInvalid;
+  });
 }
 
-void Mmu::page_has_code(std::uint64_t page) {
-  if (page_marks_[page].write_tagged == epoch_) drop_write_tags_of(page);
-}
+void Mmu::page_has_code(std::uint64_t page) { drop_write_tags_of(page); }
 
 void Mmu::fill(std::uint64_t address, TlbContext context, std::uint64_t physical_page,
                Access access) {
-  if (alignment_checked_) return;
+  if (alignment_checked_ || !tables_in_ram_) return;
   const auto offset = ram_.offset_of({physical_page});
   const std::uint64_t linear_page = address & kPageMask;
   if (!offset || watch_.data_page_watched(linear_page, {physical_page})) return;
@@ -93,18 +87,26 @@ void Mmu::fill(std::uint64_t address, TlbContext context, std::uint64_t physical
   }
   table.used = true;
   entry.read_tag = linear_page;
+  if (context == TlbContext::supervisor && in_user_half(linear_page)) {
+    kept_->user_half_in_supervisor = true;
+  }
   AccessObserver* const observer = watch_.observer();
   if (observer != nullptr) observer->reads_page(linear_page);
   if (access != Access::write) return;
+  entry.dirty_tag = linear_page;
   const std::uint64_t page = *offset / kPageSize;
-  PageMark& mark = page_marks_[page];
-  if ((ram_.use(page) & kPageHasCode) != 0 || mark.leaf_table == epoch_ ||
-      mark.upper_table == epoch_) {
+  PageMark& mark = mark_of(page);
+  if ((ram_.use(page) & (kPageHasCode | kPageWritesToBus)) != 0 || (mark.table & kAnyTable) != 0) {
     return;
   }
   if (observer != nullptr && !observer->writes_page(linear_page)) return;
   ram_.mark_dirty(page);
-  mark.write_tagged = epoch_;
+  const auto slot = static_cast<std::uint16_t>(tlb_index(address));
+  const auto slots_end = mark.slots.begin() + std::min<std::size_t>(mark.slot_count, 2);
+  if (std::find(mark.slots.begin(), slots_end, slot) == slots_end) {
+    if (mark.slot_count < mark.slots.size()) mark.slots[mark.slot_count] = slot;
+    if (mark.slot_count <= mark.slots.size()) ++mark.slot_count;
+  }
   entry.write_tag = linear_page;
 }
 
@@ -123,7 +125,8 @@ void Mmu::read_physical(std::uint64_t physical, std::uint8_t* out, unsigned size
 }
 
 void Mmu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsigned size) {
-  if (const auto offset = ram_.offset_of({physical}); offset) {
+  const auto offset = ram_.offset_of({physical});
+  if (offset && (ram_.use(*offset / kPageSize) & kPageWritesToBus) == 0) {
     const std::uint64_t page = *offset / kPageSize;
     if (ram_.use(page) != 0) client_.before_write_to_used_page(*offset, size);
     ram_.mark_dirty(page);
@@ -219,6 +222,26 @@ bool Mmu::write(const MemoryAccess& asked, const void* data) {
   return true;
 }
 
+bool Mmu::refill(std::uint64_t linear, unsigned size, Access access) noexcept {
+  if (alignment_checked_ || (linear & ~kPageMask) + size > kPageSize) return false;
+  if (!long_mode() && linear >> 32 != 0) return false;
+  ++counters_.slow_accesses;
+  std::uint64_t page = 0;
+  only_refill_ = true;
+  bool filled = false;
+  try {
+    if (translate(linear, access, context_, kDs, page)) {
+      fill(linear, context_, page, access);
+      const TlbEntry& entry = data_entry(linear);
+      filled = (access == Access::write ? entry.write_tag : entry.read_tag) == (linear & kPageMask);
+    }
+  } catch (...) {
+    filled = false;  // the access itself will say what
+  }
+  only_refill_ = false;
+  return filled;
+}
+
 bool Mmu::probe(const MemoryAccess& access) {
   const std::uint64_t address = access.address.value;
   if (std::has_single_bit(access.size) && misaligned(access)) return false;
@@ -246,8 +269,10 @@ std::optional<std::uint64_t> Mmu::fetch_page(std::uint64_t linear) {
   if (!translate(linear, Access::execute, context, kCs, page)) return std::nullopt;
   const auto offset = ram_.offset_of({page});
   if (!offset) return kNever;
-  // The jumps of the entry that goes would outlive its invalidation.
-  if (entry.tag != TlbEntry::kInvalid) client_.code_translations_evicted();
+  if (!tables_in_ram_) return *offset;
+  if (context == TlbContext::supervisor && in_user_half(linear)) {
+    kept_->user_half_in_supervisor = kept_->user_half_code_in_supervisor = true;
+  }
   table.used = true;
   entry.tag = linear & kPageMask;
   entry.ram_page_offset = *offset;

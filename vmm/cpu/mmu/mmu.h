@@ -15,6 +15,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/units.h"
@@ -37,8 +38,11 @@ class MmuClient : public PageUseListener {
   virtual void device_touched() = 0;
   /// Translations that code is fetched by are gone.
   virtual void code_translations_dropped() = 0;
-  /// One of them was replaced by another; nothing that executes is concerned.
-  virtual void code_translations_evicted() = 0;
+  /// Those of user code alone, in all address spaces.
+  virtual void user_code_translations_dropped() = 0;
+  /// User code is fetched in address space `number` from here on. `known`: by the
+  /// translations that it was fetched by when that was entered last.
+  virtual void address_space_entered(unsigned number, bool known) = 0;
   /// The access was watched: something must be looked at after this step.
   virtual void watched_access() = 0;
 };
@@ -91,6 +95,9 @@ class Mmu {
   /// @return false when the guest must receive fault(); then nothing was changed but A and D bits
   [[nodiscard]] bool read(const MemoryAccess& access, void* out);
   [[nodiscard]] bool write(const MemoryAccess& access, const void* data);
+  /// Makes the TLB answer a data access within a page, if it may: as the access itself
+  /// would, and with nothing else done. Throws nothing, and nobody has to leave a block.
+  [[nodiscard]] bool refill(std::uint64_t linear, unsigned size, Access access) noexcept;
   /// Checks a range as `access` of it would be checked, alignment included when
   /// the size is a power of two; every page is translated.
   [[nodiscard]] bool probe(const MemoryAccess& access);
@@ -107,8 +114,9 @@ class Mmu {
   void set_context(const ProcessorMode& mode, const Flags& flags);
   /// Drops all translations.
   void flush();
-  /// Drops those of one page (INVLPG).
-  void flush_page(std::uint64_t linear);
+  /// CR3 was replaced, `before` is what it was. What was derived from other tables
+  /// is no longer used, and may be again once they are back.
+  void root_changed(std::uint64_t before);
   /// PAE: the four directory pointers that `cr3` leads to; nothing if one has a
   /// reserved bit set.
   [[nodiscard]] std::optional<std::array<std::uint64_t, 4>> read_pdptes(std::uint64_t cr3);
@@ -141,7 +149,16 @@ class Mmu {
     std::uint64_t slow_accesses = 0;
     std::uint64_t page_walks = 0;
   };
+  struct SpaceCounters {
+    std::uint64_t flushes = 0;
+    std::uint64_t user_half_drops = 0;
+    std::uint64_t entered = 0;  ///< changes of CR3 that did not flush
+    std::uint64_t known = 0;    ///< of those: the entries were kept
+  };
   [[nodiscard]] const Counters& counters() const { return counters_; }
+  [[nodiscard]] SpaceCounters space_counters() const {
+    return {kept_->flushes, kept_->user_half_drops, kept_->spaces_entered, kept_->spaces_known};
+  }
 
  private:
   /// Where an access lies: its first `first` bytes at `low`, the rest at `high`.
@@ -151,11 +168,39 @@ class Mmu {
     unsigned first = 0;
   };
   struct UsedEntries;
-  /// What a page was used for, each as the TLB epoch in which it was.
+  /// What a page was used for since the last flush.
   struct PageMark {
-    std::uint32_t leaf_table = 0;    ///< a last-level table
-    std::uint32_t upper_table = 0;   ///< a table above that
-    std::uint32_t write_tagged = 0;  ///< got a write tag
+    std::uint32_t epoch = 0;  ///< of the TLB, in which the rest was noted; else nothing was
+    std::uint8_t table = 0;   ///< TableUse bits
+    /// How many of `slots` have got a write tag for the page; more than there are: any.
+    std::uint8_t slot_count = 0;
+    std::array<std::uint16_t, 2> slots{};
+  };
+  enum TableUse : std::uint8_t {
+    kLeafTable = 1,    ///< a last-level table
+    kUpperTable = 2,   ///< a table above that
+    kRootTable = 4,    ///< the first of four
+    kSystemHalf = 8,   ///< for addresses of the upper half
+    kFetchedFrom = 16  ///< code_entries_ knows it
+  };
+  static constexpr std::uint8_t kAnyTable = kLeafTable | kUpperTable | kRootTable;
+  /// Which entries of a last-level table code was fetched by.
+  using CodeEntries = std::array<std::uint64_t, 16>;
+  /// The tables of all address spaces, and what is known of them.
+  struct Kept {
+    Tlb supervisor;  ///< one for all: its entries are of the half that they share
+    Tlb none;        ///< is never filled
+    std::array<std::unique_ptr<AddressSpace>, kAddressSpaces> spaces;  ///< made when first entered
+    AddressSpace* space = nullptr;                                     ///< the present one
+    std::uint64_t system_half = 0;              ///< where the half that address spaces share begins
+    bool user_half_in_supervisor = false;       ///< its table may hold such entries
+    bool user_half_code_in_supervisor = false;  ///< and code was fetched by some
+    std::unordered_map<std::uint64_t, CodeEntries> code_entries;  ///< by RAM page; not iterated
+    std::uint32_t table_writes = 0;                               ///< since the last flush
+    std::uint64_t flushes = 0;
+    std::uint64_t spaces_entered = 0;
+    std::uint64_t spaces_known = 0;
+    std::uint64_t user_half_drops = 0;
   };
 
   [[nodiscard]] bool long_mode() const { return (state_.msr.efer & kEferLma) != 0; }
@@ -166,7 +211,29 @@ class Mmu {
   [[nodiscard]] bool fail_segment(unsigned segment) {
     return fail(GuestFault::with_code(segment == kSs ? kStackFault : kGeneralProtection, 0));
   }
-  [[nodiscard]] Tlb& tlb(TlbContext context) { return (*tlbs_)[static_cast<std::size_t>(context)]; }
+  [[nodiscard]] Tlb& tlb(TlbContext context) {
+    switch (context) {
+      case TlbContext::supervisor:
+        return kept_->supervisor;
+      case TlbContext::supervisor_ac:
+        return kept_->space->supervisor_ac;
+      case TlbContext::user:
+        return kept_->space->user;
+      case TlbContext::no_fast_path:
+        break;
+    }
+    return kept_->none;
+  }
+  template <class Visit>
+  void for_each_used_table(Visit&& visit) {
+    if (kept_->supervisor.used) visit(kept_->supervisor);
+    for (const auto& space : kept_->spaces) {
+      if (space == nullptr) continue;
+      if (space->user.used) visit(space->user);
+      if (space->supervisor_ac.used) visit(space->supervisor_ac);
+    }
+  }
+  void choose_table() { current_ = &tlb(alignment_checked_ ? TlbContext::no_fast_path : context_); }
   [[nodiscard]] TlbContext fetch_context() const {
     return context_ == TlbContext::user ? TlbContext::user : TlbContext::supervisor;
   }
@@ -178,8 +245,25 @@ class Mmu {
   [[nodiscard]] bool walk(std::uint64_t address, Access access, TlbContext context,
                           std::uint64_t& page);
   [[nodiscard]] bool permitted(const Walk& walk, Access access, TlbContext context) const;
+  [[nodiscard]] bool translate_by_entry(std::uint64_t address, Access access, TlbContext context,
+                                        std::uint64_t& page);
   void set_table_bits(const PageTableEntry& entry, unsigned width, std::uint64_t bits);
-  void mark_table_page(std::uint64_t page, bool leaf);
+  [[nodiscard]] PageMark& mark_of(std::uint64_t page);
+  void mark_table_page(std::uint64_t page, std::uint8_t use);
+  void unmark_table_page(std::uint64_t page);
+  void note_fetch(std::uint64_t page, unsigned slot);
+  void drop_derived_from_leaf(std::uint64_t page, std::uint64_t first, std::uint64_t last,
+                              std::uint64_t entries);
+  void drop_derived_from_root(std::uint64_t page, bool system_half);
+
+  // address_spaces.cpp
+  void enter_space(std::uint64_t root);
+  void drop_user_half();
+  void drop_user_half_of_supervisor();
+  [[nodiscard]] bool in_user_half(std::uint64_t linear) const {
+    return linear < kept_->system_half;
+  }
+  void note_root();
 
   // mmu.cpp
   [[nodiscard]] bool misaligned(const MemoryAccess& access);
@@ -199,7 +283,9 @@ class Mmu {
   Tlb* current_;  ///< of context_, or the empty one while alignment is checked
   TlbContext context_ = TlbContext::supervisor;
   bool alignment_checked_ = false;
-  std::unique_ptr<std::array<Tlb, kTlbContexts>> tlbs_;
+  bool tables_in_ram_ = true;  ///< all that the latest walk read were
+  bool only_refill_ = false;   ///< a walk gives up where it would touch a device, or code
+  std::unique_ptr<Kept> kept_;
   std::vector<PageMark> page_marks_;  ///< by RAM page
   std::uint32_t epoch_ = 1;           ///< counts full flushes
   GuestFault fault_;

@@ -13,6 +13,9 @@ namespace chronovisor {
 
 enum class CpuMode : std::uint8_t { real, virtual8086, protected_mode, compatibility, long64 };
 
+/// What was learnt about so many address spaces is kept while others run.
+inline constexpr unsigned kAddressSpaces = 8;
+
 /// What of the processor's mode decides how bytes decode.
 struct DecodeMode {
   bool long64 = false;
@@ -33,6 +36,7 @@ class ModeKey {
                                       (cpl == 3 ? kUser : 0U));
   }
   [[nodiscard]] constexpr std::uint64_t bits() const { return bits_; }
+  [[nodiscard]] constexpr bool user() const { return (bits_ & kUser) != 0; }
   /// Without the privilege: what decoding alone depends on.
   [[nodiscard]] constexpr std::uint64_t decoding() const { return bits_ & ~kUser; }
   [[nodiscard]] constexpr DecodeMode decode_mode() const {

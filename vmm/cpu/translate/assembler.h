@@ -1,9 +1,9 @@
 // Owns the choice of host registers and the small vocabulary over Xbyak that
 // emitted code is written in. Knows no guest instruction. One thread.
 //
-// RBP points at the Cpu's general registers; eleven of the guest's live in host
-// registers while emitted code runs, the others in memory; RAX, R10 and R11 are
-// free for use within one instruction.
+// RBP points at the Cpu's general registers; ten of the guest's live in host registers
+// while emitted code runs, the others in memory; R9 holds the budget; RAX, R10 and R11
+// are free for use within one instruction.
 #pragma once
 
 #include <array>
@@ -25,13 +25,14 @@ struct Layout {
   std::array<std::int32_t, kSegmentCount> segment_base, segment_limit, segment_shortcut;
   std::int32_t xmm, mxcsr, cr0, cr4;
   std::int32_t float_used;  ///< a byte: the host's MXCSR gathers flags for the guest
+  std::int32_t kept_mxcsr;
 };
 
 inline constexpr int kNotPinned = -1;
 /// Host register of each guest register.
-inline constexpr std::array<int, 16> kHostOf{15, 1, 2,          3,          14,         13,
-                                             6,  7, 8,          kNotPinned, kNotPinned, kNotPinned,
-                                             12, 9, kNotPinned, kNotPinned};
+inline constexpr std::array<int, 16> kHostOf{
+    15, 1,          2,          3,          14, 13,         6,          7,
+    8,  kNotPinned, kNotPinned, kNotPinned, 12, kNotPinned, kNotPinned, kNotPinned};
 
 class Assembler : public Xbyak::CodeGenerator {
  public:
@@ -41,6 +42,7 @@ class Assembler : public Xbyak::CodeGenerator {
   const Layout layout;
 
   static constexpr int kT0 = 0, kT1 = 10, kT2 = 11;
+  static constexpr int kBudget = 9;
 
   [[nodiscard]] static Xbyak::Reg sized(int index, unsigned bytes) {
     switch (bytes) {
@@ -98,11 +100,13 @@ class Assembler : public Xbyak::CodeGenerator {
     for (unsigned g = 0; g < 16; ++g) {
       if (pinned(g)) mov(host(g, 8), slot(g, 8));
     }
+    mov(Xbyak::Reg64(kBudget), at(layout.budget, 8));
   }
   void store_pinned() {
     for (unsigned g = 0; g < 16; ++g) {
       if (pinned(g)) mov(slot(g, 8), host(g, 8));
     }
+    mov(at(layout.budget, 8), Xbyak::Reg64(kBudget));
   }
 };
 

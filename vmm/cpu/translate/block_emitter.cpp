@@ -83,11 +83,16 @@ void BlockEmitter::emit() {
   emit_entry();
   for (index_ = 0; index_ < block_.instructions.size(); ++index_) emit_one(index_);
   if (!ended_) emit_end();
+  // What seldom runs lies apart, so that what runs lies close together.
+  const std::uint32_t end = a_.here();
+  a_.setSize(translator_.cold_next_);
   emit_cold();
+  translator_.cold_next_ = a_.here();
+  a_.setSize(end);
 }
 
 void BlockEmitter::emit_entry() {
-  a_.sub(a_.at(layout_.budget, 8), translation_.steps);
+  a_.sub(Reg64(Assembler::kBudget), translation_.steps);
   budget_jump_ = a_.jump_if(kIfSign);
   if (translator_.observed_) {
     translation_.tell_at = a_.here();
@@ -165,7 +170,14 @@ void BlockEmitter::emit_cold() {
     a_.mov(Reg32(kT0), site(far.index, true, false, true));
     a_.jump_to(translator_.execute_last_);
   }
-  for (const SlowWay& way : slow_) {
+  for (SlowWay& way : slow_) {
+    for (const Refill& refill : way.refills) {
+      a_.land(refill.jump);
+      a_.mov(Reg32(kT1), refill.bytes | (refill.access == Access::write ? kRefillForWrite : 0U));
+      a_.call_to(translator_.refill_);
+      a_.set_distance(a_.jump_if(kIfNotZero), refill.again);
+      if (&refill != &way.refills.back()) way.jumps.push_back(a_.jump());
+    }
     for (const std::uint32_t jump : way.jumps) a_.land(jump);
     flags_ = way.before;
     flags_to_memory();
@@ -190,7 +202,7 @@ void BlockEmitter::emit_cold() {
     exit_with(Exit::edge);
   }
   a_.land(budget_jump_);
-  a_.add(a_.at(layout_.budget, 8), translation_.steps);
+  a_.add(Reg64(Assembler::kBudget), translation_.steps);
   a_.mov(a_.at(layout_.exit_value, 4), translation_.number);
   exit_with(Exit::budget);
   if (translation_.tell_at != 0) {
@@ -502,6 +514,7 @@ void BlockEmitter::check(unsigned segment, unsigned bytes, Access access, unsign
     slow.jumps.push_back(a_.jump_if(kIfNotZero));
   }
   static_assert(sizeof(TlbEntry) == 32 && kTlbEntries == 1024);
+  const std::uint32_t again = a_.here();
   a_.mov(Reg32(kT1), Reg32(kT0));
   a_.shr(Reg32(kT1), 7);
   a_.and_(Reg32(kT1), 1023U << 5);
@@ -513,7 +526,7 @@ void BlockEmitter::check(unsigned segment, unsigned bytes, Access access, unsign
   }
   a_.and_(page, static_cast<std::uint32_t>(-4096));
   a_.cmp(page, Assembler::pointed(kT1, 8, access == Access::write ? 8 : 0));
-  slow.jumps.push_back(a_.jump_if(kIfNotZero));
+  slow.refills.push_back({a_.jump_if(kIfNotZero), again, bytes, access});
   a_.add(address, Assembler::pointed(kT1, 8, 16));
 }
 

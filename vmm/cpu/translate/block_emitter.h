@@ -52,8 +52,16 @@ class BlockEmitter {
   void emit();
 
  private:
+  /// A place where the TLB did not answer: it is filled, and asked again.
+  struct Refill {
+    std::uint32_t jump = 0;
+    std::uint32_t again = 0;
+    unsigned bytes = 0;
+    Access access = Access::read;
+  };
   struct SlowWay {
     std::vector<std::uint32_t> jumps;
+    std::vector<Refill> refills;
     FlagState before;
     FlagState after;
     std::uint32_t resume = 0;

@@ -17,7 +17,7 @@ struct JumpEntry {
   const std::uint8_t* code = nullptr;
 };
 static_assert(sizeof(JumpEntry) == 32);
-inline constexpr std::size_t kJumpEntries = 4096;
+inline constexpr std::size_t kJumpEntries = 16384;
 inline constexpr unsigned kJumpHashShift = 12;
 
 struct Context {
@@ -34,6 +34,9 @@ struct Context {
   const void* tell = nullptr;
   void* translator = nullptr;
 };
+
+/// How the size of an access and this say what the TLB is to be filled for.
+inline constexpr std::uint32_t kRefillForWrite = 0x100;
 
 /// Why emitted code came back.
 enum class Exit : std::uint32_t {

@@ -30,6 +30,15 @@ void add_to_total(const Statistics& s) {
   total.steps += s.steps;
   total.all_steps += s.all_steps;
   total.handler_calls += s.handler_calls;
+  total.refills += s.refills;
+  total.jumps_filled += s.jumps_filled;
+  total.aliases += s.aliases;
+  total.slow_accesses += s.slow_accesses;
+  total.page_walks += s.page_walks;
+  total.tlb_flushes += s.tlb_flushes;
+  total.user_half_drops += s.user_half_drops;
+  total.spaces_entered += s.spaces_entered;
+  total.spaces_known += s.spaces_known;
   for (std::size_t n = 0; n < s.exits.size(); ++n) total.exits[n] += s.exits[n];
   total.handler_calls_by_row.resize(
       std::max(total.handler_calls_by_row.size(), s.handler_calls_by_row.size()));

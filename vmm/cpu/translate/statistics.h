@@ -28,6 +28,15 @@ struct Statistics {
   std::uint64_t all_steps = 0;                ///< retired by the processors, in either gear
   std::array<std::uint64_t, kExits> exits{};  ///< by Exit
   std::uint64_t handler_calls = 0;
+  std::uint64_t refills = 0;        ///< of the TLB, from emitted code, asked for
+  std::uint64_t jumps_filled = 0;   ///< entries of the table of jumps
+  std::uint64_t aliases = 0;        ///< code pages that appeared at another address
+  std::uint64_t slow_accesses = 0;  ///< that the TLB did not answer, in either gear
+  std::uint64_t page_walks = 0;
+  std::uint64_t tlb_flushes = 0;
+  std::uint64_t user_half_drops = 0;  ///< of the TLB's entries of all address spaces
+  std::uint64_t spaces_entered = 0;   ///< changes of CR3 that did not flush
+  std::uint64_t spaces_known = 0;     ///< of those: to one whose entries were kept
   std::vector<std::uint64_t> handler_calls_by_row;
 };
 

@@ -12,6 +12,12 @@ struct Block;
 
 namespace chronovisor::translate {
 
+/// What an observer was told of the code on one RAM page.
+struct ToldPage {
+  std::uint64_t rip_base = ~std::uint64_t{0};  ///< where its code was told of last
+  std::vector<std::uint32_t> told;             ///< numbers of Translations
+};
+
 /// The emitted form of one Block. Lives until the code cache is flushed; dead once
 /// its Block is gone.
 struct Translation {
@@ -26,6 +32,7 @@ struct Translation {
   bool alive = true;
   bool told = false;
   std::vector<std::uint32_t> incoming;  ///< edges that jump here
+  ToldPage* page = nullptr;             ///< of its first byte, if there is an observer
 };
 
 /// A direct jump to a place in the same page.

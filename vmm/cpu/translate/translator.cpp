@@ -19,6 +19,8 @@ constexpr std::uint32_t kHeatToTranslate = 24;
 constexpr std::int64_t kMostBudget = std::int64_t{1} << 40;
 /// More than any instruction needs, its ways out included.
 constexpr std::size_t kRoomForInstruction = 1024;
+/// Room for a few of the longest blocks, whatever was asked for.
+constexpr std::size_t kLeastCache = std::size_t{1} << 18;
 
 /// RFLAGS bits to Context::raw_flags and back.
 std::uint64_t pack(std::uint32_t flags) {
@@ -43,11 +45,20 @@ Translator::Translator(Cpu& cpu, const Settings& settings) : cpu_(cpu), settings
 Translator::~Translator() {
   if (!settings_.report) return;
   statistics_.all_steps = cpu_.run_.steps - began_at_;
+  const Mmu::Counters& mmu = cpu_.mmu_.counters();
+  statistics_.slow_accesses = mmu.slow_accesses;
+  statistics_.page_walks = mmu.page_walks;
+  const Mmu::SpaceCounters spaces = cpu_.mmu_.space_counters();
+  statistics_.tlb_flushes = spaces.flushes;
+  statistics_.user_half_drops = spaces.user_half_drops;
+  statistics_.spaces_entered = spaces.entered;
+  statistics_.spaces_known = spaces.known;
   add_to_total(statistics_);
 }
 
 void Translator::make_thunks() {
-  buffer_ = std::make_unique<CodeBuffer>(settings_.cache_bytes);
+  buffer_ = std::make_unique<CodeBuffer>(
+      std::clamp(settings_.cache_bytes, kLeastCache, std::size_t{1} << 30));
   jumps_.assign(kJumpEntries, JumpEntry{});
   Context& context = cpu_.translation_;
   context.jumps = jumps_.data();
@@ -78,6 +89,7 @@ void Translator::make_thunks() {
   layout.xmm = from_state(&cpu_.state.xmm);
   layout.mxcsr = from_state(&cpu_.state.mxcsr);
   layout.float_used = from_state(&context.scratch[3]);
+  layout.kept_mxcsr = layout.float_used + 4;
   layout.cr0 = from_state(&cpu_.state.cr0);
   layout.cr4 = from_state(&cpu_.state.cr4);
   assembler_ = std::make_unique<Assembler>(*buffer_, layout);
@@ -160,6 +172,28 @@ void Translator::make_thunks() {
   a.load_pinned();
   a.ret();
 
+  // RAX: a linear address, which stays; R10D: what for. ZF clear: the TLB has it now.
+  a.align(16);
+  refill_ = a.here();
+  const std::array<Xbyak::Reg64, 7> kept{rcx, rdx, rsi, rdi, r8, r9, rax};
+  for (const auto& r : kept) a.push(r);
+  const auto around_float = [&](auto&& instruction) {
+    a.cmp(a.at(layout.float_used, 1), 0);
+    const std::uint32_t unused = a.jump_if(4);
+    instruction();
+    a.land(unused);
+  };
+  around_float([&] { a.stmxcsr(a.at(layout.kept_mxcsr, 4)); });
+  a.mov(rdi, a.at(layout.translator, 8));
+  a.mov(rsi, rax);
+  a.mov(edx, r10d);
+  a.mov(rax, reinterpret_cast<std::uintptr_t>(&Translator::refill_entry));
+  a.call(rax);
+  around_float([&] { a.ldmxcsr(a.at(layout.kept_mxcsr, 4)); });
+  a.test(eax, eax);
+  for (auto r = kept.rbegin(); r != kept.rend(); ++r) a.pop(*r);
+  a.ret();
+
   // ZF: the host's unit may work for the guest, and its flags are clear.
   a.align(16);
   begin_float_ = a.here();
@@ -175,6 +209,7 @@ void Translator::make_thunks() {
 
   a.align(16);
   first_free_ = a.here();
+  cold_begin_ = cold_next_ = static_cast<std::uint32_t>(buffer_->size() / 2);
   statistics_.handler_calls_by_row.assign(instruction_table().size() + 1, 0);
 }
 
@@ -200,7 +235,7 @@ std::uint8_t Translator::key() const {
 Translation* Translator::translate(const Block& block) {
   Assembler& a = *assembler_;
   const std::size_t room = (block.instructions.size() + 4) * kRoomForInstruction;
-  if (a.getSize() + room > buffer_->size()) flush();
+  if (a.getSize() + room > cold_begin_ || cold_next_ + room > buffer_->size()) flush();
   a.align(16);
   Translation& t = translations_.emplace_back();
   t.block = &block;
@@ -208,19 +243,22 @@ Translation* Translator::translate(const Block& block) {
   t.page_offset = static_cast<std::uint32_t>(block.ram_offset & ~kPageMask);
   t.steps = static_cast<std::uint32_t>(block.instructions.size());
   t.key = key();
+  if (observed_) t.page = &pages_[block.ram_offset / kPageSize];
   const std::uint32_t start = a.here();
+  const std::uint32_t cold_start = cold_next_;
   t.code = buffer_->executable(start);
   BlockEmitter(*this, a, t).emit();
   t.told = false;
   block.translation = &t;
   ++statistics_.blocks;
   statistics_.instructions += t.steps;
-  statistics_.code_bytes += a.here() - start;
+  statistics_.code_bytes += (a.here() - start) + (cold_next_ - cold_start);
   if (settings_.perf_map) {
     std::array<char, 32> name{};
     std::snprintf(name.data(), name.size(), "guest-physical:%llx",
                   static_cast<unsigned long long>(cpu_.ram_.physical_of(block.ram_offset).value));
     note_in_perf_map(t.code, a.here() - start, name.data());
+    note_in_perf_map(buffer_->executable(cold_start), cold_next_ - cold_start, name.data());
   }
   return &t;
 }
@@ -236,6 +274,7 @@ void Translator::flush() {
   std::fill(jumps_.begin(), jumps_.end(), JumpEntry{});
   pending_edge_ = kNoEdge;
   assembler_->setSize(first_free_);
+  cold_next_ = cold_begin_;
   ++statistics_.flushes;
 }
 
@@ -279,6 +318,7 @@ JumpEntry& Translator::jump_entry(std::uint64_t rip) {
 
 void Translator::fill_jump(const Translation& target) {
   const std::uint64_t rip = cpu_.rip();
+  ++statistics_.jumps_filled;
   jump_entry(rip) = {rip, cpu_.translation_.tag, rip - target.page_offset, target.code};
 }
 
@@ -296,6 +336,12 @@ void Translator::set_told(Translation& t, bool told) {
   }
 }
 
+std::uint64_t Translator::refill_entry(Translator* self, std::uint64_t linear, std::uint32_t what) {
+  ++self->statistics_.refills;
+  const Access access = (what & kRefillForWrite) != 0 ? Access::write : Access::read;
+  return self->cpu_.mmu_.refill(linear, what & (kRefillForWrite - 1), access) ? 1 : 0;
+}
+
 void Translator::tell_entry(Translator* self, std::uint32_t translation) {
   self->tell(self->translations_[translation]);
 }
@@ -303,7 +349,7 @@ void Translator::tell_entry(Translator* self, std::uint32_t translation) {
 /// As Cpu::find_block_observed.
 void Translator::tell(Translation& t) {
   set_told(t, true);
-  pages_[t.block->ram_offset / kPageSize].told.push_back(t.number);
+  t.page->told.push_back(t.number);
   if (cpu_.watch_.observer() == nullptr) return;
   std::uint64_t linear = cpu_.translation_.rip_base + t.page_offset;
   if (!cpu_.long64()) linear = static_cast<std::uint32_t>(linear + cpu_.state.segment[kCs].base);
@@ -335,8 +381,9 @@ void Translator::forget_told(ToldPage& page) {
 /// Code is told by linear address: what was told of a page where it lay before
 /// says nothing about where it lies now.
 void Translator::look_at_alias(const Translation& t, std::uint64_t rip_base) {
-  ToldPage& page = pages_[t.block->ram_offset / kPageSize];
+  ToldPage& page = *t.page;
   if (page.rip_base == rip_base) return;
+  if (page.rip_base != ~std::uint64_t{0}) ++statistics_.aliases;
   page.rip_base = rip_base;
   forget_told(page);
   cpu_.code_.forget_jumps();
@@ -344,7 +391,9 @@ void Translator::look_at_alias(const Translation& t, std::uint64_t rip_base) {
 
 // ---- execution ----------------------------------------------------------------------
 
-std::uint64_t Translator::tag() const { return (cpu_.code_.generation() << 8) | key(); }
+std::uint64_t Translator::tag() const {
+  return (cpu_.code_.generation(cpu_.mode_.key()) << 8) | key();
+}
 
 bool Translator::run(const Block& block, std::uint64_t budget, std::optional<GuestFault>& faulted) {
   Translation* t = block.translation;
@@ -380,7 +429,7 @@ bool Translator::run(const Block& block, std::uint64_t budget, std::optional<Gue
   Context& context = cpu_.translation_;
   const std::uint64_t rip_base = cpu_.rip() - t->page_offset;
   if (observed_) look_at_alias(*t, rip_base);
-  context.tag = (cpu_.code_.generation() << 8) | present_key;
+  context.tag = (cpu_.code_.generation(cpu_.mode_.key()) << 8) | present_key;
   link_pending(*t);
   if ((present_key & kKeyFlat) != 0) fill_jump(*t);
   if (budget < t->steps) return false;

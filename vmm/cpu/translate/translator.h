@@ -57,10 +57,6 @@ class Translator final : public BlockListener {
   [[nodiscard]] bool find_next();
   [[nodiscard]] bool go_on();
   void unlink_incoming(Translation& target);
-  struct ToldPage {
-    std::uint64_t rip_base = ~std::uint64_t{0};  ///< where its code was told of last
-    std::vector<std::uint32_t> told;
-  };
   void set_told(Translation& translation, bool told);
   void forget_told(ToldPage& page);
   void look_at_alias(const Translation& translation, std::uint64_t rip_base);
@@ -70,6 +66,7 @@ class Translator final : public BlockListener {
   [[nodiscard]] bool flat() const;
 
   static std::uint64_t execute_entry(Translator* self, std::uint32_t site);
+  static std::uint64_t refill_entry(Translator* self, std::uint64_t linear, std::uint32_t what);
   static void tell_entry(Translator* self, std::uint32_t translation);
   Exit execute(const Site& site);
   void tell(Translation& translation);
@@ -95,7 +92,10 @@ class Translator final : public BlockListener {
 
   // Offsets in the buffer of the pieces that all blocks share.
   std::uint32_t enter_ = 0, exit_ = 0, execute_ = 0, execute_last_ = 0, tell_ = 0, begin_float_ = 0;
+  std::uint32_t refill_ = 0;
   std::uint32_t first_free_ = 0;
+  // Straight ways are emitted from first_free_ on, those that seldom run from here on.
+  std::uint32_t cold_begin_ = 0, cold_next_ = 0;
 
   static constexpr std::uint32_t kNoEdge = ~0U;
 };

@@ -21,7 +21,8 @@ void advance(Cpu& cpu, unsigned index, u64 elements) {
 
 /// How far a forward run of elements may go from `offset` without any check:
 /// within the page, the segment and the address size. No bytes if the element
-/// must be done the exact way. Raises what the first element would raise.
+/// must be done the exact way. Raises what the first element would raise. To be
+/// asked in the order in which an element accesses memory, after the one before succeeded.
 template <class T, class A, Access access>
 [[nodiscard]] Cpu::DirectSpan reach(Cpu& cpu, unsigned segment, A offset) {
   u64 in_segment = std::numeric_limits<u64>::max();
@@ -35,7 +36,12 @@ template <class T, class A, Access access>
     in_segment = std::min(in_segment, u64{std::numeric_limits<A>::max()} - offset + 1);
   }
   if (in_segment < sizeof(T)) return {};
-  Cpu::DirectSpan span = cpu.direct(cpu.linear<access>(segment, offset, sizeof(T)), access);
+  const u64 linear = cpu.linear<access>(segment, offset, sizeof(T));
+  Cpu::DirectSpan span = cpu.direct(linear, access);
+  // Two pages may want the same entry of the TLB: what is found here stays good without it.
+  if (span.bytes == 0 && cpu.refill(linear, sizeof(T), access)) {
+    span = cpu.direct(linear, access);
+  }
   span.bytes = std::min(span.bytes, in_segment);
   return span;
 }
@@ -146,9 +152,9 @@ struct Cmps {
     return comparison_ends(i, a == b);
   }
   static Bulk forward(Cpu& cpu, const Instruction& i, u64 most) {
-    const auto first = reach<T, A, Access::read>(cpu, i.segment, cpu.reg<A>(kRsi));
-    if (first.bytes < sizeof(T)) return {};
     const auto second = reach<T, A, Access::read>(cpu, kEs, cpu.reg<A>(kRdi));
+    if (second.bytes < sizeof(T)) return {};
+    const auto first = reach<T, A, Access::read>(cpu, i.segment, cpu.reg<A>(kRsi));
     const u64 count = std::min(most, std::min(first.bytes, second.bytes) / sizeof(T));
     if (count == 0) return {};
     u64 done = 0;

@@ -1,5 +1,7 @@
 #include "vmm/cpu/interpret/system/control_registers.h"
 
+#include <utility>
+
 #include "vmm/cpu/interpret/system/descriptors.h"
 #include "vmm/cpu/interpret/system/system_handlers.h"
 
@@ -43,6 +45,12 @@ std::uint64_t efer_when_paging_stops(const Cpu& cpu) {
   return cpu.state.msr.efer & ~std::uint64_t{kEferLma};
 }
 
+/// PAE: the directory pointers anew, from where CR3 leads.
+void reload_pdptes(Cpu& cpu) {
+  const auto pdpte = cpu.checked_pdptes(cpu.state.cr3);
+  if (std::exchange(cpu.state.pdpte, pdpte) != pdpte) cpu.flush_tlb();
+}
+
 }  // namespace
 
 void write_cr0(Cpu& cpu, std::uint64_t value) {
@@ -58,7 +66,7 @@ void write_cr0(Cpu& cpu, std::uint64_t value) {
   }
   constexpr std::uint64_t kReloadsPdptes = std::uint64_t{kCr0Cd} | kCr0Nw | kCr0Pg;
   if ((changed & kReloadsPdptes) != 0 && pae_paging(cr0, state.cr4, efer)) {
-    state.pdpte = cpu.checked_pdptes(state.cr3);
+    reload_pdptes(cpu);
   }
   cpu.set_cr0(cr0, efer);
 }
@@ -81,7 +89,7 @@ void write_cr4(Cpu& cpu, std::uint64_t value) {
   }
   constexpr std::uint64_t kReloadsPdptes = std::uint64_t{kCr4Pae} | kCr4Pse | kCr4Pge | kCr4Smep;
   if ((changed & kReloadsPdptes) != 0 && pae_paging(state.cr0, value, state.msr.efer)) {
-    state.pdpte = cpu.checked_pdptes(state.cr3);
+    reload_pdptes(cpu);
   }
   cpu.set_cr4(value);
 }
@@ -239,16 +247,9 @@ void xsetbv(Cpu& cpu, const Instruction& /*i*/) {
   cpu.state.xcr0 = value;
 }
 
-void invlpg(Cpu& cpu, const Instruction& i) {
+void invlpg(Cpu& cpu, const Instruction& /*i*/) {
+  // The TLB is coherent with the tables: there is nothing to drop.
   require_cpl0(cpu);
-  const std::uint64_t offset = cpu.effective_address(i);
-  if (cpu.long64()) {
-    const bool based = i.segment == kFs || i.segment == kGs;
-    const std::uint64_t linear = offset + (based ? cpu.state.segment[i.segment].base : 0);
-    if (Cpu::canonical(linear)) cpu.flush_tlb_page(linear);
-    return;
-  }
-  cpu.flush_tlb_page(static_cast<std::uint32_t>(cpu.state.segment[i.segment].base + offset));
 }
 
 void invpcid(Cpu& cpu, const Instruction& i) {
@@ -263,7 +264,7 @@ void invpcid(Cpu& cpu, const Instruction& i) {
   if (names_pcid && (pcid >> 12) != 0) cpu.raise_gp0();
   if (names_pcid && (cpu.state.cr4 & kCr4Pcide) == 0 && pcid != 0) cpu.raise_gp0();
   if (type == kOneAddress && !Cpu::canonical(descriptor.high)) cpu.raise_gp0();
-  cpu.flush_tlb();  // translations are kept for the present context only
+  // As INVLPG: nothing to drop.
 }
 
 }  // namespace system_handlers
