@@ -11,6 +11,7 @@
 // and its packets wait until serve(), which is when the target hears of it.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <string>
@@ -85,7 +86,7 @@ class Connection {
   std::string last_frame_;
   int retransmissions_ = 0;
   Work work_;
-  CancelFlag cancel_ = false;
+  std::atomic<bool> cancel_ = false;
   bool busy_ = false;  ///< Work is waiting or running
   bool has_stopped_ = false;
   bool acknowledging_ = true;

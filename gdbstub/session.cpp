@@ -36,7 +36,6 @@ std::span<const Session::Command> Session::commands() {
       {"QStartNoAckMode", Match::exact, &Session::start_no_ack},
       {"vMustReplyEmpty", Match::exact, &Session::must_reply_empty},
       {"qSymbol", Match::token, &Session::symbol},
-      {"qOffsets", Match::exact, &Session::offsets},
       {"qXfer", Match::token, &Session::transfer},
       {"qRcmd", Match::token, &Session::monitor},
       {"qSearch:memory", Match::token, &Session::search_memory},
@@ -82,6 +81,10 @@ std::span<const Session::Command> Session::commands() {
       {"qThreadStopInfo", Match::prefix, &Session::thread_stop_info},
       {"qqemu.Supported", Match::exact, &Session::qemu_supported},
       {"qqemu.PhyMemMode", Match::exact, &Session::physical_memory_mode},
+      {"qqemu.sstepbits", Match::exact, &Session::step_modes},
+      {"Qqemu.sstepbits", Match::exact, &Session::step_modes},
+      {"qqemu.sstep", Match::exact, &Session::step_mode},
+      {"Qqemu.sstep=", Match::prefix, &Session::set_step_mode},
       {"Qqemu.PhyMemMode", Match::token, &Session::set_physical_memory_mode},
       {"jThreadsInfo", Match::exact, &Session::threads_info},
   });
@@ -203,8 +206,6 @@ Answer Session::must_reply_empty(PacketReader&) { return Answer::unsupported(); 
 
 Answer Session::symbol(PacketReader&) { return Answer::of("OK"); }
 
-Answer Session::offsets(PacketReader&) { return Answer::of("Text=0;Data=0;Bss=0"); }
-
 Answer Session::set_thread(PacketReader& packet) {
   if (!packet.take('g') && !packet.take('c')) packet.fail("expected 'g' or 'c'");
   const bool ours = names_our_thread(packet);
@@ -321,7 +322,7 @@ Answer Session::monitor(PacketReader& packet) {
   const std::optional<Bytes> raw = decode_hex(packet.rest());
   if (!raw) packet.fail("expected pairs of hexadecimal digits");
   Answer answer;
-  answer.work = [this, command = std::string(raw->begin(), raw->end())](const CancelFlag& cancel) {
+  answer.work = [this, command = std::string(raw->begin(), raw->end())](CancelToken cancel) {
     std::string text;
     Answer result;
     const auto collect = [&](std::string_view piece) {

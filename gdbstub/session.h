@@ -18,6 +18,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/cancel.h"
 #include "gdbstub/agent_expression.h"
 #include "gdbstub/target.h"
 #include "gdbstub/text.h"
@@ -26,7 +27,7 @@ namespace chronovisor::gdb {
 
 struct Answer;
 /// A job that may take long. The flag asks it to end early.
-using Work = std::function<Answer(const CancelFlag&)>;
+using Work = std::function<Answer(CancelToken)>;
 
 struct Answer {
   std::vector<std::string> packets;  ///< payloads to send, in order, before `work` begins
@@ -121,7 +122,6 @@ class Session {
   Answer kill_process(PacketReader& packet);
   Answer must_reply_empty(PacketReader& packet);
   Answer symbol(PacketReader& packet);
-  Answer offsets(PacketReader& packet);
   Answer transfer(PacketReader& packet);
   Answer monitor(PacketReader& packet);
 
@@ -167,6 +167,9 @@ class Session {
 
   // session_qemu.cpp: QEMU's extensions, which kernel debuggers' scripts use
   Answer qemu_supported(PacketReader& packet);
+  Answer step_modes(PacketReader& packet);
+  Answer step_mode(PacketReader& packet);
+  Answer set_step_mode(PacketReader& packet);
   Answer physical_memory_mode(PacketReader& packet);
   Answer set_physical_memory_mode(PacketReader& packet);
 
@@ -193,7 +196,7 @@ class Session {
   [[nodiscard]] std::string_view lldb_reason() const;
   Answer resume(ResumeRequest request);
   Answer resume_from(PacketReader& packet, ResumeKind kind);
-  Answer run_once(const ResumeRequest& request, const CancelFlag& cancel);
+  Answer run_once(const ResumeRequest& request, CancelToken cancel);
   [[nodiscard]] bool interrupt_waits();
   [[nodiscard]] ResumeRequest parse_action(PacketReader& packet, std::string_view action) const;
 

@@ -228,13 +228,12 @@ Answer Session::search_memory(PacketReader& packet) {
   if (raw.empty()) packet.fail("the pattern is empty");
   if (raw.size() > length) return Answer::of("0");
   Answer answer;
-  answer.work = [this, start, length,
-                 pattern = Bytes(raw.begin(), raw.end())](const CancelFlag& cancel) {
+  answer.work = [this, start, length, pattern = Bytes(raw.begin(), raw.end())](CancelToken cancel) {
     // A window of one block plus what a pattern across its end needs.
     Bytes window;
     std::uint64_t window_offset = 0;
     std::uint64_t fetched = 0;
-    while (fetched < length && !cancel) {
+    while (fetched < length && !cancel.requested()) {
       const std::size_t want = std::min<std::uint64_t>(kSearchBlockBytes, length - fetched);
       const std::size_t kept = window.size();
       window.resize(kept + want);
@@ -262,12 +261,12 @@ Answer Session::checksum_memory(PacketReader& packet) {
   const std::uint64_t length = take_length(packet, address);
   packet.expect_end();
   Answer answer;
-  answer.work = [this, address, length](const CancelFlag& cancel) {
+  answer.work = [this, address, length](CancelToken cancel) {
     Crc32 crc;
     Bytes block(kSearchBlockBytes);
     for (std::uint64_t done = 0; done < length;) {
       const std::size_t want = std::min<std::uint64_t>(block.size(), length - done);
-      if (cancel || target_.read_memory(address + done, {block.data(), want}) != want) {
+      if (cancel.requested() || target_.read_memory(address + done, {block.data(), want}) != want) {
         return memory_error();
       }
       crc.add(ByteView(block).first(want));

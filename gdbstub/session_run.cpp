@@ -95,7 +95,7 @@ std::string Session::stop_packet() const {
 
 Answer Session::stop_reason(PacketReader&) { return Answer::of(stop_packet()); }
 
-Answer Session::run_once(const ResumeRequest& request, const CancelFlag& cancel) {
+Answer Session::run_once(const ResumeRequest& request, CancelToken cancel) {
   Answer answer;
   try {
     stop_ = target_.run(request, cancel);
@@ -108,7 +108,7 @@ Answer Session::run_once(const ResumeRequest& request, const CancelFlag& cancel)
   if (stopped_at_breakpoint_ && !is_step(request.kind) && run_breakpoint_commands(answer.packets)) {
     ResumeRequest onward = request;
     onward.origin = OriginBreakpoint::ignore;
-    answer.work = [this, onward](const CancelFlag& flag) { return run_once(onward, flag); };
+    answer.work = [this, onward](CancelToken flag) { return run_once(onward, flag); };
     return answer;
   }
   if (stop_.kind == StopKind::guest_ended && !stop_.description.empty()) {
@@ -137,7 +137,7 @@ Answer Session::resume(ResumeRequest request) {
                        : OriginBreakpoint::ignore;
   last_resume_ = request.kind;
   Answer answer;
-  answer.work = [this, request](const CancelFlag& cancel) { return run_once(request, cancel); };
+  answer.work = [this, request](CancelToken cancel) { return run_once(request, cancel); };
   return answer;
 }
 
@@ -232,7 +232,7 @@ Answer Session::run_program(PacketReader&) {
 Answer Session::restart_program(PacketReader&) {
   process_exists_ = true;
   Answer answer;
-  answer.work = [this](const CancelFlag& cancel) {
+  answer.work = [this](CancelToken cancel) {
     run_once({ResumeKind::restart, 0, 0, {}}, cancel);
     return Answer{};  // `R` has no reply; the client asks `?`
   };

@@ -27,6 +27,10 @@ void DebugTarget::set_physical_memory(bool physical) {
   if (physical) throw Error(ErrorCode::usage, "there are no physical addresses here");
 }
 
+void DebugTarget::set_steps_pass_over_interrupts(bool pass) {
+  if (pass) throw Error(ErrorCode::usage, "a step stops in the handlers of interrupts here");
+}
+
 std::string DebugTarget::thread_description() const { return "CPU 0"; }
 
 }  // namespace chronovisor::gdb

@@ -16,11 +16,9 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 
 namespace chronovisor::gdb {
-
-/// Set by another thread to ask a running job to return soon.
-using CancelFlag = std::atomic<bool>;
 
 /// One register as clients see it. The position in TargetDescription's list is
 /// its number in the protocol.
@@ -147,18 +145,17 @@ class DebugTarget : public RegisterMemoryReader {
                                  std::uint64_t length) = 0;
 
   /// Runs until something stops it. Called on the worker thread; returns
-  /// promptly, at a defined place, once `cancel` is true: forward runs stop
+  /// promptly, at a defined place, once `cancel` is requested: forward runs stop
   /// where they are, a reverse search returns to where it began. Reaching an
   /// end of history is a stop, never an Error.
-  virtual StopReason run(const ResumeRequest& request, const CancelFlag& cancel) = 0;
+  virtual StopReason run(const ResumeRequest& request, CancelToken cancel) = 0;
 
   /// Carries out a command for people. Text goes to `output` in any pieces. A
   /// command that travels does not move the machine; it arms a destination to
   /// which the next run() of any kind goes, ending in StopKind::arrived.
   /// Throws Error when the command is unknown or fails.
   virtual void monitor(std::string_view command,
-                       const std::function<void(std::string_view)>& output,
-                       const CancelFlag& cancel) = 0;
+                       const std::function<void(std::string_view)>& output, CancelToken cancel) = 0;
 
   /// What is known of the memory around `address`.
   [[nodiscard]] virtual MemoryRegion memory_region(std::uint64_t address) const;
@@ -172,6 +169,9 @@ class DebugTarget : public RegisterMemoryReader {
   /// set it. A target without the choice says no, and refuses by Error.
   [[nodiscard]] virtual bool physical_memory() const { return false; }
   virtual void set_physical_memory(bool physical);
+  /// Whether a step passes over the handlers of interrupts; likewise.
+  [[nodiscard]] virtual bool steps_pass_over_interrupts() const { return false; }
+  virtual void set_steps_pass_over_interrupts(bool pass);
 
   /// A client came; a client went (its breakpoints are already removed).
   virtual void client_attached() {}

@@ -13,6 +13,7 @@
 #include "inspect/linux/kernel.h"
 #include "recorder/format/records.h"
 #include "session/guest_dump.h"
+#include "session/query_document.h"
 #include "session/request.h"
 #include "vmm/machine/machine.h"
 
@@ -116,6 +117,8 @@ struct Store {
   std::uint64_t first_byte = 0;
   std::string before;
   std::string after;
+  std::string device{};  ///< that wrote by DMA; empty: the processor did
+  DeviceRequest request{};
 };
 struct LastWriteAnswer {
   std::uint64_t address = 0;
@@ -166,6 +169,11 @@ struct LiveAnswer {
   std::string file;
   std::string terminal;  ///< empty: the guest gets no input
 };
+/// The guest is told where it goes on.
+struct MediumAnswer {
+  std::string drive;
+  std::string file;  ///< empty: taken out
+};
 struct SettingAnswer {
   std::string name;
   bool on = false;
@@ -200,6 +208,10 @@ struct DisassembleAnswer {
   std::vector<Line> lines;
 };
 
+/// Which program answers.
+struct VersionAnswer {
+  std::string version;
+};
 struct LinuxKernelAnswer {
   std::string version;
   std::uint64_t text = 0;  ///< of _text
@@ -223,11 +235,11 @@ struct LinuxModulesAnswer {
 using Answer =
     std::variant<HelpAnswer, WhenAnswer, InfoAnswer, StripAnswer, ArmedAnswer, BookmarksAnswer,
                  BookmarkSetAnswer, BookmarkDeletedAnswer, EventsAnswer, LastWriteAnswer,
-                 HistoryAnswer, FoundAnswer, StepAnswer, AddressSpaceAnswer, CpuDump,
+                 HistoryAnswer, FoundAnswer, QueryDocument, StepAnswer, AddressSpaceAnswer, CpuDump,
                  std::vector<MappedRange>, std::vector<MappedPage>, LapicDump, PicDump,
-                 ExamineAnswer, BranchAnswer, DiscardAnswer, LiveAnswer, SettingAnswer,
-                 TranslateAnswer, WalkAnswer, DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer,
-                 LinuxTasksAnswer, LinuxModulesAnswer>;
+                 VersionAnswer, ExamineAnswer, BranchAnswer, DiscardAnswer, LiveAnswer,
+                 MediumAnswer, SettingAnswer, TranslateAnswer, WalkAnswer, DisassembleAnswer,
+                 LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer, LinuxModulesAnswer>;
 
 /// What was looked for is not there; nothing has moved.
 class NotFound : public Error {

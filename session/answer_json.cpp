@@ -134,12 +134,17 @@ Json json(const EventsAnswer& answer) {
 }
 
 Json json(const Store& store) {
-  return {{"position", store.moment.position.steps},
-          {"deliveries", store.moment.deliveries},
-          {"pc", hex(store.pc)},
-          {"address", hex(store.first_byte)},
-          {"before", store.before},
-          {"after", store.after}};
+  Json json = {{"position", store.moment.position.steps},
+               {"deliveries", store.moment.deliveries},
+               {"pc", hex(store.pc)},
+               {"address", hex(store.first_byte)},
+               {"before", store.before},
+               {"after", store.after}};
+  if (store.device.empty()) return json;
+  json["device"] = store.device;
+  json["request"] = store.request.text;
+  if (store.request.started_steps != kNever) json["started"] = store.request.started_steps;
+  return json;
 }
 
 Json json(const LastWriteAnswer& answer) {
@@ -164,6 +169,8 @@ Json json(const FoundAnswer& answer) {
           {"pc", hex(answer.pc)},
           {"address", hex(answer.address)}};
 }
+
+Json json(const QueryDocument& document) { return Json::parse(answer_json(document)); }
 
 Json json(const StepAnswer& answer) {
   return {{"destination", answer.moment.position.steps},
@@ -262,12 +269,21 @@ Json json(const PicDump& dump) {
   return out;
 }
 
+Json json(const VersionAnswer& answer) {
+  return {{"program", "chronovisor"}, {"version", answer.version}};
+}
+
 Json json(const BranchAnswer& answer) {
   return {{"position", answer.position.steps}, {"already", answer.already}};
 }
 
 Json json(const DiscardAnswer& answer) {
   return {{"destination", answer.position.steps}, {"live_report", some(answer.live_report)}};
+}
+
+Json json(const MediumAnswer& answer) {
+  return {{"drive", answer.drive},
+          {"file", answer.file.empty() ? Json(nullptr) : Json(answer.file)}};
 }
 
 Json json(const LiveAnswer& answer) {

@@ -1,6 +1,8 @@
 // Answers as text, for people.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "host/host.h"
 #include "session/answer.h"
 #include "session/run_summary.h"
@@ -11,6 +13,14 @@ namespace {
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
 std::string at(Position position) { return grouped(position.steps); }
+
+/// Text out of a file, as a terminal can take it.
+std::string plain(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
 
 std::string text(const HelpAnswer& answer) {
   std::string out;
@@ -83,7 +93,7 @@ std::string text(const ArmedAnswer& answer) {
 std::string text(const BookmarksAnswer& answer) {
   std::string out;
   for (const Bookmark& mark : answer.bookmarks) {
-    out += fmt::format("{:>20}  {}\n", at(mark.position), mark.name);
+    out += fmt::format("{:>20}  {}\n", at(mark.position), plain(mark.name));
   }
   return out.empty() ? "no bookmarks; bookmark NAME makes one\n" : out;
 }
@@ -116,7 +126,24 @@ std::string text(const EventsAnswer& answer) {
   return out;
 }
 
+/// "ide: READ DMA, LBA 2048, 8 sectors, into 0x1f000; started by the access at position N"
+std::string writer_text(const Store& store) {
+  std::string text = store.device;
+  if (!store.request.text.empty()) text += ": " + store.request.text;
+  if (store.request.started_steps != kNever) {
+    text += "; started by the access at position " + at(Position{store.request.started_steps});
+  }
+  return text;
+}
+
 std::string text(const LastWriteAnswer& answer) {
+  if (!answer.store.device.empty()) {
+    return fmt::format(
+        "{:#x} was last written at position {} by {}: {} -> {}\n"
+        "continue, or reverse-continue, goes there\n",
+        answer.store.first_byte, at(answer.store.moment.position), writer_text(answer.store),
+        answer.store.before, answer.store.after);
+  }
   return fmt::format(
       "{:#x} was last written at position {} by the instruction at {:#x}: {} -> {}\n"
       "continue, or reverse-continue, goes there\n",
@@ -127,8 +154,10 @@ std::string text(const LastWriteAnswer& answer) {
 std::string text(const HistoryAnswer& answer) {
   std::string out;
   for (const Store& store : answer.stores) {
-    out += fmt::format("{:>20}  {:#018x}  {} -> {}\n", at(store.moment.position), store.pc,
-                       store.before, store.after);
+    const std::string by =
+        store.device.empty() ? fmt::format("{:#018x}", store.pc) : writer_text(store);
+    out += fmt::format("{:>20}  {}  {} -> {}\n", at(store.moment.position), by, store.before,
+                       store.after);
   }
   if (!answer.complete && answer.stores.size() < answer.asked) {
     out += "interrupted: there may be earlier writes\n";
@@ -146,6 +175,17 @@ std::string text(const FoundAnswer& answer) {
                      answer.address, at(answer.moment.position),
                      answer.direction == Direction::forward ? "then at" : "at the instruction at",
                      answer.pc);
+}
+
+std::string text(const QueryDocument& document) {
+  const QueryAnswer& answer = document.answer;
+  std::string out = answer_text(document);
+  if (out.empty()) return "nothing found\n";
+  if (answer.query.select == QuerySelect::all && answer.count > answer.entries.size()) {
+    out += fmt::format("there are {}; the first {} are listed\n", grouped(answer.count),
+                       grouped(answer.entries.size()));
+  }
+  return out;
 }
 
 std::string text(const StepAnswer& answer) {
@@ -214,6 +254,10 @@ std::string text(const std::vector<MappedPage>& answer) { return session::text_o
 std::string text(const LapicDump& answer) { return session::text_of(answer); }
 std::string text(const PicDump& answer) { return session::text_of(answer); }
 
+std::string text(const VersionAnswer& answer) {
+  return fmt::format("chronovisor {}\n", answer.version);
+}
+
 std::string text(const BranchAnswer& answer) {
   if (answer.already) return "on a branch already\n";
   return fmt::format("a branch from position {}: the machine goes on without recorded input\n",
@@ -226,6 +270,11 @@ std::string text(const DiscardAnswer& answer) {
              "back on the timeline at position {}: continue, or reverse-continue, "
              "arrives there\n",
              at(answer.position));
+}
+
+std::string text(const MediumAnswer& answer) {
+  if (answer.file.empty()) return answer.drive + ": the disc is taken out as the guest goes on\n";
+  return answer.drive + ": " + answer.file + " is put in as the guest goes on\n";
 }
 
 std::string text(const LiveAnswer& answer) {

@@ -39,7 +39,7 @@ BookmarkSetAnswer BookmarkBook::set(const std::string& name, Position position, 
       append_bookmark(reader_.name(), answer.bookmark);
     }
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::usage) throw;
+    if (error.code() == ErrorCode::usage || unwritten_ == UnwrittenBookmarks::refused) throw;
     answer.file.clear();
     answer.trouble = error.what();
   }
@@ -59,6 +59,7 @@ BookmarkDeletedAnswer BookmarkBook::remove(const std::string& name) {
   try {
     remove_bookmark(reader_.name(), name);
   } catch (const Error& error) {
+    if (unwritten_ == UnwrittenBookmarks::refused) throw;
     // It was never in the file, or stays there.
     if (error.code() != ErrorCode::usage) answer.trouble = error.what();
   }

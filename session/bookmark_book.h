@@ -3,6 +3,7 @@
 // session.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,17 @@
 
 namespace chronovisor::session {
 
+/// What becomes of a change that the file does not take.
+enum class UnwrittenBookmarks : std::uint8_t {
+  kept,     ///< it holds as long as the book does, and the answer says so
+  refused,  ///< it throws what the file's writing threw
+};
+
 class BookmarkBook {
  public:
   /// The reader must outlive this.
-  explicit BookmarkBook(const RecordingReader& reader) : reader_(reader) {}
+  BookmarkBook(const RecordingReader& reader, UnwrittenBookmarks unwritten)
+      : reader_(reader), unwritten_(unwritten) {}
 
   /// By position.
   [[nodiscard]] std::vector<Bookmark> all() const;
@@ -26,6 +34,7 @@ class BookmarkBook {
 
  private:
   const RecordingReader& reader_;
+  UnwrittenBookmarks unwritten_;
   std::vector<Bookmark> made_;        ///< since the recording was opened
   std::vector<std::string> removed_;  ///< names that it had when it was opened
 };

@@ -1,6 +1,7 @@
 // What is not the recorded run: branches, live or not; and the names that people
 // give to places of the recording.
 #include <cstdio>
+#include <utility>
 
 #include "base/error.h"
 #include "session/debug_session.h"
@@ -44,17 +45,37 @@ Answer DebugSession::answer(const GoLiveRequest& request, const Cancel& /*cancel
   if (timeline_.live() != nullptr) {
     throw Error(ErrorCode::usage, "live already, recorded in " + live_file_ + "; discard ends it");
   }
-  const GoneLive gone = go_live(
+  GoneLive gone = go_live(
       timeline_, allowed(request.options, files_),
-      [this] { return running_ != nullptr && *running_; },
+      [this] { return running_ && running_->requested(); },
       [this](const std::string& report) {
         live_report_ = report;
         std::fprintf(stderr, "chronovisor: %s\n", report.c_str());
       });
   live_file_ = gone.file;
   live_line_ = gone.line;
+  discs_ = std::move(gone.discs);
   destination_.reset();
   return LiveAnswer{timeline_.now().position, gone.file, gone.terminal};
+}
+
+Answer DebugSession::answer(const ChangeMediumRequest& request, const Cancel& /*cancel*/) {
+  const char* const verb = request.file.empty() ? "eject" : "change";
+  if (timeline_.live() == nullptr) {
+    throw Error(ErrorCode::usage, std::string(verb) +
+                                      ": what was recorded has happened; go-live first, and the "
+                                      "change is an input of the new recording");
+  }
+  if (discs_ == nullptr) {
+    throw Error(ErrorCode::usage, std::string(verb) + ": the machine has no drives");
+  }
+  const auto force = request.force ? DiscChanger::Force::yes : DiscChanger::Force::no;
+  if (request.file.empty()) {
+    discs_->eject(request.drive, force);
+    return MediumAnswer{request.drive, {}};
+  }
+  return MediumAnswer{request.drive, discs_->change(request.drive, files_.path(request.file),
+                                                    request.format, force)};
 }
 
 }  // namespace chronovisor::session

@@ -15,25 +15,25 @@ DebugSession::DebugSession(Timeline& timeline, AllowedFiles files)
     : timeline_(timeline),
       files_(std::move(files)),
       stepping_(timeline),
-      bookmarks_(timeline.reader()),
+      bookmarks_(timeline.reader(), UnwrittenBookmarks::kept),
       recorded_end_(recorded_end(timeline.reader())) {}
 
 /// The live branch tells this how it ended.
 DebugSession::~DebugSession() { timeline_.end_live(); }
 
-Answer DebugSession::ask(const Request& request, const std::atomic<bool>& cancel) {
+Answer DebugSession::ask(const Request& request, CancelToken cancel) {
   return std::visit([&](const auto& one) { return answer(one, cancel); }, request);
 }
 
-TravelStop DebugSession::travel_to_destination(const std::atomic<bool>& cancel) {
+TravelStop DebugSession::travel_to_destination(CancelToken cancel) {
   CHECK_THAT(destination_.has_value(), "a destination to travel to");
   const Moment target = *std::exchange(destination_, std::nullopt);
   if (timeline_.on_branch()) timeline_.discard_branch();
   Timeline::Excursion excursion(timeline_);
-  const TravelStop stop = timeline_.seek(target, &cancel);
+  const TravelStop stop = timeline_.seek(target, cancel);
   if (stop == TravelStop::interrupted) return stop;
   excursion.stay();
-  timeline_.prepare_way_back(&cancel);
+  timeline_.prepare_way_back(cancel);
   return stop;
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/cancel.h"
 #include "host/allowed_files.h"
 #include "session/answer.h"
 #include "session/bookmark_book.h"
@@ -41,27 +42,28 @@ class DebugSession {
 
   /// Answers a request. Whatever it throws, the session stands where it stood and
   /// goes on. Throws Error{usage} for what cannot be done here, and what the
-  /// timeline throws. Returns soon after `cancel` becomes true.
-  Answer ask(const Request& request, const std::atomic<bool>& cancel);
+  /// timeline throws. Returns soon after `cancel` is requested.
+  Answer ask(const Request& request, CancelToken cancel);
 
   [[nodiscard]] Timeline& timeline() { return timeline_; }
   [[nodiscard]] InterruptStepping& stepping() { return stepping_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
   void set_physical_memory(bool physical) { settings_.physical_memory = physical; }
+  void set_skip_interrupts(bool skip) { settings_.skip_interrupts = skip; }
 
   /// Where the next resume is to go, if a request has armed it.
   [[nodiscard]] const std::optional<Moment>& destination() const { return destination_; }
   void forget_destination() { destination_.reset(); }
   /// Goes there; when cancelled, back where it was.
-  TravelStop travel_to_destination(const std::atomic<bool>& cancel);
+  TravelStop travel_to_destination(CancelToken cancel);
 
   /// While it lives, the machine runs, and `cancel` is what asks it to stop.
   class Running {
    public:
-    Running(DebugSession& session, const std::atomic<bool>& cancel) : session_(session) {
-      session.running_ = &cancel;
+    Running(DebugSession& session, CancelToken cancel) : session_(session) {
+      session.running_ = cancel;
     }
-    ~Running() { session_.running_ = nullptr; }
+    ~Running() { session_.running_.reset(); }
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
 
@@ -73,7 +75,7 @@ class DebugSession {
   [[nodiscard]] std::optional<RecordedEnd> guest_ended_here();
 
  private:
-  using Cancel = std::atomic<bool>;
+  using Cancel = CancelToken;
   Answer answer(const HelpRequest& request, const Cancel& cancel);
   // debug_session.cpp: where we are, and going elsewhere
   Answer answer(const WhenRequest& request, const Cancel& cancel);
@@ -88,6 +90,7 @@ class DebugSession {
   Answer answer(const BranchRequest& request, const Cancel& cancel);
   Answer answer(const DiscardRequest& request, const Cancel& cancel);
   Answer answer(const GoLiveRequest& request, const Cancel& cancel);
+  Answer answer(const ChangeMediumRequest& request, const Cancel& cancel);
   // history.cpp: questions to the past
   Answer answer(const EventsRequest& request, const Cancel& cancel);
   Answer answer(const LastWriteRequest& request, const Cancel& cancel);
@@ -95,6 +98,7 @@ class DebugSession {
   // search.cpp: where something happens next or last, and many steps at once
   Answer answer(const WatchRequest& request, const Cancel& cancel);
   Answer answer(const ReachedRequest& request, const Cancel& cancel);
+  Answer answer(const QueryRequest& request, const Cancel& cancel);
   Answer answer(const StepRequest& request, const Cancel& cancel);
   Answer answer(const AddressSpaceRequest& request, const Cancel& cancel);
   // dumps.cpp: what QEMU's monitor shows
@@ -114,7 +118,7 @@ class DebugSession {
   [[nodiscard]] std::optional<FoundAnswer> find_and_arm(const StopSet& stops, Direction direction,
                                                         const Cancel& cancel);
   [[nodiscard]] std::optional<Store> earlier_store(std::uint64_t address, std::uint64_t length,
-                                                   const Cancel& cancel);
+                                                   bool physical, const Cancel& cancel);
 
   Timeline& timeline_;
   AllowedFiles files_;
@@ -123,10 +127,11 @@ class DebugSession {
   BookmarkBook bookmarks_;
   std::optional<Moment> destination_;
   std::optional<RecordedEnd> recorded_end_;
-  const std::atomic<bool>* running_ = nullptr;
-  std::string live_file_;            ///< where the present live branch is recorded
-  std::shared_ptr<void> live_line_;  ///< its terminal, until the next one
-  std::string live_report_;          ///< how the last one ended
+  std::optional<CancelToken> running_;
+  std::string live_file_;               ///< where the present live branch is recorded
+  std::shared_ptr<void> live_line_;     ///< its terminal, until the next one
+  std::unique_ptr<DiscChanger> discs_;  ///< of the present live branch
+  std::string live_report_;             ///< how the last one ended
 };
 
 }  // namespace chronovisor::session

@@ -23,6 +23,8 @@ Answer DebugSession::answer(const DumpRequest& request, const Cancel& /*cancel*/
       return dump_lapic(machine);
     case DumpRequest::What::pic:
       return dump_pic(machine);
+    case DumpRequest::What::version:
+      return VersionAnswer{CHRONOVISOR_VERSION};
   }
   throw Error(ErrorCode::usage, "there is no such thing to show");
 }
@@ -31,7 +33,7 @@ Answer DebugSession::answer(const ExamineRequest& request, const Cancel& cancel)
   Machine& machine = timeline_.machine();
   ExamineAnswer answer;
   answer.request = request;
-  for (std::uint64_t n = 0; n < request.count && !cancel; ++n) {
+  for (std::uint64_t n = 0; n < request.count && !cancel.requested(); ++n) {
     const std::uint64_t address = request.address + n * request.size;
     std::array<std::uint8_t, 8> bytes{};
     const auto out = std::span(bytes).first(request.size);

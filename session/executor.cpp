@@ -21,6 +21,11 @@ void Executor::add(std::function<void()> job) {
   changed_.notify_all();
 }
 
+bool Executor::none_before(std::unique_lock<std::mutex>& work) {
+  const std::lock_guard lock(queue_);
+  return jobs_.empty() && !taken_ && work.try_lock();
+}
+
 void Executor::serve() {
   std::unique_lock lock(queue_);
   while (true) {
@@ -28,13 +33,16 @@ void Executor::serve() {
     if (jobs_.empty()) return;
     std::function<void()> job = std::move(jobs_.front());
     jobs_.pop_front();
+    taken_ = true;
     lock.unlock();
     {
       const std::lock_guard working(work_);
+      const AtWork here(*this);
       job();
       job = nullptr;  // what it holds goes here, too
     }
     lock.lock();
+    taken_ = false;
   }
 }
 

@@ -1,9 +1,10 @@
-// Owns the one thread on which a session's work is done, whoever asks for it: a
-// debugger's server, the command line, later a web page beside them. Jobs are done
-// in the order in which they are handed in. Knows no session. Any thread.
+// Owns whose turn it is to work on a session, whoever asks for it: a debugger's
+// server, the command line, later a web page beside them. Jobs are done one at a time,
+// in the order in which they are handed in, on a thread for them; one that is waited
+// for anyway, with none before it, on the thread that waits. Knows no session. Any
+// thread.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -17,30 +18,6 @@
 #include <variant>
 
 namespace chronovisor::session {
-
-/// What a job looks at to see whether anybody still wants it.
-class CancelToken {
- public:
-  /// Watches a flag of somebody else's, which must outlive the job.
-  explicit CancelToken(const std::atomic<bool>& flag)
-      : flag_(std::shared_ptr<const void>(), &flag) {}
-  [[nodiscard]] const std::atomic<bool>& flag() const { return *flag_; }
-
- private:
-  friend class CancelSource;
-  explicit CancelToken(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
-  std::shared_ptr<const std::atomic<bool>> flag_;
-};
-
-/// The end of it that is kept by who may lose interest.
-class CancelSource {
- public:
-  [[nodiscard]] CancelToken token() const { return CancelToken(flag_); }
-  void cancel() { flag_->store(true, std::memory_order_relaxed); }
-
- private:
-  std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
-};
 
 /// What a job will have returned or thrown.
 template <typename Result>
@@ -105,6 +82,13 @@ class Executor {
   /// submit(), and waits. Must not be called from a job.
   template <typename Job>
   auto run(Job job) {
+    {
+      std::unique_lock<std::mutex> working(work_, std::defer_lock);
+      if (none_before(working)) {
+        const AtWork here(*this);
+        return job();
+      }
+    }
     return submit(std::move(job)).get();
   }
   /// Does something short on the calling thread, with no job at work meanwhile: for
@@ -112,19 +96,34 @@ class Executor {
   /// job it is done at once.
   template <typename Look>
   auto borrow(Look&& look) {
-    if (std::this_thread::get_id() == thread_.get_id()) return std::forward<Look>(look)();
+    if (std::this_thread::get_id() == at_work_) return std::forward<Look>(look)();
     const std::lock_guard lock(work_);
     return std::forward<Look>(look)();
   }
 
  private:
+  /// Under work_: a job is at work on this thread.
+  struct AtWork {
+    explicit AtWork(Executor& its_executor) : executor(its_executor) {
+      executor.at_work_ = std::this_thread::get_id();
+    }
+    ~AtWork() { executor.at_work_ = std::thread::id(); }
+    AtWork(const AtWork&) = delete;
+    AtWork& operator=(const AtWork&) = delete;
+    Executor& executor;
+  };
+
   void add(std::function<void()> job);
   void serve();
+  /// @return whether `work` is held now: no job was at work or handed in
+  bool none_before(std::unique_lock<std::mutex>& work);
 
-  std::mutex work_;   ///< held while a job is at work
+  std::mutex work_;  ///< held while a job is at work
+  std::atomic<std::thread::id> at_work_;
   std::mutex queue_;  ///< guards what follows
   std::condition_variable changed_;
   std::deque<std::function<void()>> jobs_;
+  bool taken_ = false;  ///< a job has left the queue and is not done
   bool ending_ = false;
   std::thread thread_;
 };

@@ -18,7 +18,9 @@
 #include "host/live_input.h"
 #include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
+#include "recorder/format/recorded_media.h"
 #include "recorder/live/recording_child.h"
+#include "session/media_beyond.h"
 #include "session/run_summary.h"
 
 namespace chronovisor::session {
@@ -77,6 +79,7 @@ class TerminalInput final : public InputSource {
     live_.stop_also_when(std::move(cancelled));
   }
   void set_on_wait(std::function<void()> on_wait) { live_.set_on_wait(std::move(on_wait)); }
+  [[nodiscard]] Inbox& inbox() { return live_.inbox(); }
   [[nodiscard]] Position next_look(Position now) override { return live_.next_look(now); }
   std::optional<Input> take(InputStamp here, const InputRoom& room) override {
     return live_.take(here, room);
@@ -221,12 +224,19 @@ GoneLive go_live(Timeline& timeline, const GoLiveOptions& options, std::function
   input->set_on_wait([&timeline] {
     if (timeline.live() != nullptr) timeline.live()->waiting();
   });
+  Inbox& inbox = input->inbox();
   run.input = std::move(input);
   run.clock_ns = monotonic_ns;
   run.recorder.checkpoint_every_ns = kUsualCheckpointNs;
   run.recorder.begin_with_checkpoint = true;
   // Breakpoints make the processor look closer than the index counts on.
   run.recorder.index = false;
+  if (MediaBeyond beyond = media_beyond(timeline.reader()); beyond.media) {
+    run.media = std::move(beyond.media);
+    run.media_after = std::make_shared<RecordedMedia>(timeline.reader());
+    gone.discs =
+        std::make_unique<DiscChanger>(beyond.images, inbox, timeline.machine().config().drives);
+  }
   timeline.settle();
   const StartCondition start = start_at(timeline, options.idle);
   run.writer = begin_recording(gone.file, timeline.reader(), start);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "host/allowed_files.h"
+#include "host/disc_changer.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::session {
@@ -33,6 +34,8 @@ struct GoneLive {
   std::string terminal;  ///< the pty to type into; empty: none
   /// Keeps the pty open: the last output is read when the run is over already.
   std::shared_ptr<void> line;
+  /// Puts discs into drives, for as long as the branch is live; null: it has no drives.
+  std::unique_ptr<DiscChanger> discs;
 };
 
 /// Makes `timeline` go on live from where it stands, recorded in a new file.

@@ -47,7 +47,7 @@ Answer DebugSession::answer(const DisassembleRequest& request, const Cancel& can
   const Disassembler disassembler(code_bits(machine.cpu()), AssemblySyntax::att);
   DisassembleAnswer answer;
   std::uint64_t address = request.address.value_or(here);
-  for (std::uint64_t n = 0; n < request.count && !cancel; ++n) {
+  for (std::uint64_t n = 0; n < request.count && !cancel.requested(); ++n) {
     std::array<std::uint8_t, kLongestInstruction> bytes{};
     const std::size_t got = read_linear_memory(machine, address, bytes);
     DisassembleAnswer::Line& line = answer.lines.emplace_back();

@@ -25,7 +25,26 @@ std::string exception_name(std::uint8_t vector) {
   return fmt::format("interrupt {}", vector);
 }
 
-std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t length) {
+std::string bytes_text(ByteView bytes, std::uint64_t length) {
+  std::string out;
+  for (const std::uint8_t byte : bytes)
+    out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);
+  return length > kShownBytes ? out + " ..." : out;
+}
+
+std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t length,
+                       bool physical) {
+  if (physical) {
+    Bytes bytes(std::min<std::uint64_t>(length, kShownBytes));
+    bytes.resize(machine.ram().read({address}, bytes));
+    if (bytes.empty()) return "(unreadable)";
+    if (length == 1 || length == 2 || length == 4 || length == 8) {
+      std::uint64_t value = 0;
+      for (std::size_t n = bytes.size(); n-- > 0;) value = value << 8 | bytes[n];
+      return fmt::format("{:#x}", value);
+    }
+    return bytes_text(bytes, length);
+  }
   if (length == 1 || length == 2 || length == 4 || length == 8) {
     const auto value = read_linear_value(machine, address, length);
     return value ? fmt::format("{:#x}", *value) : "(unreadable)";
@@ -33,10 +52,7 @@ std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t le
   Bytes bytes(std::min<std::uint64_t>(length, kShownBytes));
   bytes.resize(read_linear_memory(machine, address, bytes));
   if (bytes.empty()) return "(unreadable)";
-  std::string out;
-  for (const std::uint8_t byte : bytes)
-    out += fmt::format("{}{:02x}", out.empty() ? "" : " ", byte);
-  return length > kShownBytes ? out + " ..." : out;
+  return bytes_text(bytes, length);
 }
 
 using Event = EventsAnswer::Event;
@@ -52,36 +68,52 @@ std::string handler_name(const std::vector<InterruptGate>& gates, std::uint64_t 
   return names;
 }
 
+std::string input_text(const InputEvent& event) {
+  const std::string text = fmt::format("input {}", input_kind_name(event.kind));
+  if (event.kind != InputKind::cd_change) return text;
+  const auto change = decode_medium_change(event.payload);
+  if (!change) return text;
+  if (change->medium == kNoMedium) return fmt::format("{}: disk{} ejected", text, event.device);
+  return fmt::format("{}: {} into disk{}", text, change->name, event.device);
+}
+
 }  // namespace
 
 /// Goes back to the nearest earlier store. @return nothing when there is none
 std::optional<Store> DebugSession::earlier_store(std::uint64_t address, std::uint64_t length,
-                                                 const Cancel& cancel) {
+                                                 bool physical, const Cancel& cancel) {
   StopSet stops;
-  stops.watchpoints.push_back({{address, length, false, true}, {}});
-  if (const auto space = space_that_matters(timeline_.machine(), address)) {
-    // Other processes have other memory at the same address.
+  if (physical) {
+    stops.physical_watchpoints.push_back({{{address}, length}, {}});
+  } else {
+    stops.watchpoints.push_back({{address, length, false, true}, {}});
+  }
+  if (const auto space =
+          physical ? std::nullopt : space_that_matters(timeline_.machine(), address)) {
+    // Other processes have other memory at the same address; a device writes whoever runs.
     stops.watchpoints[0].condition = in_address_space(*space);
   }
-  const TravelResult result = timeline_.run_backward(stops, &cancel);
+  const TravelResult result = timeline_.run_backward(stops, cancel);
   if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
   if (result.stop != TravelStop::watchpoint) return std::nullopt;
   Store store;
   store.moment = timeline_.now();
   store.pc = timeline_.machine().cpu().linear_rip();
   store.first_byte = result.address;
-  store.before = value_text(timeline_.machine(), address, length);
+  store.device = result.device;
+  store.request = result.request;
+  store.before = value_text(timeline_.machine(), address, length, physical);
   timeline_.step_forward();
-  store.after = value_text(timeline_.machine(), address, length);
-  timeline_.seek(store.moment, &cancel);
+  store.after = value_text(timeline_.machine(), address, length, physical);
+  timeline_.seek(store.moment, cancel);
   return store;
 }
 
 Answer DebugSession::answer(const LastWriteRequest& request, const Cancel& cancel) {
   need_timeline("last-write");
   const Position before = timeline_.now().position;
-  const std::optional<Store> store =
-      timeline_.excursion([&] { return earlier_store(request.address, request.length, cancel); });
+  const std::optional<Store> store = timeline_.excursion(
+      [&] { return earlier_store(request.address, request.length, request.physical, cancel); });
   if (!store) {
     throw NotFound(fmt::format("{:#x} was not written before position {}; this is still there",
                                request.address, grouped(before.steps)));
@@ -98,11 +130,12 @@ Answer DebugSession::answer(const HistoryRequest& request, const Cancel& cancel)
   answer.before = timeline_.now().position;
   timeline_.excursion([&] {
     while (answer.stores.size() < request.count) {
-      if (cancel) {
+      if (cancel.requested()) {
         answer.complete = false;
         return;
       }
-      const std::optional<Store> store = earlier_store(request.address, request.length, cancel);
+      const std::optional<Store> store =
+          earlier_store(request.address, request.length, request.physical, cancel);
       if (!store) return;
       answer.stores.push_back(*store);
     }
@@ -122,7 +155,7 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
   for (InputCursor cursor(timeline_.reader(), from); const InputEvent* event = cursor.peek();
        cursor.pop()) {
     if (event->position > to || all.size() >= kMostEvents) break;
-    all.push_back({{event->position, 0}, fmt::format("input {}", input_kind_name(event->kind))});
+    all.push_back({{event->position, 0}, input_text(*event)});
   }
   const std::vector<InterruptGate> gates = interrupt_gates(timeline_.machine());
   StopSet stops;
@@ -131,16 +164,16 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
         {gate.address, [](Machine& there) { return there.moment().deliveries > 0; }});
   }
   timeline_.excursion([&] {
-    timeline_.seek({from, 0}, &cancel);
+    timeline_.seek({from, 0}, cancel);
     while (all.size() < kMostEvents) {
-      const TravelResult result = timeline_.run_forward(stops, &cancel, to);
+      const TravelResult result = timeline_.run_forward(stops, cancel, to);
       if (result.stop != TravelStop::breakpoint) break;
       all.push_back(
           {timeline_.now(), fmt::format("{}, handler at {:#x}", handler_name(gates, result.address),
                                         result.address)});
     }
   });
-  if (cancel) throw Error(ErrorCode::usage, "interrupted");
+  if (cancel.requested()) throw Error(ErrorCode::usage, "interrupted");
   std::stable_sort(all.begin(), all.end(),
                    [](const Event& a, const Event& b) { return a.moment < b.moment; });
   const auto middle = std::partition_point(

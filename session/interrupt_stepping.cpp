@@ -14,7 +14,8 @@ constexpr std::uint64_t kLongestHandlerSteps = 1ULL << 31;
 /// How far before a return from interrupt its interrupt is looked for, nearest first.
 constexpr std::array<std::uint64_t, 3> kLookBackSteps{1ULL << 16, 1ULL << 21, 1ULL << 26};
 constexpr std::uint8_t kFirstExternalVector = 32;
-constexpr std::uint64_t kLongestInstructionBytes = 15;
+/// At most so many positions are looked at for deliveries at once.
+constexpr std::uint64_t kMostPositionsLookedAt = 512;
 
 std::uint64_t integer_at(ByteView bytes, std::size_t at, std::size_t size) {
   std::uint64_t value = 0;
@@ -32,32 +33,21 @@ std::uint64_t segment_base(Machine& machine, std::uint16_t selector) {
   return integer_at(descriptor, 2, 3) | integer_at(descriptor, 7, 1) << 24;
 }
 
-/// Whether the step that ended at `pc` may have been a handler's first
-/// instruction: right behind it, or where it jumps to.
-bool may_follow_gate(Machine& machine, const std::vector<InterruptGate>& gates, std::uint64_t pc) {
-  constexpr std::uint8_t kJumpNear = 0xe9;
-  constexpr std::uint8_t kJumpShort = 0xeb;
-  return std::any_of(gates.begin(), gates.end(), [&](const InterruptGate& gate) {
-    if (pc - gate.address <= kLongestInstructionBytes) return true;
-    std::array<std::uint8_t, 5> code{};
-    if (read_linear_memory(machine, gate.address, code) < code.size()) return false;
-    if (code[0] == kJumpShort) {
-      return gate.address + 2 +
-                 static_cast<std::uint64_t>(std::int64_t{static_cast<std::int8_t>(code[1])}) ==
-             pc;
-    }
-    const auto displacement = static_cast<std::int32_t>(integer_at(code, 1, 4));
-    return code[0] == kJumpNear &&
-           gate.address + 5 + static_cast<std::uint64_t>(std::int64_t{displacement}) == pc;
-  });
-}
-
 /// Whether a delivery through `vector` is one that stepping passes over.
 bool passed_over(const Machine& machine, std::uint8_t vector, bool from_user) {
   if (vector >= kFirstExternalVector || vector == kNmi) return true;
   if (vector == kPageFault) return from_user;
   // The BIOS's place for the first interrupt controller.
   return !machine.cpu().protected_mode() && vector >= 8 && vector < 16;
+}
+
+/// Whether the next instruction is an IRET.
+bool is_return(Machine& machine) {
+  constexpr std::uint8_t kIret = 0xcf;
+  std::array<std::uint8_t, 2> code{};
+  read_linear_memory(machine, machine.cpu().linear_rip(), code);
+  const bool prefixed = (code[0] & 0xf8) == 0x48 || code[0] == 0x66;
+  return code[0] == kIret || (prefixed && code[1] == kIret);
 }
 
 /// How far before the place of interest a scan begins, to know the handlers that
@@ -139,7 +129,7 @@ InterruptStepping::Context InterruptStepping::context_of(Machine& machine) {
 /// At a handler's first instruction: the context in the frame on its stack.
 std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context(Machine& machine,
                                                                                  bool error_code) {
-  Cpu& cpu = machine.cpu();
+  const Cpu& cpu = machine.cpu();
   const CpuState& s = cpu.state;
   const bool long_mode = cpu.long_mode_active();
   const std::size_t width = long_mode ? 8 : cpu.protected_mode() ? 4 : 2;
@@ -172,7 +162,7 @@ std::optional<InterruptStepping::Context> InterruptStepping::interrupted_context
 }
 
 /// The least that can happen: a delivery at this position, or the step.
-TravelResult InterruptStepping::one_delivery_or_step(const std::atomic<bool>* cancel) {
+TravelResult InterruptStepping::one_delivery_or_step(CancelToken cancel) {
   const Moment here = timeline_.now();
   const Moment next{here.position, here.deliveries + 1};
   if (timeline_.on_branch()) return timeline_.run_branch_to(next, cancel);
@@ -204,7 +194,7 @@ StopSet InterruptStepping::return_to(Machine& machine, const Context& context, c
 /// @return what ended the run before the return, or nothing when it returned
 std::optional<TravelResult> InterruptStepping::run_to_return(const Context& context,
                                                              const StopSet& user, Moment entry,
-                                                             const std::atomic<bool>* cancel) {
+                                                             CancelToken cancel) {
   std::uint64_t address = 0;
   const StopSet stops = return_to(timeline_.machine(), context, user, address);
   const Position limit{entry.position.steps + kLongestHandlerSteps};
@@ -218,8 +208,7 @@ std::optional<TravelResult> InterruptStepping::run_to_return(const Context& cont
   return result;
 }
 
-TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
-                                        const std::atomic<bool>* cancel) {
+TravelResult InterruptStepping::forward(const StopSet& user, bool skip, CancelToken cancel) {
   while (true) {
     Machine& machine = timeline_.machine();
     const Moment here = timeline_.now();
@@ -242,23 +231,42 @@ TravelResult InterruptStepping::forward(const StopSet& user, bool skip,
       }
     }
     if (const auto ended = run_to_return(context, user, entry, cancel)) return *ended;
-    if (cancel != nullptr && *cancel) return {TravelStop::interrupted, 0, {}, false};
+    if (cancel.requested()) return {TravelStop::interrupted, 0, {}, false};
   }
 }
 
-/// From the arrival at `at`, on to after the last delivery there.
-void InterruptStepping::back_to_latest_delivery(Position at) {
-  std::uint32_t deliveries = 0;
-  while (timeline_.now().position == at) {
-    deliveries = timeline_.now().deliveries;
-    timeline_.seek({at, deliveries + 1});
+/// How many deliveries there are at a position, by going through it. Of the positions
+/// before it more and more are looked at, since who steps back will go on so.
+std::optional<std::uint32_t> InterruptStepping::deliveries_at(Position at, CancelToken cancel) {
+  if (at < looked_from_ || at >= looked_to_) {
+    const std::uint64_t known = looked_to_.steps - looked_from_.steps;
+    const bool onward = at.steps + 1 == looked_from_.steps;
+    const std::uint64_t length = std::min({onward ? std::min(2 * known, kMostPositionsLookedAt) : 1,
+                                           at.steps + 1 - timeline_.start().steps});
+    Moment here{{at.steps + 1 - length}, 0};
+    const Position from = here.position;
+    if (timeline_.seek(here, cancel) == TravelStop::interrupted) return std::nullopt;
+    std::vector<Moment> found;
+    while (here.position <= at) {
+      ++here.deliveries;
+      if (timeline_.seek(here, cancel) == TravelStop::interrupted) return std::nullopt;
+      if (timeline_.now() == here) continue;
+      if (--here.deliveries > 0) found.push_back(here);
+      here = {{here.position.steps + 1}, 0};
+    }
+    delivered_at_ = std::move(found);
+    looked_from_ = from;
+    looked_to_ = {at.steps + 1};
   }
-  timeline_.seek({at, deliveries});
+  const auto found = std::ranges::find(delivered_at_, at, &Moment::position);
+  return found == delivered_at_.end() ? 0 : found->deliveries;
 }
 
-std::optional<InterruptStepping::Entry> InterruptStepping::find_entry(
-    const Context& context, bool user_mode, const StopSet& user, Position before,
-    const std::atomic<bool>* cancel) {
+std::optional<InterruptStepping::Entry> InterruptStepping::find_entry(const Context& context,
+                                                                      bool user_mode,
+                                                                      const StopSet& user,
+                                                                      Position before,
+                                                                      CancelToken cancel) {
   Machine& machine = timeline_.machine();
   StopSet stops = user;
   const std::size_t first_gate = stops.breakpoints.size();
@@ -298,17 +306,29 @@ std::optional<InterruptStepping::Entry> InterruptStepping::find_entry(
         nearer = Entry{moment, result};
       }
     }
-    if (entry) return nearer ? nearer : entry;
+    if (entry) {
+      // One that came back here earlier, in another turn of a loop, is not the one.
+      if (timeline_.seek(entry->moment, cancel) == TravelStop::interrupted) return std::nullopt;
+      std::uint64_t address = 0;
+      const StopSet back = return_to(machine, context, {}, address);
+      const Position end{before.steps + 1};
+      if (timeline_.run_forward(back, cancel, end).stop == TravelStop::breakpoint)
+        return std::nullopt;
+      return nearer ? nearer : entry;
+    }
     if (from == first) break;
   }
   return std::nullopt;
 }
 
-TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
-                                         const std::atomic<bool>* cancel) {
+TravelResult InterruptStepping::backward(const StopSet& user, bool skip, CancelToken cancel) {
   if (timeline_.on_branch()) return timeline_.step_backward(cancel);
   const Moment origin = timeline_.now();
   Machine& machine = timeline_.machine();
+  const auto interrupted = [&] {
+    timeline_.seek(origin);
+    return TravelResult{TravelStop::interrupted, 0, {}, false};
+  };
   while (true) {
     const Moment here = timeline_.now();
     if (here.deliveries > 0) {
@@ -317,25 +337,27 @@ TravelResult InterruptStepping::backward(const StopSet& user, bool skip,
     }
     const Context context = context_of(machine);
     const bool user_mode = machine.cpu().cpl() == 3;
-    const std::uint64_t pc = machine.cpu().linear_rip();
+    if (here.position > timeline_.start()) {
+      const Position before{here.position.steps - 1};
+      const auto deliveries = deliveries_at(before, cancel);
+      if (!deliveries) return interrupted();
+      if (*deliveries > 0) {
+        // The step was a handler's first.
+        if (timeline_.seek({before, *deliveries}, cancel) == TravelStop::interrupted)
+          return interrupted();
+        if (!skip || !is_return(machine) || passed_over_here(machine) != context)
+          return {TravelStop::arrived, 0, {}, false};
+        // And its last: all of it is passed over.
+        timeline_.seek({before, *deliveries - 1}, cancel);
+        continue;
+      }
+    }
     const TravelResult result = timeline_.step_backward(cancel);
-    if (result.stop != TravelStop::arrived) return result;
+    if (result.stop == TravelStop::interrupted) return interrupted();
+    if (result.stop != TravelStop::arrived || !skip || !is_return(machine)) return result;
     const Moment back = timeline_.now();
-    if (may_follow_gate(machine, interrupt_gates(machine), pc)) {
-      back_to_latest_delivery(back.position);
-      return {TravelStop::arrived, 0, {}, false};
-    }
-    std::array<std::uint8_t, 2> code{};
-    read_linear_memory(machine, machine.cpu().linear_rip(), code);
-    constexpr std::uint8_t kIret = 0xcf;
-    const bool prefixed = (code[0] & 0xf8) == 0x48 || code[0] == 0x66;
-    const bool returning = code[0] == kIret || (prefixed && code[1] == kIret);
-    if (!skip || !returning) return result;
     const auto entry = find_entry(context, user_mode, user, back.position, cancel);
-    if (cancel != nullptr && *cancel) {
-      timeline_.seek(origin);
-      return {TravelStop::interrupted, 0, {}, false};
-    }
+    if (cancel.requested()) return interrupted();
     if (!entry) {
       timeline_.seek(back);
       return result;
@@ -364,8 +386,7 @@ std::optional<InterruptStepping::Context> InterruptStepping::passed_over_here(Ma
   return std::nullopt;
 }
 
-std::uint64_t InterruptStepping::forward_many(std::uint64_t count, bool skip,
-                                              const std::atomic<bool>* cancel) {
+std::uint64_t InterruptStepping::forward_many(std::uint64_t count, bool skip, CancelToken cancel) {
   // By the interrupt tables at both ends: on the way the guest may get its first.
   const std::uint64_t start = timeline_.now().position.steps;
   StopSet gates = at_deliveries(timeline_.machine());
@@ -405,8 +426,10 @@ struct InterruptStepping::Delivery {
 };
 
 /// From here on, to the arrival at `end`: those outside handlers that are passed over.
-std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(
-    const StopSet& gates, Position end, bool skip, const std::atomic<bool>* cancel) {
+std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(const StopSet& gates,
+                                                                             Position end,
+                                                                             bool skip,
+                                                                             CancelToken cancel) {
   std::vector<Delivery> all;
   while (timeline_.now().position < end) {
     if (timeline_.run_forward(gates, cancel, end).stop != TravelStop::breakpoint) break;
@@ -425,8 +448,7 @@ std::vector<InterruptStepping::Delivery> InterruptStepping::deliveries_until(
   return all;
 }
 
-std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip,
-                                               const std::atomic<bool>* cancel) {
+std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip, CancelToken cancel) {
   const Moment origin = timeline_.now();
   // As the table is here: earlier the guest may not have had one.
   const StopSet gates = at_deliveries(timeline_.machine());
@@ -438,7 +460,7 @@ std::uint64_t InterruptStepping::backward_many(std::uint64_t count, bool skip,
     const std::uint64_t lead = from - std::min(kLeadSteps, from - start);
     if (timeline_.seek({{lead}, 0}, cancel) == TravelStop::interrupted) return 0;
     const std::vector<Delivery> deliveries = deliveries_until(gates, origin.position, skip, cancel);
-    if (cancel != nullptr && *cancel) return 0;
+    if (cancel.requested()) return 0;
 
     std::uint64_t left = count;
     Moment at = origin;

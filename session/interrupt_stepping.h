@@ -4,11 +4,11 @@
 // timeline.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "base/cancel.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::session {
@@ -32,16 +32,16 @@ class InterruptStepping {
   /// A handler that does not return to the place it interrupted within some
   /// two billion steps is entered instead. An exception is a step: to the
   /// first instruction of its handler.
-  TravelResult forward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
+  TravelResult forward(const StopSet& user, bool skip, CancelToken cancel);
   /// `count` times forward() without stops of the user's, as one travel.
   /// On the timeline. @return how many there were before the end, or before it was
   /// cancelled
-  std::uint64_t forward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
+  std::uint64_t forward_many(std::uint64_t count, bool skip, CancelToken cancel);
   /// `count` times backward(), likewise. A handler that had begun more than some
   /// 65,000 steps before the destination is taken for code like any other there.
-  std::uint64_t backward_many(std::uint64_t count, bool skip, const std::atomic<bool>* cancel);
+  std::uint64_t backward_many(std::uint64_t count, bool skip, CancelToken cancel);
   /// Undoes what forward() does.
-  TravelResult backward(const StopSet& user, bool skip, const std::atomic<bool>* cancel);
+  TravelResult backward(const StopSet& user, bool skip, CancelToken cancel);
 
  private:
   struct Context;
@@ -51,19 +51,25 @@ class InterruptStepping {
   [[nodiscard]] static Context context_of(Machine& machine);
   [[nodiscard]] static std::optional<Context> interrupted_context(Machine& machine,
                                                                   bool error_code);
-  TravelResult one_delivery_or_step(const std::atomic<bool>* cancel);
+  TravelResult one_delivery_or_step(CancelToken cancel);
   std::optional<TravelResult> run_to_return(const Context& context, const StopSet& user,
-                                            Moment entry, const std::atomic<bool>* cancel);
+                                            Moment entry, CancelToken cancel);
   std::optional<Entry> find_entry(const Context& context, bool user_mode, const StopSet& user,
-                                  Position before, const std::atomic<bool>* cancel);
-  void back_to_latest_delivery(Position at);
+                                  Position before, CancelToken cancel);
+  /// @return nothing when it was cancelled
+  std::optional<std::uint32_t> deliveries_at(Position at, CancelToken cancel);
   [[nodiscard]] static std::optional<Context> passed_over_here(Machine& machine);
   [[nodiscard]] static StopSet return_to(Machine& machine, const Context& context,
                                          const StopSet& user, std::uint64_t& address);
   std::vector<Delivery> deliveries_until(const StopSet& gates, Position end, bool skip,
-                                         const std::atomic<bool>* cancel);
+                                         CancelToken cancel);
 
   Timeline& timeline_;
+  /// Of the positions in between, those with deliveries are known: the timeline never
+  /// changes.
+  Position looked_from_;
+  Position looked_to_;
+  std::vector<Moment> delivered_at_;  ///< how many, by position
 };
 
 }  // namespace chronovisor::session

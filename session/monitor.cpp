@@ -20,8 +20,7 @@ bool take_json(std::string_view& line) {
 
 }  // namespace
 
-std::string answer_line(DebugSession& session, std::string_view line,
-                        const std::atomic<bool>& cancel) {
+std::string answer_line(DebugSession& session, std::string_view line, CancelToken cancel) {
   if (!take_json(line)) return text_of(session.ask(parse_request(line), cancel));
   try {
     return json_of(session.ask(parse_request(line), cancel)) + "\n";

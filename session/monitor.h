@@ -2,10 +2,10 @@
 // The thread that owns the session.
 #pragma once
 
-#include <atomic>
 #include <string>
 #include <string_view>
 
+#include "base/cancel.h"
 #include "session/debug_session.h"
 
 namespace chronovisor::session {
@@ -13,6 +13,6 @@ namespace chronovisor::session {
 /// The answer to `line` as text. A line that begins with the word `json` is answered
 /// with one JSON document on one line, errors included; other errors are thrown.
 [[nodiscard]] std::string answer_line(DebugSession& session, std::string_view line,
-                                      const std::atomic<bool>& cancel);
+                                      CancelToken cancel);
 
 }  // namespace chronovisor::session

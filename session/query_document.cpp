@@ -35,7 +35,12 @@ Json entry_json(const QueryEntry& entry, QueryKind kind) {
   json["pc"] = hex(entry.pc);
   json["cr3"] = hex(entry.cr3);
   if (kind == QueryKind::executes) return json;
-  json["by"] = entry.by_delivery ? "delivery" : "instruction";
+  json["by"] = !entry.device.empty() ? "device" : entry.by_delivery ? "delivery" : "instruction";
+  if (!entry.device.empty()) {
+    json["device"] = entry.device;
+    json["request"] = entry.request;
+    json["started"] = entry.started ? Json(*entry.started) : Json(nullptr);
+  }
   json["address"] = hex(entry.address);
   if (kind != QueryKind::value) return json;
   json["before"] = value_json(entry.before);
@@ -70,6 +75,11 @@ QueryEntry entry_in(const Json& json, QueryKind kind) {
     return entry;
   }
   entry.by_delivery = json.at("by").get<std::string>() == "delivery";
+  entry.device = json.value("device", "");
+  entry.request = json.value("request", "");
+  if (json.contains("started") && !json.at("started").is_null()) {
+    entry.started = number_in(json.at("started"));
+  }
   entry.address = number_in(json.at("address"));
   if (kind != QueryKind::value) return entry;
   entry.before = value_in(json.at("before"));
@@ -86,6 +96,7 @@ QueryDocument document_in(const Json& json) {
   Query& query = document.answer.query;
   query.kind = static_cast<QueryKind>(choice_in(kKinds, asked.at("kind")));
   query.address = number_in(asked.at("address"));
+  query.physical = asked.value("physical", false);
   query.length = number_in(asked.at("length"));
   query.from = {number_in(asked.at("from"))};
   query.to = {number_in(asked.at("to"))};
@@ -110,7 +121,7 @@ bool same_question(const QueryDocument& a, const QueryDocument& b) {
   const Query& x = a.answer.query;
   const Query& y = b.answer.query;
   return x.kind == y.kind && x.address == y.address && x.length == y.length && x.from == y.from &&
-         x.to == y.to && x.select == y.select && x.limit == y.limit;
+         x.to == y.to && x.physical == y.physical && x.select == y.select && x.limit == y.limit;
 }
 
 }  // namespace
@@ -124,6 +135,20 @@ QueriedRecording queried(const RecordingReader& reader) {
   recording.end = reader.usable_to().steps;
   recording.intervals = query_intervals(reader);
   return recording;
+}
+
+QueryDocument answer_query(
+    const RecordingReader& reader, const QueryRequest& request, CancelToken cancel,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) {
+  QueryOptions how;
+  how.jobs = request.jobs;
+  how.use_index = request.use_index;
+  how.shard = request.shard.value_or(QueryShard{});
+  how.cancel = cancel;
+  QueryDocument document{queried(reader), request.shard, {}};
+  document.answer = run_query(reader, request.query, how, progress);
+  if (document.answer.cancelled) throw Error(ErrorCode::host, "interrupted; nothing is answered");
+  return document;
 }
 
 std::string answer_json(const QueryDocument& document) {
@@ -140,6 +165,7 @@ std::string answer_json(const QueryDocument& document) {
                    {"from", query.from.steps},
                    {"to", query.to.steps},
                    {"select", kSelects[static_cast<std::size_t>(query.select)]}};
+  if (query.physical) json["query"]["physical"] = true;
   if (query.select == QuerySelect::all) json["query"]["limit"] = query.limit;
   if (document.shard) {
     json["shard"] = {{"number", document.shard->number}, {"of", document.shard->of}};
@@ -180,6 +206,11 @@ std::string answer_text(const QueryDocument& document) {
     if (kind == QueryKind::writes) text += fmt::format("  {:#018x}", entry.address);
     if (value) text += fmt::format("  {} -> {}", shown(entry.before), shown(entry.after));
     if (entry.by_delivery) text += "  by an interrupt or exception";
+    if (!entry.device.empty()) {
+      text += "  by " + entry.device;
+      if (!entry.request.empty()) text += ": " + entry.request;
+      if (entry.started) text += "; started at position " + grouped(*entry.started);
+    }
     text += "\n";
   }
   return text;

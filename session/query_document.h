@@ -2,11 +2,14 @@
 // that the answers of shards are merged from. Main thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
+#include "session/request.h"
 #include "timetravel/query.h"
 
 namespace chronovisor::session {
@@ -27,6 +30,12 @@ struct QueryDocument {
   std::optional<QueryShard> shard;  ///< nothing: of the whole recording
   QueryAnswer answer;
 };
+
+/// Asks the recording. Throws Error{host} when cancelled, and as run_query does.
+/// @param progress told how many steps of how many are behind
+[[nodiscard]] QueryDocument answer_query(
+    const RecordingReader& reader, const QueryRequest& request, CancelToken cancel,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& progress);
 
 [[nodiscard]] std::string answer_json(const QueryDocument& document);
 /// Throws Error{bad_input}, beginning with `name`, for anything else than what

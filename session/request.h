@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "session/go_live.h"
+#include "timetravel/query.h"
 
 namespace chronovisor::session {
 
@@ -42,12 +43,14 @@ struct EventsRequest {
 struct LastWriteRequest {
   std::uint64_t address = 0;
   std::uint64_t length = 8;
+  bool physical = false;  ///< the address is one
 };
 /// The latest writes of a range, the latest first.
 struct HistoryRequest {
   std::uint64_t address = 0;
   std::uint64_t length = 8;
   std::uint64_t count = 10;
+  bool physical = false;
 };
 enum class Direction : std::uint8_t { forward, backward };
 /// The nearest write of a range for which a condition holds; arms its place: after
@@ -57,12 +60,21 @@ struct WatchRequest {
   std::uint64_t length = 8;
   Direction direction = Direction::forward;
   std::string condition;  ///< as parse_condition takes it; empty: any
+  bool physical = false;
 };
 /// The nearest arrival at an instruction; arms its place.
 struct ReachedRequest {
   std::uint64_t address = 0;
   Direction direction = Direction::backward;
   std::string condition;
+};
+/// Who wrote, what ran, or what values a variable had, in a stretch of the whole
+/// recording, wherever the machine stands. It stays there.
+struct QueryRequest {
+  Query query;
+  unsigned jobs = 0;  ///< threads; 0: one a core
+  bool use_index = true;
+  std::optional<QueryShard> shard;  ///< nothing: all intervals
 };
 /// So many steps as InterruptStepping takes them, as one travel; arms its end. No
 /// breakpoint stops it on the way.
@@ -81,6 +93,13 @@ struct DiscardRequest {};
 struct GoLiveRequest {
   GoLiveOptions options;
 };
+/// Another disc in a drive of a live branch, or none.
+struct ChangeMediumRequest {
+  std::string drive;
+  std::string file;    ///< empty: what is in it is taken out
+  std::string format;  ///< empty: found out
+  bool force = false;  ///< also when the guest has locked the tray
+};
 enum class Setting : std::uint8_t { skip_interrupts, linear_pc, physical_memory };
 struct SettingRequest {
   Setting setting = Setting::skip_interrupts;
@@ -96,9 +115,10 @@ struct DisassembleRequest {
   std::optional<std::uint64_t> address;  ///< nothing: where the machine is
   std::uint64_t count = 10;
 };
-/// What QEMU's monitor shows by `info`.
+/// What QEMU's monitor shows by `info`. Linux's own lx- commands take a stub that
+/// answers `info version` for one whose threads are processors.
 struct DumpRequest {
-  enum class What : std::uint8_t { registers, mem, tlb, lapic, pic };
+  enum class What : std::uint8_t { registers, mem, tlb, lapic, pic, version };
   What what = What::registers;
 };
 /// Memory in a format of QEMU's and gdb's.
@@ -117,9 +137,10 @@ struct LinuxModulesRequest {};
 using Request =
     std::variant<HelpRequest, WhenRequest, InfoRequest, StripRequest, SeekRequest,
                  ListBookmarksRequest, SetBookmarkRequest, DeleteBookmarkRequest, EventsRequest,
-                 LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest, StepRequest,
-                 AddressSpaceRequest, DumpRequest, ExamineRequest, BranchRequest, DiscardRequest,
-                 GoLiveRequest, SettingRequest, TranslateRequest, WalkRequest, DisassembleRequest,
-                 LinuxKernelRequest, LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
+                 LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest, QueryRequest,
+                 StepRequest, AddressSpaceRequest, DumpRequest, ExamineRequest, BranchRequest,
+                 DiscardRequest, GoLiveRequest, ChangeMediumRequest, SettingRequest,
+                 TranslateRequest, WalkRequest, DisassembleRequest, LinuxKernelRequest,
+                 LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
 
 }  // namespace chronovisor::session

@@ -29,8 +29,8 @@ std::optional<FoundAnswer> DebugSession::find_and_arm(const StopSet& stops, Dire
                                                       const Cancel& cancel) {
   std::optional<FoundAnswer> found = timeline_.excursion([&]() -> std::optional<FoundAnswer> {
     const TravelResult result = direction == Direction::forward
-                                    ? timeline_.run_forward(stops, &cancel)
-                                    : timeline_.run_backward(stops, &cancel);
+                                    ? timeline_.run_forward(stops, cancel)
+                                    : timeline_.run_backward(stops, cancel);
     if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
     if (result.stop != TravelStop::watchpoint && result.stop != TravelStop::breakpoint) {
       return std::nullopt;
@@ -46,12 +46,21 @@ Answer DebugSession::answer(const WatchRequest& request, const Cancel& cancel) {
   need_timeline("watch");
   const WatchedRange range{request.address, request.length};
   Condition condition;
-  if (!request.condition.empty()) condition = parse_condition(request.condition, range);
-  if (const auto space = space_that_matters(timeline_.machine(), request.address)) {
+  if (!request.condition.empty()) {
+    condition =
+        parse_condition(request.condition, request.physical ? std::nullopt : std::optional(range));
+  }
+  if (const auto space = request.physical
+                             ? std::nullopt
+                             : space_that_matters(timeline_.machine(), request.address)) {
     condition = all_of(in_address_space(*space), std::move(condition));
   }
   StopSet stops;
-  stops.watchpoints.push_back({{request.address, request.length, false, true}, condition});
+  if (request.physical) {
+    stops.physical_watchpoints.push_back({{{request.address}, request.length}, condition});
+  } else {
+    stops.watchpoints.push_back({{request.address, request.length, false, true}, condition});
+  }
   const auto found = find_and_arm(stops, request.direction, cancel);
   if (found) return *found;
   throw NotFound(fmt::format("{:#x} is not written{} {} position {}; this is still there",
@@ -75,6 +84,10 @@ Answer DebugSession::answer(const ReachedRequest& request, const Cancel& cancel)
                              side_of(request.direction), grouped(timeline_.now().position.steps)));
 }
 
+Answer DebugSession::answer(const QueryRequest& request, const Cancel& cancel) {
+  return answer_query(timeline_.reader(), request, cancel, [](std::uint64_t, std::uint64_t) {});
+}
+
 Answer DebugSession::answer(const StepRequest& request, const Cancel& cancel) {
   need_timeline(request.direction == Direction::forward ? "step" : "reverse-step");
   StepAnswer answer;
@@ -82,11 +95,11 @@ Answer DebugSession::answer(const StepRequest& request, const Cancel& cancel) {
   answer.direction = request.direction;
   timeline_.excursion([&] {
     answer.taken = request.direction == Direction::forward
-                       ? stepping_.forward_many(request.count, settings_.skip_interrupts, &cancel)
-                       : stepping_.backward_many(request.count, settings_.skip_interrupts, &cancel);
+                       ? stepping_.forward_many(request.count, settings_.skip_interrupts, cancel)
+                       : stepping_.backward_many(request.count, settings_.skip_interrupts, cancel);
     answer.moment = timeline_.now();
   });
-  if (cancel) throw Error(ErrorCode::usage, "interrupted");
+  if (cancel.requested()) throw Error(ErrorCode::usage, "interrupted");
   if (answer.taken == 0) {
     throw NotFound(request.direction == Direction::forward ? "the recording ends here"
                                                            : "the recording begins here");

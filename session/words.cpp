@@ -90,6 +90,7 @@ void require_range(const Words& words, std::uint64_t address, std::uint64_t leng
 template <typename R>
 R parse_range(Words& words) {
   R request;
+  request.physical = words.take("phys");
   request.address = words.number("ADDRESS");
   request.length = words.number_or("BYTES", request.length);
   require_range(words, request.address, request.length);
@@ -106,6 +107,39 @@ Request parse_history(Words& words) {
   return request;
 }
 
+Request parse_query(Words& words) {
+  constexpr std::uint64_t kMostListed = 1000;
+  QueryRequest request;
+  Query& query = request.query;
+  if (words.take("executes")) {
+    query.kind = QueryKind::executes;
+  } else if (words.take("value")) {
+    query.kind = QueryKind::value;
+    query.length = 8;
+  } else if (words.take("writes")) {
+    query.physical = words.take("phys");
+  } else {
+    words.refuse("writes, executes or value");
+  }
+  query.address = words.number("ADDRESS");
+  query.limit = kMostListed;
+  const auto select = [&] {
+    if (words.take("first")) {
+      query.select = QuerySelect::first;
+    } else if (words.take("last")) {
+      query.select = QuerySelect::last;
+    } else if (words.take("count")) {
+      query.select = QuerySelect::count;
+    }
+    return query.select != QuerySelect::all;
+  };
+  if (!select()) {
+    query.length = words.number_or("BYTES", query.length);
+    (void)select();
+  }
+  return request;
+}
+
 Request parse_disassemble(Words& words) {
   DisassembleRequest request;
   if (!words.empty()) request.address = words.number("ADDRESS");
@@ -117,6 +151,7 @@ Request parse_disassemble(Words& words) {
 Request parse_watch(Words& words) {
   WatchRequest request;
   if (words.take("backward")) request.direction = Direction::backward;
+  request.physical = words.take("phys");
   request.address = words.number("ADDRESS");
   if (!words.empty() && words.peek() != "if") request.length = words.number("BYTES");
   require_range(words, request.address, request.length);
@@ -137,6 +172,22 @@ Request parse_steps(Words& words) {
   return request;
 }
 
+Request parse_eject(Words& words) {
+  ChangeMediumRequest request;
+  request.force = words.take("-f");
+  request.drive = words.word("DRIVE");
+  return request;
+}
+
+Request parse_change(Words& words) {
+  ChangeMediumRequest request;
+  request.force = words.take("-f");
+  request.drive = words.word("DRIVE");
+  request.file = words.word("FILE");
+  if (!words.empty()) request.format = words.word("FORMAT");
+  return request;
+}
+
 Request parse_address_space(Words& words) {
   using Which = AddressSpaceRequest::Which;
   if (words.empty()) return AddressSpaceRequest{Which::show, 0};
@@ -148,12 +199,13 @@ Request parse_address_space(Words& words) {
 Request parse_info(Words& words) {
   using What = DumpRequest::What;
   if (words.empty()) return InfoRequest{};
-  static constexpr std::array<std::pair<std::string_view, What>, 5> kDumps{
+  static constexpr std::array<std::pair<std::string_view, What>, 6> kDumps{
       {{"registers", What::registers},
        {"mem", What::mem},
        {"tlb", What::tlb},
        {"lapic", What::lapic},
-       {"pic", What::pic}}};
+       {"pic", What::pic},
+       {"version", What::version}}};
   for (const auto& [name, what] : kDumps) {
     if (words.take(name)) return DumpRequest{what};
   }
@@ -211,7 +263,7 @@ constexpr auto kCommands = std::to_array<WordCommand>({
     {"seek", "POSITION|+N|-N|start|end|BOOKMARK",
      "arms a destination; the next continue or reverse-continue goes there",
      [](Words& words) -> Request { return SeekRequest{words.word("a place")}; }},
-    {"info", "[registers | mem | tlb | lapic | pic]",
+    {"info", "[registers | mem | tlb | lapic | pic | version]",
      "what was recorded; or the machine here, in QEMU's words", parse_info},
     {"timeline", "[COLUMNS]", "draws the recording as a strip", parse_strip},
     {"bookmark", "[NAME | --move NAME | --delete NAME]",
@@ -220,10 +272,13 @@ constexpr auto kCommands = std::to_array<WordCommand>({
      [](Words& words) -> Request {
        return EventsRequest{words.number_or("STEPS", EventsRequest{}.span)};
      }},
-    {"last-write", "ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
+    {"last-write", "[phys] ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
      [](Words& words) -> Request { return parse_range<LastWriteRequest>(words); }},
-    {"history", "ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there", parse_history},
-    {"watch", "[backward] ADDRESS [BYTES] [if CONDITION]",
+    {"history", "[phys] ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there",
+     parse_history},
+    {"query", "writes [phys]|executes|value ADDRESS [BYTES] [first|last|count]",
+     "who wrote, what ran, what values: in the whole recording", parse_query},
+    {"watch", "[backward] [phys] ADDRESS [BYTES] [if CONDITION]",
      "the next write there, or the last, for which CONDITION holds; arms its place", parse_watch},
     {"last-reached", "ADDRESS [if CONDITION]", "the last arrival at an instruction; arms its place",
      parse_reached<Direction::backward>},
@@ -239,6 +294,9 @@ constexpr auto kCommands = std::to_array<WordCommand>({
      parse_nothing<BranchRequest>},
     {"go-live", kGoLiveArguments, "goes on with input from outside, recorded in FILE",
      [](Words& words) -> Request { return GoLiveRequest{parse_go_live(words.rest())}; }},
+    {"change", "[-f] DRIVE FILE [FORMAT]",
+     "puts a disc into a drive of a live branch: cd0; -f: also into a locked one", parse_change},
+    {"eject", "[-f] DRIVE", "takes the disc out of a drive of a live branch", parse_eject},
     {"discard", "", "leaves a branch for the timeline; the next continue arrives there",
      parse_nothing<DiscardRequest>},
     {"skip-interrupts", "on|off", "stepping passes over handlers merely delivered (on)",

@@ -446,6 +446,26 @@ Does not move."""
         monitor(f"history {address:#x} {size} {count_of(parts[2] or '10')}")
 
 
+class Query(Command):
+    """Ask the whole recording who wrote an object, which values it had, or when code ran:
+chronovisor query writes|value|executes EXPRESSION [-- first|last|count]
+
+Answers as the command line's query does. Does not move."""
+
+    verb, usage = "query", "writes|value|executes EXPRESSION [-- first|last|count]"
+
+    def __init__(self):
+        super().__init__(gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
+
+    def run(self, argument):
+        parts = re.fullmatch(r"(writes|value|executes)\s+(.*?)(?:\s--\s*(first|last|count))?", argument, re.DOTALL)
+        if not parts or not parts[2].strip() or parts[2].startswith("--"):
+            raise self.misused()
+        kind, expression, select = parts[1], parts[2].strip(), parts[3] or ""
+        address, size = (address_of(expression), 1) if kind == "executes" else place(expression)
+        monitor(f"query {kind} {address:#x} {size} {select}")
+
+
 class AtAddress(Command):
     """A server command whose argument is an address expression."""
 
@@ -701,7 +721,7 @@ def install():
     AtAddress("walk", "Show the page-table entries for a linear address.")
     StepMany("step")
     StepMany("reverse-step")
-    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, Watch, AddressSpace, History, Disassemble, Discard,
+    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, Watch, AddressSpace, History, Query, Disassemble, Discard,
                     GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):

@@ -1,4 +1,4 @@
-#include "cli/divergence_report.h"
+#include "inspect/divergence_report.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,6 @@
 #include "inspect/disassembly.h"
 
 using namespace chronovisor;
-using namespace chronovisor::cli;
 
 namespace {
 

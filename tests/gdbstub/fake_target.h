@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "gdbstub/target.h"
 #include "gdbstub/x86_registers.h"
@@ -97,7 +98,7 @@ class FakeTarget final : public DebugTarget {
     });
   }
 
-  StopReason run(const ResumeRequest& request, const CancelFlag& cancel) override {
+  StopReason run(const ResumeRequest& request, CancelToken cancel) override {
     requests.push_back(request);
     if (run_failure) throw Error(ErrorCode::host, *run_failure);
     running = true;
@@ -107,7 +108,7 @@ class FakeTarget final : public DebugTarget {
   }
 
   void monitor(std::string_view command, const std::function<void(std::string_view)>& output,
-               const CancelFlag& cancel) override {
+               CancelToken cancel) override {
     if (command == "when") {
       output("position ");
       output(std::to_string(position) + "\n");
@@ -122,7 +123,7 @@ class FakeTarget final : public DebugTarget {
       for (int i = 0; i < 100; ++i) output(std::string(1000, 'x'));
     } else if (spins && command == "spin") {
       running = true;
-      while (!cancel) {
+      while (!cancel.requested()) {
       }
       running = false;
       output("cancelled\n");
@@ -233,7 +234,7 @@ class FakeTarget final : public DebugTarget {
     return {StopKind::history_end, {}, 0, {}};
   }
 
-  StopReason travel(const ResumeRequest& request, const CancelFlag& cancel) {
+  StopReason travel(const ResumeRequest& request, CancelToken cancel) {
     written_memory.clear();
     written_registers.clear();
     if (destination) {
@@ -256,7 +257,7 @@ class FakeTarget final : public DebugTarget {
     return backward(request, cancel);
   }
 
-  StopReason forward(const ResumeRequest& request, const CancelFlag& cancel) {
+  StopReason forward(const ResumeRequest& request, CancelToken cancel) {
     bool leaving =
         request.kind != ResumeKind::forward || request.origin == OriginBreakpoint::ignore;
     for (;; leaving = false) {
@@ -264,7 +265,7 @@ class FakeTarget final : public DebugTarget {
         if (const auto hit = execution_hit(position)) return *hit;
       }
       if (position == history_) return at_end();
-      if (cancel) return {StopKind::interrupted, {}, 0, {}};
+      if (cancel.requested()) return {StopKind::interrupted, {}, 0, {}};
       const auto accessed = access_hit(position);
       ++position;
       if (accessed) return *accessed;
@@ -277,10 +278,10 @@ class FakeTarget final : public DebugTarget {
     }
   }
 
-  StopReason backward(const ResumeRequest& request, const CancelFlag& cancel) {
+  StopReason backward(const ResumeRequest& request, CancelToken cancel) {
     const std::uint64_t origin = position;
     while (position > 0) {
-      if (cancel) {
+      if (cancel.requested()) {
         position = origin;
         return {StopKind::interrupted, {}, 0, {}};
       }

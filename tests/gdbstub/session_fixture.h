@@ -1,6 +1,7 @@
 // A session over a FakeTarget, for tests that look at exact packets.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,7 @@ namespace chronovisor::gdb {
 struct SessionFixture {
   FakeTarget target;
   Session session{target};
-  CancelFlag cancel = false;
+  std::atomic<bool> cancel = false;
 
   explicit SessionFixture(std::uint64_t history = 100) : target(history) {}
 

@@ -80,7 +80,7 @@ TEST_CASE("small fixed answers") {
   CHECK(fixture.one("qAttached") == "1");
   CHECK(fixture.one("qAttached:1") == "1");
   CHECK(fixture.one("qSymbol::") == "OK");
-  CHECK(fixture.one("qOffsets") == "Text=0;Data=0;Bss=0");
+  CHECK(fixture.one("qOffsets").empty());  // a whole machine has none; scripts go by it
   CHECK(fixture.one("vCont?") == "vCont;c;C;s;S;t;r");
 }
 

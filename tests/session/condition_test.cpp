@@ -18,7 +18,7 @@ struct Fixture {
 
   Fixture() {
     machine->ram().write({0x5000}, Bytes{0xfe, 0xff, 0xff, 0xff, 0x01, 0x02, 0x03, 0x84});
-    machine->cpu().state.gpr[kRax] = 0x1'0000'0007;
+    machine->change_cpu([](Cpu& cpu) { cpu.gpr(kRax) = 0x1'0000'0007; });
   }
   bool holds(const std::string& text) {
     return parse_condition(text, WatchedRange{0x5000, 4})(*machine);

@@ -130,6 +130,29 @@ TEST_CASE("every command without arguments has a JSON form on one line, errors t
   CHECK(f.ask_json("disassemble 0x7c00 2")["instructions"].size() == 2);
 }
 
+TEST_CASE("a query sees the whole recording, wherever the machine stands") {
+  Fixture f;
+  f.timeline.seek({{4'000}, 0});
+  QueryRequest request;
+  request.query.address = testing::kTinyCounterAddress;
+  request.query.length = 4;
+  const QueryDocument all = f.ask<QueryDocument>(request);
+  REQUIRE(all.answer.entries.size() > 4);
+  CHECK(all.answer.entries.back().moment.position > Position{4'000});
+  CHECK(f.timeline.now() == Moment{{4'000}, 0});
+  // The writes before here are those that history lists.
+  const auto past = f.ask<HistoryAnswer>(HistoryRequest{testing::kTinyCounterAddress, 4, 1000});
+  REQUIRE(past.stores.size() < all.answer.entries.size());
+  for (std::size_t n = 0; n < past.stores.size(); ++n) {
+    CHECK(past.stores[past.stores.size() - 1 - n].moment == all.answer.entries[n].moment);
+  }
+  request.query.select = QuerySelect::count;
+  CHECK(text_of(f.session.ask(request, f.cancel)) ==
+        std::to_string(all.answer.entries.size()) + "\n");
+  f.cancel = true;
+  CHECK_THROWS_AS(f.session.ask(request, f.cancel), Error);
+}
+
 TEST_CASE("a session goes on after an answer that was cancelled") {
   Fixture f;
   f.timeline.seek({{4'000}, 0});

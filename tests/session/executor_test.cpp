@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/cancel.h"
+
 #include <stdexcept>
 #include <vector>
 
@@ -35,14 +37,35 @@ TEST_CASE("jobs of many threads are done one at a time, and what they throw come
   CHECK(executor.run([] { return 7; }) == 7);
 }
 
+TEST_CASE("a job that is waited for comes after those handed in before it") {
+  Executor executor;
+  for (int n = 0; n < 200; ++n) {
+    std::vector<int> order;  // guarded by there being one job at a time
+    (void)executor.submit([&] { order.push_back(1); });
+    executor.run([&] {
+      order.push_back(2);
+      executor.borrow([&] { order.push_back(3); });  // of a job, on whatever thread it is
+    });
+    CHECK(order == std::vector{1, 2, 3});
+  }
+  // As soon as none is before it, without a change of thread.
+  const auto here = std::this_thread::get_id();
+  const auto inline_here = [&] {
+    return executor.run([] { return std::this_thread::get_id(); }) == here;
+  };
+  bool at_once = false;
+  for (int n = 0; n < 1000 && !at_once; ++n) at_once = inline_here();
+  CHECK(at_once);
+}
+
 TEST_CASE("a job sees that nobody wants it any more") {
   Executor executor;
-  CancelSource source;
-  auto job = executor.submit([token = source.token()] {
-    while (!token.flag()) std::this_thread::yield();
+  std::atomic<bool> unwanted{false};
+  auto job = executor.submit([token = CancelToken(unwanted)] {
+    while (!token.requested()) std::this_thread::yield();
     return true;
   });
-  source.cancel();
+  unwanted = true;
   CHECK(job.get());
 }
 

@@ -40,15 +40,14 @@ TEST_CASE("many steps on are as many single steps") {
         CAPTURE(count);
         f.timeline.seek(from);
         std::uint64_t single = 0;
-        while (single < count &&
-               f.stepping.forward({}, skip, nullptr).stop == TravelStop::arrived) {
+        while (single < count && f.stepping.forward({}, skip, {}).stop == TravelStop::arrived) {
           ++single;
         }
         const Moment there = f.timeline.now();
         passed += there.position.steps - from.position.steps -
                   std::min(single, there.position.steps - from.position.steps);
         f.timeline.seek(from);
-        CHECK(f.stepping.forward_many(count, skip, nullptr) == single);
+        CHECK(f.stepping.forward_many(count, skip, {}) == single);
         CHECK(f.timeline.now() == there);
       }
     }
@@ -70,10 +69,10 @@ TEST_CASE("many steps back undo as many steps on") {
         CAPTURE(from.position.steps);
         CAPTURE(count);
         f.timeline.seek(from);
-        REQUIRE(f.stepping.forward_many(count, skip, nullptr) == count);
+        REQUIRE(f.stepping.forward_many(count, skip, {}) == count);
         const Moment there = f.timeline.now();
-        CHECK(f.stepping.backward_many(count, skip, nullptr) == count);
-        CHECK(f.stepping.forward_many(count, skip, nullptr) == count);
+        CHECK(f.stepping.backward_many(count, skip, {}) == count);
+        CHECK(f.stepping.forward_many(count, skip, {}) == count);
         CHECK(f.timeline.now() == there);
       }
     }
@@ -84,13 +83,13 @@ TEST_CASE("many steps end where the recording does") {
   Fixture f(1);
   const std::uint64_t end = f.timeline.end().steps;
   f.timeline.seek({{end - 50}, 0});
-  CHECK(f.stepping.forward_many(1'000'000, false, nullptr) >= 50);
+  CHECK(f.stepping.forward_many(1'000'000, false, {}) >= 50);
   CHECK(f.timeline.now().position == Position{end});
-  CHECK(f.stepping.forward_many(1, false, nullptr) == 0);
+  CHECK(f.stepping.forward_many(1, false, {}) == 0);
   f.timeline.seek({{70}, 0});
-  CHECK(f.stepping.backward_many(1'000'000, false, nullptr) >= 70);
+  CHECK(f.stepping.backward_many(1'000'000, false, {}) >= 70);
   CHECK(f.timeline.now() == Moment{{0}, 0});
-  CHECK(f.stepping.backward_many(1, false, nullptr) == 0);
+  CHECK(f.stepping.backward_many(1, false, {}) == 0);
 }
 
 }  // namespace chronovisor::session

@@ -96,7 +96,7 @@ TEST_CASE("looking at devices changes nothing") {
   Fixture f;
   f.timeline.seek({{1'000}, 0});
   const Hash128 before = f.timeline.machine().digest();
-  for (const char* what : {"registers", "mem", "tlb", "lapic", "pic"}) {
+  for (const char* what : {"registers", "mem", "tlb", "lapic", "pic", "version"}) {
     CAPTURE(what);
     CHECK_FALSE(f.text(std::string("info ") + what).empty());
     (void)f.ask(std::string("info ") + what);
@@ -118,6 +118,8 @@ TEST_CASE("registers are shown as QEMU shows them") {
   CHECK(text.find("\nCR0=") != std::string::npos);
   CHECK(text.find("\nFCW=037f FSW=0000 [ST=0]") != std::string::npos);
   CHECK(f.text("info mem") == "PG disabled\n");
+  CHECK(f.text("info version").find("chronovisor ") == 0);
+  CHECK(f.ask("info version")["version"].get<std::string>().find('.') != std::string::npos);
   CHECK(f.text("info pic").find("pic1: irr=") == 0);
   CHECK(f.text("info pic").find("\npic0: irr=") != std::string::npos);
 }

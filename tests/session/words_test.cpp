@@ -39,6 +39,10 @@ TEST_CASE("words become requests") {
   CHECK(request<HistoryRequest>("history 0x1000 4 7").count == 7);
   CHECK(request<HistoryRequest>("  history\t0x1000 ").length == 8);
   CHECK(request<LastWriteRequest>("last-write 0x1000").address == 0x1000);
+  const Query all = request<QueryRequest>("query writes 0x1000 4").query;
+  CHECK((all.address == 0x1000 && all.length == 4 && all.select == QuerySelect::all));
+  const Query last = request<QueryRequest>("query value 0x1000 last").query;
+  CHECK((last.kind == QueryKind::value && last.length == 8 && last.select == QuerySelect::last));
   CHECK_FALSE(request<DisassembleRequest>("disassemble").address.has_value());
   CHECK(request<SetBookmarkRequest>("bookmark --move here").move);
   CHECK(request<DeleteBookmarkRequest>("bookmark --delete here").name == "here");
@@ -66,6 +70,8 @@ TEST_CASE("words that are missing or wrong are named") {
   CHECK(says("walk main", "ADDRESS: \"main\" is not a number"));
   CHECK(says("history 0x10 0", "between 1 byte and 1 MiB"));
   CHECK(says("history 0x10 8 0", "COUNT is from 1 to 1000"));
+  CHECK(says("query reads 0x10", "writes, executes or value"));
+  CHECK(says("query writes 0x10 first last", "\"last\" is too much"));
   CHECK(says("last-write 0xffffffffffffffff 2", "between 1 byte and 1 MiB"));
   CHECK(says("phys maybe", "neither on nor off"));
   CHECK(says("timeline 3", "between 8 and 1000"));
