@@ -1,15 +1,14 @@
 // bookmark: names for positions, kept in the recording.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
-#include "recorder/edit/bookmark_edit.h"
 #include "recorder/format/recording_reader.h"
+#include "session/answer.h"
+#include "session/bookmark_book.h"
 #include "session/place.h"
 
 namespace chronovisor::cli {
@@ -24,56 +23,37 @@ struct BookmarkOptions {
   bool json = false;
 };
 
-int list(const BookmarkOptions& options) {
-  const RecordingReader reader(options.file);
-  std::vector<Bookmark> all = reader.bookmarks();
-  std::stable_sort(all.begin(), all.end(),
-                   [](const Bookmark& a, const Bookmark& b) { return a.position < b.position; });
-  if (options.json) {
-    nlohmann::ordered_json json = nlohmann::ordered_json::array();
-    for (const Bookmark& mark : all) {
-      json.push_back({{"name", mark.name}, {"position", mark.position.steps}});
-    }
-    const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-    std::printf("%s\n", json.dump(2, ' ', false, replace).c_str());
-    return kDone;
-  }
-  for (const Bookmark& mark : all) {
-    // Text out of a file, as a terminal can take it.
-    std::string name = mark.name;
-    std::replace_if(
-        name.begin(), name.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-    std::printf("%20s  %s\n", grouped(mark.position.steps).c_str(), name.c_str());
+int list(const session::BookmarkBook& book, bool as_json) {
+  const session::BookmarksAnswer answer{book.all()};
+  if (as_json) {
+    std::printf("%s\n", session::json_of(answer).c_str());
+  } else if (!answer.bookmarks.empty()) {
+    std::fputs(session::text_of(answer).c_str(), stdout);
   }
   return kDone;
 }
 
 int bookmark(const BookmarkOptions& options) {
-  if (options.name.empty()) {
-    if (options.remove || options.move) throw Error(ErrorCode::usage, "which bookmark?");
-    return list(options);
+  if (options.name.empty() && (options.remove || options.move)) {
+    throw Error(ErrorCode::usage, "which bookmark?");
   }
-  if (options.remove) {
-    if (options.move || !options.position.empty()) {
-      throw Error(ErrorCode::usage, "--delete takes a name and nothing else");
+  if (options.remove && (options.move || !options.position.empty())) {
+    throw Error(ErrorCode::usage, "--delete takes a name and nothing else");
+  }
+  if (!options.name.empty() && !options.remove) {
+    require_bookmark_name(options.name);
+    if (options.position.empty()) {
+      throw Error(ErrorCode::usage, "which position is to be called " + options.name + "?");
     }
-    remove_bookmark(options.file, options.name);
-    return kDone;
   }
-  require_bookmark_name(options.name);
-  if (options.position.empty()) {
-    throw Error(ErrorCode::usage, "which position is to be called " + options.name + "?");
-  }
-  Bookmark mark{{}, options.name};
-  {
-    const RecordingReader reader(options.file);
-    mark.position = recorded_place(options.position, reader, "position");
-  }
-  if (options.move) {
-    move_bookmark(options.file, mark);
+  const RecordingReader reader(options.file);
+  session::BookmarkBook book(reader, session::UnwrittenBookmarks::refused);
+  if (options.name.empty()) return list(book, options.json);
+  if (options.remove) {
+    (void)book.remove(options.name);
   } else {
-    append_bookmark(options.file, mark);
+    (void)book.set(options.name, recorded_place(options.position, reader, "position"),
+                   options.move);
   }
   return kDone;
 }

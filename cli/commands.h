@@ -29,6 +29,7 @@ void add_pack(CLI::App& app, Action& action);
 void add_trim(CLI::App& app, Action& action);
 void add_bookmark(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);
+void add_switch(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
 void add_manual(CLI::App& app, Action& action);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/multiboot_words.h"
 #include "host/host.h"
 #include "inspect/disassembly.h"
 #include "recorder/format/file.h"
@@ -28,6 +29,8 @@ struct CompareOptions {
   std::string kind = "auto";
   std::string initrd;
   std::string append;
+  FirstWord first_word = FirstWord::name;
+  std::vector<std::string> modules;
   std::string memory = "64M";
   std::string limit = "20000000";
   bool json = false;
@@ -106,11 +109,20 @@ kvm::LockStepOutcome compare_guest(const CompareOptions& options, const std::str
   start.kind = kind_of(options.kind, image);
   start.kernel_name = path;
   start.initrd_name = options.initrd;
-  start.command_line = options.append;
+  start.command_line = start.kind == BootKind::multiboot
+                           ? multiboot_line(options.first_word, path, options.append)
+                           : options.append;
+  for (const std::string& text : options.modules) {
+    start.modules.push_back(module_of(text, start.kind, options.first_word));
+  }
   start.machine.memory_bytes = parse_size(options.memory, "--memory");
   start.machine.rtc_start_unix_seconds = 1'735'689'600;
   const ImageProvider images = [&](const std::string& role) {
-    return role == kKernelRole ? image : read_guest(options.initrd);
+    if (role == kKernelRole) return image;
+    for (std::size_t n = 0; n < start.modules.size(); ++n) {
+      if (role == module_role(n)) return read_guest(start.modules[n].name);
+    }
+    return read_guest(options.initrd);
   };
   const std::unique_ptr<Machine> left = make_machine(start, images),
                                  right = make_machine(start, images);
@@ -165,6 +177,12 @@ void add_compare(CLI::App& app, Action& action) {
   command->add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels")
       ->type_name("FILE");
   command->add_option("--append", options->append, "Kernel command line")->type_name("ARGUMENTS");
+  command
+      ->add_option("--module", options->modules,
+                   "FILE[,ARGUMENTS] for Multiboot or PVH kernels, as for record; repeatable")
+      ->type_name("FILE|FILE,ARGUMENTS")
+      ->allow_extra_args(false);
+  add_first_word_option(*command, options->first_word);
   command->add_option("--memory", options->memory, "Guest memory (64M)")->type_name("SIZE");
   command->add_option("--limit", options->limit, "Stop at this position (20,000,000)")
       ->type_name("POSITION");

@@ -5,12 +5,15 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -21,7 +24,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/symbols.h"
-#include "cli/timeline_target.h"
+#include "debugger/timeline_target.h"
 #include "gdbstub/server.h"
 #include "host/host.h"
 #include "recorder/format/start_condition.h"
@@ -29,6 +32,10 @@
 #include "timetravel/timeline.h"
 
 namespace chronovisor::cli {
+
+using debugger::RegisterLayout;
+using debugger::TimelineTarget;
+
 namespace {
 
 constexpr std::uint64_t kMostJobs = 256;
@@ -242,6 +249,38 @@ std::string connect_hint(const std::string& file, const gdb::ListenAddress& list
          " --listen unix:PATH)";
 }
 
+/// While a recording is being opened, lets a debugger at the other end of a pipe hear
+/// that somebody is there: gdb gives up after two seconds of silence, and sends again.
+class SignsOfLife {
+ public:
+  SignsOfLife() : thread_([this] { give(); }) {}
+  ~SignsOfLife() {
+    {
+      const std::lock_guard lock(mutex_);
+      open_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  SignsOfLife(const SignsOfLife&) = delete;
+  SignsOfLife& operator=(const SignsOfLife&) = delete;
+
+ private:
+  void give() {
+    auto pause = std::chrono::milliseconds(1000);
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, pause, [this] { return open_; })) {
+      if (::write(STDOUT_FILENO, "+", 1) != 1) return;  // an acknowledgement of whatever it was
+      pause = std::chrono::milliseconds(400);
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+  std::thread thread_;
+};
+
 int debug(const DebugOptions& options) {
   check_vmlinux(options);
   const auto opened = open_with_positions(options.file);
@@ -274,6 +313,8 @@ int debug(const DebugOptions& options) {
     std::fprintf(stderr, "chronovisor: %.*s\n", static_cast<int>(line.size()), line.data());
   };
 
+  std::optional<SignsOfLife> life;
+  if (server_options.listen.kind == gdb::ListenAddress::Kind::stdio) life.emplace();
   Timeline timeline(reader, timeline_options);
   std::optional<ScratchFolder> scratch;
   std::string symbols = options.symbols;
@@ -284,6 +325,7 @@ int debug(const DebugOptions& options) {
   session::DebugSession debugging(timeline, allowed_files(options, server_options.listen.kind));
   session::Executor executor;
   TimelineTarget target(debugging, executor, layout);
+  life.reset();
   gdb::Server server(target, server_options);
   const gdb::ListenAddress listening = server.listening();
   if (!starts) {

@@ -7,11 +7,11 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/divergence_report.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
 #include "host/host.h"
 #include "inspect/disassembly.h"
+#include "inspect/divergence_report.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/recording_diff.h"
 
@@ -128,7 +128,7 @@ int diff(const DiffOptions& options) {
   {
     Progress progress(true);
     SearchControl control;
-    control.cancel = &stop_signal();
+    control.cancel = stop_signal();
     control.progress = [&](Position here) {
       progress.show("comparing: position " + grouped(here.steps));
     };

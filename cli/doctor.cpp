@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/firmware_files.h"
 #include "host/host.h"
 #include "vmm/engine/kvm/hardware_counter.h"
 #include "vmm/engine/kvm/kvm_device.h"
@@ -128,6 +129,17 @@ nlohmann::ordered_json to_json(const kvm::Availability& device, const kvm::Capab
   pmu["used_by_an_engine"] = false;
   if (!counter.problem.empty()) pmu["problem"] = counter.problem;
   if (!counter.remedy.empty()) pmu["remedy"] = counter.remedy;
+  for (const FirmwareFile* file : firmware_files()) {
+    const std::string path = find_firmware(file->name, "");
+    nlohmann::ordered_json& entry = json["firmware"][file->name];
+    entry["what"] = file->what;
+    entry["found"] = !path.empty();
+    if (path.empty()) {
+      entry["remedy"] = "apt install " + file->package;
+    } else {
+      entry["path"] = path;
+    }
+  }
   json["default_engine"] = engine;
   json["why"] = why;
   return json;
@@ -163,6 +175,12 @@ void print(const kvm::Availability& device, const kvm::Capabilities& c,
          "the same count in " + std::to_string(counter.runs) + " runs of one loop", "");
   }
   if (!counter.remedy.empty()) std::printf("       to fix: %s\n", counter.remedy.c_str());
+  std::printf("\nfirmware of pc-2\n");
+  for (const FirmwareFile* file : firmware_files()) {
+    const std::string path = find_firmware(file->name, "");
+    line(!path.empty(), file->what,
+         path.empty() ? file->name + " is missing; to fix: apt install " + file->package : path);
+  }
   std::printf("\nengine used by default: %s, because %s\n", engine.c_str(), why.c_str());
 }
 

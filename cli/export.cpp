@@ -1,6 +1,8 @@
 // export: a recording in the formats of other tools.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,10 +16,16 @@
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "inspect/export/cast.h"
+#include "inspect/export/disk.h"
+#include "inspect/export/png.h"
+#include "inspect/export/screen.h"
 #include "inspect/export/trace.h"
 #include "inspect/export/vmcore.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/edit/new_file.h"
+#include "recorder/format/recorded_media.h"
+#include "recorder/format/start_condition.h"
+#include "session/media_beyond.h"
 #include "timetravel/restore.h"
 #include "timetravel/timeline.h"
 
@@ -33,6 +41,9 @@ struct ExportOptions {
   std::string to;
   std::optional<unsigned> width;
   std::optional<unsigned> height;
+  std::string disk;
+  std::string base;
+  bool partial = false;
   bool force = false;
 };
 
@@ -56,7 +67,7 @@ class TextOutput {
 };
 
 void travel(Timeline& timeline, Position position) {
-  if (timeline.seek({position, 0}, &stop_signal()) == TravelStop::interrupted) {
+  if (timeline.seek({position, 0}, stop_signal()) == TravelStop::interrupted) {
     throw Error(ErrorCode::host, "interrupted");
   }
 }
@@ -71,24 +82,126 @@ std::uint32_t current_pid(Machine& machine) {
   }
 }
 
-void vmcore(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
-  const Position position = covered_place(options.at.empty() ? "end" : options.at, reader, "--at");
-  // A recorded state needs no replay, so it can be had of a machine of any behaviour.
-  const auto checkpoint = reader.checkpoint_before(position);
-  std::unique_ptr<Machine> recorded;
-  std::optional<Timeline> timeline;
-  if (checkpoint && reader.checkpoints()[*checkpoint].position == position) {
-    recorded = machine_at_checkpoint(reader, *checkpoint);
-  } else {
-    travel(timeline.emplace(reader, TimelineOptions{}), position);
+/// The machine at the position asked for, and what it takes to have it.
+class MachineThere {
+ public:
+  MachineThere(const ExportOptions& options, const RecordingReader& reader)
+      : position_(covered_place(options.at.empty() ? "end" : options.at, reader, "--at")) {
+    // A recorded state needs no replay, so it can be had of a machine of any behaviour.
+    const auto checkpoint = reader.checkpoint_before(position_);
+    if (checkpoint && reader.checkpoints()[*checkpoint].position == position_) {
+      recorded_ = machine_at_checkpoint(reader, *checkpoint);
+    } else {
+      travel(timeline_.emplace(reader, TimelineOptions{}), position_);
+    }
   }
-  Machine& machine = recorded ? *recorded : timeline->machine();
+  [[nodiscard]] Position position() const { return position_; }
+  [[nodiscard]] Machine& machine() { return recorded_ ? *recorded_ : timeline_->machine(); }
+
+ private:
+  Position position_;
+  std::unique_ptr<Machine> recorded_;
+  std::optional<Timeline> timeline_;
+};
+
+/// Nothing but zeros.
+class NoMedia final : public MediaSource {
+ public:
+  bool read_block(std::uint32_t /*medium*/, std::uint64_t /*block*/, Block out) override {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return true;
+  }
+};
+
+/// What the recorded run did not read of a disk is in its image alone.
+std::shared_ptr<MediaSource> image_beyond(const ExportOptions& options,
+                                          const RecordingReader& reader, std::uint32_t drive) {
+  if (options.partial) return std::make_shared<NoMedia>();
+  try {
+    return session::drive_image(reader, drive, options.base);
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string(error.what()) +
+                                  " (the recording holds only what the guest read: --base names "
+                                  "the image, --partial leaves zeros for the rest)");
+  }
+}
+
+/// With holes where there are zeros, if it is a file.
+void write_raw(const DiskView& disk, NewFile& output, const std::string& name) {
+  const std::unique_ptr<OutputFile> file = output.open();
+  const bool sparse = name != "-" && std::filesystem::is_regular_file(output.name_until_commit());
+  if (sparse) {
+    const SparseFile holes(output.name_until_commit(), disk.size_bytes());
+    for_each_block(disk, [&](std::uint64_t block, ByteView content) {
+      if (stop_signal()) throw Error(ErrorCode::host, "interrupted");
+      const std::uint64_t at = block * kMediumBlockBytes;
+      holes.write(at, content.first(static_cast<std::size_t>(
+                          std::min<std::uint64_t>(content.size(), disk.size_bytes() - at))));
+    });
+    return;
+  }
+  Bytes content(kMediumBlockBytes);
+  for (std::uint64_t block = 0; block < disk.blocks(); ++block) {
+    if (stop_signal()) throw Error(ErrorCode::host, "interrupted");
+    disk.read(block, std::span(content).first<kMediumBlockBytes>());
+    const std::uint64_t left = disk.size_bytes() - block * kMediumBlockBytes;
+    file->append(ByteView(content).first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(content.size(), left))));
+  }
+}
+
+void disk(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
+  const std::uint64_t number = options.disk.empty() ? 0 : parse_number(options.disk, "--disk");
+  if (number >= start_of(reader).machine.drives.size()) {
+    throw Error(ErrorCode::usage,
+                reader.name() + ": its machine has no disk " + std::to_string(number));
+  }
+  const auto drive = static_cast<std::uint32_t>(number);
+  MachineThere there(options, reader);
+  const auto media = std::make_shared<RecordedMedia>(reader);
+  media->set_beyond(image_beyond(options, reader, drive));
+  const DiskView view(there.machine(), drive, *media);
+  if (options.format == "raw") {
+    write_raw(view, output, options.output);
+  } else {
+    export_qcow2(view, *output.open());
+  }
+  std::fprintf(stderr, "chronovisor: %s: disk %u of %s at position %s; the guest wrote %s of it\n",
+               options.output.c_str(), drive, size_text(view.size_bytes()).c_str(),
+               grouped(there.position().steps).c_str(),
+               size_text(view.written_blocks() * kMediumBlockBytes).c_str());
+}
+
+void vmcore(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
+  MachineThere there(options, reader);
+  Machine& machine = there.machine();
   const VmcoreFacts facts = export_vmcore(machine, current_pid(machine), *output.open());
   std::fprintf(
       stderr, "chronovisor: %s: %s, the machine at position %s; %s\n", options.output.c_str(),
-      size_text(facts.bytes).c_str(), grouped(position.steps).c_str(),
+      size_text(facts.bytes).c_str(), grouped(machine.position().steps).c_str(),
       facts.vmcoreinfo.empty() ? "no VMCOREINFO was found in its memory"
                                : facts.vmcoreinfo.substr(0, facts.vmcoreinfo.find('\n')).c_str());
+}
+
+/// What the machine shows: as PNG, or the characters of a text mode.
+void screen(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
+  MachineThere there(options, reader);
+  const Machine& machine = there.machine();
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": " + why);
+  };
+  if (options.format == "png") {
+    const auto image = screen_of(machine);
+    if (!image) refuse("its machine, of the model " + machine.config().model + ", has no screen");
+    output.open()->append(png_of(image->width, image->height, image->rgb));
+    return;
+  }
+  const auto lines = screen_text_of(machine);
+  if (!lines) refuse("its machine, of the model " + machine.config().model + ", has no screen");
+  if (lines->empty()) refuse("the screen shows graphics there; --format png draws it");
+  TextOutput out(output.open());
+  for (const std::string& line : *lines) out.write(line + "\n");
+  out.finish();
 }
 
 void trace(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
@@ -116,20 +229,36 @@ void cast(const ExportOptions& options, const RecordingReader& reader, NewFile& 
 
 /// Throws Error{usage} for an option that says nothing about this format.
 void require_fitting_options(const ExportOptions& options) {
-  const auto only_for = [&](const char* format, const char* option, bool given) {
-    if (!given || options.format == format) return;
+  const bool disk = options.format == "raw" || options.format == "qcow2";
+  const auto only_for = [&](std::initializer_list<std::string_view> formats, const char* option,
+                            bool given) {
+    if (!given || std::find(formats.begin(), formats.end(), options.format) != formats.end())
+      return;
+    std::string all;
+    for (const std::string_view format : formats) {
+      if (!all.empty()) all += format == *(formats.end() - 1) ? " or " : ", ";
+      all += format;
+    }
     throw Error(ErrorCode::usage,
-                std::string(option) + " goes with --format " + format + ", not " + options.format);
+                std::string(option) + " goes with --format " + all + ", not " + options.format);
   };
-  only_for("vmcore", "--at", !options.at.empty());
-  only_for("trace", "--from", !options.from.empty());
-  only_for("trace", "--to", !options.to.empty());
-  only_for("cast", "--width", options.width.has_value());
-  only_for("cast", "--height", options.height.has_value());
+  only_for({"vmcore", "png", "screen-text", "raw", "qcow2"}, "--at", !options.at.empty());
+  only_for({"raw", "qcow2"}, "--disk", !options.disk.empty());
+  only_for({"raw", "qcow2"}, "--base", !options.base.empty());
+  only_for({"raw", "qcow2"}, "--partial", options.partial);
+  only_for({"trace"}, "--from", !options.from.empty());
+  only_for({"trace"}, "--to", !options.to.empty());
+  only_for({"cast"}, "--width", options.width.has_value());
+  only_for({"cast"}, "--height", options.height.has_value());
+  if (options.partial && !options.base.empty()) {
+    throw Error(ErrorCode::usage, "--partial leaves out what --base is for");
+  }
   if (options.format == "trace" && (options.from.empty() || options.to.empty())) {
     throw Error(ErrorCode::usage, "--format trace needs --from and --to");
   }
-  if (options.format == "vmcore") require_no_terminal(options.output);
+  if (options.format == "vmcore" || options.format == "png" || disk) {
+    require_no_terminal(options.output);
+  }
   if (options.force && options.output == "-") {
     throw Error(ErrorCode::usage, "--force goes with --output");
   }
@@ -138,7 +267,9 @@ void require_fitting_options(const ExportOptions& options) {
 int export_recording(const ExportOptions& options) {
   require_fitting_options(options);
   require_range_syntax(options.from, options.to);
-  NewFile output({options.output, {options.file}, options.force}, &stop_signal());
+  std::vector<std::string> inputs{options.file};
+  if (!options.base.empty()) inputs.push_back(options.base);
+  NewFile output({options.output, inputs, options.force}, stop_signal());
   watch_stop_signals();
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
@@ -149,6 +280,10 @@ int export_recording(const ExportOptions& options) {
     cast(options, reader, output);
   } else if (options.format == "vmcore") {
     vmcore(options, reader, output);
+  } else if (options.format == "png" || options.format == "screen-text") {
+    screen(options, reader, output);
+  } else if (options.format == "raw" || options.format == "qcow2") {
+    disk(options, reader, output);
   } else {
     trace(options, reader, output);
   }
@@ -166,13 +301,25 @@ void add_export(CLI::App& app, Action& action) {
   command
       ->add_option("--format", options->format,
                    "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
-                   "gdb; trace: one instruction a line")
+                   "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
+                   "screen; screen-text: its characters")
       ->required()
-      ->type_name("cast|vmcore|trace")
-      ->check(CLI::IsMember({"cast", "vmcore", "trace"}).description(""));
+      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text")
+      ->check(CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text"})
+                  .description(""));
   add_output_option(*command, options->output, "Where to (-: standard output)");
   add_force_flag(*command, options->force, Replaceable::nothing);
-  command->add_option("--at", options->at, "vmcore: the position (end)")->type_name(kPlaceValues);
+  command
+      ->add_option("--at", options->at, "vmcore, raw, qcow2, png, screen-text: the position (end)")
+      ->type_name(kPlaceValues);
+  command->add_option("--disk", options->disk, "raw, qcow2: which drive, as recorded (0)")
+      ->type_name("NUMBER");
+  command
+      ->add_option("--base", options->base,
+                   "raw, qcow2: the image, if it is not where it was when it was recorded")
+      ->type_name("FILE");
+  command->add_flag("--partial", options->partial,
+                    "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
   command->add_option("--from", options->from, "trace: the first position")
       ->type_name(kPlaceValues);
   command->add_option("--to", options->to, "trace: the position to stop at")

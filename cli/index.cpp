@@ -52,7 +52,7 @@ IndexReport complete_index(const std::string& path, unsigned jobs) {
     }
     report.state = index_state(reader);
     Progress progress(true);
-    built = build_index(reader, report.state, jobs, &stop_signal(),
+    built = build_index(reader, report.state, jobs, stop_signal(),
                         [&](std::uint64_t done, std::uint64_t total) {
                           progress.show(progress_text("indexing", done, total));
                         });
@@ -67,7 +67,7 @@ IndexReport complete_index(const std::string& path, unsigned jobs) {
 /// A copy of the recording, which gets its name when it is indexed.
 IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
   NewFile copy({options.output, {options.file}, options.force, Replaceable::recordings},
-               &stop_signal());
+               stop_signal());
   {
     const RecordingReader reader(options.file);
     for (const Damage& damage : reader.damage()) {

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "host/host.h"
+#include "recorder/format/recorded_media.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/start_condition.h"
 #include "recorder/live/recording_child.h"
@@ -105,6 +106,44 @@ nlohmann::ordered_json machine_of(const RecordingReader& reader, const StartCond
           {"entropy_seed", start.machine.entropy_seed}};
 }
 
+/// The drives, with what is kept of their media.
+nlohmann::ordered_json disks_of(const RecordingReader& reader, const StartCondition& start) {
+  struct Blocks {
+    std::uint64_t kept = 0;
+    std::uint64_t unreadable = 0;
+  };
+  std::map<std::uint32_t, Blocks> blocks;
+  try {
+    for (const BlockEntry& entry : reader.block_entries()) {
+      Blocks& medium = blocks[entry.medium];
+      ++(entry.kind == BlockKind::unreadable ? medium.unreadable : medium.kept);
+    }
+  } catch (const Error&) {
+    // Damage is said elsewhere.
+  }
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (std::uint32_t n = 0; n < start.machine.drives.size(); ++n) {
+    const DriveConfig& drive = start.machine.drives[n];
+    bool referenced = false;
+    for (const ImageInfo& image : reader.images()) {
+      referenced =
+          referenced || (image.role == medium_role(n) && image.storage == ImageStorage::referenced);
+    }
+    json.push_back({{"number", n},
+                    {"interface", drive_interface_name(drive.interface)},
+                    {"kind", drive.kind == DriveConfig::Kind::cdrom ? "cdrom" : "disk"},
+                    {"read_only", drive.read_only},
+                    {"bytes", drive.size_bytes},
+                    {"file", start.drive_images[n].file},
+                    {"format", start.drive_images[n].format},
+                    {"referenced", referenced},
+                    {"blocks_embedded", blocks[n].kept},
+                    {"bytes_embedded", blocks[n].kept * kBlockBytes},
+                    {"blocks_unreadable", blocks[n].unreadable}});
+  }
+  return json;
+}
+
 nlohmann::ordered_json parent_of(const StartCondition& start) {
   if (!start.parent) return nullptr;
   return {{"file_id", start.parent->file_id},
@@ -157,8 +196,9 @@ nlohmann::ordered_json sections_of(const RecordingReader& reader) {
 std::uint64_t log_bytes(const RecordingReader& reader) {
   std::uint64_t bytes = reader.file_bytes();
   for (const TypeSize& size : reader.sizes()) {
-    for (const char* type : {"image data", "image", "page batch", "page directory", "page map",
-                             "sections", "checkpoint", "interval index"}) {
+    for (const char* type :
+         {"image data", "image", "page batch", "page directory", "page map", "sections",
+          "checkpoint", "interval index", "block data", "block directory"}) {
       if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
     }
   }
@@ -229,6 +269,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
                               {"hash", image.hash.hex()},
                               {"embedded", image.storage == ImageStorage::embedded}});
   }
+  json["disks"] = disks_of(reader, start);
   json["sections"] = sections_of(reader);
   json["bookmarks"] = nlohmann::ordered_json::array();
   for (const Bookmark& bookmark : reader.bookmarks()) {
@@ -279,6 +320,20 @@ void print_contents(const RecordingReader& reader, const nlohmann::ordered_json&
     std::printf("  image       %s: %s, %s%s\n", plain(image.role).c_str(),
                 plain(image.path).c_str(), size_text(image.size_bytes).c_str(),
                 image.storage == ImageStorage::embedded ? "" : ", not embedded");
+  }
+  for (const auto& disk : json["disks"]) {
+    const auto count = [&](const char* key) { return disk[key].get<std::uint64_t>(); };
+    const std::string file = disk["file"].get<std::string>();
+    std::printf(
+        "  %-11s %llu: %s, %s, %s, %s%s; %s of it embedded in %s blocks%s\n",
+        disk["kind"].get<std::string>().c_str(), static_cast<unsigned long long>(count("number")),
+        disk["interface"].get<std::string>().c_str(), file.empty() ? "empty" : plain(file).c_str(),
+        plain(disk["format"].get<std::string>()).c_str(), size_text(count("bytes")).c_str(),
+        disk["read_only"].get<bool>() ? ", read-only" : "",
+        size_text(count("bytes_embedded")).c_str(), grouped(count("blocks_embedded")).c_str(),
+        disk["referenced"].get<bool>()    ? "; the image is referred to"
+        : count("blocks_unreadable") != 0 ? "; some could not be read"
+                                          : "");
   }
   for (const Bookmark& bookmark : reader.bookmarks()) {
     std::printf("  bookmark    %s at %s\n", plain(bookmark.name).c_str(),

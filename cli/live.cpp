@@ -7,14 +7,15 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/divergence_report.h"
 #include "cli/live_run.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
+#include "inspect/divergence_report.h"
 #include "recorder/live/recording_child.h"
+#include "session/media_beyond.h"
 #include "timetravel/replay.h"
 
 namespace chronovisor::cli {
@@ -40,7 +41,7 @@ Position departure_of(const LiveOptions& options, const RunPlan& plan,
 
 std::unique_ptr<Machine> restored(const RecordingReader& parent, Position at) {
   Progress progress(true);
-  std::unique_ptr<Machine> machine = machine_at(parent, at, &stop_signal(), [&](Position here) {
+  std::unique_ptr<Machine> machine = machine_at(parent, at, stop_signal(), [&](Position here) {
     progress.show("going to position " + grouped(at.steps) + ": at " + grouped(here.steps));
   });
   if (machine->ending().reason != EndReason::none) {
@@ -67,10 +68,18 @@ int live(const LiveOptions& options) {
     machine = restored(parent, at);
   } catch (const DivergenceError& error) {
     std::fprintf(stderr, "chronovisor: %s\n", error.what());
-    const Divergence divergence = explain_with_progress(parent, {}, error, &stop_signal());
+    const Divergence divergence = explain_with_progress(parent, {}, error, stop_signal());
     std::fputs(divergence_text(divergence, {}).c_str(), stderr);
     return static_cast<int>(ErrorCode::divergence);
   }
+  session::MediaBeyond beyond = session::media_beyond(parent);
+  for (const std::string& trouble : beyond.missing) {
+    std::fprintf(stderr,
+                 "chronovisor: warning: %s; what was not read of it before is an I/O error for "
+                 "the guest\n",
+                 trouble.c_str());
+  }
+  if (beyond.media) machine->media().set_source(beyond.media);
   Departure departure;
   departure.position = at;
   departure.digest = machine->digest();

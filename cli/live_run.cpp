@@ -13,6 +13,7 @@
 #include "cli/exit_status.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/scripted_run.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
@@ -245,9 +246,11 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
     throw Error(ErrorCode::usage, "--serial: " + options.output + " is the recording");
   }
   require_free_serial(options.serial, output);
+  require_free_serial(options.debugcon, output);
   std::vector<std::string> others = inputs;
   others.push_back(options.output);
   require_free_serial(options.serial, {"", others, options.force});
+  require_free_serial(options.debugcon, {"", others, options.force});
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;
@@ -265,6 +268,7 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
   if (plan.idle != "warp" && plan.idle != "wait") {
     throw Error(ErrorCode::usage, "--idle: \"" + plan.idle + "\" is neither warp nor wait");
   }
+  plan.script = script_of(options.script, options.keys);
   if (!options.limit.empty()) plan.limit = {parse_number(options.limit, "--limit")};
   plan.writer.sync = sync_of(options.sync);
   if (!options.keep.empty()) plan.keep = parse_keep(options.keep);
@@ -295,6 +299,10 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   if (!machine.engine().tells_observers()) recorder_options.index = false;
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   console.stop_on_failure(stop_signal());
+  ConsoleOutput firmware_console(options.debugcon, options.json ? stderr : stdout,
+                                 ConsoleOutput::Of::firmware);
+  firmware_console.stop_on_failure(stop_signal());
+  const Listening listening(machine.outputs(), &firmware_console);
   const Position from = machine.position();
   Tape tape(options, plan, start, machine, embed);
 
@@ -308,7 +316,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   }
   LiveInput live(options.serial == "stdio" ? STDIN_FILENO : -1, plan.terminal,
                  plan.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, stop);
-  recorder_options.cancel = &stop;
+  ScriptedRun script(plan.script, machine, live);
+  recorder_options.cancel = stop;
   std::optional<Polling> polling;
   recorder_options.stuck = [&](const StuckGuest& guest) {
     polling = polling_of(machine, guest);
@@ -325,7 +334,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   RecorderCosts costs;
   {
     std::optional<RunRecorder> recorder;
-    tape.start(recorder, machine, live, &console, recorder_options);
+    tape.start(recorder, machine, script.source(), &console, recorder_options);
     live.set_on_wait([&] { recorder->waiting(); });
     Progress progress(!console.on_standard_stream() ||
                       (!options.json && isatty(STDOUT_FILENO) == 0));
@@ -352,6 +361,9 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   tape.finish(options.output, machine, summary);
   summary["file"] = options.output;
 
+  if (script.left() != 0) {
+    std::fprintf(stderr, "chronovisor: %zu steps of the script were not reached\n", script.left());
+  }
   report_undefined(machine.cpu().counters());
   report_last_state(outcome, machine);
   const std::string ending = outcome.ending.reason != EndReason::none
@@ -359,6 +371,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
                                  : exit_reason(outcome, plan.limit);
   report_run(options, outcome, from, ending, seconds, summary);
   console.finish();
+  firmware_console.finish();
   return failed ? kGuestFailed : kDone;
 }
 
@@ -376,6 +389,18 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       .add_option("--serial", options.serial,
                   "The guest's serial line; a file is for its output only (stdio)")
       ->type_name(kSerialValues);
+  command
+      .add_option("--debugcon", options.debugcon,
+                  "What firmware says of itself, to port 0x402 of a pc-2 (none)")
+      ->type_name(kSerialValues);
+  command
+      .add_option("--keys", options.keys,
+                  "Typed on the guest's keyboard: text, \\n, <f12>, <ctrl-c>, <2s> to wait")
+      ->type_name("KEYS");
+  command
+      .add_option("--script", options.script,
+                  "Keys, clicks and waits from a file, before --keys (docs/DEVICES.md)")
+      ->type_name("FILE");
   command.add_option("--limit", options.limit, "Stop at this position")->type_name("POSITION");
   command
       .add_option("--checkpoint-every", options.checkpoint_every,

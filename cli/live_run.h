@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "host/input_script.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
 #include "recorder/live/flight_recorder.h"
@@ -27,6 +28,9 @@ struct RunOptions {
   std::string kvm_device = kvm::kDevicePath;
   std::string idle;
   std::string serial = "stdio";
+  std::string debugcon = "none";
+  std::string keys;
+  std::string script;
   std::string limit;
   std::string checkpoint_every;
   double checkpoint_budget = 4;
@@ -49,6 +53,7 @@ struct RunPlan {
   std::string idle;  ///< warp or wait
   Position limit{kNever};
   bool terminal = false;  ///< input is typed, raw
+  std::vector<ScriptStep> script;
 };
 /// `inputs` are the files that the run is made from. Throws Error{usage}; also when the
 /// output is one of them, or is there and is no recording.

@@ -13,7 +13,7 @@ std::string progress_text(const char* what, std::uint64_t done, std::uint64_t to
 }
 
 Divergence explain_with_progress(const RecordingReader& reader, ReplayOptions how,
-                                 const DivergenceError& error, const std::atomic<bool>* cancel) {
+                                 const DivergenceError& error, CancelToken cancel) {
   Progress progress(true);
   SearchControl control;
   control.cancel = cancel;

@@ -2,9 +2,9 @@
 // and explaining a divergence under it. Main thread.
 #pragma once
 
-#include <atomic>
 #include <string>
 
+#include "base/cancel.h"
 #include "timetravel/divergence.h"
 #include "timetravel/replay.h"
 
@@ -16,7 +16,6 @@ namespace chronovisor::cli {
 /// explain_divergence for the replay that failed with `error`, made as `how`
 /// says but for where it began. Throws as that does.
 [[nodiscard]] Divergence explain_with_progress(const RecordingReader& reader, ReplayOptions how,
-                                               const DivergenceError& error,
-                                               const std::atomic<bool>* cancel);
+                                               const DivergenceError& error, CancelToken cancel);
 
 }  // namespace chronovisor::cli

@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_trim(app, action);
   chronovisor::cli::add_bookmark(app, action);
   chronovisor::cli::add_export(app, action);
+  chronovisor::cli::add_switch(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);
   chronovisor::cli::add_manual(app, action);

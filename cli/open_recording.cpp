@@ -19,7 +19,7 @@ ConversionResult write_with_positions(const RecordingReader& reader,
   Progress progress(true);
   ConversionOptions options;
   options.clock_ns = monotonic_ns;
-  options.cancel = &stop_signal();
+  options.cancel = stop_signal();
   options.counting = [&](std::uint64_t events, Position here) {
     progress.show("finding positions: " + grouped(events) + " events in " + grouped(here.steps) +
                   " steps");

@@ -75,7 +75,7 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
 int rewrite(const PackOptions& options) {
   require_file_name(options.output);
   NewFile output({options.output, options.inputs, options.force, Replaceable::recordings},
-                 &stop_signal());
+                 stop_signal());
   watch_stop_signals();
   require_range_syntax(options.from, options.to);
   std::vector<std::unique_ptr<RecordingReader>> readers;

@@ -44,6 +44,7 @@ struct QueryCommandOptions {
   bool first = false;
   bool last = false;
   bool count = false;
+  bool physical = false;
   bool no_index = false;
   bool json = false;
 };
@@ -87,8 +88,7 @@ std::uint64_t symbol_address(const std::string& name, const RecordingReader& rea
   options.verify = false;
   Timeline timeline(reader, options);
   const bool marked = !reader.checkpoints().empty();
-  timeline.seek({marked ? reader.checkpoints().back().position : timeline.end(), 0},
-                &stop_signal());
+  timeline.seek({marked ? reader.checkpoints().back().position : timeline.end(), 0}, stop_signal());
   if (stop_signal()) throw Error(ErrorCode::host, "interrupted");
   const auto found = linux_guest::Kernel(timeline.machine()).find(name);
   if (!found) {
@@ -119,6 +119,7 @@ std::uint64_t length_of(const QueryCommandOptions& options) {
 Query query_of(const QueryCommandOptions& options, const RecordingReader& reader) {
   Query query;
   query.kind = options.kind;
+  query.physical = options.physical;
   query.length = length_of(options);
   query.from = covered_place(options.from, reader, "--from");
   query.to = covered_place(options.to, reader, "--to");
@@ -151,29 +152,26 @@ void tell(const QueryAnswer& answer) {
 }
 
 int query(const QueryCommandOptions& options) {
-  QueryOptions how;
-  how.jobs = static_cast<unsigned>(number_within(options.jobs, "--jobs", 0, kMostJobs));
-  how.use_index = !options.no_index;
-  how.cancel = &stop_signal();
-  if (!options.shard.empty()) how.shard = shard_of(options.shard);
+  QueryRequest request;
+  request.jobs = static_cast<unsigned>(number_within(options.jobs, "--jobs", 0, kMostJobs));
+  request.use_index = !options.no_index;
+  if (!options.shard.empty()) request.shard = shard_of(options.shard);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
   for (const Damage& damage : reader.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }
   watch_stop_signals();
-  const Query asked = query_of(options, reader);
+  request.query = query_of(options, reader);
   const std::uint64_t began = monotonic_ns();
   QueryDocument document;
-  document.recording = queried(reader);
-  if (!options.shard.empty()) document.shard = how.shard;
   {
     Progress progress(true);
-    document.answer = run_query(reader, asked, how, [&](std::uint64_t done, std::uint64_t total) {
-      progress.show(progress_text("searching", done, total));
-    });
+    document =
+        answer_query(reader, request, stop_signal(), [&](std::uint64_t done, std::uint64_t total) {
+          progress.show(progress_text("searching", done, total));
+        });
   }
-  if (document.answer.cancelled) throw Error(ErrorCode::host, "interrupted; nothing is answered");
   print(document, options.json);
   tell(document.answer);
   std::fprintf(stderr, "chronovisor: searched %zu of %zu intervals, %s steps, in %.2f s\n",
@@ -224,6 +222,10 @@ void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* 
   command->add_option("--from", options->from, "Positions from here on (start)")
       ->type_name(kPlaceValues);
   command->add_option("--to", options->to, "Positions before here (end)")->type_name(kPlaceValues);
+  if (kind == QueryKind::writes) {
+    command->add_flag("--physical", options->physical,
+                      "The address is a physical one: writes of devices and of any mapping");
+  }
   CLI::Option* first = command->add_flag("--first", options->first, "Only the first");
   CLI::Option* last = command->add_flag("--last", options->last, "Only the last");
   CLI::Option* count = command->add_flag("--count", options->count, "Only how many");

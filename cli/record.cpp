@@ -1,7 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,19 +7,21 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/disk_options.h"
+#include "cli/firmware_files.h"
 #include "cli/live_run.h"
+#include "cli/multiboot_words.h"
 #include "host/host.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
+#include "vmm/model/model.h"
 
 namespace chronovisor::cli {
 namespace {
 
-/// What comes first on a multiboot line, before the words given.
-enum class FirstWord : std::uint8_t { name, path, none };
-
 struct RecordOptions {
   RunOptions run;
+  DiskOptions disks;
   std::string kernel;
   std::string initrd;
   std::string append;
@@ -29,25 +29,15 @@ struct RecordOptions {
   FirstWord first_word = FirstWord::name;
   std::vector<std::string> modules;
   std::string flat;
+  std::string machine;
+  std::string bios;
+  std::string firmware_dir;
+  std::string boot_order;
   std::string memory = "256M";
   std::string rtc;
   std::string seed;
   bool reference_images = false;
 };
-
-/// FILE[,ARGUMENTS]
-StartModule parse_module(const std::string& text) {
-  const std::size_t comma = text.find(',');
-  return {text.substr(0, comma), comma == std::string::npos ? "" : text.substr(comma + 1)};
-}
-
-/// What a multiboot kernel finds on its line, and on those of its modules.
-std::string multiboot_line(FirstWord first, const std::string& path, const std::string& words) {
-  if (first == FirstWord::none) return words;
-  const std::string name =
-      first == FirstWord::path ? path : std::filesystem::path(path).filename().string();
-  return words.empty() ? name : name + " " + words;
-}
 
 /// The files of a start condition, by role.
 struct Images {
@@ -80,14 +70,77 @@ void parse_flat(const std::string& text, StartCondition& start, Images& images) 
   images.paths.emplace_back(kKernelRole, path);
 }
 
+bool wants_drives(const RecordOptions& options) {
+  return !options.disks.disks.empty() || !options.disks.cdroms.empty();
+}
+
+/// Firmware, or how it starts, is asked for.
+bool wants_firmware(const RecordOptions& options) {
+  return !options.bios.empty() || !options.boot_order.empty() || !options.firmware_dir.empty();
+}
+
+void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
+  start.kind = BootKind::firmware;
+  std::string bios = options.bios;
+  if (bios.empty()) {
+    bios = require_firmware(seabios_file(), options.firmware_dir);
+  } else if (!std::filesystem::exists(bios)) {
+    // A name alone is looked for where firmware is.
+    const std::string found = find_firmware(bios, options.firmware_dir);
+    if (!found.empty()) bios = found;
+  }
+  start.firmware_name = bios;
+  images.paths.emplace_back(kFirmwareRole, bios);
+  start.video_bios_name = options.bios.empty()
+                              ? require_firmware(video_bios_file(), options.firmware_dir)
+                              : find_firmware(video_bios_file().name, options.firmware_dir);
+  if (!start.video_bios_name.empty()) {
+    images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
+  }
+  if (!options.boot_order.empty()) start.boot_order = options.boot_order;
+}
+
+/// Which model, and whether it starts from firmware.
+void choose_machine(const RecordOptions& options, bool has_kernel, StartCondition& start,
+                    Images& images) {
+  const std::string pc1_name = pc1().name;
+  if (!has_kernel &&
+      (wants_firmware(options) || wants_drives(options) || !options.machine.empty())) {
+    start.machine.model = options.machine.empty() ? pc2().name : options.machine;
+    if (start.machine.model == pc1_name) {
+      throw Error(
+          ErrorCode::usage,
+          "--machine " + pc1_name +
+              " does not start from firmware: give one of --kernel, --multiboot and --flat");
+    }
+    start_from_firmware(options, start, images);
+    return;
+  }
+  if (!has_kernel) {
+    throw Error(ErrorCode::usage,
+                "give one of --kernel, --multiboot, --flat, --disk, --cdrom and --bios, or "
+                "--machine pc-2");
+  }
+  if (wants_firmware(options)) {
+    throw Error(ErrorCode::usage,
+                "--bios, --firmware-dir and --boot are for a machine that starts from firmware; "
+                "leave --kernel, --multiboot and --flat out");
+  }
+  // Disks are a PC's; without them the smallest machine is the quickest.
+  start.machine.model = !options.machine.empty() ? options.machine
+                        : wants_drives(options)  ? pc2().name
+                                                 : pc1_name;
+}
+
 StartCondition start_from(const RecordOptions& options, Images& images) {
   StartCondition start;
   const int kinds = static_cast<int>(!options.kernel.empty()) +
                     static_cast<int>(!options.multiboot.empty()) +
                     static_cast<int>(!options.flat.empty());
-  if (kinds != 1) {
+  if (kinds > 1) {
     throw Error(ErrorCode::usage, "give one of --kernel, --multiboot and --flat");
   }
+  choose_machine(options, kinds == 1, start, images);
   start.engine = options.run.engine;
   start.command_line = options.append;
   if (!options.kernel.empty()) {
@@ -103,25 +156,24 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
     start.kernel_name = options.multiboot;
     images.paths.emplace_back(kKernelRole, options.multiboot);
     start.command_line = multiboot_line(options.first_word, options.multiboot, options.append);
-  } else {
+  } else if (!options.flat.empty()) {
     start.kind = BootKind::flat;
     parse_flat(options.flat, start, images);
   }
   if (!options.initrd.empty() && start.kind != BootKind::linux_kernel) {
     throw Error(ErrorCode::usage, "--initrd goes with --kernel; --multiboot takes --module");
   }
-  if (!options.modules.empty() && start.kind == BootKind::flat) {
+  if (!options.modules.empty() &&
+      (start.kind == BootKind::flat || start.kind == BootKind::firmware)) {
     throw Error(ErrorCode::usage, "--module goes with --multiboot, or --kernel for a PVH kernel");
   }
   for (const std::string& text : options.modules) {
-    StartModule module = parse_module(text);
+    StartModule module = module_of(text, start.kind, options.first_word);
     images.paths.emplace_back(module_role(start.modules.size()), module.name);
-    if (start.kind == BootKind::multiboot) {
-      module.arguments = multiboot_line(options.first_word, module.name, module.arguments);
-    }
     start.modules.push_back(std::move(module));
   }
-  if (!options.append.empty() && start.kind == BootKind::flat) {
+  if (!options.append.empty() &&
+      (start.kind == BootKind::flat || start.kind == BootKind::firmware)) {
     throw Error(ErrorCode::usage, "--append goes with --kernel or --multiboot");
   }
   start.machine.memory_bytes = parse_size(options.memory, "--memory");
@@ -140,9 +192,14 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
 int record(const RecordOptions& options) {
   Images images;
   StartCondition start = start_from(options, images);
-  std::vector<std::string> inputs;
+  const Drives drives = open_drives(options.disks);
+  start.machine.drives = drives.drives;
+  start.machine.media = drives.media;
+  start.drive_images = drives.images;
+  std::vector<std::string> inputs = drives.files();
   for (const auto& [role, path] : images.paths) inputs.push_back(path);
-  const RunPlan plan = plan_run(options.run, inputs);
+  RunPlan plan = plan_run(options.run, inputs);
+  plan.recorder.keep_blocks = !options.reference_images;
   start.idle = plan.idle;
   const std::unique_ptr<Machine> machine =
       make_machine(start, [&](const std::string& role) { return read_whole(images.path(role)); });
@@ -154,6 +211,7 @@ int record(const RecordOptions& options) {
         writer.embed_image(role, path, PosixInputFile(path));
       }
     }
+    if (options.reference_images) reference_drives(drives, writer);
   });
 }
 
@@ -179,26 +237,38 @@ void add_record(CLI::App& app, Action& action) {
                    "repeatable")
       ->type_name("FILE|FILE,ARGUMENTS")
       ->allow_extra_args(false);
-  command
-      ->add_option("--multiboot-argv0", options->first_word,
-                   "First word of multiboot lines: the file's name, its path as given, or none "
-                   "(name)")
-      ->type_name("name|path|none")
-      ->transform(
-          CLI::CheckedTransformer(
-              std::map<std::string, FirstWord>{
-                  {"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
-              CLI::ignore_case)
-              .description(""));
+  add_first_word_option(*command, options->first_word);
   command->add_option("--flat", options->flat, "A program entered in real mode (at 0x7c00)")
       ->type_name("FILE|FILE@ADDRESS");
+  command
+      ->add_option("--machine", options->machine,
+                   "The model: pc-1 has no screen and starts a kernel; pc-2 has one, and starts a "
+                   "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat and no "
+                   "drives, else pc-2)")
+      ->type_name("pc-1|pc-2")
+      ->check(CLI::IsMember({"pc-1", "pc-2"}).description(""));
+  command
+      ->add_option("--bios", options->bios,
+                   "Start from this firmware: a ROM of 64 KiB to 16 MiB that ends at 4 GiB "
+                   "(SeaBIOS)")
+      ->type_name("FILE");
+  command
+      ->add_option("--firmware-dir", options->firmware_dir,
+                   "Where SeaBIOS and its video BIOS are (where packages put them)")
+      ->type_name("DIR");
+  command
+      ->add_option("--boot", options->boot_order,
+                   "What firmware starts from, in this order: a floppy, c disk, d CD (cad)")
+      ->type_name("LETTERS");
   command->add_option("--memory", options->memory, "Guest memory (256M)")->type_name("SIZE");
   command->add_flag("--reference-images", options->reference_images,
-                    "Refer to kernel and images by path and hash instead of embedding them");
+                    "Refer to kernel, disks and other images by path and hash instead of "
+                    "embedding what is used of them");
   command->add_option("--rtc", options->rtc, "Unix time the RTC starts from (2025-01-01)")
       ->type_name("SECONDS|now");
   command->add_option("--seed", options->seed, "Entropy the guest draws from (0)")
       ->type_name("NUMBER|random");
+  add_disk_options(*command, options->disks);
   add_run_options(*command, options->run);
   command->callback([options, &action] { action = [options] { return record(*options); }; });
 }

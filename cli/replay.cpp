@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/divergence_report.h"
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
@@ -18,6 +17,7 @@
 #include "cli/recorded_range.h"
 #include "host/console_output.h"
 #include "host/host.h"
+#include "inspect/divergence_report.h"
 #include "recorder/edit/new_file.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
@@ -72,7 +72,7 @@ int replay(const ReplayCommandOptions& options) {
   console.stop_on_failure(stop_signal());
   watch_stop_signals();
   run.observer = &console;
-  run.cancel = &stop_signal();
+  run.cancel = stop_signal();
   const std::uint64_t began = monotonic_ns();
   const Position end = std::min(run.to, reader.usable_to());
   ReplayOutcome outcome;

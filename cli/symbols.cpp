@@ -88,7 +88,7 @@ void add_one(CLI::App& app, Action& action, const char* name, const char* help,
 }  // namespace
 
 std::size_t write_linux_symbols(Timeline& timeline, const std::string& path, bool force) {
-  NewFile output({path, {timeline.reader().name()}, force}, &stop_signal());
+  NewFile output({path, {timeline.reader().name()}, force}, stop_signal());
   const linux_guest::Kernel kernel(timeline.machine());
   std::vector<linux_guest::KernelSymbol> all = kernel.symbols();
   std::vector<linux_guest::SymbolRegion> regions = linux_guest::kernel_regions(all);

@@ -54,6 +54,15 @@ void report_translation() {
   line("steps in all", s.all_steps);
   line("entries", s.entries);
   line("handlers called", s.handler_calls);
+  line("refills of the TLB", s.refills);
+  line("jumps noted", s.jumps_filled);
+  line("code at other addresses", s.aliases);
+  line("slow memory accesses", s.slow_accesses);
+  line("page walks", s.page_walks);
+  line("TLB flushes", s.tlb_flushes);
+  line("drops of user halves", s.user_half_drops);
+  line("CR3 changes without", s.spaces_entered);
+  line("to address spaces known", s.spaces_known);
   for (std::size_t n = 1; n < s.exits.size(); ++n) {
     line(fmt::format("left: {}", translate::exit_name(static_cast<translate::Exit>(n))),
          s.exits[n]);

@@ -8,13 +8,13 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/divergence_report.h"
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
+#include "inspect/divergence_report.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/divergence.h"
 #include "timetravel/verify.h"
@@ -47,7 +47,7 @@ VerifyOptions verify_options(const VerifyCommandOptions& options) {
   if (options.engine != "soft") {
     verify.prepare = kvm::engine_selector(options.engine, options.kvm_device);
   }
-  verify.cancel = &stop_signal();
+  verify.cancel = stop_signal();
   return verify;
 }
 
@@ -102,7 +102,7 @@ int report_divergence(const RecordingReader& reader, const DivergenceError& erro
   std::fprintf(stderr, "chronovisor: %s\n", error.what());
   report.json()["message"] = error.what();
   try {
-    const Divergence divergence = explain_with_progress(reader, {}, error, &stop_signal());
+    const Divergence divergence = explain_with_progress(reader, {}, error, stop_signal());
     report.json()["divergence"] = nlohmann::ordered_json::parse(divergence_json(divergence, {}));
     report.finish("diverged", divergence_text(divergence, {}));
   } catch (const Error& unexplained) {

@@ -7,20 +7,20 @@
 
 namespace chronovisor {
 
-ConsoleOutput::ConsoleOutput(const std::string& serial, std::FILE* standard) {
-  if (serial == "stdio") {
+ConsoleOutput::ConsoleOutput(const std::string& place, std::FILE* standard, Of of) : of_(of) {
+  if (place == "stdio") {
     file_ = standard;
-  } else if (serial.starts_with("file:") && serial.size() > 5) {
-    const std::string path = serial.substr(5);
+  } else if (place.starts_with("file:") && place.size() > 5) {
+    const std::string path = place.substr(5);
     owned_.reset(std::fopen(path.c_str(), "wb"));
     if (!owned_) {
       throw Error(ErrorCode::host, path + ": cannot be written: " + std::strerror(errno));
     }
     file_ = owned_.get();
     name_ = path;
-  } else if (serial != "none") {
-    throw Error(ErrorCode::usage,
-                "--serial: \"" + serial + "\" is none of stdio, none and file:PATH");
+  } else if (place != "none") {
+    throw Error(ErrorCode::usage, std::string(of == Of::guest ? "--serial" : "--debugcon") +
+                                      ": \"" + place + "\" is none of stdio, none and file:PATH");
   }
 }
 
@@ -50,8 +50,12 @@ void ConsoleOutput::write(std::uint8_t byte) {
 }
 
 void ConsoleOutput::output(Position /*position*/, const Output& output) {
-  if (output.device != 0) return;
-  if (output.kind != OutputKind::serial && output.kind != OutputKind::debug) return;
+  if (of_ == Of::firmware) {
+    if (output.kind != OutputKind::debug || output.device != 1) return;
+  } else if (output.device != 0 ||
+             (output.kind != OutputKind::serial && output.kind != OutputKind::debug)) {
+    return;
+  }
   for (const std::uint8_t byte : output.payload) write(byte);
 }
 

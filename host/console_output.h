@@ -1,4 +1,4 @@
-// Owns where a guest's console goes: the terminal, a file, or nowhere. The
+// Owns where a console goes: the terminal, a file, or nowhere. The
 // machine's thread.
 #pragma once
 
@@ -13,15 +13,18 @@ namespace chronovisor {
 
 class ConsoleOutput final : public OutputObserver {
  public:
-  /// @param serial "stdio", "none" or "file:PATH"
+  enum class Of : std::uint8_t {
+    guest,     ///< the first serial port and the debug console, which share the place
+    firmware,  ///< the console of firmware
+  };
+  /// @param place "stdio", "none" or "file:PATH"
   /// Throws Error{usage} for anything else, Error{host} if the file cannot be made.
   /// @param standard what "stdio" means: stdout, or stderr when stdout carries data
-  ConsoleOutput(const std::string& serial, std::FILE* standard);
+  ConsoleOutput(const std::string& place, std::FILE* standard, Of of = Of::guest);
   ~ConsoleOutput() override;
   ConsoleOutput(const ConsoleOutput&) = delete;
   ConsoleOutput& operator=(const ConsoleOutput&) = delete;
 
-  /// Text of the first serial port and of the debug console, which share the place.
   void output(Position position, const Output& output) override;
   void flush();
   /// When the output can no longer be written, `stop` becomes true.
@@ -36,6 +39,7 @@ class ConsoleOutput final : public OutputObserver {
   };
   void write(std::uint8_t byte);
   void note_failure();
+  const Of of_;
   std::unique_ptr<std::FILE, Close> owned_;
   std::FILE* file_ = nullptr;
   std::string name_ = "standard output";

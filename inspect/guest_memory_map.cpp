@@ -11,6 +11,7 @@ constexpr std::uint64_t kAddressBits = 0x000ffffffffff000ULL;
 constexpr std::uint64_t kPresent = 1;
 constexpr std::uint64_t kWritable = 2;
 constexpr std::uint64_t kUser = 4;
+constexpr std::uint64_t kRights = kWritable | kUser;
 constexpr std::uint64_t kLargePage = 1ULL << 7;
 
 class Walker {
@@ -25,15 +26,15 @@ class Walker {
   void walk() {
     const CpuState& state = machine_.cpu().state;
     if (long_mode_) {
-      (void)table(state.cr3 & kAddressBits, 4, 0, true, true);
+      (void)table(state.cr3 & kAddressBits, 4, 0, kRights);
     } else if (wide_) {
       // The processor goes by the four pointers that it holds.
       for (std::size_t n = 0; n < state.pdpte.size(); ++n) {
         if ((state.pdpte[n] & kPresent) == 0) continue;
-        if (!table(state.pdpte[n] & kAddressBits, 2, std::uint64_t{n} << 30, true, true)) return;
+        if (!table(state.pdpte[n] & kAddressBits, 2, std::uint64_t{n} << 30, kRights)) return;
       }
     } else {
-      (void)table(state.cr3 & 0xfffff000ULL, 2, 0, true, true);
+      (void)table(state.cr3 & 0xfffff000ULL, 2, 0, kRights);
     }
   }
 
@@ -43,8 +44,9 @@ class Walker {
     return level == 2 || level == 3;
   }
 
+  /// @param rights that the entries above give
   /// @return false when `see` has seen enough
-  bool table(std::uint64_t at, unsigned level, std::uint64_t linear, bool user, bool writable) {
+  bool table(std::uint64_t at, unsigned level, std::uint64_t linear, std::uint64_t rights) {
     const std::size_t width = wide_ ? 8 : 4;
     std::array<std::uint8_t, kPageSize> raw{};
     if (machine_.ram().read({at}, raw) < raw.size()) return true;
@@ -55,17 +57,18 @@ class Walker {
       if ((entry & kPresent) == 0) continue;
       std::uint64_t here = linear | n << shift;
       if (level == 4 && n >= 256) here |= 0xffff000000000000ULL;  // canonical
-      const bool by_user = user && (entry & kUser) != 0;
-      const bool may_write = writable && (entry & kWritable) != 0;
+      const std::uint64_t left = rights & entry;
       if (level > 1 && !((entry & kLargePage) != 0 && may_be_page(level))) {
         const std::uint64_t next = entry & (wide_ ? kAddressBits : 0xfffff000ULL);
-        if (!table(next, level - 1, here, by_user, may_write)) return false;
+        if (!table(next, level - 1, here, left)) return false;
         continue;
       }
       const std::uint64_t size = 1ULL << shift;
       std::uint64_t physical = entry & (wide_ ? kAddressBits : 0xfffff000ULL) & ~(size - 1);
       if (!wide_ && level == 2) physical |= (entry & 0x1fe000U) << 19;
-      if (!see_({here, physical, size, entry, by_user, may_write})) return false;
+      const bool user = (left & kUser) != 0;
+      const bool writable = (left & kWritable) != 0;
+      if (!see_({here, physical, size, entry, user, writable})) return false;
     }
     return true;
   }

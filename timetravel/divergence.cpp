@@ -12,10 +12,9 @@ constexpr std::uint64_t kSliceSteps = 20'000'000;
 
 /// Runs to `target`. Throws Error{host} when cancelled.
 bool arrives(ReplayRun& run, Position target, const SearchControl& control) {
-  run.machine().set_cancel(control.cancel);
   while (run.position() < target) {
     const Position next = std::min(target, Position{run.position().steps + kSliceSteps});
-    const ReplayRun::Arrival arrival = run.run_to(next);
+    const ReplayRun::Arrival arrival = run.run_to(next, control.cancel);
     if (arrival == ReplayRun::Arrival::interrupted) {
       throw Error(ErrorCode::host, "interrupted while explaining a divergence");
     }

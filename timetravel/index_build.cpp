@@ -55,17 +55,13 @@ std::optional<NewInterval> build_interval(Traveller& traveller, std::size_t chec
   AccessGatherer gatherer;
   struct Watching {
     Machine& machine;
-    ~Watching() {
-      machine.set_access_observer(nullptr);
-      machine.set_cancel(nullptr);
-    }
+    ~Watching() { machine.set_access_observer(nullptr); }
   } const watching{machine};
   machine.set_access_observer(&gatherer);
-  machine.set_cancel(&stop);
   while (machine.position() < built.to) {
     const Position before = machine.position();
     const MachineStop result =
-        machine.run({std::min(built.to, Position{before.steps + kSliceSteps}), 0});
+        machine.run({std::min(built.to, Position{before.steps + kSliceSteps}), 0}, stop);
     done += machine.position().steps - before.steps;
     if (result == MachineStop::interrupted) return std::nullopt;
     if (result != MachineStop::reached && machine.position() < built.to) {
@@ -102,8 +98,7 @@ IndexState index_state(const RecordingReader& reader) {
 }
 
 BuiltIndex build_index(
-    const RecordingReader& reader, const IndexState& state, unsigned jobs,
-    const std::atomic<bool>* cancel,
+    const RecordingReader& reader, const IndexState& state, unsigned jobs, CancelToken cancel,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) {
   BuiltIndex result;
   if (state.missing.empty()) return result;

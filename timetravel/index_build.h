@@ -3,11 +3,11 @@
 // nothing. Knows no terminal. Call from one thread; it starts its own.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "base/cancel.h"
 #include "recorder/edit/index_edit.h"
 #include "recorder/format/recording_reader.h"
 
@@ -35,8 +35,7 @@ struct BuiltIndex {
 /// behind, from the calling thread. Throws Error{bad_input} when the recording
 /// cannot be used, Error{divergence} when a replay does not arrive.
 [[nodiscard]] BuiltIndex build_index(
-    const RecordingReader& reader, const IndexState& state, unsigned jobs,
-    const std::atomic<bool>* cancel,
+    const RecordingReader& reader, const IndexState& state, unsigned jobs, CancelToken cancel,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress);
 
 }  // namespace chronovisor

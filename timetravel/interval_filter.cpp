@@ -12,6 +12,8 @@ IntervalFilter::IntervalFilter(const RecordingReader& reader) : reader_(reader) 
 }
 
 bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops) {
+  // The index knows linear addresses alone.
+  if (!stops.physical_watchpoints.empty()) return true;
   for (const TravelBreakpoint& b : stops.breakpoints) {
     if (accesses.may_execute(b.address)) return true;
   }

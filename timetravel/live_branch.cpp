@@ -8,10 +8,12 @@
 namespace chronovisor {
 
 LiveBranch::LiveBranch(Machine& machine, LiveRun run)
-    : run_(std::move(run)),
+    : machine_(machine),
+      run_(std::move(run)),
       recorder_(machine, *run_.writer, *run_.input, run_.output.get(), run_.clock_ns,
                 run_.recorder) {
   CHECK_THAT(machine.at_arrival(), "a recording begins on arrival at a position");
+  if (run_.media) machine_.media().set_source(run_.media);
   recorder_.begin();
   flush();
 }
@@ -30,6 +32,7 @@ void LiveBranch::end() noexcept {
   } catch (const std::exception& error) {
     trouble = error.what();
   }
+  if (run_.media) machine_.media().set_source(run_.media_after);
   run_.ended(outcome, trouble);
 }
 

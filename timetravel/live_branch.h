@@ -19,6 +19,9 @@ struct LiveRun {
   std::unique_ptr<RecordingWriter> writer;
   std::unique_ptr<InputSource> input;
   std::unique_ptr<OutputObserver> output;  ///< may be null
+  /// What its drives read from until it ends, and after that. Null: as before.
+  std::shared_ptr<MediaSource> media{};
+  std::shared_ptr<MediaSource> media_after{};
   std::function<std::uint64_t()> clock_ns;
   RecorderOptions recorder;
   /// The summary to end the recording with, JSON.
@@ -54,6 +57,7 @@ class LiveBranch {
   void end() noexcept;
 
  private:
+  Machine& machine_;
   LiveRun run_;
   RunRecorder recorder_;
   MachineStop last_stop_ = MachineStop::reached;

@@ -17,10 +17,7 @@ class Pair {
   Pair(const ReplaySide& left, const ReplaySide& right, const SearchControl& control)
       : left_(left.reader, left.from, left.tamper),
         right_(right.reader, right.from, right.tamper),
-        control_(control) {
-    left_.machine().set_cancel(control.cancel);
-    right_.machine().set_cancel(control.cancel);
-  }
+        control_(control) {}
 
   /// Runs both on to `target`; a side that cannot arrive stays behind.
   void run_to(Position target) {
@@ -48,7 +45,7 @@ class Pair {
     ReplayRun::Arrival arrival = before;
     while (arrival == ReplayRun::Arrival::arrived && run.position() < target) {
       const Position next = std::min(target, Position{run.position().steps + kProgressSteps});
-      arrival = run.run_to(next);
+      arrival = run.run_to(next, control_.cancel);
       control_.progress(next);
     }
     if (arrival == ReplayRun::Arrival::interrupted) {
@@ -93,7 +90,7 @@ Position ReplaySide::base() const {
 }
 
 CodePoint code_point(Machine& machine) {
-  Cpu& cpu = machine.cpu();
+  const Cpu& cpu = machine.cpu();
   CodePoint point;
   point.rip = cpu.rip();
   const SegmentRegister& cs = cpu.state.segment[kCs];

@@ -6,11 +6,11 @@
 // that no state shows (a stale translation, say) stays in place.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
 
+#include "base/cancel.h"
 #include "timetravel/replay.h"
 #include "timetravel/state_difference.h"
 
@@ -37,7 +37,7 @@ struct ReplaySide {
 };
 
 struct SearchControl {
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
   /// Called now and then with where the search is.
   std::function<void(Position)> progress = [](Position) {};
 };

@@ -20,7 +20,7 @@ unsigned threads_for(unsigned jobs) {
   return jobs != 0 ? jobs : std::max(1U, std::thread::hardware_concurrency());
 }
 
-bool run_parallel(std::size_t tasks, unsigned jobs, const std::atomic<bool>* cancel,
+bool run_parallel(std::size_t tasks, unsigned jobs, CancelToken cancel,
                   const std::function<void(std::size_t task, const Worker& worker)>& work,
                   const std::function<void()>& tick) {
   const std::size_t threads = std::min<std::size_t>(std::max(jobs, 1U), tasks);
@@ -64,7 +64,7 @@ bool run_parallel(std::size_t tasks, unsigned jobs, const std::atomic<bool>* can
     std::unique_lock lock(mutex);
     while (running > 0) {
       changed.wait_for(lock, kLook);
-      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) cancelled = stop = true;
+      if (cancel.requested()) cancelled = stop = true;
       lock.unlock();
       tick();
       lock.lock();

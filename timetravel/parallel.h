@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 
+#include "base/cancel.h"
 namespace chronovisor {
 
 /// One of the threads, as a task sees it.
@@ -21,7 +22,7 @@ struct Worker {
 /// stop; the error of the lowest task that threw is thrown here once all have
 /// ended.
 /// @return false when cancelled
-bool run_parallel(std::size_t tasks, unsigned jobs, const std::atomic<bool>* cancel,
+bool run_parallel(std::size_t tasks, unsigned jobs, CancelToken cancel,
                   const std::function<void(std::size_t task, const Worker& worker)>& work,
                   const std::function<void()>& tick);
 

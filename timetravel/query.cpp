@@ -27,6 +27,9 @@ void require_sense(const Query& query, const QueryOptions& options) {
     refuse(query.kind == QueryKind::executes ? "between 1 byte and 4 KiB of code can be asked for"
                                              : "between 1 byte and 1 MiB can be asked for");
   }
+  if (query.physical && query.kind != QueryKind::writes) {
+    refuse("only writes can be asked for by physical address");
+  }
   if (query.address + (query.length - 1) < query.address) {
     refuse("the range goes past the last address");
   }
@@ -45,6 +48,8 @@ StopSet stops_of(const Query& query) {
     for (std::uint64_t n = 0; n < query.length; ++n) {
       stops.breakpoints.push_back({query.address + n, {}});
     }
+  } else if (query.physical) {
+    stops.physical_watchpoints.push_back({{{query.address}, query.length}, {}});
   } else {
     stops.watchpoints.push_back({Watchpoint{query.address, query.length, false, true}, {}});
   }

@@ -6,12 +6,13 @@
 // starts its own.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "vmm/machine/machine.h"
 
@@ -27,7 +28,8 @@ enum class QuerySelect : std::uint8_t { all, first, last, count };
 
 struct Query {
   QueryKind kind = QueryKind::writes;
-  std::uint64_t address = 0;  ///< linear
+  std::uint64_t address = 0;  ///< linear, or physical
+  bool physical = false;      ///< of writes: memory by where it lies, however it is mapped
   std::uint64_t length = 1;   ///< bytes; 1, 2, 4 or 8 for a value
   Position from;              ///< positions from here on ...
   Position to{kNever};        ///< ... and before here; cut to what is recorded
@@ -51,7 +53,10 @@ struct QueryEntry {
   std::uint64_t pc = 0;       ///< linear address of the instruction (delivery: the interrupted one)
   std::uint64_t cr3 = 0;      ///< which address space
   std::uint64_t address = 0;  ///< first watched byte written
-  std::optional<std::uint64_t> before;  ///< value: nothing where it cannot be read
+  std::string device{};       ///< that wrote by itself, by DMA; empty: no device
+  std::string request{};      ///< what it was about
+  std::optional<std::uint64_t> started{};  ///< position of the access that began that
+  std::optional<std::uint64_t> before;     ///< value: nothing where it cannot be read
   std::optional<std::uint64_t> after;
   bool operator==(const QueryEntry&) const = default;
 };
@@ -60,7 +65,7 @@ struct QueryOptions {
   unsigned jobs = 0;  ///< threads; 0: one a core
   bool use_index = true;
   QueryShard shard;
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
 };
 
 struct QueryAnswer {

@@ -55,18 +55,18 @@ void ReplayRun::tamper_here() {
   tamper_.reset();
 }
 
-ReplayRun::Arrival ReplayRun::run_to(Position target) {
+ReplayRun::Arrival ReplayRun::run_to(Position target, CancelToken cancel) {
   if (tamper_ && tamper_->at > position() && tamper_->at <= target) {
-    const Arrival arrival = run_machine(tamper_->at);
+    const Arrival arrival = run_machine(tamper_->at, cancel);
     if (arrival != Arrival::arrived) return arrival;
     tamper_here();
   }
-  return run_machine(target);
+  return run_machine(target, cancel);
 }
 
-ReplayRun::Arrival ReplayRun::run_machine(Position target) {
+ReplayRun::Arrival ReplayRun::run_machine(Position target, CancelToken cancel) {
   try {
-    switch (machine_->run({target, 0})) {
+    switch (machine_->run({target, 0}, cancel)) {
       case MachineStop::reached:
         return Arrival::arrived;
       case MachineStop::interrupted:
@@ -86,7 +86,6 @@ ReplayRun::Arrival ReplayRun::run_machine(Position target) {
 
 std::unique_ptr<Machine> ReplayRun::take_machine() {
   machine_->set_input(nullptr);
-  machine_->set_cancel(nullptr);
   return std::move(machine_);
 }
 
@@ -98,7 +97,6 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
   Machine& machine = run.machine();
   if (options.prepare) options.prepare(machine);
   const Listening listening(machine.outputs(), options.observer);
-  machine.set_cancel(options.cancel);
   std::map<Position, Hash128> digests;
   if (options.verify) digests = recorded_digests(reader);
   const Position end = std::min(options.to, reader.usable_to());
@@ -121,7 +119,7 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
     Position next = std::min(end, Position{here.steps + kSliceSteps});
     const auto digest = digests.upper_bound(here);
     if (digest != digests.end()) next = std::min(next, digest->first);
-    const ReplayRun::Arrival arrival = run.run_to(next);
+    const ReplayRun::Arrival arrival = run.run_to(next, options.cancel);
     if (arrival == ReplayRun::Arrival::interrupted) {
       outcome.interrupted = true;
       break;
@@ -147,7 +145,7 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
 }
 
 std::unique_ptr<Machine> machine_at(const RecordingReader& reader, Position position,
-                                    const std::atomic<bool>* cancel,
+                                    CancelToken cancel,
                                     const std::function<void(Position)>& progress) {
   ReplayOptions options;
   if (reader.checkpoint_before(position)) options.from = position;

@@ -3,13 +3,13 @@
 // thread; several may read one recording.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/live/replay_input.h"
 #include "vmm/machine/machine.h"
@@ -30,7 +30,7 @@ struct ReplayOptions {
   Position to{kNever};
   bool verify = true;
   OutputObserver* observer = nullptr;
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
   std::optional<Tamper> tamper{};
   /// Called with the machine before it runs: to give it another engine.
   std::function<void(Machine&)> prepare{};
@@ -79,7 +79,7 @@ class ReplayRun {
   ReplayRun& operator=(const ReplayRun&) = delete;
 
   /// Runs on to the arrival at `target`.
-  Arrival run_to(Position target);
+  Arrival run_to(Position target, CancelToken cancel = {});
   [[nodiscard]] Machine& machine() { return *machine_; }
   /// Hands the machine over, without input; this must not be used any more.
   [[nodiscard]] std::unique_ptr<Machine> take_machine();
@@ -88,7 +88,7 @@ class ReplayRun {
   [[nodiscard]] const std::string& trouble() const { return trouble_; }
 
  private:
-  Arrival run_machine(Position target);
+  Arrival run_machine(Position target, CancelToken cancel);
   void tamper_here();
 
   ReplayInput input_;
@@ -106,7 +106,7 @@ ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOption
 /// from the nearest checkpoint, with the digests on the way compared. Throws as
 /// replay_recording does, and Error{host} when cancelled.
 [[nodiscard]] std::unique_ptr<Machine> machine_at(const RecordingReader& reader, Position position,
-                                                  const std::atomic<bool>* cancel,
+                                                  CancelToken cancel,
                                                   const std::function<void(Position)>& progress);
 
 }  // namespace chronovisor

@@ -21,7 +21,7 @@ struct SegmentSearch::Task {
   const std::vector<Segment>& segments;
   const StopSet& stops;
   Traveller::Which which;
-  const std::atomic<bool>* cancel;
+  CancelToken cancel;
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -37,11 +37,11 @@ struct SegmentSearch::Task {
   std::exception_ptr failure;
 
   Task(const std::vector<Segment>& all, const StopSet& stop_set, Traveller::Which wanted,
-       const std::atomic<bool>* cancel_flag, std::size_t workers)
+       CancelToken cancel_token, std::size_t workers)
       : segments(all),
         stops(stop_set),
         which(wanted),
-        cancel(cancel_flag),
+        cancel(cancel_token),
         working_on(workers, kNone),
         stop_worker(workers),
         without_stop(all.size(), 0) {}
@@ -78,7 +78,7 @@ void SegmentSearch::work(Task& task, Traveller& traveller, std::size_t worker) {
       const Segment& segment = task.segments[mine];
       lock.unlock();
       const Traveller::Found found = traveller.search(segment.base, segment.to, task.stops,
-                                                      task.which, &task.stop_worker[worker]);
+                                                      task.which, task.stop_worker[worker]);
       lock.lock();
       task.working_on[worker] = kNone;
       const std::uint64_t at = traveller.machine().position().steps;
@@ -102,7 +102,7 @@ void SegmentSearch::work(Task& task, Traveller& traveller, std::size_t worker) {
 
 SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segment>& segments,
                                           const StopSet& stops, Traveller::Which which,
-                                          const std::atomic<bool>* cancel) {
+                                          CancelToken cancel) {
   Outcome outcome;
   // Short stretches come first and are done here; most searches end there.
   std::size_t done = 0;
@@ -140,7 +140,7 @@ SegmentSearch::Outcome SegmentSearch::run(Traveller& own, const std::vector<Segm
     std::unique_lock lock(task.mutex);
     while (task.running > 0) {
       task.changed.wait_for(lock, kCancelLook);
-      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) task.stop_all();
+      if (cancel.requested()) task.stop_all();
     }
   }
   threads.clear();

@@ -3,12 +3,12 @@
 // the other would give. Called from one thread at a time.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/cancel.h"
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/stop_set.h"
 #include "timetravel/traveller.h"
@@ -46,8 +46,7 @@ class SegmentSearch {
   /// leaves it anywhere. Returns soon after `cancel` becomes true.
   /// Errors of any thread are thrown here, once all have ended.
   [[nodiscard]] Outcome run(Traveller& own, const std::vector<Segment>& segments,
-                            const StopSet& stops, Traveller::Which which,
-                            const std::atomic<bool>* cancel);
+                            const StopSet& stops, Traveller::Which which, CancelToken cancel);
 
  private:
   struct Task;

@@ -23,9 +23,16 @@ struct TravelWatchpoint {
   std::function<bool(Machine&)> condition;
 };
 
+/// Writes of memory by where it lies, whoever makes them.
+struct TravelPhysicalWatchpoint {
+  PhysicalWatchpoint watch;
+  std::function<bool(Machine&)> condition;
+};
+
 struct StopSet {
   std::vector<TravelBreakpoint> breakpoints;
   std::vector<TravelWatchpoint> watchpoints;
+  std::vector<TravelPhysicalWatchpoint> physical_watchpoints{};
 };
 
 enum class TravelStop : std::uint8_t {
@@ -41,9 +48,10 @@ enum class TravelStop : std::uint8_t {
 struct TravelResult {
   TravelStop stop = TravelStop::arrived;
   std::uint64_t address = 0;  ///< of the breakpoint, or the first watched byte touched
-  Watchpoint watchpoint;
-  bool write = false;    ///< the watched access was a write
-  std::string device{};  ///< the state section of the device that wrote; empty: the processor
+  Watchpoint watchpoint;      ///< of a physical one, its physical range
+  bool write = false;         ///< the watched access was a write
+  std::string device{};       ///< the state section of the device that wrote; empty: the processor
+  DeviceRequest request{};    ///< of that device
 };
 
 /// Something a search found: the moment to stop at, and why. For a watchpoint,

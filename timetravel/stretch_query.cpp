@@ -64,22 +64,34 @@ void StretchQuery::note_execution() {
 
 /// A step or a delivery that began at `before` has touched what is watched.
 void StretchQuery::note_touches(Moment before) {
-  std::uint64_t address = ~std::uint64_t{0};
-  for (const WatchHit& hit : traveller_.hits()) address = std::min(address, hit.address);
+  Touch touch{before, traveller_.machine().moment(), ~std::uint64_t{0}};
+  const auto take = [&](std::uint64_t address, const std::string& device,
+                        const DeviceRequest& request) {
+    touch.address = std::min(touch.address, address);
+    if (device.empty()) return;
+    touch.device = device;
+    touch.request = request;
+    // It wrote on arrival there: the step after shows what it left.
+    touch.after = {{before.position.steps + 1}, 0};
+  };
+  for (const WatchHit& hit : traveller_.hits()) take(hit.address, hit.device, hit.request);
+  for (const PhysicalWatchHit& hit : traveller_.physical_hits()) {
+    take(hit.address.value, hit.device, hit.request);
+  }
   if (!need_entries()) {
     ++answer_.count;
     return;
   }
   // Of writes, the last alone need be looked at for the last.
   if (query_.select == QuerySelect::last && query_.kind == QueryKind::writes) touches_.clear();
-  touches_.push_back({before, traveller_.machine().moment(), address});
+  touches_.push_back(std::move(touch));
 }
 
 /// Runs on, without watching, to a moment before the end.
 void StretchQuery::arrive(Moment target) {
   Machine& machine = traveller_.machine();
   while (machine.moment() < target && !answer_.stopped) {
-    const MachineStop stop = traveller_.run(target, &control_.stop);
+    const MachineStop stop = traveller_.run(target, control_.stop);
     if (stop == MachineStop::interrupted) {
       answer_.stopped = true;
     } else if (stop != MachineStop::reached) {
@@ -105,7 +117,10 @@ void StretchQuery::describe(bool go_on) {
     if (answer_.stopped) return;
     QueryEntry entry;
     entry.moment = touch.before;
-    entry.by_delivery = touch.after.position == touch.before.position;
+    entry.by_delivery = touch.device.empty() && touch.after.position == touch.before.position;
+    entry.device = touch.device;
+    entry.request = touch.request.text;
+    if (touch.request.started_steps != kNever) entry.started = touch.request.started_steps;
     entry.pc = machine.cpu().linear_rip();
     entry.cr3 = machine.cpu().state.cr3;
     entry.address = touch.address;
@@ -134,7 +149,7 @@ bool StretchQuery::piece(Position to) {
     // A full batch is described at the next arrival.
     const bool full = touches_.size() >= batch_;
     const MachineStop stop =
-        traveller_.run({full ? Position{machine.position().steps + 1} : to, 0}, &control_.stop);
+        traveller_.run({full ? Position{machine.position().steps + 1} : to, 0}, control_.stop);
     if (stop == MachineStop::breakpoint) {
       traveller_.resume_here();
       note_execution();

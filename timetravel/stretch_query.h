@@ -48,6 +48,8 @@ class StretchQuery {
     Moment before;
     Moment after;
     std::uint64_t address = 0;
+    std::string device{};  ///< empty: no device
+    DeviceRequest request{};
   };
   [[nodiscard]] bool is_full() const;
   [[nodiscard]] bool need_entries() const;

@@ -116,7 +116,7 @@ void Timeline::verify_here() {
 }
 
 /// Runs on to `target`, leaving checkpoints before it on the way.
-TravelStop Timeline::run_towards(Moment target, const std::atomic<bool>* cancel) {
+TravelStop Timeline::run_towards(Moment target, CancelToken cancel) {
   const std::vector<Position> rungs = rungs_to(target.position);
   auto rung = rungs.begin();
   while (now() < target) {
@@ -144,7 +144,7 @@ TravelStop Timeline::run_towards(Moment target, const std::atomic<bool>* cancel)
   return TravelStop::arrived;
 }
 
-TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
+TravelStop Timeline::seek(Moment target, CancelToken cancel) {
   if (target.position < start_) target = {start_, 0};
   if (target.position > end_) target = {end_, 0};
   const Moment here = now();
@@ -160,7 +160,7 @@ TravelStop Timeline::seek(Moment target, const std::atomic<bool>* cancel) {
   return run_towards(target, cancel);
 }
 
-void Timeline::prepare_way_back(const std::atomic<bool>* cancel) {
+void Timeline::prepare_way_back(CancelToken cancel) {
   const Moment here = now();
   if (branched_ || here.deliveries != 0 || here.position <= start_ || !machine().at_arrival()) {
     return;
@@ -181,14 +181,14 @@ void Timeline::prepare_way_back(const std::atomic<bool>* cancel) {
 
 // ---- steps -----------------------------------------------------------------------------
 
-TravelResult Timeline::step_forward(const std::atomic<bool>* cancel) {
+TravelResult Timeline::step_forward(CancelToken cancel) {
   const Position next{now().position.steps + 1};
   if (branched_) return run_branch_to({next, 0}, cancel);
   if (next > end_) return {TravelStop::history_end, 0, {}, false};
-  return {run_towards({next, 0}, nullptr), 0, {}, false};
+  return {run_towards({next, 0}, {}), 0, {}, false};
 }
 
-TravelResult Timeline::step_backward(const std::atomic<bool>* cancel) {
+TravelResult Timeline::step_backward(CancelToken cancel) {
   if (branched_) {
     discard_branch();
     return {TravelStop::arrived, 0, {}, false};
@@ -238,7 +238,7 @@ void Timeline::come_back(Moment origin) noexcept {
 // ---- searches ----------------------------------------------------------------------------
 
 /// One piece of a run on a branch, no longer than a live recording allows.
-MachineStop Timeline::run_branch_piece(Moment target, const std::atomic<bool>* cancel) {
+MachineStop Timeline::run_branch_piece(Moment target, CancelToken cancel) {
   if (live_ != nullptr && live_->next_stop() < target.position) target = {live_->next_stop(), 0};
   const MachineStop stop = traveller_->run(target, cancel);
   if (live_ != nullptr) {
@@ -248,7 +248,7 @@ MachineStop Timeline::run_branch_piece(Moment target, const std::atomic<bool>* c
   return stop;
 }
 
-TravelResult Timeline::run_branch_to(Moment target, const std::atomic<bool>* cancel) {
+TravelResult Timeline::run_branch_to(Moment target, CancelToken cancel) {
   CHECK_THAT(branched_, "a branch to run on");
   while (now() < target) {
     const MachineStop stop = run_branch_piece(target, cancel);
@@ -258,8 +258,7 @@ TravelResult Timeline::run_branch_to(Moment target, const std::atomic<bool>* can
   return {TravelStop::arrived, 0, {}, false};
 }
 
-TravelResult Timeline::run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
-                                  Position limit) {
+TravelResult Timeline::run_branch(const StopSet& stops, CancelToken cancel, Position limit) {
   const Traveller::Armed armed(*traveller_, stops);
   traveller_->resume_here();
   TravelResult result;
@@ -282,8 +281,8 @@ TravelResult Timeline::run_branch(const StopSet& stops, const std::atomic<bool>*
 }
 
 /// Runs on, armed, to `to`. Nothing: no stop on the way.
-std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops,
-                                                   const std::atomic<bool>* cancel, Position to) {
+std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops, CancelToken cancel,
+                                                   Position to) {
   TravelResult result;
   while (now().position < to) {
     Position next = to;
@@ -308,8 +307,7 @@ std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops,
   return std::nullopt;
 }
 
-TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>* cancel,
-                                   Position limit) {
+TravelResult Timeline::run_forward(const StopSet& stops, CancelToken cancel, Position limit) {
   if (branched_) return run_branch(stops, cancel, limit);
   const Position last = std::min(limit, end_);
   std::optional<Traveller::Armed> armed(std::in_place, *traveller_, stops);
@@ -329,7 +327,7 @@ TravelResult Timeline::run_forward(const StopSet& stops, const std::atomic<bool>
       piece = next == checkpoints.end() ? last : std::min(last, next->position);
       if (question.may_stop(ahead, piece)) break;
       ahead = piece;
-      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) break;
+      if (cancel.requested()) break;
     }
     const std::optional<Base> base = store_->latest(ahead);
     if (base && base->position.steps > here.steps + kWorthJumpingSteps) {
@@ -365,8 +363,8 @@ std::vector<Segment> Timeline::segments_after(Position from, Position to, const 
 /// is then armed and just before the stop, or where there is none, or where it
 /// was when one machine would do as well.
 /// @return a result when the search was cancelled
-std::optional<TravelResult> Timeline::search_forward(const StopSet& stops,
-                                                     const std::atomic<bool>* cancel, Position last,
+std::optional<TravelResult> Timeline::search_forward(const StopSet& stops, CancelToken cancel,
+                                                     Position last,
                                                      std::optional<Traveller::Armed>& armed) {
   const Position here = now().position;
   const bool from_base = store_->latest(here) && store_->latest(here)->position == here;
@@ -409,7 +407,7 @@ std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) 
   return segments;
 }
 
-TravelResult Timeline::run_backward(const StopSet& stops, const std::atomic<bool>* cancel) {
+TravelResult Timeline::run_backward(const StopSet& stops, CancelToken cancel) {
   if (branched_) discard_branch();
   // Back where it began, unless it gets somewhere.
   Excursion excursion(*this);

@@ -5,7 +5,6 @@
 // searches use threads of their own.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/start_condition.h"
 #include "timetravel/checkpoint_store.h"
@@ -58,19 +58,18 @@ class Timeline {
   /// Goes to a moment of the timeline, leaving a branch if on one. A moment
   /// past either end is brought to that end. `history_begin` and `history_end`
   /// are never returned. Throws Error{divergence} when a digest does not match.
-  TravelStop seek(Moment target, const std::atomic<bool>* cancel = nullptr);
+  TravelStop seek(Moment target, CancelToken cancel = {});
   /// Where the machine was put by a checkpoint, leaves one in memory a little
   /// before here, so that the first step back is short. The moment stays.
-  void prepare_way_back(const std::atomic<bool>* cancel = nullptr);
+  void prepare_way_back(CancelToken cancel = {});
   /// One step on; `history_end` at the end.
-  TravelResult step_forward(const std::atomic<bool>* cancel = nullptr);
+  TravelResult step_forward(CancelToken cancel = {});
   /// One step back; from within a position (after deliveries) to its arrival.
-  TravelResult step_backward(const std::atomic<bool>* cancel = nullptr);
+  TravelResult step_backward(CancelToken cancel = {});
   /// On to the next stop, or the end, or `limit`.
-  TravelResult run_forward(const StopSet& stops, const std::atomic<bool>* cancel,
-                           Position limit = {kNever});
+  TravelResult run_forward(const StopSet& stops, CancelToken cancel, Position limit = {kNever});
   /// Back to the nearest earlier stop, or the start.
-  TravelResult run_backward(const StopSet& stops, const std::atomic<bool>* cancel);
+  TravelResult run_backward(const StopSet& stops, CancelToken cancel);
 
   /// Whether the machine has left the timeline: see note_change().
   [[nodiscard]] bool on_branch() const { return branched_; }
@@ -83,7 +82,7 @@ class Timeline {
   /// Back to the timeline, at the moment where the branch left it.
   void discard_branch();
   /// On a branch: on to `target` at most; `arrived` there.
-  TravelResult run_branch_to(Moment target, const std::atomic<bool>* cancel = nullptr);
+  TravelResult run_branch_to(Moment target, CancelToken cancel = {});
 
   /// Puts the machine into a state that a recording can begin with, without
   /// changing the moment: call it before taking the digest to begin with.
@@ -131,21 +130,18 @@ class Timeline {
  private:
   void take_snapshot();
   void go_to_base(Position target);
-  TravelStop run_towards(Moment target, const std::atomic<bool>* cancel);
+  TravelStop run_towards(Moment target, CancelToken cancel);
   void verify_here();
   [[nodiscard]] std::optional<Position> recorded_base(Position position) const;
   [[nodiscard]] std::vector<Position> rungs_to(Position target) const;
-  MachineStop run_branch_piece(Moment target, const std::atomic<bool>* cancel);
-  [[nodiscard]] TravelResult run_branch(const StopSet& stops, const std::atomic<bool>* cancel,
-                                        Position limit);
-  [[nodiscard]] std::optional<TravelResult> run_recorded(const StopSet& stops,
-                                                         const std::atomic<bool>* cancel,
+  MachineStop run_branch_piece(Moment target, CancelToken cancel);
+  [[nodiscard]] TravelResult run_branch(const StopSet& stops, CancelToken cancel, Position limit);
+  [[nodiscard]] std::optional<TravelResult> run_recorded(const StopSet& stops, CancelToken cancel,
                                                          Position to);
   [[nodiscard]] std::vector<Segment> segments_before(Moment to, const StopSet& stops);
   [[nodiscard]] std::vector<Segment> segments_after(Position from, Position to,
                                                     const StopSet& stops);
-  [[nodiscard]] std::optional<TravelResult> search_forward(const StopSet& stops,
-                                                           const std::atomic<bool>* cancel,
+  [[nodiscard]] std::optional<TravelResult> search_forward(const StopSet& stops, CancelToken cancel,
                                                            Position last,
                                                            std::optional<Traveller::Armed>& armed);
   void come_back(Moment origin) noexcept;

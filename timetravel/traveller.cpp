@@ -60,7 +60,11 @@ void Traveller::restore(const Base& base) {
   }
   current_.become(target);
   unsaved_.clear();
-  machine_->load_sections(store_.sections_of(base));
+  if (base.snapshot) {
+    machine_->load_sections(base.snapshot->sections);
+  } else {
+    machine_->load_sections(store_.sections_of(base));
+  }
   machine_->set_input(&input_);
   input_.rewind_to(machine_->position());
 }
@@ -89,18 +93,16 @@ void Traveller::arm(const StopSet& stops) {
       hooks_.watchpoints.push_back(w.watch);
     }
   }
+  for (const TravelPhysicalWatchpoint& w : stops.physical_watchpoints) {
+    hooks_.physical_watchpoints.push_back(w.watch);
+  }
   machine_->set_debug_hooks(&hooks_);
 }
 
 void Traveller::disarm() { machine_->set_debug_hooks(nullptr); }
 
-MachineStop Traveller::run(Moment target, const std::atomic<bool>* cancel) {
-  struct Cancellable {
-    Machine& machine;
-    ~Cancellable() { machine.set_cancel(nullptr); }
-  } const cancellable{*machine_};
-  machine_->set_cancel(cancel);
-  return machine_->run(target);
+MachineStop Traveller::run(Moment target, CancelToken cancel) {
+  return machine_->run(target, cancel);
 }
 
 void Traveller::resume_here() {
@@ -125,7 +127,22 @@ bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult
   for (const WatchHit& hit : std::exchange(hooks_.hits, {})) {
     for (const TravelWatchpoint& w : stops.watchpoints) {
       if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
-        result = {TravelStop::watchpoint, hit.address, hit.watchpoint, hit.write, hit.device};
+        result = {TravelStop::watchpoint,
+                  hit.address,
+                  hit.watchpoint,
+                  hit.write,
+                  hit.device,
+                  hit.request};
+        hooks_.physical_hits.clear();
+        return true;
+      }
+    }
+  }
+  for (const PhysicalWatchHit& hit : std::exchange(hooks_.physical_hits, {})) {
+    for (const TravelPhysicalWatchpoint& w : stops.physical_watchpoints) {
+      if (w.watch == hit.watchpoint && (!w.condition || w.condition(*machine_))) {
+        const Watchpoint range{hit.watchpoint.address.value, hit.watchpoint.length, false, true};
+        result = {TravelStop::watchpoint, hit.address.value, range, true, hit.device, hit.request};
         return true;
       }
     }
@@ -134,12 +151,12 @@ bool Traveller::accept_stop(MachineStop stop, const StopSet& stops, TravelResult
 }
 
 Traveller::Found Traveller::search(const Base& base, Moment to, const StopSet& stops, Which which,
-                                   const std::atomic<bool>* cancel) {
+                                   CancelToken cancel) {
   restore(base);
   const Armed armed(*this, stops);
   Found found;
   while (machine_->moment() < to) {
-    hooks_.hits.clear();
+    forget_hits();
     const MachineStop stop = run(to, cancel);
     if (stop == MachineStop::interrupted) found.cancelled = true;
     if (stop != MachineStop::breakpoint && stop != MachineStop::watchpoint) break;

@@ -3,11 +3,11 @@
 // it runs. Several travellers share one CheckpointStore. One thread each.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/cancel.h"
 #include "checkpoint/page_map.h"
 #include "recorder/live/replay_input.h"
 #include "timetravel/checkpoint_store.h"
@@ -50,13 +50,19 @@ class Traveller {
     Traveller& traveller_;
   };
   /// Runs the machine on to `target`; it looks at `cancel` meanwhile, and only then.
-  MachineStop run(Moment target, const std::atomic<bool>* cancel);
+  MachineStop run(Moment target, CancelToken cancel);
   /// A breakpoint right here is not to be reported.
   void resume_here();
   /// Accesses caught since they were last forgotten.
   [[nodiscard]] const std::vector<WatchHit>& hits() const { return hooks_.hits; }
+  [[nodiscard]] const std::vector<PhysicalWatchHit>& physical_hits() const {
+    return hooks_.physical_hits;
+  }
   /// Forgets accesses that were caught before.
-  void forget_hits() { hooks_.hits.clear(); }
+  void forget_hits() {
+    hooks_.hits.clear();
+    hooks_.physical_hits.clear();
+  }
   /// Whether the machine's stop counts, conditions considered. If not, running
   /// on goes past it.
   [[nodiscard]] bool accept_stop(MachineStop stop, const StopSet& stops, TravelResult& result);
@@ -69,7 +75,7 @@ class Traveller {
   /// Runs from `base` to `to` and reports the first or last stop on the way,
   /// strictly before `to`.
   [[nodiscard]] Found search(const Base& base, Moment to, const StopSet& stops, Which which,
-                             const std::atomic<bool>* cancel);
+                             CancelToken cancel);
 
  private:
   void sync_map();

@@ -80,7 +80,6 @@ class StretchCheck {
         done_(done),
         run_(reader, stretch.from, options.tamper) {
     if (options.prepare) options.prepare(run_.machine());
-    run_.machine().set_cancel(&stop_);
   }
 
   StretchOutcome check() {
@@ -95,7 +94,7 @@ class StretchCheck {
       if (const auto digest = digests_.upper_bound(here); digest != digests_.end()) {
         next = std::min(next, digest->first);
       }
-      const ReplayRun::Arrival arrival = run_.run_to(next);
+      const ReplayRun::Arrival arrival = run_.run_to(next, stop_);
       done_ += run_.position().steps - here.steps;
       if (arrival == ReplayRun::Arrival::interrupted) {
         outcome.interrupted = true;
@@ -184,13 +183,13 @@ class Crew {
 
   void run(unsigned jobs, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
     const std::uint64_t total = stretches_.back().end.steps - stretches_.front().begin.steps;
-    if (options_.cancel != nullptr && *options_.cancel) stop_from(0);
+    if (options_.cancel.requested()) stop_from(0);
     std::vector<std::jthread> threads;
     working_ = static_cast<unsigned>(std::min<std::size_t>(jobs, stretches_.size()));
     for (unsigned n = working_; n > 0; --n) threads.emplace_back([this] { work(); });
     std::unique_lock lock(mutex_);
     while (!idle_.wait_for(lock, kProgressInterval, [&] { return working_ == 0; })) {
-      if (options_.cancel != nullptr && *options_.cancel) stop_from(0);
+      if (options_.cancel.requested()) stop_from(0);
       lock.unlock();
       progress(done_, total);
       lock.lock();

@@ -4,10 +4,10 @@
 // its own.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <optional>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/replay.h"
 
@@ -22,7 +22,7 @@ struct VerifyOptions {
   /// are replayed side by side, each restored from the checkpoint it begins at;
   /// the first one boots.
   unsigned jobs = 1;
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
   std::optional<Tamper> tamper{};
   /// As in ReplayOptions; called once a stretch, from the thread that runs it.
   std::function<void(Machine&)> prepare{};

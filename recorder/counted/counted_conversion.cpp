@@ -30,7 +30,7 @@ struct FoundLog {
 }
 
 void require_not_cancelled(const RecordingReader& reader, const ConversionOptions& options) {
-  if (options.cancel != nullptr && options.cancel->load()) fail_interrupted(reader);
+  if (options.cancel.requested()) fail_interrupted(reader);
 }
 
 FoundLog find_positions(const RecordingReader& reader, const StartCondition& start,
@@ -42,12 +42,11 @@ FoundLog find_positions(const RecordingReader& reader, const StartCondition& sta
   const std::unique_ptr<Machine> machine = make_machine(start, images_of(reader));
   CountedInput input(reader, *machine, [&](const InputEvent& event) { writer.input(event); });
   machine->set_input(&input);
-  machine->set_cancel(&input.done());
   while (!input.end()) {
     require_not_cancelled(reader, options);
     if (options.counting) options.counting(input.events(), machine->position());
-    if (machine->run({{machine->position().steps + kSliceSteps}, 0}) == MachineStop::ended &&
-        !input.end()) {
+    const Position slice{machine->position().steps + kSliceSteps};
+    if (machine->run({slice, 0}, input.done()) == MachineStop::ended && !input.end()) {
       input.guest_ended();
       log.guest_ended = machine->position() == *input.end();
     }
@@ -59,7 +58,6 @@ FoundLog find_positions(const RecordingReader& reader, const StartCondition& sta
   log.end = *input.end();
   log.registers = registers_hash(machine->cpu());
   machine->set_input(nullptr);
-  machine->set_cancel(nullptr);
   writer.advance_to(log.end);
   writer.finish(std::nullopt);
   return log;

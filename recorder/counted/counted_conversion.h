@@ -4,11 +4,11 @@
 // thread.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 
+#include "base/cancel.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/recording_writer.h"
@@ -28,7 +28,7 @@ struct ConversionOptions {
   /// The summary of the result.
   std::function<std::string(const RunOutcome&, const Machine&)> summary;
   /// Becomes true: Error{host}. May be null.
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
 };
 
 struct ConversionResult {

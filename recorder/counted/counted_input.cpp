@@ -31,11 +31,11 @@ CountedInput::CountedInput(const RecordingReader& reader, Machine& machine, Foun
       found_(std::move(found)),
       last_(machine.position()),
       seen_at_(last_) {
-  machine_.cpu().set_retired_counts(&counts_);
+  machine_.set_retired_counts(&counts_);
   aim();
 }
 
-CountedInput::~CountedInput() { machine_.cpu().set_retired_counts(nullptr); }
+CountedInput::~CountedInput() { machine_.set_retired_counts(nullptr); }
 
 void CountedInput::load_chunk() {
   CountedChunk chunk = reader_.read_counted(chunk_++);

@@ -13,16 +13,12 @@ CountedRecorder::CountedRecorder(Machine& machine, kvm::CountedEngine& engine,
                 "a run whose steps are not known cannot tell time by them: ns per step must be 0");
   }
   machine_.set_input(this);
-  machine_.set_cancel(&pause_);
 }
 
-CountedRecorder::~CountedRecorder() {
-  machine_.set_input(nullptr);
-  machine_.set_cancel(nullptr);
-}
+CountedRecorder::~CountedRecorder() { machine_.set_input(nullptr); }
 
 MachineStop CountedRecorder::run() {
-  const MachineStop stop = machine_.run({{kNever}, 0});
+  const MachineStop stop = machine_.run({{kNever}, 0}, pause_);
   if (!ended_) log_end();
   return stop;
 }
@@ -31,7 +27,7 @@ Position CountedRecorder::next_look(Position /*now*/) { return {kNever}; }
 
 std::optional<Input> CountedRecorder::take(InputStamp here, const InputRoom& room) {
   if (ended_ || !engine_.recordable()) return std::nullopt;
-  if (options_.cancel != nullptr && options_.cancel->load()) {
+  if (options_.cancel.requested()) {
     log_end();
     // Not a step further: nothing of it would be in the recording.
     engine_.hold();

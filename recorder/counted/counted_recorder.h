@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "base/cancel.h"
 #include "recorder/format/recording_writer.h"
 #include "vmm/engine/kvm/counted_engine.h"
 #include "vmm/machine/machine.h"
@@ -14,7 +15,7 @@ namespace chronovisor {
 struct CountedRecorderOptions {
   /// Ends the run when it becomes true, at the next place that can be recorded;
   /// may be null.
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
 };
 
 class CountedRecorder final : private InputSource {

@@ -64,12 +64,12 @@ class StandardOutputFile final : public OutputFile {
 /// The file under its temporary name; messages call it what it is to become.
 class BesideFile final : public OutputFile {
  public:
-  BesideFile(const std::string& temporary, std::string target, const std::atomic<bool>* cancel)
+  BesideFile(const std::string& temporary, std::string target, CancelToken cancel)
       : target_(std::move(target)), temporary_(temporary), cancel_(cancel) {
     named([&] { file_.emplace(temporary, ExistingFile::refuse); });
   }
   std::size_t write_some(ByteView data) override {
-    if (cancel_ != nullptr && *cancel_) throw Error(ErrorCode::host, target_ + ": interrupted");
+    if (cancel_.requested()) throw Error(ErrorCode::host, target_ + ": interrupted");
     std::size_t written = 0;
     named([&] { written = file_->write_some(data); });
     return written;
@@ -97,7 +97,7 @@ class BesideFile final : public OutputFile {
 
   std::string target_;
   std::string temporary_;
-  const std::atomic<bool>* cancel_;
+  CancelToken cancel_;
   std::optional<PosixOutputFile> file_;
 };
 
@@ -144,8 +144,7 @@ void require_free_serial(const std::string& serial, const OutputPlan& like) {
   require_free_output(plan);
 }
 
-NewFile::NewFile(OutputPlan plan, const std::atomic<bool>* cancel)
-    : plan_(std::move(plan)), cancel_(cancel) {
+NewFile::NewFile(OutputPlan plan, CancelToken cancel) : plan_(std::move(plan)), cancel_(cancel) {
   require_free_output(plan_);
 }
 

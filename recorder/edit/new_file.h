@@ -4,11 +4,11 @@
 // recording's header. Main thread.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/cancel.h"
 #include "recorder/format/file.h"
 
 namespace chronovisor {
@@ -42,7 +42,7 @@ class NewFile {
  public:
   /// Throws as require_free_output does. `cancel`, when it becomes true, makes the
   /// next write throw Error{host}; may be null.
-  explicit NewFile(OutputPlan plan, const std::atomic<bool>* cancel = nullptr);
+  explicit NewFile(OutputPlan plan, CancelToken cancel = {});
   ~NewFile();
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
@@ -61,7 +61,7 @@ class NewFile {
 
  private:
   OutputPlan plan_;
-  const std::atomic<bool>* cancel_;
+  CancelToken cancel_;
   std::string target_;     ///< where the file will be, links followed
   std::string temporary_;  ///< empty: written as it is, or nothing to remove
 };

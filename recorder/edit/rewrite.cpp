@@ -11,6 +11,11 @@
 namespace chronovisor {
 namespace {
 
+/// A disk that the recording refers to.
+bool is_medium(const ImageInfo& image) {
+  return image.storage == ImageStorage::referenced && image.role.starts_with("disk");
+}
+
 /// All pages of a memory that are not zero, ascending.
 using PageList = std::vector<PageRecord>;
 
@@ -95,6 +100,7 @@ class Rewriter {
                     writer_options);
     RewriteResult result;
     copy_images(result);
+    copy_blocks();
     for (std::size_t i = 0; i < sources_.size(); ++i) copy_run(i);
     writer_->advance_to(end_);
     writer_->flush();
@@ -143,8 +149,15 @@ class Rewriter {
   void copy_images(RewriteResult& result) {
     const std::vector<ImageInfo>& images = sources_[0]->images();
     if (start_ != sources_[0]->start()) {
-      // They only make the machine at power-on.
-      result.images_dropped = images.size();
+      // They only make the machine at power-on; but disks are read all the time.
+      for (const ImageInfo& image : images) {
+        if (is_medium(image)) {
+          writer_->reference_image(image);
+          ++result.images;
+        } else {
+          ++result.images_dropped;
+        }
+      }
       return;
     }
     for (std::size_t i = 0; i < images.size(); ++i) {
@@ -155,6 +168,21 @@ class Rewriter {
       }
     }
     result.images = images.size();
+  }
+
+  /// What was read of disks on the way to the end: what a part of the run reads again may
+  /// have been kept long before it.
+  void copy_blocks() {
+    Bytes content(kBlockBytes);
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      for (const BlockEntry& entry : sources_[i]->block_entries_to(end_of(i))) {
+        const auto kind = sources_[i]->read_block(entry.medium, entry.block,
+                                                  std::span(content).first<kBlockBytes>());
+        const bool readable = kind != BlockKind::unreadable;
+        writer_->block(entry.medium, entry.block,
+                       readable ? std::optional<ByteView>(content) : std::nullopt);
+      }
+    }
   }
 
   /// Where the part taken from source `i` ends.

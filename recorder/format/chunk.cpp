@@ -77,6 +77,8 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::footer:
     case ChunkType::bookmark_removed:
     case ChunkType::counted_log:
+    case ChunkType::block_data:
+    case ChunkType::block_directory:
       return true;
   }
   return false;
@@ -118,6 +120,10 @@ std::string chunk_type_name(std::uint32_t type) {
       return "bookmark removed";
     case ChunkType::counted_log:
       return "counted log";
+    case ChunkType::block_data:
+      return "block data";
+    case ChunkType::block_directory:
+      return "block directory";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

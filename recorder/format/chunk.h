@@ -62,6 +62,8 @@ enum class ChunkType : std::uint32_t {
   footer = 15,
   bookmark_removed = 16,
   counted_log = kCriticalFlag | 17,
+  block_data = kCriticalFlag | 18,
+  block_directory = kCriticalFlag | 19,
 };
 
 /// Whether this version knows the type number.

@@ -197,4 +197,27 @@ std::size_t MemoryInputFile::read(std::uint64_t offset, std::span<std::uint8_t> 
   return count;
 }
 
+SparseFile::SparseFile(const std::string& path, std::uint64_t size_bytes)
+    : path_(path), descriptor_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw file_error(ErrorCode::host, path_, "open", errno);
+  if (::ftruncate(descriptor_, static_cast<off_t>(size_bytes)) != 0) {
+    const int error_number = errno;
+    ::close(descriptor_);
+    throw file_error(ErrorCode::host, path_, "make room in", error_number);
+  }
+}
+
+SparseFile::~SparseFile() { ::close(descriptor_); }
+
+void SparseFile::write(std::uint64_t offset, ByteView data) const {
+  while (!data.empty()) {
+    const ssize_t count =
+        ::pwrite(descriptor_, data.data(), data.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) throw file_error(ErrorCode::host, path_, "write", errno);
+    data = data.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
 }  // namespace chronovisor

@@ -71,6 +71,22 @@ class PosixOutputFile final : public OutputFile {
   bool directory_synced_ = false;
 };
 
+/// Writes parts of a file that is there; the rest of it are holes, which read as zeros.
+class SparseFile {
+ public:
+  /// Throws Error{host}.
+  SparseFile(const std::string& path, std::uint64_t size_bytes);
+  ~SparseFile();
+  SparseFile(const SparseFile&) = delete;
+  SparseFile& operator=(const SparseFile&) = delete;
+  /// Throws Error{host}.
+  void write(std::uint64_t offset, ByteView data) const;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+};
+
 /// A growing file in memory. The bytes outlive the object through `bytes()`.
 class MemoryOutputFile final : public OutputFile {
  public:

@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "recorder/format/page_table.h"
@@ -57,8 +58,23 @@ struct RecordingReader::PageCache {
   }
 };
 
+/// Which blocks there are, read when the first is wanted, and data decompressed lately.
+struct RecordingReader::BlockCache {
+  static constexpr std::size_t kMostChunks = 32;
+  struct Cached {
+    std::uint64_t sequence = 0;
+    std::shared_ptr<const Bytes> data;
+  };
+  std::mutex mutex;
+  bool loaded = false;
+  std::unordered_map<std::uint64_t, BlockEntry> entries;
+  std::deque<Cached> recent;  ///< the latest in front
+};
+
 RecordingReader::RecordingReader(std::shared_ptr<const InputFile> file, ReaderOptions options)
-    : file_(std::move(file)), cache_(std::make_unique<PageCache>()) {
+    : file_(std::move(file)),
+      cache_(std::make_unique<PageCache>()),
+      blocks_(std::make_unique<BlockCache>()) {
   cache_->limit_bytes = options.cached_batches * kPagesPerBatch * kPageSize;
   open();
 }
@@ -362,6 +378,87 @@ void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
   const ByteView page = ByteView(*data).subspan(offset, kPageSize);
   if (hash128(page) != content) fail(sequence, "a page's content does not have its hash");
   std::copy(page.begin(), page.end(), out.begin());
+}
+
+std::vector<BlockEntry> RecordingReader::read_block_directory(std::uint64_t sequence) const {
+  std::vector<BlockEntry> entries =
+      decode_block_directory(read_chunk(sequence, ChunkType::block_directory), place(sequence));
+  for (const BlockEntry& entry : entries) {
+    if (entry.kind != BlockKind::kept) continue;
+    const bool is_there =
+        entry.sequence < sequence &&
+        index_.chunks[static_cast<std::size_t>(entry.sequence)].raw_length / kBlockBytes >
+            entry.index;
+    if (!is_there) fail(sequence, "it names block data that are not there");
+  }
+  return entries;
+}
+
+std::vector<BlockEntry> RecordingReader::block_entries() const {
+  return block_entries_to({kNever});
+}
+
+std::vector<BlockEntry> RecordingReader::block_entries_to(Position position) const {
+  std::vector<BlockEntry> all;
+  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+    const ChunkEntry& entry = index_.chunks[i];
+    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::block_directory)) {
+      continue;
+    }
+    // What is in the file behind a log was read at its end or later.
+    if (index_.complete_before(i) > position) break;
+    const std::vector<BlockEntry> some = read_block_directory(i);
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+std::shared_ptr<const Bytes> RecordingReader::block_data(std::uint64_t sequence) const {
+  {
+    const std::lock_guard lock(blocks_->mutex);
+    for (auto at = blocks_->recent.begin(); at != blocks_->recent.end(); ++at) {
+      if (at->sequence != sequence) continue;
+      std::rotate(blocks_->recent.begin(), at, at + 1);
+      return blocks_->recent.front().data;
+    }
+  }
+  // Decompressing without the lock lets other threads read other chunks.
+  auto data = std::make_shared<const Bytes>(read_chunk(sequence, ChunkType::block_data));
+  const std::lock_guard lock(blocks_->mutex);
+  blocks_->recent.push_front({sequence, data});
+  if (blocks_->recent.size() > BlockCache::kMostChunks) blocks_->recent.pop_back();
+  return data;
+}
+
+std::optional<BlockKind> RecordingReader::read_block(std::uint32_t medium, std::uint64_t block,
+                                                     PageBytes out) const {
+  if (medium >= kMostMedia || block >= kMostBlocks) return std::nullopt;
+  BlockEntry entry;
+  {
+    const std::lock_guard lock(blocks_->mutex);
+    if (!blocks_->loaded) {
+      for (const BlockEntry& some : block_entries()) {
+        blocks_->entries.try_emplace(block_key(some.medium, some.block), some);
+      }
+      blocks_->loaded = true;
+    }
+    const auto found = blocks_->entries.find(block_key(medium, block));
+    if (found == blocks_->entries.end()) return std::nullopt;
+    entry = found->second;
+  }
+  if (entry.kind != BlockKind::kept) {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return entry.kind;
+  }
+  const std::shared_ptr<const Bytes> data = block_data(entry.sequence);
+  const std::size_t at = std::size_t{entry.index} * kBlockBytes;
+  if (at + kBlockBytes > data->size()) fail(entry.sequence, "a block lies beyond its end");
+  const ByteView content = ByteView(*data).subspan(at, kBlockBytes);
+  if (hash128(content) != entry.hash) {
+    fail(entry.sequence, "a block's content does not have its hash");
+  }
+  std::copy(content.begin(), content.end(), out.begin());
+  return entry.kind;
 }
 
 std::vector<DigestRecord> RecordingReader::digests() const {

@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/units.h"
+#include "recorder/format/block_log.h"
 #include "recorder/format/chunk.h"
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
@@ -101,6 +102,16 @@ class RecordingReader {
   /// order decompresses each batch once. Throws like read_page.
   [[nodiscard]] std::uint64_t page_place(const Hash128& content) const;
 
+  /// Fills `out` with what the guest got of a medium's block, checked; with zeros if it
+  /// could not be read. Throws Error{bad_input} on damage.
+  /// @return nothing when the recorded run did not read it
+  [[nodiscard]] std::optional<BlockKind> read_block(std::uint32_t medium, std::uint64_t block,
+                                                    PageBytes out) const;
+  /// The blocks of all media that the recorded run read, in the order of first reads.
+  [[nodiscard]] std::vector<BlockEntry> block_entries() const;
+  /// The same of what was read on the way to `position`, and perhaps a little more.
+  [[nodiscard]] std::vector<BlockEntry> block_entries_to(Position position) const;
+
   [[nodiscard]] std::vector<DigestRecord> digests() const;
   [[nodiscard]] const std::vector<IntervalInfo>& intervals() const { return index_.intervals; }
   [[nodiscard]] Bytes load_interval(std::size_t i) const;
@@ -115,6 +126,7 @@ class RecordingReader {
  private:
   friend class EmbeddedImage;
   struct PageCache;
+  struct BlockCache;
 
   void open();
   std::optional<std::string> open_by_footer();
@@ -125,6 +137,8 @@ class RecordingReader {
   [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
   /// Loads page directories of checkpoints before `end`; needs the cache lock.
   void load_directories(std::size_t end) const;
+  [[nodiscard]] std::vector<BlockEntry> read_block_directory(std::uint64_t sequence) const;
+  [[nodiscard]] std::shared_ptr<const Bytes> block_data(std::uint64_t sequence) const;
   [[nodiscard]] std::shared_ptr<const Bytes> batch_data(std::size_t batch) const;
   /// The page's number; needs the cache lock.
   [[nodiscard]] std::uint32_t ordinal_of(const Hash128& content) const;
@@ -136,6 +150,7 @@ class RecordingReader {
   std::string metadata_json_;
   std::vector<std::uint64_t> counted_;  ///< chunks of the counted log
   std::unique_ptr<PageCache> cache_;
+  std::unique_ptr<BlockCache> blocks_;
 };
 
 /// Walks the input log, reading one chunk at a time. One thread; the reader

@@ -175,7 +175,7 @@ void RecordingWriter::reference_image(const ImageInfo& image) {
 
 std::size_t RecordingWriter::held_bytes() const {
   return inputs_.size_bytes() + counted_.size_bytes() + digests_.size_bytes() +
-         console_.size_bytes();
+         console_.size_bytes();  // blocks are written on their own when there are many
 }
 
 /// Call after adding to what is held back.
@@ -203,6 +203,32 @@ void RecordingWriter::counted(const CountedEvent& event, const CounterTrust& tru
     counted_.add(event, trust);
     held();
   });
+}
+
+void RecordingWriter::block(std::uint32_t medium, std::uint64_t block,
+                            std::optional<ByteView> content) {
+  guarded([&] {
+    const BlockLog::Added added = blocks_.add(medium, block, content);
+    if (added == BlockLog::Added::contradicts) {
+      throw Error(ErrorCode::host,
+                  "block " + grouped(block) + " of disk" + std::to_string(medium) +
+                      (content ? " is not what it was when the guest first read it: its image "
+                                 "was changed during the run"
+                               : " can no longer be read, which the guest has read before"));
+    }
+    if (added == BlockLog::Added::known) return;
+    if (blocks_.is_full()) flush_blocks();
+    held();
+  });
+}
+
+void RecordingWriter::flush_blocks() {
+  if (blocks_.empty()) return;
+  std::uint64_t sequence = 0;
+  if (!blocks_.data().empty()) {
+    sequence = append_chunk(ChunkType::block_data, blocks_.data(), options_.page_level);
+  }
+  append_chunk(ChunkType::block_directory, blocks_.take_directory(sequence), options_.level);
 }
 
 void RecordingWriter::advance_to(Position position) {
@@ -243,7 +269,9 @@ void RecordingWriter::flush_inputs() {
 }
 
 void RecordingWriter::flush_held() {
-  // The log goes first: what follows is of use only as far as it reaches.
+  // What the guest read is there before the log that leads past it, and the log before
+  // the rest, which is of use only as far as it reaches.
+  flush_blocks();
   flush_inputs();
   if (counted_.count() != 0) append_chunk(ChunkType::counted_log, counted_.take(), options_.level);
   if (digests_.size_bytes() != 0) {

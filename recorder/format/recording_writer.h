@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/units.h"
+#include "recorder/format/block_log.h"
 #include "recorder/format/chunk.h"
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
@@ -76,6 +77,11 @@ class RecordingWriter {
   /// Logs an event of a run whose positions are not known; such a recording has no
   /// inputs, digests, console output or checkpoints.
   void counted(const CountedEvent& event, const CounterTrust& trust);
+  /// Keeps what the guest got of a medium's block: nothing is a block that could not be
+  /// read. A block that is known is not kept again; it will be in the file before any log
+  /// that covers its use. Throws Error{host} when it was another one before: then the
+  /// image changes under the run, which ends there.
+  void block(std::uint32_t medium, std::uint64_t block, std::optional<ByteView> content);
   /// Says that the run has arrived at `position`: every input taken before it
   /// has been logged.
   void advance_to(Position position);
@@ -133,6 +139,7 @@ class RecordingWriter {
   void held();
   void flush_held();
   void flush_inputs();
+  void flush_blocks();
   void sync_now();
   /// A checkpoint whose pages are being compressed.
   struct Pending {
@@ -164,6 +171,7 @@ class RecordingWriter {
 
   InputLogEncoder inputs_;
   CountedLogEncoder counted_;
+  BlockLog blocks_;
   DigestEncoder digests_;
   ConsoleEncoder console_;
   Position arrived_;  ///< inputs before it are logged

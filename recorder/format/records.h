@@ -50,7 +50,12 @@ struct DigestRecord {
 };
 
 /// Where console output came from. Stored numbers; never renumbered.
-enum class ConsoleChannel : std::uint8_t { serial0 = 0, debug_port = 1, serial1 = 2 };
+enum class ConsoleChannel : std::uint8_t {
+  serial0 = 0,
+  debug_port = 1,
+  serial1 = 2,
+  firmware = 3,  ///< what firmware says of itself, to port 402H
+};
 
 struct ConsoleView {
   Position position;

@@ -43,6 +43,8 @@ bool is_checkpoint_type(std::uint32_t type) {
 bool breaks_log(std::uint32_t type) {
   return type == 0 || type == static_cast<std::uint32_t>(ChunkType::input_log) ||
          type == static_cast<std::uint32_t>(ChunkType::counted_log) ||
+         type == static_cast<std::uint32_t>(ChunkType::block_data) ||
+         type == static_cast<std::uint32_t>(ChunkType::block_directory) ||
          type == static_cast<std::uint32_t>(ChunkType::metadata);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recorder/format/file.h"
+#include "recorder/format/recorded_media.h"
 #include "vmm/model/model.h"
 
 namespace chronovisor {
@@ -20,12 +21,15 @@ const char* kind_name(BootKind kind) {
       return "multiboot";
     case BootKind::flat:
       return "flat";
+    case BootKind::firmware:
+      return "firmware";
   }
   return "unknown";
 }
 
 BootKind kind_of(const std::string& name) {
-  for (const BootKind kind : {BootKind::linux_kernel, BootKind::multiboot, BootKind::flat}) {
+  for (const BootKind kind :
+       {BootKind::linux_kernel, BootKind::multiboot, BootKind::flat, BootKind::firmware}) {
     if (name == kind_name(kind)) return kind;
   }
   throw Error(ErrorCode::bad_input, "unknown boot protocol \"" + name + "\"");
@@ -57,6 +61,52 @@ BootLayout layout_of(const nlohmann::json& boot, std::uint32_t behaviour_version
   return static_cast<BootLayout>(number);
 }
 
+constexpr std::size_t kMostDrives = 32;
+
+nlohmann::ordered_json drives_json(const StartCondition& start) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (std::size_t n = 0; n < start.machine.drives.size(); ++n) {
+    const DriveConfig& drive = start.machine.drives[n];
+    const StartImage image = n < start.drive_images.size() ? start.drive_images[n] : StartImage{};
+    list.push_back({{"interface", drive_interface_name(drive.interface)},
+                    {"kind", drive.kind == DriveConfig::Kind::cdrom ? "cdrom" : "disk"},
+                    {"read_only", drive.read_only},
+                    {"size_bytes", drive.size_bytes},
+                    {"file", image.file},
+                    {"format", image.format}});
+  }
+  return list;
+}
+
+void take_drives(const nlohmann::json& list, StartCondition& start) {
+  if (list.size() > kMostDrives) throw Error(ErrorCode::bad_input, "more drives than the limit");
+  for (const nlohmann::json& json : list) {
+    DriveConfig drive;
+    const auto interface = json.at("interface").get<std::string>();
+    bool known = false;
+    for (const auto candidate : {DriveConfig::Interface::ide, DriveConfig::Interface::ahci,
+                                 DriveConfig::Interface::virtio}) {
+      if (interface != drive_interface_name(candidate)) continue;
+      drive.interface = candidate;
+      known = true;
+    }
+    const auto kind = json.at("kind").get<std::string>();
+    if (!known || (kind != "disk" && kind != "cdrom")) {
+      throw Error(ErrorCode::bad_input,
+                  "unknown drive "
+                  " + interface + "
+                  ", "
+                  " + kind + "
+                  "");
+    }
+    drive.kind = kind == "cdrom" ? DriveConfig::Kind::cdrom : DriveConfig::Kind::disk;
+    drive.read_only = json.at("read_only").get<bool>();
+    drive.size_bytes = json.at("size_bytes").get<std::uint64_t>();
+    start.machine.drives.push_back(drive);
+    start.drive_images.push_back({json.value("file", ""), json.value("format", "")});
+  }
+}
+
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
   parent.file_id = json.at("file_id").get<std::string>();
@@ -69,6 +119,18 @@ ParentRecording parent_of(const nlohmann::json& json) {
 }
 
 }  // namespace
+
+const char* drive_interface_name(DriveConfig::Interface interface) {
+  switch (interface) {
+    case DriveConfig::Interface::ide:
+      return "ide";
+    case DriveConfig::Interface::ahci:
+      return "ahci";
+    case DriveConfig::Interface::virtio:
+      return "virtio";
+  }
+  return "unknown";
+}
 
 std::string module_role(std::size_t index) { return "module" + std::to_string(index); }
 
@@ -89,9 +151,15 @@ std::string StartCondition::to_json() const {
   if (const auto versions = written_section_versions(machine); !versions.empty()) {
     json["machine"]["section_versions"] = versions;
   }
+  if (!machine.drives.empty()) json["machine"]["drives"] = drives_json(*this);
   json["boot"] = {{"kind", kind_name(kind)},      {"kernel", kernel_name},
                   {"initrd", initrd_name},        {"command_line", command_line},
                   {"flat_address", flat_address}, {"layout", static_cast<unsigned>(layout)}};
+  if (kind == BootKind::firmware) {
+    json["boot"]["firmware"] = firmware_name;
+    json["boot"]["video_bios"] = video_bios_name;
+    json["boot"]["order"] = boot_order;
+  }
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const StartModule& module : modules) {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});
@@ -125,12 +193,16 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.machine.model = machine.value("model", kFirstModel);
     start.machine.section_versions =
         machine.value("section_versions", std::map<std::string, std::uint32_t>{});
+    if (machine.contains("drives")) take_drives(machine.at("drives"), start);
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();
     start.initrd_name = boot.at("initrd").get<std::string>();
     start.command_line = boot.at("command_line").get<std::string>();
     start.flat_address = boot.at("flat_address").get<std::uint64_t>();
+    start.firmware_name = boot.value("firmware", "");
+    start.video_bios_name = boot.value("video_bios", "");
+    start.boot_order = boot.value("order", "");
     start.layout = layout_of(boot, start.machine.behaviour_version);
     for (const nlohmann::json& module : boot.at("modules")) {
       start.modules.push_back(
@@ -147,17 +219,21 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
 
 std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImageProvider& image) {
   auto machine = std::make_unique<Machine>(start.machine);
-  const Bytes kernel = image(kKernelRole);
+  const bool firmware = start.kind == BootKind::firmware;
+  const Bytes kernel = image(firmware ? kFirmwareRole : kKernelRole);
+  const Bytes video_bios = start.video_bios_name.empty() ? Bytes{} : image(kVideoBiosRole);
   const Bytes initrd = start.initrd_name.empty() ? Bytes{} : image(kInitrdRole);
   std::vector<Bytes> modules;
   for (std::size_t n = 0; n < start.modules.size(); ++n) modules.push_back(image(module_role(n)));
 
   BootRequest request;
   request.kind = start.kind;
-  request.kernel_name = start.kernel_name;
+  request.kernel_name = firmware ? start.firmware_name : start.kernel_name;
   request.kernel = kernel;
   request.initrd_name = start.initrd_name;
   request.initrd = initrd;
+  request.video_bios = video_bios;
+  request.boot_order = start.boot_order;
   for (std::size_t n = 0; n < modules.size(); ++n) {
     request.modules.push_back({start.modules[n].name, modules[n], start.modules[n].arguments});
   }
@@ -239,6 +315,7 @@ StartCondition inspectable_start_of(const RecordingReader& reader) {
                                           start.machine.model + "\"; this program has " + known +
                                           ": replay it with a release that has that model");
   }
+  if (!start.machine.drives.empty()) start.machine.media = std::make_shared<RecordedMedia>(reader);
   return start;
 }
 

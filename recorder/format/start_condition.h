@@ -34,16 +34,30 @@ struct ParentRecording {
   bool changed_by_hand = false;  ///< registers or memory were changed in a debugger
 };
 
+/// The image of a drive's first medium, for people and for finding it again.
+struct StartImage {
+  std::string file;
+  std::string format;
+  bool operator==(const StartImage&) const = default;
+};
+
+/// As it is written: "ide", "ahci", "virtio".
+[[nodiscard]] const char* drive_interface_name(DriveConfig::Interface interface);
+
 struct StartCondition {
   MachineConfig machine;
   std::uint32_t state_version = kMachineStateVersion;  ///< of its saved states and digests
   BootKind kind = BootKind::linux_kernel;
   std::string kernel_name;
-  std::string initrd_name;  ///< empty: none
+  std::string initrd_name;         ///< empty: none
+  std::string firmware_name;       ///< of kind firmware, which has no kernel
+  std::string video_bios_name;     ///< empty: none
+  std::string boot_order = "cad";  ///< for firmware: which devices it tries, by letter
   std::vector<StartModule> modules;
   std::string command_line;
   std::uint64_t flat_address = BootRequest::kDefaultFlatAddress;
   BootLayout layout = BootLayout::conventional;
+  std::vector<StartImage> drive_images;  ///< of machine.drives, in their order
   std::string engine = "soft";
   std::string idle = "warp";
   std::string host;         ///< what the recording was made on, for people
@@ -60,6 +74,8 @@ struct StartCondition {
 /// Roles of images in a recording.
 inline constexpr const char* kKernelRole = "kernel";
 inline constexpr const char* kInitrdRole = "initrd";
+inline constexpr const char* kFirmwareRole = "firmware";
+inline constexpr const char* kVideoBiosRole = "video-bios";
 [[nodiscard]] std::string module_role(std::size_t index);
 
 /// Gives the content of an image by its role.

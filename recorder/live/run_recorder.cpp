@@ -27,6 +27,7 @@ std::optional<ConsoleChannel> channel_of(const Output& output) {
       if (output.device == 1) return ConsoleChannel::serial1;
       return std::nullopt;
     case OutputKind::debug:
+      if (output.device == 1) return ConsoleChannel::firmware;
       return ConsoleChannel::debug_port;
   }
   return std::nullopt;
@@ -47,7 +48,7 @@ RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource&
   machine_.set_input(this);
   machine_.outputs().attach(*this);
   machine_.set_port_observer(this);
-  machine_.set_cancel(&pause_);
+  machine_.media().set_observer(this);
 }
 
 RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
@@ -61,7 +62,7 @@ RunRecorder::~RunRecorder() {
   machine_.set_input(nullptr);
   machine_.outputs().detach(*this);
   machine_.set_port_observer(nullptr);
-  machine_.set_cancel(nullptr);
+  machine_.media().set_observer(nullptr);
   machine_.set_access_observer(nullptr);
 }
 
@@ -69,21 +70,19 @@ TapeCounter RunRecorder::counter() const {
   return {machine_.position(), machine_.now().ns, clock_ns_()};
 }
 
-bool RunRecorder::cancelled() const {
-  return options_.cancel != nullptr && options_.cancel->load();
-}
+bool RunRecorder::cancelled() const { return options_.cancel.requested(); }
 
 /// Runs up to `target` at most, and on to the next arrival when a full segment
 /// interrupts the run within a position.
 MachineStop RunRecorder::run_to(Position target) {
   pause_ = cancelled();
-  MachineStop stop = machine_.run({target, 0});
+  MachineStop stop = machine_.run({target, 0}, pause_);
   if (stop != MachineStop::interrupted || cancelled()) return stop;
   pause_ = false;
   if (machine_.at_arrival()) return MachineStop::reached;
   // The segment is noticed again at the next position; it waits till then.
   FlightRecorder* const flight = std::exchange(flight_, nullptr);
-  stop = machine_.run({{machine_.position().steps + 1}, 0});
+  stop = machine_.run({{machine_.position().steps + 1}, 0}, pause_);
   flight_ = flight;
   return stop;
 }
@@ -362,6 +361,11 @@ void RunRecorder::port_was_read(Position /*position*/, std::uint16_t port) {
 void RunRecorder::port_was_written(Position position, std::uint16_t port, unsigned width,
                                    std::uint32_t value) {
   ports_.add({position, port, width, value});
+}
+
+void RunRecorder::block_read(std::uint32_t medium, std::uint64_t block,
+                             std::optional<ByteView> content) {
+  if (options_.keep_blocks || !content) writer_->block(medium, block, content);
 }
 
 void RunRecorder::output(Position position, const Output& output) {

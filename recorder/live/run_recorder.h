@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "base/cancel.h"
 #include "recorder/format/interval_index.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/live/console_watch.h"
@@ -42,6 +43,9 @@ struct RecorderOptions {
   /// The recording begins with a checkpoint even at position 0, and even without
   /// `checkpoints`: the machine is not as its images make it.
   bool begin_with_checkpoint = false;
+  /// What is read of disks is kept; otherwise only which blocks could not be read, since
+  /// the recording refers to the images.
+  bool keep_blocks = true;
   /// Gather the interval index, an interval from checkpoint to checkpoint.
   bool index = true;
   /// When run() says that a guest is stuck; 0: never.
@@ -49,7 +53,7 @@ struct RecorderOptions {
   /// Told of it, once a stretch without progress; true ends the run. May be empty.
   std::function<bool(const StuckGuest&)> stuck{};
   /// Ends the run when it becomes true; may be null.
-  const std::atomic<bool>* cancel = nullptr;
+  CancelToken cancel{};
 };
 
 /// How a run that is being recorded ended.
@@ -71,7 +75,10 @@ struct RecorderCosts {
   std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
 };
 
-class RunRecorder final : private InputSource, private OutputObserver, private PortObserver {
+class RunRecorder final : private InputSource,
+                          private OutputObserver,
+                          private PortObserver,
+                          private MediaObserver {
  public:
   /// @param live where inputs come from; @param output told of outputs too, or null
   /// @param clock_ns monotonic host time for the writer's hold limit
@@ -116,6 +123,8 @@ class RunRecorder final : private InputSource, private OutputObserver, private P
   void port_was_read(Position position, std::uint16_t port) override;
   void port_was_written(Position position, std::uint16_t port, unsigned width,
                         std::uint32_t value) override;
+  void block_read(std::uint32_t medium, std::uint64_t block,
+                  std::optional<ByteView> content) override;
   void console(Position position, ConsoleChannel channel, std::uint8_t byte);
   void arrived(Position here);
   void checkpoint();
@@ -152,7 +161,7 @@ class RunRecorder final : private InputSource, private OutputObserver, private P
   std::optional<InputStamp> asked_;
   /// The machine comes back soon: cancelled, or a segment is full.
   std::atomic<bool> pause_{false};
-  std::array<ConsoleWatch, 3> watches_;
+  std::array<ConsoleWatch, 4> watches_;
   CrashBookmarks crashes_;
   StuckWatch stuck_watch_;
   std::optional<StuckGuest> stuck_;

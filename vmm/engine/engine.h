@@ -28,7 +28,7 @@ class CpuEngine {
   /// through the Cpu.
   virtual void collect_dirty_pages() = 0;
   /// The Cpu's registers or RAM were replaced from outside: by booting, a restore,
-  /// a debugger's write. Called by Machine::state_replaced() alone.
+  /// a debugger's write. Called by the Machine alone.
   virtual void state_replaced() = 0;
 };
 

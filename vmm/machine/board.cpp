@@ -15,8 +15,12 @@ std::uint64_t stream_value(std::uint64_t seed, std::uint64_t index) {
 
 Machine::Board::Board(Machine& machine, const Model& model)
     : machine_(machine),
-      assembly_(model, {*this, *this, *this, machine.dma_, machine.pages_, machine.ram_.low_end(),
-                        machine.ram_.size() - machine.ram_.low_end(),
+      upper_(machine.ram_,
+             [this] {
+               if (cpu_ != nullptr) cpu_->drop_write_tags();
+             }),
+      assembly_(model, {*this, *this, *this, machine.dma_, machine.pages_, upper_, machine.media_,
+                        machine.ram_.low_end(), machine.ram_.size() - machine.ram_.low_end(),
                         machine.config_.rtc_start_unix_seconds}),
       interrupts_(assembly_.interrupts()),
       local_apic_(interrupts_.local_apic()) {}
@@ -29,6 +33,16 @@ void Machine::Board::attach(Cpu& cpu) {
 void Machine::Board::reset() {
   assembly_.reset();
   ending_request_ = {};
+}
+
+void Machine::Board::set_up_by_firmware() { assembly_.set_up_by_firmware(); }
+
+void Machine::Board::show_firmware() {
+  for (std::uint64_t at = UpperMemory::kBegin; at < UpperMemory::kEnd;
+       at += UpperMemory::kSegmentBytes) {
+    upper_.show_rom(at);
+    upper_.set_rules(at, {false, false});
+  }
 }
 
 void Machine::Board::state_restored() {

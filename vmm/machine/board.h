@@ -9,6 +9,7 @@
 #include "vmm/cpu/x87_error_line.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/port_observer.h"
+#include "vmm/memory/upper_memory.h"
 #include "vmm/model/assembly.h"
 
 namespace chronovisor {
@@ -27,6 +28,10 @@ class Machine::Board final : public CpuEnvironment,
   /// The CPU exists now: connects INTR and NMI.
   void attach(Cpu& cpu);
   void reset();
+  /// Leaves the devices as firmware does before it starts a system.
+  void set_up_by_firmware();
+  /// The ROM was filled: shows it below 1 MiB, as after a reset.
+  void show_firmware();
   /// Device states were loaded: re-derives what is not state.
   void state_restored();
   /// May be null.
@@ -51,6 +56,7 @@ class Machine::Board final : public CpuEnvironment,
   std::uint64_t mmio_read(GuestPhysical address, unsigned width) override;
   void mmio_write(GuestPhysical address, unsigned width, std::uint64_t value) override;
   [[nodiscard]] VirtualTime now() const override { return machine_.now(); }
+  [[nodiscard]] Position position() const override { return machine_.position(); }
   std::uint8_t acknowledge_interrupt() override { return interrupts_.acknowledge(); }
   [[nodiscard]] std::uint8_t task_priority() const override { return local_apic_.cr8(); }
   void set_task_priority(std::uint8_t cr8) override { local_apic_.set_cr8(cr8); }
@@ -86,6 +92,7 @@ class Machine::Board final : public CpuEnvironment,
   Cpu* cpu_ = nullptr;
   PortObserver* port_observer_ = nullptr;
   OutputRouter outputs_;
+  UpperMemory upper_;
   Assembly assembly_;
   PcInterrupts& interrupts_;
   LocalApic& local_apic_;

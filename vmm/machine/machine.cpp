@@ -6,15 +6,18 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/ordered_loader.h"
 #include "base/text.h"
+#include "vmm/boot/firmware_image.h"
 #include "vmm/boot/tables.h"
+#include "vmm/devices/core/firmware_items.h"
 #include "vmm/engine/soft/soft_engine.h"
 #include "vmm/machine/board.h"
 
 namespace chronovisor {
 namespace {
 
-/// How long the CPU runs before the cancel flag is looked at.
+/// How long the CPU runs before a cancel is looked for.
 constexpr std::uint64_t kSliceSteps = 4'000'000;
 /// Idle jumps without any step after which a guest counts as halted for good:
 /// timers tick, but their interrupts can never get through.
@@ -89,7 +92,7 @@ Machine::Machine(const MachineConfig& config) : Machine(config, model_named(conf
 Machine::Machine(const MachineConfig& config, const Model& model)
     : config_(config),
       ram_(config.memory_bytes),
-      board_(std::make_unique<Board>(*this, model)),
+      board_(std::make_unique<Board>(*this, with_drives(model, config.drives))),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       engine_(std::make_unique<SoftEngine>(*cpu_)),
       input_(&no_input_) {
@@ -97,6 +100,7 @@ Machine::Machine(const MachineConfig& config, const Model& model)
     throw Error(ErrorCode::usage, "ns per step must be from 0 to 1000");
   }
   config_.model = model.name;
+  media_.set_source(config.media);
   settle_section_versions();
   add_own_inputs();
   board_->attach(*cpu_);
@@ -117,9 +121,35 @@ void Machine::add_own_inputs() {
 }
 
 void Machine::boot(const BootRequest& request) {
+  if (request.kind == BootKind::firmware) {
+    boot_firmware(request);
+    return;
+  }
+  board_->set_up_by_firmware();
   const BootCpuState entry = load_guest(ram_, request);
   write_firmware_tables(ram_, board_->firmware());
   copy_boot_state(entry);
+}
+
+/// The processor stands at the reset vector as it was made; what firmware finds is put
+/// into ROM and into the regions of the devices that show it.
+void Machine::boot_firmware(const BootRequest& request) {
+  check_firmware(request);
+  PagedRegion* const rom = pages_.region(kFirmwareRomRegion);
+  PagedRegion* const items = pages_.region(kFirmwareItemsRegion);
+  if (rom == nullptr || items == nullptr) {
+    throw Error(ErrorCode::bad_input,
+                "a machine of the model " + config_.model + " does not start from firmware");
+  }
+  rom->write(rom->size() - request.kernel.size(), request.kernel);
+  board_->show_firmware();
+  const Bytes packed = pack_firmware_items(firmware_items(ram_, board_->firmware(), request));
+  CHECK_THAT(packed.size() <= items->size(), "what firmware is told of the machine is too much");
+  items->write(0, packed);
+  if (PagedRegion* const video = pages_.region(kVideoBiosRegion); video != nullptr) {
+    video->write(0, request.video_bios);
+  }
+  state_replaced();
 }
 
 void Machine::copy_boot_state(const BootCpuState& boot) {
@@ -145,6 +175,13 @@ void Machine::copy_boot_state(const BootCpuState& boot) {
   state_replaced();
 }
 
+const Device* Machine::device(std::string_view name) const {
+  for (const auto& device : board_->devices()) {
+    if (device->name() == name) return device.get();
+  }
+  return nullptr;
+}
+
 OutputRouter& Machine::outputs() { return board_->outputs(); }
 void Machine::set_port_observer(PortObserver* observer) { board_->set_port_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
@@ -159,10 +196,6 @@ Moment Machine::moment_before() const {
 }
 VirtualTime Machine::now() const {
   return {cpu_->position().steps * config_.ns_per_step + idle_ns_};
-}
-
-bool Machine::stop_requested() const {
-  return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
 }
 
 std::uint64_t Machine::next_deadline_ns() const { return board_->deadlines().next_ns(); }
@@ -236,18 +269,30 @@ bool Machine::idle(MachineStop& stop) {
   return false;
 }
 
-void Machine::set_engine(std::unique_ptr<CpuEngine> engine) {
-  CHECK_THAT(engine != nullptr, "a machine has an engine");
+void Machine::set_retired_counts(RetiredCounts* counts) { cpu_->set_retired_counts(counts); }
+
+void Machine::set_engine(const std::function<std::unique_ptr<CpuEngine>(Cpu&)>& make) {
   engine_->collect_dirty_pages();
+  std::unique_ptr<CpuEngine> engine = make(*cpu_);
+  CHECK_THAT(engine != nullptr, "a machine has an engine");
   engine_ = std::move(engine);
 }
 
+void Machine::change_cpu(const std::function<void(Cpu&)>& change) {
+  struct Told {
+    Machine& machine;
+    ~Told() { machine.state_replaced(); }
+  } const told{*this};
+  change(*cpu_);
+}
+
+/// Registers of the Cpu were replaced, not by the guest.
 void Machine::state_replaced() {
   cpu_->state_replaced();
   engine_->state_replaced();
 }
 
-MachineStop Machine::run(Moment until) {
+MachineStop Machine::run(Moment until, CancelToken cancel) {
   while (true) {
     if (moment() >= until) return MachineStop::reached;
     if (ending_.reason != EndReason::none) return MachineStop::ended;
@@ -255,7 +300,7 @@ MachineStop Machine::run(Moment until) {
       ending_ = {EndReason::exception_loop};
       return MachineStop::ended;
     }
-    if (stop_requested()) return MachineStop::interrupted;
+    if (cancel.requested()) return MachineStop::interrupted;
     handled_position_ = position().steps;
     advance_devices();
     deliver_inputs();
@@ -363,6 +408,13 @@ std::vector<Section> Machine::save_sections() {
 }
 
 void Machine::load_part(const StatePart& part, ByteView bytes) {
+  try {
+    OrderedLoader quick(bytes);
+    part.visit(quick);
+    if (quick.fitted()) return;
+  } catch (const Error&) {
+    // What is wrong is found again, and said, below.
+  }
   StateLoader loader(bytes, part.name);
   try {
     part.visit(loader);
@@ -377,19 +429,29 @@ void Machine::load_part(const StatePart& part, ByteView bytes) {
 
 void Machine::load_sections(const std::vector<Section>& sections) {
   struct Saved {
-    std::uint32_t version;
+    SectionName name;
     ByteView bytes;
+    bool loaded = false;
   };
-  std::map<std::string, Saved, std::less<>> saved;
+  std::vector<Saved> saved;
+  saved.reserve(sections.size());
   for (const Section& section : sections) {
-    SectionName name = parse_section_name(section.name);
-    if (!saved.emplace(name.name, Saved{name.version, section.bytes}).second) {
-      throw Error(ErrorCode::bad_input, "state section " + name.name + " is there twice");
-    }
+    saved.push_back({parse_section_name(section.name), section.bytes});
   }
+  // They come in the order of the parts, so the next is looked at first.
+  std::size_t next = 0;
+  const auto section_of = [&](std::string_view part) -> Saved* {
+    for (std::size_t n = 0; n < saved.size(); ++n) {
+      const std::size_t at = (next + n) % saved.size();
+      if (saved[at].name.name != part) continue;
+      next = at + 1;
+      return &saved[at];
+    }
+    return nullptr;
+  };
   for (const StatePart& part : state_parts()) {
-    const auto found = saved.find(part.name);
-    if (found == saved.end()) {
+    Saved* const found = section_of(part.name);
+    if (found == nullptr) {
       // What need not be saved after a reset is so when it is missing.
       if (part.device != nullptr) {
         part.device->reset();
@@ -399,18 +461,23 @@ void Machine::load_sections(const std::vector<Section>& sections) {
                                             " is missing: a machine of the model " + config_.model +
                                             " has one");
     }
-    if (found->second.version != version_of(part.name)) {
-      throw Error(ErrorCode::bad_input,
-                  "state section " + std::string(part.name) + " has version " +
-                      std::to_string(found->second.version) + ", this machine's has " +
-                      std::to_string(version_of(part.name)));
+    if (found->name.version != version_of(part.name)) {
+      throw Error(ErrorCode::bad_input, "state section " + std::string(part.name) +
+                                            " has version " + std::to_string(found->name.version) +
+                                            ", this machine's has " +
+                                            std::to_string(version_of(part.name)));
     }
-    load_part(part, found->second.bytes);
-    saved.erase(found);
+    load_part(part, found->bytes);
+    found->loaded = true;
   }
-  if (!saved.empty()) {
-    throw Error(ErrorCode::bad_input, "state section " + saved.begin()->first +
-                                          " is of no part of the machine model " + config_.model);
+  for (const Saved& left : saved) {
+    if (left.loaded) continue;
+    const bool twice = std::ranges::count(saved, left.name.name,
+                                          [](const Saved& one) { return one.name.name; }) > 1;
+    throw Error(
+        ErrorCode::bad_input,
+        "state section " + left.name.name +
+            (twice ? " is there twice" : " is of no part of the machine model " + config_.model));
   }
   ending_ = {};
   handled_position_ = kNever;

@@ -8,15 +8,16 @@
 // at N" is the state on arrival, before any of it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/cancel.h"
 #include "base/hash.h"
 #include "base/section.h"
 #include "base/state.h"
@@ -25,6 +26,7 @@
 #include "vmm/bus/output_router.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/devices/core/media.h"
 #include "vmm/engine/engine.h"
 #include "vmm/machine/behaviour.h"
 #include "vmm/machine/input.h"
@@ -56,6 +58,10 @@ struct MachineConfig {
   /// Of its state sections, by name; a section that is not here has version 1.
   /// Nothing: each has the newest there is. A machine knows its own, see config().
   std::optional<std::map<std::string, std::uint32_t>> section_versions{};
+  std::vector<DriveConfig> drives{};
+  /// Where their contents come from at first; it may be shared by machines of several
+  /// threads if it can be asked from them. Null: nothing can be read.
+  std::shared_ptr<MediaSource> media{};
 };
 
 /// A moment finer than a position: after `deliveries` exceptions and interrupts
@@ -96,6 +102,7 @@ struct Ending {
 [[nodiscard]] std::string describe(const Ending& ending);
 
 struct Model;
+struct RetiredCounts;
 class PortObserver;
 
 class Machine {
@@ -120,14 +127,16 @@ class Machine {
   void set_debug_hooks(DebugHooks* hooks);
   /// See Cpu::set_access_observer.
   void set_access_observer(AccessObserver* observer);
-  /// Looked at often; when it is true run() returns `interrupted`.
-  void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
-  /// Lets `engine` execute; a machine begins with a SoftEngine.
-  void set_engine(std::unique_ptr<CpuEngine> engine);
+  /// See Cpu::set_retired_counts.
+  void set_retired_counts(RetiredCounts* counts);
+  /// Lets the engine that `make` makes for this machine's processor execute; a machine
+  /// begins with a SoftEngine.
+  void set_engine(const std::function<std::unique_ptr<CpuEngine>(Cpu&)>& make);
   [[nodiscard]] CpuEngine& engine() { return *engine_; }
 
-  /// Runs until `until` at the latest, exactly.
-  MachineStop run(Moment until);
+  /// Runs until `until` at the latest, exactly; looks at `cancel` often, and returns
+  /// `interrupted` when it is requested.
+  MachineStop run(Moment until, CancelToken cancel = {});
   [[nodiscard]] Moment moment() const;
   /// The moment before the latest step or delivery (where a watchpoint's access began).
   [[nodiscard]] Moment moment_before() const;
@@ -141,12 +150,19 @@ class Machine {
   [[nodiscard]] std::uint64_t idle_ns() const { return idle_ns_; }
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
-  [[nodiscard]] Cpu& cpu() { return *cpu_; }
+  /// To be looked at; the guest changes it, and from outside change_cpu() alone.
   [[nodiscard]] const Cpu& cpu() const { return *cpu_; }
+  /// Lets `change` write registers, not for the guest (a debugger, a test). What
+  /// follows from them is derived again and the engine is told, also when it throws.
+  void change_cpu(const std::function<void(Cpu&)>& change);
   [[nodiscard]] Ram& ram() { return ram_; }
+  /// What drives read from, and who is told of it.
+  [[nodiscard]] MediaPort& media() { return media_; }
   /// What devices' ports to memory connect to.
   [[nodiscard]] DmaBus& dma() { return dma_; }
   [[nodiscard]] const MachineConfig& config() const { return config_; }
+  /// For whoever looks at a device's state: by the name of its section; null: there is none.
+  [[nodiscard]] const Device* device(std::string_view name) const;
 
   // ---- state ---------------------------------------------------------------
   /// All state but memory, as named sections in a fixed order.
@@ -164,9 +180,6 @@ class Machine {
   std::vector<std::uint32_t> close_epoch();
   /// Content hash of a page as of the last close_epoch().
   [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return pages_.hash(page); }
-  /// Registers of the Cpu were changed from outside, not by the guest: what follows
-  /// from them is derived again, and the engine is told.
-  void state_replaced();
   /// Replaces a page (restore); `hash` is that of `bytes`.
   void replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash);
   /// Digest of the complete state. Closes the epoch when pages are dirty, and
@@ -178,7 +191,9 @@ class Machine {
   class Board;
   class OwnInput;
 
+  void boot_firmware(const BootRequest& request);
   void copy_boot_state(const BootCpuState& boot);
+  void state_replaced();
   void advance_devices();
   void deliver_inputs();
   void add_own_inputs();
@@ -188,7 +203,6 @@ class Machine {
   [[nodiscard]] Position position_of_deadline(std::uint64_t deadline_ns) const;
   /// @return false when the run must stop
   bool idle(MachineStop& stop);
-  [[nodiscard]] bool stop_requested() const;
   void hash_dirty_pages();
   /// Something that has a section of its own.
   struct StatePart {
@@ -206,13 +220,13 @@ class Machine {
   Ram ram_;
   PageSpace pages_{ram_};
   DmaBus dma_{ram_};
+  MediaPort media_;
   std::unique_ptr<Board> board_;
   std::vector<std::unique_ptr<OwnInput>> own_inputs_;  ///< what comes to no device
   std::unique_ptr<Cpu> cpu_;
   std::unique_ptr<CpuEngine> engine_;
   InputSource* input_;
   NoInput no_input_;
-  const std::atomic<bool>* cancel_ = nullptr;
   std::uint64_t idle_ns_ = 0;
   Ending ending_;
   std::uint64_t handled_position_ = kNever;  ///< where devices and inputs were last attended to

@@ -13,11 +13,17 @@ constexpr std::uint8_t kBytePrefix = 0x0a;
 constexpr std::uint8_t kWordPrefix = 0x0b;
 constexpr std::uint8_t kDwordPrefix = 0x0c;
 constexpr std::uint8_t kQwordPrefix = 0x0e;
+constexpr std::uint8_t kStringPrefix = 0x0d;
 constexpr std::uint8_t kScopeOp = 0x10;
 constexpr std::uint8_t kBufferOp = 0x11;
 constexpr std::uint8_t kPackageOp = 0x12;
 constexpr std::uint8_t kExtendedPrefix = 0x5b;
 constexpr std::uint8_t kDeviceOp = 0x82;
+constexpr std::uint8_t kMethodOp = 0x14;
+constexpr std::uint8_t kStoreOp = 0x70;
+constexpr std::uint8_t kArgument0 = 0x68;
+constexpr std::uint8_t kIfOp = 0xa0;
+constexpr std::uint8_t kReturnOp = 0xa4;
 
 // Resource descriptor tags and flags.
 constexpr std::uint8_t kIoPortTag = 0x47;
@@ -129,6 +135,31 @@ Bytes device(std::string_view path, const Bytes& body) {
 Bytes package(std::initializer_list<Bytes> elements) {
   return with_length({kPackageOp},
                      sequence({{static_cast<std::uint8_t>(elements.size())}, sequence(elements)}));
+}
+
+Bytes package(const std::vector<Bytes>& elements) {
+  Bytes body{static_cast<std::uint8_t>(elements.size())};
+  for (const Bytes& element : elements) body.insert(body.end(), element.begin(), element.end());
+  return with_length({kPackageOp}, body);
+}
+
+Bytes string(std::string_view characters) {
+  return sequence({{kStringPrefix}, text(characters), {0}});
+}
+
+Bytes method(std::string_view path, unsigned arguments, const Bytes& body) {
+  return with_length({kMethodOp},
+                     sequence({text(path), {static_cast<std::uint8_t>(arguments & 7)}, body}));
+}
+
+Bytes store_argument0(std::string_view path) {
+  return sequence({{kStoreOp, kArgument0}, text(path)});
+}
+
+Bytes return_name(std::string_view path) { return sequence({{kReturnOp}, text(path)}); }
+
+Bytes if_name(std::string_view path, const Bytes& body) {
+  return with_length({kIfOp}, sequence({text(path), body}));
 }
 
 Bytes buffer(const Bytes& content) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -24,6 +25,15 @@ Bytes scope(std::string_view path, const Bytes& body);
 Bytes device(std::string_view path, const Bytes& body);
 Bytes package(std::initializer_list<Bytes> elements);
 Bytes buffer(const Bytes& content);
+Bytes package(const std::vector<Bytes>& elements);
+Bytes string(std::string_view characters);
+/// Method (segment, arguments, not serialised).
+Bytes method(std::string_view path, unsigned arguments, const Bytes& body);
+/// Store (Arg0, name).
+Bytes store_argument0(std::string_view path);
+Bytes return_name(std::string_view path);
+/// If (name) { body }
+Bytes if_name(std::string_view path, const Bytes& body);
 
 /// A buffer of resource descriptors, with the end tag.
 Bytes resources(std::initializer_list<Bytes> descriptors);

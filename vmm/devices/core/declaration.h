@@ -92,6 +92,11 @@ class Declaration {
   /// An ISA interrupt. Several devices may share one.
   /// @return its number as placed
   std::uint8_t interrupt(InterruptPin& pin, std::uint8_t usual_irq, Trigger trigger);
+  /// A pin on an ISA interrupt's line that is used only if the guest has a device's
+  /// interrupt routed there: firmware tables say nothing of it.
+  void routed_interrupt(InterruptPin& pin, std::uint8_t irq) {
+    routed_interrupts_.push_back({&pin, irq, Trigger::level});
+  }
   /// INTA# to INTD# (0 to 3) of a function at `address`.
   void pci_interrupt(InterruptPin& pin, PciAddress address, unsigned pin_number);
   /// Lets PCI's four interrupt lines (0 to 3) arrive here too.
@@ -102,6 +107,10 @@ class Declaration {
   /// Inputs of `kind` with the device's own number come to `receiver`.
   void receives(InputKind kind, InputReceiver& receiver) {
     receivers_.push_back({kind, number(), &receiver});
+  }
+  /// The same for one of several things behind the device, with a number of its own.
+  void receives(InputKind kind, std::uint16_t device, InputReceiver& receiver) {
+    receivers_.push_back({kind, device, &receiver});
   }
   /// The device has deadlines: next_deadline_ns() and advance() are used.
   void deadlines() { has_deadlines_ = true; }
@@ -118,6 +127,9 @@ class Declaration {
   [[nodiscard]] const std::vector<PortWindow>& port_windows() const { return port_windows_; }
   [[nodiscard]] const std::vector<MemoryWindow>& memory_windows() const { return memory_windows_; }
   [[nodiscard]] const std::vector<IsaInterrupt>& interrupts() const { return interrupts_; }
+  [[nodiscard]] const std::vector<IsaInterrupt>& routed_interrupts() const {
+    return routed_interrupts_;
+  }
   [[nodiscard]] const std::vector<PciInterrupt>& pci_interrupts() const { return pci_interrupts_; }
   [[nodiscard]] const std::vector<Receiver>& receivers() const { return receivers_; }
   [[nodiscard]] const std::vector<Function>& functions() const { return functions_; }
@@ -133,6 +145,7 @@ class Declaration {
   std::vector<PortWindow> port_windows_;
   std::vector<MemoryWindow> memory_windows_;
   std::vector<IsaInterrupt> interrupts_;
+  std::vector<IsaInterrupt> routed_interrupts_;
   std::vector<PciInterrupt> pci_interrupts_;
   std::vector<Receiver> receivers_;
   std::vector<Function> functions_;

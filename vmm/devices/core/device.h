@@ -18,6 +18,9 @@ class Clock {
  public:
   virtual ~Clock() = default;
   [[nodiscard]] virtual VirtualTime now() const = 0;
+  /// How many steps have retired. It tells people what began a request; what a guest
+  /// sees must not follow from it.
+  [[nodiscard]] virtual Position position() const { return {}; }
 };
 
 class Declaration;
@@ -43,6 +46,9 @@ class Device {
   virtual void visit_state(StateVisitor& visitor) = 0;
   /// Power-on state (also what the reset line does, where that differs not).
   virtual void reset() = 0;
+  /// After a reset, what firmware does to it before it starts an operating system: for
+  /// guests that are loaded without any.
+  virtual void set_up_by_firmware() {}
   /// All devices were restored: works out again what follows from state and is
   /// none (where windows are). Drives nothing.
   virtual void state_restored() {}

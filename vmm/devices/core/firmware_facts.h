@@ -64,6 +64,14 @@ struct FirmwareFacts {
   std::vector<IsaInterrupt> isa_interrupts;   ///< ascending by irq
   std::optional<NamespaceEntry> host_bridge;  ///< the others are within it
   std::vector<NamespaceEntry> devices;
+  Bytes root_terms;  ///< what stands at the root of the ACPI namespace besides
+  /// What firmware may start from: a letter as DOS has it ('a' a floppy, 'c' a disk, 'd'
+  /// a CD), and the device's path as Open Firmware writes it.
+  struct BootDevice {
+    char letter;
+    std::string path;
+  };
+  std::vector<BootDevice> boot_devices;
   std::vector<std::uint16_t> serial_ports;  ///< of the BIOS data area
 };
 

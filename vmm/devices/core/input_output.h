@@ -17,7 +17,7 @@ enum class InputKind : std::uint8_t {
   key = 4,            ///< payload: scan code bytes
   mouse = 5,          ///< reserved: no such device yet
   network_frame = 6,  ///< reserved
-  cd_change = 7,      ///< reserved
+  cd_change = 7,      ///< payload: core/media.h; device: the number of the drive
   power_button = 8,   ///< pressed and released
   reset_button = 9,
   clock = 10,  ///< virtual time goes on; payload: new idle ns, 8 bytes, but no further than a timer

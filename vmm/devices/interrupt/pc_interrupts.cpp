@@ -12,8 +12,9 @@ std::optional<ApicMessage> message_of(std::uint64_t address, std::uint32_t data)
   message.vector = static_cast<std::uint8_t>(data);
   message.delivery_mode = static_cast<ApicDeliveryMode>((data >> 8) & 7);
   message.destination = static_cast<std::uint32_t>((address >> 12) & 0xff);
-  // Bit 2, the destination mode, counts only with bit 3, the redirection hint.
-  const bool logical = (address & 0x0c) == 0x0c;
+  // Bit 2 is the destination mode, whatever the redirection hint in bit 3 says: Linux sets
+  // the one without the other, and processors take it so.
+  const bool logical = (address & 0x04) != 0;
   message.destination_mode = logical ? ApicDestinationMode::logical : ApicDestinationMode::physical;
   message.trigger = level ? ApicTrigger::level : ApicTrigger::edge;
   return message;

@@ -254,8 +254,8 @@ void Pic::write_byte(std::uint16_t offset, std::uint8_t value) {
   if (offset >= 6) return;
   if (offset >= 4) {
     Chip& chip = chips_[offset - 4U];
-    chip.elcr = value & kElcrWritable[offset - 4U];
-    chip.irr |= chip.lines & chip.level_mask();
+    chip.elcr = static_cast<std::uint8_t>(value & kElcrWritable[offset - 4U]);
+    chip.irr = static_cast<std::uint8_t>(chip.irr | (chip.lines & chip.level_mask()));
   } else {
     Chip& chip = chips_[offset >> 1];
     if ((offset & 1) != 0) {

@@ -68,13 +68,23 @@ class List {
   throw Error(ErrorCode::host, std::string("KVM: ") + what + ": " + std::strerror(errno));
 }
 
+/// An ioctl that is made again when a signal interrupts it, as one may the creation of a
+/// virtual machine.
+template <class Argument>
+int request_again(int fd, unsigned long request, Argument argument) {
+  while (true) {
+    const int result = ::ioctl(fd, request, argument);
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
 template <class T>
 void get(int fd, unsigned long request, T& value, const char* what) {
-  if (::ioctl(fd, request, &value) != 0) fail(what);
+  if (request_again(fd, request, &value) != 0) fail(what);
 }
 template <class T>
 void set(int fd, unsigned long request, const T& value, const char* what) {
-  if (::ioctl(fd, request, &value) != 0) fail(what);
+  if (request_again(fd, request, &value) != 0) fail(what);
 }
 
 }  // namespace
@@ -122,7 +132,7 @@ Availability availability(const std::string& path) {
                      std::to_string(KVM_API_VERSION);
     return result;
   }
-  const FileDescriptor vm(::ioctl(fd.get(), KVM_CREATE_VM, 0));
+  const FileDescriptor vm(request_again(fd.get(), KVM_CREATE_VM, 0));
   if (vm.get() < 0) {
     result.problem = path + ": cannot create a virtual machine: " + std::strerror(errno);
     result.remedy =
@@ -164,7 +174,7 @@ std::size_t Device::run_bytes() const {
 }
 
 FileDescriptor Device::create_vm() const {
-  FileDescriptor vm(::ioctl(fd_.get(), KVM_CREATE_VM, 0));
+  FileDescriptor vm(request_again(fd_.get(), KVM_CREATE_VM, 0));
   if (vm.get() < 0) fail("KVM_CREATE_VM");
   return vm;
 }
@@ -174,7 +184,7 @@ Vm::Vm(const Device& device) : vm_(device.create_vm()), run_bytes_(device.run_by
   std::uint64_t identity = kIdentityMapAddress;
   (void)::ioctl(vm_.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity);
   (void)::ioctl(vm_.get(), KVM_SET_TSS_ADDR, kTssAddress);
-  vcpu_ = FileDescriptor(::ioctl(vm_.get(), KVM_CREATE_VCPU, 0));
+  vcpu_ = FileDescriptor(request_again(vm_.get(), KVM_CREATE_VCPU, 0));
   if (vcpu_.get() < 0) fail("KVM_CREATE_VCPU");
   void* mapping = ::mmap(nullptr, run_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_.get(), 0);
   if (mapping == MAP_FAILED) fail("the vCPU's shared page");

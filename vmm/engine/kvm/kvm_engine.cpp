@@ -229,12 +229,19 @@ CpuStop KvmEngine::run(Position until, std::uint32_t deliveries) {
 }
 
 std::function<void(Machine&)> engine_selector(const std::string& name, const std::string& device) {
-  if (name == "soft")
-    return
-        [](Machine& machine) { machine.set_engine(std::make_unique<SoftEngine>(machine.cpu())); };
+  if (name == "soft") {
+    return [](Machine& machine) {
+      machine.set_engine([](Cpu& cpu) { return std::make_unique<SoftEngine>(cpu); });
+    };
+  }
   if (name != "kvm") throw Error(ErrorCode::usage, "--engine " + name + ": soft or kvm");
   return [capabilities = require_engine(self_test(device))](Machine& machine) {
-    machine.set_engine(std::make_unique<KvmEngine>(machine.cpu(), machine.ram(), capabilities));
+    if (machine.config().model != kFirstModel) {
+      throw Error(ErrorCode::usage, "--engine kvm: a machine of the model " +
+                                        machine.config().model + " runs by --engine soft alone");
+    }
+    machine.set_engine(
+        [&](Cpu& cpu) { return std::make_unique<KvmEngine>(cpu, machine.ram(), capabilities); });
   };
 }
 

@@ -119,7 +119,7 @@ void compare_memory(Machine& left, Machine& right, std::vector<FieldValue>& fiel
   }
 }
 
-void describe_instruction(Cpu& cpu, Ram& ram, StepDifference& difference) {
+void describe_instruction(const Cpu& cpu, Ram& ram, StepDifference& difference) {
   difference.rip = cpu.state.gpr[kGprRip];
   difference.linear_rip = difference.rip + (cpu.long64() ? 0 : cpu.state.segment[kCs].base);
   if (!cpu.long64()) difference.linear_rip = static_cast<std::uint32_t>(difference.linear_rip);

@@ -85,10 +85,10 @@ kvm_segment to_kvm_segment(const SegmentRegister& s) {
   out.s = s.code_or_data() ? 1 : 0;
   out.dpl = static_cast<__u8>(s.dpl());
   out.present = s.present() ? 1 : 0;
-  out.avl = (s.attributes >> 12) & 1;
+  out.avl = static_cast<__u8>((s.attributes >> 12) & 1);
   out.l = s.long_mode() ? 1 : 0;
   out.db = s.big() ? 1 : 0;
-  out.g = (s.attributes >> 15) & 1;
+  out.g = static_cast<__u8>((s.attributes >> 15) & 1);
   out.unusable = s.present() ? 0 : 1;
   return out;
 }
