@@ -28,8 +28,7 @@ void write64(Machine& machine, std::uint64_t address, std::uint64_t value) {
 }
 
 /// Flat 32-bit or 64-bit mode as a boot loader leaves it.
-void enter_flat(Machine& machine, bool wide) {
-  CpuState& state = machine.cpu().state;
+void enter_flat(Machine& machine, CpuState& state, bool wide) {
   state.cr0 |= kCr0Pe;
   for (SegmentRegister& segment : state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
   state.segment[kCs] = {0x08, static_cast<std::uint16_t>(wide ? 0xa09b : 0xc09b), 0xffffffff, 0};
@@ -54,13 +53,13 @@ Hash128 run(const std::uint8_t* data, std::size_t size) {
   request.flat_address = kCodeAddress;
   machine.boot(request);
   const unsigned mode = data[0] % 3;
-  CpuState& state = machine.cpu().state;
-  if (mode != 0) enter_flat(machine, mode == 2);
-  for (unsigned n = 0; n < 16; ++n) {
-    state.gpr[n] = n == kRsp ? 0x7000 : std::uint64_t{data[1 + n % 3]} << (n * 3);
-  }
-  if ((data[0] & 0x80) != 0) state.cr0 &= ~std::uint64_t{kCr0Em | kCr0Ts};
-  machine.cpu().state_replaced();
+  machine.change_cpu([&](Cpu& cpu) {
+    if (mode != 0) enter_flat(machine, cpu.state, mode == 2);
+    for (unsigned n = 0; n < 16; ++n) {
+      cpu.gpr(n) = n == kRsp ? 0x7000 : std::uint64_t{data[1 + n % 3]} << (n * 3);
+    }
+    if ((data[0] & 0x80) != 0) cpu.state.cr0 &= ~std::uint64_t{kCr0Em | kCr0Ts};
+  });
   static_cast<void>(machine.run({{kSteps}, 0}));
   return machine.digest();
 }

@@ -52,10 +52,9 @@ class Source {
 /// notices machines that stand still.
 class Inputs final : public InputSource {
  public:
-  explicit Inputs(Machine& machine) : machine_(machine) { machine.set_cancel(&cancel_); }
-  ~Inputs() override { machine_.set_cancel(nullptr); }
-  Inputs(const Inputs&) = delete;
-  Inputs& operator=(const Inputs&) = delete;
+  explicit Inputs(const Machine& machine) : machine_(machine) {}
+  /// Set when the run comes to nothing any more.
+  [[nodiscard]] CancelToken enough() const { return cancel_; }
 
   [[nodiscard]] Position next_look(Position now) override { return {now.steps + 701}; }
   std::optional<Input> take(InputStamp here, const InputRoom& /*room*/) override {
@@ -82,7 +81,7 @@ class Inputs final : public InputSource {
   }
 
  private:
-  Machine& machine_;
+  const Machine& machine_;
   std::atomic<bool> cancel_{false};
   InputStamp stamp_{{kNever}, 0};
   Moment moment_;
@@ -170,19 +169,19 @@ const std::vector<Section>& sound_sections(unsigned which) {
     const auto machine = fresh_machine();
     std::array<std::vector<Section>, 3> made;
     made[0] = machine->save_sections();
-    Cpu& cpu = machine->cpu();
-    cpu.state.cr0 = kCr0Pe | kCr0Pg | kCr0Et;
-    cpu.state.cr3 = 0x1000;
-    cpu.state.cr4 = kCr4Pae;
-    cpu.state.msr.efer = kEferLme | kEferLma;
-    for (SegmentRegister& segment : cpu.state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
-    cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
-    cpu.state.idtr = {0x7000, 0xfff};
-    cpu.state.gdtr = {0xa000, 0x17};
-    cpu.gpr(kRsp) = 0x20000;
-    cpu.rip() = 0x8000;
-    cpu.set_flags(kIf);
-    machine->state_replaced();
+    machine->change_cpu([](Cpu& cpu) {
+      cpu.state.cr0 = kCr0Pe | kCr0Pg | kCr0Et;
+      cpu.state.cr3 = 0x1000;
+      cpu.state.cr4 = kCr4Pae;
+      cpu.state.msr.efer = kEferLme | kEferLma;
+      for (SegmentRegister& segment : cpu.state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
+      cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
+      cpu.state.idtr = {0x7000, 0xfff};
+      cpu.state.gdtr = {0xa000, 0x17};
+      cpu.gpr(kRsp) = 0x20000;
+      cpu.rip() = 0x8000;
+      cpu.set_flags(kIf);
+    });
     made[1] = machine->save_sections();
     (void)machine->run({{100'000}, 0});
     made[2] = machine->save_sections();
@@ -269,7 +268,7 @@ void run_on(Machine& machine) {
   Inputs inputs(machine);
   machine.set_input(&inputs);
   try {
-    (void)machine.run({{machine.position().steps + kSteps}, 0});
+    (void)machine.run({{machine.position().steps + kSteps}, 0}, inputs.enough());
     (void)machine.digest();
   } catch (const Error& error) {
     CHECK_THAT(error.code() == ErrorCode::bad_input, error.what());

@@ -4,6 +4,7 @@
 // Checked beside crashes: no reply is longer than a packet may be, and a session
 // that ends leaves no breakpoint behind.
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -31,7 +32,7 @@ void check_sizes(const Answer& answer) {
 
 void converse(chronovisor::gdb::FakeTarget& target, std::string_view text, bool interrupted) {
   chronovisor::gdb::Session session(target);
-  const chronovisor::gdb::CancelFlag cancel = interrupted;
+  const std::atomic<bool> cancel = interrupted;
   for (int count = 0; count < kMaxPackets && !text.empty(); ++count) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     Answer answer = session.handle(text.substr(0, end));

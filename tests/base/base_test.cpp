@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/ordered_loader.h"
 #include "base/section.h"
 #include "base/state.h"
 
@@ -89,6 +90,36 @@ TEST_CASE("a section restores every field") {
   CHECK(save(restored) == section);
   CHECK(restored.colour == Colour::blue);
   CHECK(restored.bytes == original.bytes);
+}
+
+TEST_CASE("a section in the order of its fields is loaded without a look-up") {
+  Part whole = sample();
+  const Bytes section = save(whole);
+  Part restored;
+  OrderedLoader loader(section);
+  restored.visit(loader);
+  CHECK(loader.fitted());
+  CHECK(save(restored) == section);
+  const auto fits = [](ByteView bytes) {
+    Part part;
+    OrderedLoader one(bytes);
+    part.visit(one);
+    return one.fitted();
+  };
+  // Cut, with more behind it, or with any byte of a name or a length changed: not this way.
+  for (std::size_t length = 0; length < section.size(); ++length) {
+    CHECK_FALSE(fits(ByteView(section).first(length)));
+  }
+  Bytes longer = section;
+  longer.push_back(0);
+  CHECK_FALSE(fits(longer));
+  std::size_t values = 0;
+  for (std::size_t at = 0; at < section.size(); ++at) {
+    Bytes changed = section;
+    changed[at] ^= 0x80;
+    if (fits(changed)) ++values;
+  }
+  CHECK(values == 4 + 1 + 1 + 6 + whole.bytes.size());
 }
 
 TEST_CASE("a section that does not fit is refused by field") {

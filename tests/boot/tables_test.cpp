@@ -50,7 +50,10 @@ const FirmwareFacts& pc1_facts() {
   static Ram ram(kMiB);
   static DmaBus dma(ram);
   static PageSpace memory(ram);
-  static const Assembly board(pc1(), {nobody, nobody, nobody, dma, memory, kMiB, 0, 0});
+  static UpperMemory upper(ram, [] {});
+  static MediaPort media;
+  static const Assembly board(pc1(),
+                              {nobody, nobody, nobody, dma, memory, upper, media, kMiB, 0, 0});
   return board.firmware();
 }
 

@@ -16,12 +16,14 @@
 #include "base/state.h"
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/machine_control.h"
+#include "vmm/devices/core/message_interrupt.h"
 
 namespace chronovisor::test {
 
 class ManualClock final : public Clock {
  public:
   [[nodiscard]] VirtualTime now() const override { return {ns}; }
+  [[nodiscard]] Position position() const override { return {ns / 3}; }
   std::uint64_t ns = 0;
 };
 
@@ -118,6 +120,42 @@ struct Bench {
   ManualClock clock;
   RecordingLines lines;
   RecordingBytes output;
+};
+
+/// Devices that send messages in place of interrupts have nobody to send them to.
+struct NoMessages final : MessageInterrupts {
+  void send_message_interrupt(std::uint64_t /*address*/, std::uint32_t /*data*/) override {}
+};
+
+/// A bench whose device is reached at its usual ports, as a guest reaches it.
+struct PortsBench : Bench {
+  /// Finds the ports and memory of `device`.
+  void place(Device& device) {
+    FirmwareFacts facts;
+    const Placement usual;
+    Declaration declaration(usual, facts);
+    device.declare(declaration);
+    ports = declaration.all_ports();
+    if (!declaration.all_memory().empty()) aperture = declaration.all_memory().front().device;
+  }
+  std::uint32_t in(std::uint16_t port, unsigned width = 1) {
+    const Declaration::Ports* const there = at(port);
+    if (there == nullptr) return 0xffffffff;
+    return there->device->read_port(static_cast<std::uint16_t>(port - there->first), width);
+  }
+  void out(std::uint16_t port, std::uint32_t value, unsigned width = 1) {
+    if (const Declaration::Ports* const there = at(port)) {
+      there->device->write_port(static_cast<std::uint16_t>(port - there->first), width, value);
+    }
+  }
+  [[nodiscard]] const Declaration::Ports* at(std::uint16_t port) const {
+    const auto found = std::find_if(ports.begin(), ports.end(), [&](const auto& p) {
+      return port >= p.first && port < p.first + p.count;
+    });
+    return found == ports.end() ? nullptr : &*found;
+  }
+  std::vector<Declaration::Ports> ports;
+  MmioDevice* aperture = nullptr;  ///< the first region of its memory
 };
 
 /// Random histories: the state survives a round trip into a fresh device, both

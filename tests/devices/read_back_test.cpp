@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/devices/device_test_support.h"
+#include "tests/devices/pit_fixture.h"
 #include "vmm/devices/input/i8042.h"
 #include "vmm/devices/interrupt/apic_bus.h"
 #include "vmm/devices/interrupt/local_apic.h"
@@ -11,50 +12,19 @@
 #include "vmm/devices/timer/rtc_cmos.h"
 
 namespace chronovisor {
-namespace {
 
 using namespace chronovisor::test;
-
-struct Timer {
-  ManualClock clock;
-  RecordingLines lines;
-  Pit pit{clock};
-  Timer() { lines.wire(pit); }
-  void out(unsigned port, unsigned value) {
-    pit.write_port(static_cast<std::uint16_t>(port), 1, value);
-  }
-  unsigned in(unsigned port) { return pit.read_port(static_cast<std::uint16_t>(port), 1); }
-  void mode(unsigned counter, unsigned mode) { out(3, (counter << 6) | 0x30 | (mode << 1)); }
-  void count(unsigned counter, unsigned count) {
-    out(counter, count & 0xff);
-    out(counter, count >> 8);
-  }
-  void gate2(bool level) { out(4, level ? 1 : 0); }
-  unsigned status(unsigned counter) {
-    out(3, 0xe0 | (2U << counter));
-    return in(counter);
-  }
-  bool null_count(unsigned counter) { return (status(counter) & 0x40) != 0; }
-  unsigned latched(unsigned counter) {
-    out(3, counter << 6);
-    const unsigned low = in(counter);
-    return low | (in(counter) << 8);
-  }
-  void to_tick(std::uint64_t tick) { clock.ns = kPitRate.first_ns_of(tick); }
-};
-
-}  // namespace
 
 TEST_CASE("the 8254's status has the mode as it was written, 6 and 7 too") {
   for (unsigned mode = 0; mode < 8; ++mode) {
     CAPTURE(mode);
-    Timer t;
+    PitFixture t;
     t.mode(0, mode);
     CHECK((t.status(0) & 0x0e) == mode << 1);
     if (mode < 6) continue;
     // They count as 2 and 3 do.
     t.count(0, 1000);
-    Timer same;
+    PitFixture same;
     same.mode(0, mode & 3);
     same.count(0, 1000);
     t.to_tick(400);
@@ -68,7 +38,7 @@ TEST_CASE("the 8254's null count is 1 from the write of a count until it is load
   SUBCASE("modes 1 and 5 load at the next trigger, each time") {
     for (const unsigned mode : {1U, 5U}) {
       CAPTURE(mode);
-      Timer t;
+      PitFixture t;
       t.mode(2, mode);
       CHECK(t.null_count(2));
       t.count(2, 1000);
@@ -91,7 +61,7 @@ TEST_CASE("the 8254's null count is 1 from the write of a count until it is load
   SUBCASE("modes 2 and 3 with the gate low load when it rises") {
     for (const unsigned mode : {2U, 3U}) {
       CAPTURE(mode);
-      Timer t;
+      PitFixture t;
       t.gate2(true);
       t.mode(2, mode);
       t.count(2, 1000);
@@ -117,7 +87,7 @@ TEST_CASE("the 8254's null count is 1 from the write of a count until it is load
     }
   }
   SUBCASE("mode 0 with the gate low loads, and does not count") {
-    Timer t;
+    PitFixture t;
     t.mode(2, 0);
     t.count(2, 1000);
     CHECK(t.null_count(2));
@@ -128,7 +98,7 @@ TEST_CASE("the 8254's null count is 1 from the write of a count until it is load
 }
 
 TEST_CASE("the first byte of a count in mode 0 stops the 8254 where it is, with OUT low") {
-  Timer t;
+  PitFixture t;
   t.mode(0, 0);
   t.count(0, 1000);
   t.to_tick(101);

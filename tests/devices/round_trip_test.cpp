@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "tests/devices/device_test_support.h"
+#include "tests/devices/pc2_benches.h"
 #include "vmm/devices/input/i8042.h"
 #include "vmm/devices/interrupt/io_apic.h"
 #include "vmm/devices/interrupt/local_apic.h"
@@ -412,6 +413,25 @@ const std::map<std::string, BenchKind>& benches() {
       {"virtualbox_sleep", {make_bench<VirtualBoxSleepBench>, {}}},
       {"shutdown_word", {make_bench<ShutdownWordBench>, {}}},
       {"coprocessor_error", {make_bench<CoprocessorErrorBench>, {}}},
+      {"uart1", {make_bench<SecondUartBench>, {}, 600}},
+      // A key's codes come whole, so that no F0H is ever left behind.
+      {"ps2", {make_bench<Ps2Bench>, {"released"}, 1000}},
+      {"piix3", {make_bench<Piix3Bench>, {"pci.intx_asked", "pci.intx"}, 600}},
+      {"piix4_pm", {make_bench<Piix4PmBench>, {"pci.intx_asked", "pci.intx", "gpe_status"}, 600}},
+      // ide_test.cpp has drives, and vga_test.cpp all registers.
+      {"ide",
+       {make_bench<EmptyIdeBench>,
+        {"pci.intx_asked", "pci.intx", "primary.asserted", "primary.pin", "primary.region_at",
+         "primary.region_left", "primary.descriptors_taken", "primary.last_descriptor",
+         "secondary.asserted", "secondary.pin", "secondary.region_at", "secondary.region_left",
+         "secondary.descriptors_taken", "secondary.last_descriptor"}}},
+      {"vga",
+       {make_bench<PlainVgaBench>,
+        {"pci.intx_asked", "pci.intx", "attribute", "latch", "vbe_index", "vbe"},
+        60}},
+      {"fw_cfg", {make_bench<FwCfgBench>, {}, 100}},
+      {"rom", {make_bench<RomBench>, {}, 60}},
+      {"firmware_console", {make_bench<FirmwareConsoleBench>, {}}},
   };
   return kinds;
 }
@@ -429,7 +449,10 @@ TEST_CASE("every device of every model has a bench in this file, under its secti
     Ram ram(1U << 20);
     DmaBus dma(ram);
     PageSpace memory(ram);
-    const Assembly board(*model, {nobody, nobody, nobody, dma, memory, 1U << 20, 0, 0});
+    UpperMemory upper(ram, [] {});
+    MediaPort media;
+    const Assembly board(*model,
+                         {nobody, nobody, nobody, dma, memory, upper, media, 1U << 20, 0, 0});
     for (const auto& device : board.devices()) {
       CAPTURE(device->name());
       CHECK(benches().contains(std::string(device->name())));
@@ -470,6 +493,8 @@ TEST_CASE("advancing a device before its deadline changes nothing") {
   check_early_advance<RtcBench>();
   check_early_advance<AcpiBench>();
   check_early_advance<LocalApicBench>();
+  check_early_advance<Ps2Bench>();
+  check_early_advance<Piix4PmBench>();
 }
 
 /// The fields of a section, to be changed one by one.

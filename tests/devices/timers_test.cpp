@@ -1,4 +1,5 @@
 #include "tests/devices/device_test_support.h"
+#include "tests/devices/pit_fixture.h"
 #include "vmm/devices/core/tick_rate.h"
 #include "vmm/devices/power/acpi_pm.h"
 #include "vmm/devices/timer/pit.h"
@@ -24,28 +25,6 @@ TEST_CASE("tick conversion is exact in both directions for years") {
   CHECK(kPitRate.first_ns_of(kNever) == kNever);
   CHECK(kPitRate.first_ns_of(kNever - 1) == kNever);
 }
-
-struct PitFixture {
-  ManualClock clock;
-  RecordingLines lines;
-  Pit pit{clock};
-  PitFixture() { lines.wire(pit); }
-  void out(unsigned port, unsigned value) {
-    pit.write_port(static_cast<std::uint16_t>(port), 1, value);
-  }
-  unsigned in(unsigned port) { return pit.read_port(static_cast<std::uint16_t>(port), 1); }
-  void program(unsigned counter, unsigned mode, unsigned count) {
-    out(3, (counter << 6) | 0x30 | (mode << 1));
-    out(counter, count & 0xff);
-    out(counter, count >> 8);
-  }
-  unsigned latched(unsigned counter) {
-    out(3, counter << 6);
-    const unsigned low = in(counter);
-    return low | (in(counter) << 8);
-  }
-  void to_tick(std::uint64_t tick) { clock.ns = kPitRate.first_ns_of(tick); }
-};
 
 TEST_CASE("the PIT's rate generator ticks without drift") {
   for (const unsigned mode : {2U, 3U}) {

@@ -12,43 +12,44 @@ namespace {
 
 using namespace chronovisor::test;
 
-struct NoMessages final : MessageInterrupts {
-  void send_message_interrupt(std::uint64_t /*address*/, std::uint32_t /*data*/) override {}
+/// What a BIOS writes for a mode; palette and overscan are the same for all of them.
+/// Source: IBM VGA, the parameter tables of its BIOS
+struct VgaMode {
+  std::uint8_t miscellaneous;
+  std::array<std::uint8_t, 5> sequencer;
+  std::array<std::uint8_t, 25> crt;
+  std::array<std::uint8_t, 9> graphics;
+  std::uint8_t attribute_mode;
 };
 
-struct VgaBench final : Bench {
+/// 320 x 200 in 256 colours.
+constexpr VgaMode kMode13h{
+    0x63,
+    {0x03, 0x01, 0x0f, 0x00, 0x0e},
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0x41, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff},
+    {0, 0, 0, 0, 0, 0x40, 0x05, 0x0f, 0xff},
+    0x41};
+/// 640 x 480 in 16 colours.
+constexpr VgaMode kMode12h{
+    0xe3,
+    {0x03, 0x01, 0x0f, 0x00, 0x06},
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0x00, 0x40, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0xea, 0x8c, 0xdf, 0x28, 0x00, 0xe7, 0x04, 0xe3, 0xff},
+    {0, 0, 0, 0, 0, 0, 0x05, 0x0f, 0xff},
+    0x01};
+
+struct VgaBench final : PortsBench {
   NoMessages messages;
   PagedRegion memory{Vga::kMemoryName, Vga::kMemoryBytes};
   Vga vga{{0, 2, 0}, messages, clock, memory};
-  std::vector<Declaration::Ports> ports;
-  MmioDevice* aperture = nullptr;
 
   VgaBench() {
-    FirmwareFacts facts;
-    const Placement usual;
-    Declaration declaration(usual, facts);
-    vga.declare(declaration);
-    ports = declaration.all_ports();
-    aperture = declaration.all_memory().front().device;
+    place(vga);
     vga.reset();
   }
   Device& device() override { return vga; }
 
-  std::uint32_t in(std::uint16_t port, unsigned width = 1) {
-    for (const auto& p : ports) {
-      if (port >= p.first && port < p.first + p.count) {
-        return p.device->read_port(static_cast<std::uint16_t>(port - p.first), width);
-      }
-    }
-    return 0xffffffff;
-  }
-  void out(std::uint16_t port, std::uint32_t value, unsigned width = 1) {
-    for (const auto& p : ports) {
-      if (port >= p.first && port < p.first + p.count) {
-        p.device->write_port(static_cast<std::uint16_t>(port - p.first), width, value);
-      }
-    }
-  }
   void indexed(std::uint16_t port, unsigned index, unsigned value) {
     out(port, index | value << 8, 2);
   }
@@ -76,20 +77,14 @@ struct VgaBench final : Bench {
   std::uint8_t peek(std::uint32_t address) {
     return static_cast<std::uint8_t>(aperture->read_mmio(address - 0xa0000, 1));
   }
-  /// Registers of mode 13H, as IBM's BIOS has them.
-  void mode_13h() {
-    out(0x3c2, 0x63);
-    constexpr std::array<std::uint8_t, 5> kSeq{0x03, 0x01, 0x0f, 0x00, 0x0e};
-    for (unsigned n = 0; n < kSeq.size(); ++n) indexed(0x3c4, n, kSeq[n]);
+  void set_mode(const VgaMode& mode) {
+    out(0x3c2, mode.miscellaneous);
+    for (unsigned n = 0; n < mode.sequencer.size(); ++n) indexed(0x3c4, n, mode.sequencer[n]);
     indexed(0x3d4, 0x11, 0x00);
-    constexpr std::array<std::uint8_t, 25> kCrtc{
-        0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0x41, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff};
-    for (unsigned n = 0; n < kCrtc.size(); ++n) indexed(0x3d4, n, kCrtc[n]);
-    constexpr std::array<std::uint8_t, 9> kGfx{0, 0, 0, 0, 0, 0x40, 0x05, 0x0f, 0xff};
-    for (unsigned n = 0; n < kGfx.size(); ++n) indexed(0x3ce, n, kGfx[n]);
+    for (unsigned n = 0; n < mode.crt.size(); ++n) indexed(0x3d4, n, mode.crt[n]);
+    for (unsigned n = 0; n < mode.graphics.size(); ++n) indexed(0x3ce, n, mode.graphics[n]);
     for (unsigned n = 0; n < 16; ++n) attribute_data(n, n);
-    attribute(0x10, 0x41);
+    attribute(0x10, mode.attribute_mode);
     attribute(0x12, 0x0f);
     attribute(0x13, 0x00);
     attribute(0x14, 0x00);
@@ -99,25 +94,6 @@ struct VgaBench final : Bench {
     (void)in(0x3da);
     out(0x3c0, index);
     out(0x3c0, value);
-  }
-  /// Mode 12H: 640 × 480 in 16 colours.
-  void mode_12h() {
-    out(0x3c2, 0xe3);
-    constexpr std::array<std::uint8_t, 5> kSeq{0x03, 0x01, 0x0f, 0x00, 0x06};
-    for (unsigned n = 0; n < kSeq.size(); ++n) indexed(0x3c4, n, kSeq[n]);
-    indexed(0x3d4, 0x11, 0x00);
-    constexpr std::array<std::uint8_t, 25> kCrtc{
-        0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0x00, 0x40, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0xea, 0x8c, 0xdf, 0x28, 0x00, 0xe7, 0x04, 0xe3, 0xff};
-    for (unsigned n = 0; n < kCrtc.size(); ++n) indexed(0x3d4, n, kCrtc[n]);
-    constexpr std::array<std::uint8_t, 9> kGfx{0, 0, 0, 0, 0, 0, 0x05, 0x0f, 0xff};
-    for (unsigned n = 0; n < kGfx.size(); ++n) indexed(0x3ce, n, kGfx[n]);
-    for (unsigned n = 0; n < 16; ++n) attribute_data(n, n);
-    attribute(0x10, 0x01);
-    attribute(0x12, 0x0f);
-    attribute(0x13, 0x00);
-    attribute(0x14, 0x00);
-    out(0x3c6, 0xff);
   }
   ScreenImage screen() {
     return draw_screen(vga.registers(), ByteView(memory.host(0), memory.size()), clock.now());
@@ -222,7 +198,7 @@ TEST_CASE("characters are named as code page 437 has them") {
 
 TEST_CASE("mode 13H is one byte a pixel") {
   VgaBench bench;
-  bench.mode_13h();
+  bench.set_mode(kMode13h);
   bench.color(7, 63, 0, 21);
   bench.poke(0xa0000 + 320 * 10 + 33, 7);
   const ScreenImage image = bench.screen();
@@ -237,7 +213,7 @@ TEST_CASE("mode 13H is one byte a pixel") {
 
 TEST_CASE("mode X has four pixels an address, and pans and scrolls") {
   VgaBench bench;
-  bench.mode_13h();
+  bench.set_mode(kMode13h);
   bench.indexed(0x3c4, 4, 0x06);  // chain-4 off
   bench.indexed(0x3d4, 0x14, 0);  // byte mode
   bench.indexed(0x3d4, 0x17, 0xe3);
@@ -253,7 +229,7 @@ TEST_CASE("mode X has four pixels an address, and pans and scrolls") {
 
 TEST_CASE("planes are written in all four modes") {
   VgaBench bench;
-  bench.mode_12h();
+  bench.set_mode(kMode12h);
   for (unsigned n = 0; n < 16; ++n) bench.color(n, 4 * n, 0, 0);
   const auto red = [](unsigned n) {
     const unsigned six = 4 * n;

@@ -8,7 +8,7 @@ import time
 
 from gdb_session import GDB, GUESTS, Gdb, serve_tcp, travel_guest
 from harness import ROOT, Test
-from raw_client import RawClient
+from raw_client import RawClient, framed
 
 test = Test(__doc__)
 recording, symbols = travel_guest(test, 64)
@@ -178,3 +178,26 @@ text = started.stdout.decode(errors="replace")
 test.check("factorial (n=5)" in text and "not compatible" not in text + started.stderr.decode(errors="replace"),
            "debug --gdb with the 32-bit guest's own symbols", started)
 print("debug --gdb passed")
+
+# A recording that takes long to open, over a pipe: the debugger hears something before the
+# two seconds are over after which it would send again.
+slow, packed = test.path("slow.cvr"), test.path("packed.cvr")
+with open(test.path("endless"), "wb") as file:
+    file.write(b"\xeb\xfe")
+test.run("record", "-o", slow, "--flat", test.path("endless"), "--memory", "1M", "--limit", "30000000", "--translate", "off")
+test.run("pack", slow, packed, "--no-checkpoints")
+server = subprocess.Popen([test.program, "debug", packed, "--at", "end", "--listen", "stdio"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+started = heard = time.monotonic()
+server.stdin.write(framed("qC"))
+answer, longest = b"", 0
+while b"$QC1#" not in answer:
+    piece = server.stdout.read(4096)
+    test.check(piece, f"debug over a pipe said only {answer}")
+    answer, now = answer + piece, time.monotonic()
+    longest, heard = max(longest, now - heard), now
+patience = int(os.environ.get("CHRONOVISOR_TEST_PATIENCE", "1"))
+test.check(longest < 1.8 * patience, f"debug over a pipe was silent for {longest:.1f} s")
+server.stdin.close()
+server.wait(timeout=20)
+print(f"{heard - started:.1f} s until a recording was open, at most {longest:.1f} s of silence")

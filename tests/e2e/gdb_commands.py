@@ -22,6 +22,10 @@ gdb("finding a write", LOAD + """    del stops[:]
     rows = [row for row in text.splitlines() if "->" in row]
     equal([row.split()[2:] for row in rows], [["0x5b", "->", "0x8c"], ["0x37", "->", "0x5b"], ["0x1e", "->", "0x37"]], "the history")
     equal(value("$position"), here, "which does not move")
+    rows = [row for row in run("chronovisor query value table.sum").splitlines() if "->" in row]
+    check(rows[-1].split()[-3:] == ["0x5b", "->", "0x8c"], "the values of a variable: %r" % rows)
+    check(int(run("chronovisor query writes table.sum -- count")) >= len(rows), "who wrote"); equal(value("$position"), here, "nor does a query")
+    check(int(run("chronovisor query executes factorial -- count")) >= 2, "what ran"); fails("chronovisor query reads table.sum")
     del stops[:]
     run("chronovisor last-reached factorial"); equal((where()[0], value("n"), len(stops)), ("factorial", 1, 1), "the latest call")
     run("chronovisor last-reached factorial"); equal(value("n"), 2, "and the one before")

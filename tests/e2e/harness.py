@@ -5,6 +5,7 @@ reports as skipped. A failing test keeps its files and prints where they are.
 """
 import argparse
 import atexit
+import hashlib
 import json
 import os
 import shlex
@@ -108,7 +109,8 @@ class Test:
         return os.path.join(cache, "kernels", self.arguments.kernel)
 
     def initramfs(self, *options):
-        output = self.path("initramfs" + "".join(options).replace("/", "_") + ".cpio.gz")
+        of_these = hashlib.sha256("\0".join(options).encode()).hexdigest()[:16]
+        output = self.path(f"initramfs-{of_these}.cpio.gz")
         done = subprocess.run([os.path.join(ROOT, "scripts/build-initramfs"), output, *options],
                               capture_output=True, check=False)
         if done.returncode != 0:

@@ -18,12 +18,26 @@ with open(module, "wb") as file:
 flat = test.path("flat.bin")
 with open(flat, "wb") as file:
     file.write(bytes.fromhex("b041 e680 b0fe e664 f4"))  # writes a port, then resets
+rom = test.path("rom")
+with open(rom, "wb") as file:  # resets by port 0xcf9
+    program = bytes.fromhex("b006 baf90c ee f4")
+    file.write(program.ljust(0xfff0, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
+with_screen = test.path("screen.cvr")
+test.run("record", "-o", with_screen, "--bios", rom, "--serial", "none")
+script = test.path("script")
+with open(script, "w") as file:
+    file.write("# nothing much\nwait 1ms\nkeys a\nmouse 1 2\nclick left\n")
 recording = test.path("recording.cvr")
 test.run("record", "-o", recording, "--multiboot", guest, "--serial", "none")
 test.run("bookmark", recording, "mark", "20")
 going_on = test.path("going-on.cvr")  # its guest has not ended
 test.run("record", "-o", going_on, "--multiboot", guest, "--serial", "none", "--limit", "300")
 test.run("bookmark", going_on, "mark", "20")
+image = test.path("disk.img")
+with open(image, "wb") as file:
+    file.write(b"a disk" + bytes(100_000))
+with_disk = test.path("with-disk.cvr")
+test.run("record", "-o", with_disk, "--multiboot", guest, "--serial", "none", "--disk", image)
 has_kvm = json.loads(test.run("doctor", "--json").stdout)["engines"]["kvm"]["usable"]
 
 fresh_names = 0
@@ -41,13 +55,20 @@ SAMPLES = {
     "POSITION": "20", "BOOKMARK": "mark", "NUMBER": "2", "STEPS": "2_000_000", "PERCENT": "2.5", "SIZE": "48M",
     "SECONDS": "1000000000", "LEVEL": "3", "ARGUMENTS": "a=1 b", "ADDRESS": "0x100000", "I/N": "1/2", "NAME": "other",
     "file:PATH": lambda: "file:" + fresh(), "unix:PATH": lambda: "unix:" + fresh(), "tcp:ADDRESS:PORT": "tcp:127.0.0.1:0",
-    "FILE": recording, "DIR": test.folder,
+    "FILE": recording, "DIR": test.folder, "KEYS": "a\\n<f1><1ms>", "record --script FILE": script, "live --script FILE": script,
+    "record --bios FILE": rom, "record --firmware-dir DIR": None, "record --boot LETTERS": "dc",
     "record --kernel FILE": None, "record --initrd FILE": None, "compare --initrd FILE": None,  # endings_linux.py
     "query writes --address SYMBOL": None, "query executes --address SYMBOL": None, "query value --address SYMBOL": None,
     "record --multiboot FILE": guest, "record --module FILE": module, "record --module FILE,ARGUMENTS": module + ",two words",
+    "compare --module FILE": module, "compare --module FILE,ARGUMENTS": module + ",two words",
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
+    **{f"record --disk FILE{keys}": image + keys
+       for keys in ("", ",readonly=on", ",format=raw", ",if=ide", ",if=ahci", ",if=virtio")},
+    "record --cdrom FILE": image, "record --cdrom FILE,format=raw": image + ",format=raw",
+    "export --disk NUMBER": "0", "export --base FILE": image,
+    "MILLISECONDS": "1.5", "switch --for SECONDS": "0.1",
     "query writes --length NUMBER": "8", "query executes --length NUMBER": "8",
 }
 
@@ -60,12 +81,22 @@ def line(command, option, value):
         kind = {"--flat": [], "--multiboot": []}.get(option, ["--multiboot", guest])
         if option in ("--rtc", "--seed", "--idle"):
             kind = ["--flat", flat]
+        if option in ("--keys", "--script"):
+            kind += ["--machine", "pc-2"]
+        if option == "--bios":
+            kind = []
+        if option == "--boot":
+            kind = ["--bios", rom]
         return [*kind, *out, *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "live":
         return [going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "export":
+        if option in ("--disk", "--base", "--partial") or value in ("raw", "qcow2"):
+            return [with_disk, *([] if option == "--format" else ["--format", "raw"]), *out]
+        if value in ("png", "screen-text"):
+            return [with_screen, *out]
         format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore"}.get(option, "cast")
         rest = [] if option == "--format" else ["--format", format]
         if "trace" in (format, value):
@@ -81,6 +112,8 @@ def line(command, option, value):
         return [recording, *out]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
+    if command == "switch":
+        return [*([] if option == "--listen" else ["--listen", "unix:" + fresh()]), *([] if option == "--for" else ["--for", "0.01"])]
     if command == "diff":
         return [recording, recording]
     if command == "compare":

@@ -113,20 +113,25 @@ inline CountedRun record_counted_into(std::unique_ptr<OutputFile> file, const Gu
   if (!guest.initrd.empty()) {
     writer.embed_image(kInitrdRole, "initrd", MemoryInputFile(guest.initrd));
   }
-  SoftCountedGuest counted(*machine, way.faults, way.seed);
-  auto owned = std::make_unique<kvm::CountedEngine>(
-      counted, way.trust,
-      kvm::CountedEngineOptions{way.slice_branches != 0 ? way.slice_branches : 1 + way.seed % 40,
-                                {128, 200'000}});
-  kvm::CountedEngine& engine = *owned;
-  machine->set_engine(std::move(owned));
+  std::optional<SoftCountedGuest> counted;
+  kvm::CountedEngine* made = nullptr;
+  machine->set_engine([&](Cpu& cpu) {
+    counted.emplace(*machine, cpu, way.faults, way.seed);
+    auto engine = std::make_unique<kvm::CountedEngine>(
+        *counted, way.trust,
+        kvm::CountedEngineOptions{way.slice_branches != 0 ? way.slice_branches : 1 + way.seed % 40,
+                                  {128, 200'000}});
+    made = engine.get();
+    return engine;
+  });
+  kvm::CountedEngine& engine = *made;
   World world(way.seed, way.most_events, way.most_clock_ns, way.quiet_percent);
   {
-    CountedRecorder recorder(*machine, engine, writer, world, {&world.full()});
+    CountedRecorder recorder(*machine, engine, writer, world, {world.full()});
     run.stop = recorder.run();
     CHECK_THAT(recorder.events() == world.truth().size(), "every event is in the log");
   }
-  machine->set_engine(std::make_unique<SoftEngine>(machine->cpu()));
+  machine->set_engine([](Cpu& cpu) { return std::make_unique<SoftEngine>(cpu); });
   run.truth = world.truth();
   run.end = machine->position();
   run.end_registers = registers_hash(machine->cpu());

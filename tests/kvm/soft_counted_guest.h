@@ -23,8 +23,8 @@ struct CounterFaults {
 
 class SoftCountedGuest final : public kvm::CountedGuest {
  public:
-  SoftCountedGuest(Machine& machine, const CounterFaults& faults, std::uint64_t seed)
-      : machine_(machine), cpu_(machine.cpu()), faults_(faults), random_(seed, 11) {
+  SoftCountedGuest(Machine& machine, Cpu& cpu, const CounterFaults& faults, std::uint64_t seed)
+      : machine_(machine), cpu_(cpu), faults_(faults), random_(seed, 11) {
     cpu_.set_retired_counts(&counts_);
   }
   ~SoftCountedGuest() override { cpu_.set_retired_counts(nullptr); }

@@ -124,7 +124,7 @@ TEST_CASE("an interrupt ends the writing, and messages name the file as it was a
   const Folder folder;
   std::atomic<bool> cancel{false};
   {
-    NewFile file({folder("out"), {}}, &cancel);
+    NewFile file({folder("out"), {}}, cancel);
     const auto output = file.open();
     output->append(as_bytes("first"));
     cancel = true;

@@ -124,7 +124,7 @@ std::uint64_t require_same_run(const GuestToRun& guest, const CountedRun& run) {
   REQUIRE(!reader->digests().empty());
   CHECK(reader->digests().back().position == run.end);
   CHECK(verify_recording(*reader, {}, [](std::uint64_t, std::uint64_t) {}).to == run.end);
-  const auto machine = machine_at(*reader, run.end, nullptr, [](Position) {});
+  const auto machine = machine_at(*reader, run.end, {}, [](Position) {});
   CHECK(registers_hash(machine->cpu()) == run.end_registers);
   return inputs.size();
 }
@@ -143,11 +143,10 @@ void search(const GuestToRun& guest, const CountedRun& run, Score& score) {
     ++next;
   });
   machine->set_input(&input);
-  machine->set_cancel(&input.done());
   try {
     while (!input.end()) {
-      if (machine->run({{machine->position().steps + 1'000'000}, 0}) == MachineStop::ended &&
-          !input.end()) {
+      const Position slice{machine->position().steps + 1'000'000};
+      if (machine->run({slice, 0}, input.done()) == MachineStop::ended && !input.end()) {
         input.guest_ended();
       }
     }
@@ -157,7 +156,6 @@ void search(const GuestToRun& guest, const CountedRun& run, Score& score) {
     ++score.said_no;
   }
   machine->set_input(nullptr);
-  machine->set_cancel(nullptr);
 }
 
 constexpr CounterTrust kBoth{true, true};

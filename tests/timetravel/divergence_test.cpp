@@ -59,8 +59,10 @@ Bytes with_wrong_checkpoint(std::uint64_t position, const StartCondition& start 
   checkpoint(std::nullopt);
   REQUIRE(machine->run({{position}, 0}) == MachineStop::reached);
   flip_byte(kTinyUnusedAddress).change(*machine);
-  machine->cpu().state.gpr[kRcx] = 0x1234;
-  machine->cpu().state.cr2 = 0x99;
+  machine->change_cpu([](Cpu& cpu) {
+    cpu.gpr(kRcx) = 0x1234;
+    cpu.state.cr2 = 0x99;
+  });
   writer.advance_to({position});
   checkpoint(0);
   writer.finish("{}");
@@ -130,8 +132,9 @@ TEST_CASE("a recording with digests only is explained from its start") {
 
 TEST_CASE("a changed register of the CPU is named") {
   const auto reader = open_bytes(record_tiny({}));
-  const Tamper tamper{Position{kTamperedAt},
-                      [](Machine& machine) { machine.cpu().state.gpr[kRbp] ^= 0xff00; }};
+  const Tamper tamper{Position{kTamperedAt}, [](Machine& machine) {
+                        machine.change_cpu([](Cpu& cpu) { cpu.gpr(kRbp) ^= 0xff00; });
+                      }};
   const Divergence divergence = explain(*reader, {.from = Position{25'000}, .tamper = tamper});
   REQUIRE(divergence.exact);
   CHECK(divergence.first_different == Position{kTamperedAt});
@@ -170,7 +173,7 @@ TEST_CASE("verification stops when it is cancelled") {
   const auto reader = open_bytes(record_tiny({}));
   const std::atomic<bool> cancel{true};
   const VerifyOutcome outcome =
-      verify_recording(*reader, {.jobs = 2, .cancel = &cancel}, [](auto, auto) {});
+      verify_recording(*reader, {.jobs = 2, .cancel = cancel}, [](auto, auto) {});
   CHECK(outcome.interrupted);
   CHECK(outcome.to == Position{0});
 }

@@ -73,15 +73,15 @@ struct Fixture {
 TEST_CASE("after a divergence in a search nothing stays armed") {
   Fixture f;
   f.timeline.seek({{6'000}, 0});
-  CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), nullptr), DivergenceError);
+  CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), {}), DivergenceError);
   // An armed breakpoint would stop these, and be taken for the end of the replay.
   CHECK(f.timeline.seek({{1'234}, 0}) == TravelStop::arrived);
   CHECK(f.timeline.now() == Moment{{1'234}, 0});
   CHECK(f.timeline.seek({{4'000}, 0}) == TravelStop::arrived);
   StopSet stops;
   stops.breakpoints.push_back({kLoop, {}});
-  CHECK(f.timeline.run_forward(stops, nullptr).stop == TravelStop::breakpoint);
-  CHECK(f.timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+  CHECK(f.timeline.run_forward(stops, {}).stop == TravelStop::breakpoint);
+  CHECK(f.timeline.run_backward(stops, {}).stop == TravelStop::breakpoint);
   CHECK(f.timeline.now() < Moment{{4'000}, 0});
 }
 
@@ -92,9 +92,9 @@ TEST_CASE("after an error in a condition nothing stays armed, in either directio
                                  if (machine.position().steps < 2'000) return false;
                                  throw Error(ErrorCode::bad_input, "a condition that fails");
                                }});
-  CHECK_THROWS_AS(f.timeline.run_forward(stops, nullptr), Error);
+  CHECK_THROWS_AS(f.timeline.run_forward(stops, {}), Error);
   CHECK(f.timeline.seek({{3'000}, 0}) == TravelStop::arrived);
-  CHECK_THROWS_AS(f.timeline.run_backward(stops, nullptr), Error);
+  CHECK_THROWS_AS(f.timeline.run_backward(stops, {}), Error);
   CHECK(f.timeline.now() == Moment{{3'000}, 0});
   CHECK(f.timeline.step_backward().stop == TravelStop::arrived);
   CHECK(f.timeline.now() == Moment{{2'999}, 0});
@@ -113,14 +113,14 @@ TEST_CASE("after an input that cannot be delivered nothing stays armed") {
   writer.finish("{}");
   const auto reader = testing::open_bytes(*bytes);
   Timeline timeline(*reader, TimelineOptions{.jobs = 1, .use_index = false});
-  CHECK_THROWS_AS(timeline.run_forward(loop_never(), nullptr), Error);
+  CHECK_THROWS_AS(timeline.run_forward(loop_never(), {}), Error);
   CHECK(timeline.seek({{2'000}, 0}) == TravelStop::arrived);
   CHECK(timeline.now() == Moment{{2'000}, 0});
   CHECK_THROWS_AS(timeline.excursion([&] { return timeline.seek({{9'000}, 0}); }), Error);
   CHECK(timeline.now() == Moment{{2'000}, 0});
   StopSet stops;
   stops.breakpoints.push_back({kLoop, {}});
-  CHECK(timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+  CHECK(timeline.run_backward(stops, {}).stop == TravelStop::breakpoint);
 }
 
 TEST_CASE("a cancel flag that goes away after an error is not looked at") {
@@ -128,7 +128,7 @@ TEST_CASE("a cancel flag that goes away after an error is not looked at") {
   f.timeline.seek({{6'000}, 0});
   {
     const auto cancel = std::make_unique<std::atomic<bool>>(false);
-    CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), cancel.get()), DivergenceError);
+    CHECK_THROWS_AS(f.timeline.run_forward(loop_never(), *cancel), DivergenceError);
     *cancel = true;
   }
   CHECK(f.timeline.seek({{100}, 0}) == TravelStop::arrived);
@@ -139,9 +139,9 @@ TEST_CASE("an excursion comes back, whatever happens on it") {
   const Moment origin{{6'500}, 0};
   f.timeline.seek(origin);
   const Hash128 there = f.timeline.machine().digest();
-  CHECK_THROWS_AS(f.timeline.excursion(
-                      [&] { return f.timeline.run_forward(loop_never(), nullptr, {12'000}).stop; }),
-                  DivergenceError);
+  CHECK_THROWS_AS(
+      f.timeline.excursion([&] { return f.timeline.run_forward(loop_never(), {}, {12'000}).stop; }),
+      DivergenceError);
   CHECK(f.timeline.now() == origin);
   CHECK(f.timeline.machine().digest() == there);
   CHECK_THROWS_AS(f.timeline.excursion([&]() -> int {
@@ -163,7 +163,7 @@ TEST_CASE("a cancelled way back leaves the timeline where it was") {
   const Moment origin{{6'500}, 0};
   f.timeline.seek(origin);
   const std::atomic<bool> cancel{true};
-  CHECK(f.timeline.run_backward(loop_never(), &cancel).stop == TravelStop::interrupted);
+  CHECK(f.timeline.run_backward(loop_never(), cancel).stop == TravelStop::interrupted);
   CHECK(f.timeline.now() == origin);
 }
 

@@ -25,16 +25,16 @@ struct AliasedMachine {
     for (unsigned gib = 0; gib < 3; ++gib) put(0x2000 + 8 * gib, 0x3003);
     put(0x3000, 0x83);
     put(0x3008, 0x200083);
-    Cpu& cpu = machine.cpu();
-    cpu.state.cr3 = 0x1000;
-    cpu.state.cr4 = kCr4Pae;
-    cpu.state.msr.efer = kEferLme | kEferLma;
-    cpu.state.cr0 = kCr0Pe | kCr0Et | kCr0Pg | kCr0Wp;
-    for (SegmentRegister& s : cpu.state.segment) s = {0x10, 0xc093, 0xffffffff, 0};
-    cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
-    cpu.rip() = kFirst + kCode;
-    cpu.gpr(kRsp) = 0x20000;
-    cpu.state_replaced();
+    machine.change_cpu([](Cpu& cpu) {
+      cpu.state.cr3 = 0x1000;
+      cpu.state.cr4 = kCr4Pae;
+      cpu.state.msr.efer = kEferLme | kEferLma;
+      cpu.state.cr0 = kCr0Pe | kCr0Et | kCr0Pg | kCr0Wp;
+      for (SegmentRegister& s : cpu.state.segment) s = {0x10, 0xc093, 0xffffffff, 0};
+      cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
+      cpu.rip() = kFirst + kCode;
+      cpu.gpr(kRsp) = 0x20000;
+    });
   }
   void put(std::uint64_t at, std::uint64_t value) {
     std::array<std::uint8_t, 8> bytes{};

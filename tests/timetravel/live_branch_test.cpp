@@ -160,11 +160,11 @@ void wander(Timeline& timeline, std::mt19937_64& random, int pieces) {
         StopSet stops;
         stops.breakpoints.push_back({timeline.machine().cpu().linear_rip(), {}});
         stops.watchpoints.push_back({{0x1000 + random() % 0x1000, 64, true, true}, {}});
-        timeline.run_forward(stops, nullptr, {here.position.steps + random() % 3000});
+        timeline.run_forward(stops, {}, {here.position.steps + random() % 3000});
         break;
       }
       default:
-        timeline.run_forward({}, nullptr, {here.position.steps + random() % 1500});
+        timeline.run_forward({}, {}, {here.position.steps + random() % 1500});
     }
   }
 }
@@ -250,10 +250,10 @@ TEST_CASE("a live branch begins at power-on with what was changed there") {
   const auto parent = record(random_tiny(3), 3);
   Timeline timeline(*parent, {});
   timeline.note_change();
-  timeline.machine().cpu().state.gpr[kRbx] = 0x1234;
+  timeline.machine().change_cpu([](Cpu& cpu) { cpu.gpr(kRbx) = 0x1234; });
   LiveFile live;
   go_live(timeline, live, {}, 3);
-  timeline.run_forward({}, nullptr, {700});
+  timeline.run_forward({}, {}, {700});
   CHECK_THROWS_WITH_AS(timeline.note_change(), doctest::Contains("live"), Error);
   timeline.end_live();
   CHECK(timeline.on_branch());
@@ -281,7 +281,7 @@ TEST_CASE("a full disk stops a live branch, and the timeline is still there") {
     try {
       go_live(timeline, live, {1500, 2500}, 4, std::move(file));
       for (int n = 0; n < 40 && timeline.live() != nullptr; ++n) {
-        timeline.run_forward({}, nullptr, {timeline.now().position.steps + 300});
+        timeline.run_forward({}, {}, {timeline.now().position.steps + 300});
       }
     } catch (const Error& error) {
       failed = true;
@@ -290,8 +290,7 @@ TEST_CASE("a full disk stops a live branch, and the timeline is still there") {
     CHECK(failed);
     if (timeline.live() != nullptr) {
       // It does not run on unrecorded.
-      CHECK_THROWS_AS(timeline.run_forward({}, nullptr, {timeline.now().position.steps + 5000}),
-                      Error);
+      CHECK_THROWS_AS(timeline.run_forward({}, {}, {timeline.now().position.steps + 5000}), Error);
     }
     timeline.seek({{2000}, 0});
     timeline.seek({{500}, 0});
@@ -355,7 +354,7 @@ TEST_CASE("what a live branch has done is in the file while it waits") {
   run.summary = [](const RunOutcome&) { return "{}"; };
   run.ended = [](const RunOutcome&, const std::string&) {};
   timeline.go_live(std::move(run));
-  timeline.run_forward({}, nullptr, {100});
+  timeline.run_forward({}, {}, {100});
   CHECK(before == 0);
   CHECK(after == 1);
 }

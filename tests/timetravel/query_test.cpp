@@ -273,20 +273,30 @@ TEST_CASE("a query that makes no sense is refused") {
     }
     return false;
   };
+  const auto of = [](QueryKind kind, std::uint64_t address, std::uint64_t length) {
+    Query query;
+    query.kind = kind;
+    query.address = address;
+    query.length = length;
+    return query;
+  };
   Query query;
   query.length = 0;
   CHECK(refused(query));
   query.length = kMostWatchedBytes + 1;
   CHECK(refused(query));
-  query = {QueryKind::value, 0, 3, {}, {}, QuerySelect::all, 10};
+  query = of(QueryKind::value, 0, 3);
   CHECK(refused(query));
-  query = {QueryKind::executes, 0, kMostExecutedBytes + 1, {}, {}, QuerySelect::all, 10};
+  query = of(QueryKind::executes, 0, kMostExecutedBytes + 1);
   CHECK(refused(query));
-  query = {QueryKind::writes, ~std::uint64_t{0}, 2, {}, {}, QuerySelect::all, 10};
+  query = of(QueryKind::writes, ~std::uint64_t{0}, 2);
   CHECK(refused(query));
-  query = {QueryKind::writes, 0, 2, {5}, {4}, QuerySelect::all, 10};
+  query = of(QueryKind::writes, 0, 2);
+  query.from = {5};
+  query.to = {4};
   CHECK(refused(query));
-  query = {QueryKind::writes, 0, 2, {}, {}, QuerySelect::all, 0};
+  query = of(QueryKind::writes, 0, 2);
+  query.limit = 0;
   CHECK(refused(query));
   query = {};
   QueryOptions options;
@@ -320,7 +330,7 @@ TEST_CASE("a query is cancelled at once") {
     });
     QueryOptions options;
     options.jobs = 2;
-    options.cancel = &cancel;
+    options.cancel = cancel;
     CHECK(run_query(*reader, query, options, [](std::uint64_t, std::uint64_t) {}).cancelled);
   }
 }

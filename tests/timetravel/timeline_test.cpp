@@ -268,7 +268,7 @@ class Walk {
     const Position limit =
         random_() % 4 == 0 ? Position{from.position.steps + random_() % 3000} : Position{kNever};
     const Position last = std::min(limit, timeline_.end());
-    const TravelResult result = timeline_.run_forward(set, nullptr, limit);
+    const TravelResult result = timeline_.run_forward(set, {}, limit);
     for (const Reference::Event& event : reference_.events(set)) {
       const bool later =
           event.result.stop == TravelStop::watchpoint ? event.before >= from : event.after > from;
@@ -288,7 +288,7 @@ class Walk {
   void run_backward() {
     const StopSet set = stops();
     const Moment from = timeline_.now();
-    const TravelResult result = timeline_.run_backward(set, nullptr);
+    const TravelResult result = timeline_.run_backward(set, {});
     const Reference::Event* last = nullptr;
     const std::vector<Reference::Event> events = reference_.events(set);
     for (const Reference::Event& event : events) {
@@ -305,7 +305,7 @@ class Walk {
   void cancel() {
     const Moment from = timeline_.now();
     const std::atomic<bool> cancelled{true};
-    const TravelResult result = timeline_.run_backward(stops(), &cancelled);
+    const TravelResult result = timeline_.run_backward(stops(), cancelled);
     REQUIRE((result.stop == TravelStop::interrupted || result.stop == TravelStop::history_begin));
     if (result.stop == TravelStop::interrupted) REQUIRE(timeline_.now() == from);
     seek();
@@ -313,10 +313,10 @@ class Walk {
   void branch() {
     const Moment from = timeline_.now();
     timeline_.note_change();
-    timeline_.machine().cpu().gpr(kRbx) ^= 0x55;
+    timeline_.machine().change_cpu([](Cpu& cpu) { cpu.gpr(kRbx) ^= 0x55; });
     std::array<std::uint8_t, 1> byte{0x77};
     (void)timeline_.machine().ram().write({test::kVariables}, byte);
-    (void)timeline_.run_forward({}, nullptr, {from.position.steps + random_() % 500});
+    (void)timeline_.run_forward({}, {}, {from.position.steps + random_() % 500});
     REQUIRE(timeline_.on_branch());
     if (random_() % 2 == 0) {
       timeline_.discard_branch();
@@ -456,7 +456,7 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
     });
     StopSet stops;
     stops.breakpoints.push_back({counting.loop, [](Machine&) { return false; }});
-    const TravelResult result = timeline.run_backward(stops, &cancel);
+    const TravelResult result = timeline.run_backward(stops, cancel);
     CHECK(result.stop == TravelStop::interrupted);
     CHECK(timeline.now() == Moment{timeline.end(), 0});
     CHECK(timeline.machine().digest() == before);
@@ -468,7 +468,7 @@ TEST_CASE("a search is cancelled at once and leaves the timeline where it was") 
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       cancel = true;
     });
-    CHECK(timeline.run_forward(stops, &cancel).stop == TravelStop::interrupted);
+    CHECK(timeline.run_forward(stops, cancel).stop == TravelStop::interrupted);
     CHECK(timeline.now() >= Moment{{1'000'000}, 0});
     timeline.seek({timeline.end(), 0});
     CHECK(timeline.machine().digest() == before);
@@ -487,7 +487,7 @@ TEST_CASE("the way back from a checkpoint is prepared without leaving it") {
   timeline.seek({timeline.end(), 0});
   const Hash128 at_end = timeline.machine().digest();
   std::atomic<bool> cancel{true};
-  timeline.prepare_way_back(&cancel);  // comes to nothing
+  timeline.prepare_way_back(cancel);  // comes to nothing
   CHECK(timeline.now() == Moment{timeline.end(), 0});
   CHECK(timeline.machine().digest() == at_end);
 
@@ -500,7 +500,7 @@ TEST_CASE("the way back from a checkpoint is prepared without leaving it") {
   StopSet stops;
   std::uint64_t seen = 0;
   stops.breakpoints.push_back({counting.loop, [&](Machine&) { return ++seen, true; }});
-  REQUIRE(timeline.run_backward(stops, nullptr).stop == TravelStop::breakpoint);
+  REQUIRE(timeline.run_backward(stops, {}).stop == TravelStop::breakpoint);
   CHECK(seen < (1 << 21) + 10'000);  // two steps a turn, 4 Mi steps, and returns of interrupts
 
   timeline.seek({timeline.end(), 0});
@@ -552,9 +552,9 @@ TEST_CASE("travelling on and on takes no more memory") {
       stops.watchpoints.push_back(
           {Watchpoint{guest.data[random() % guest.data.size()], 2, false, true}, {}});
       if (random() % 2 == 0) {
-        (void)timeline.run_backward(stops, nullptr);
+        (void)timeline.run_backward(stops, {});
       } else {
-        (void)timeline.run_forward(stops, nullptr);
+        (void)timeline.run_forward(stops, {});
       }
       for (int step = 0; step < 5; ++step) (void)timeline.step_backward();
       REQUIRE(timeline.cache_bytes_used() <= travel.cache_bytes);
@@ -582,8 +582,8 @@ TEST_CASE("an index made afterwards rules out nothing that happened") {
     const IndexState missing = index_state(*bare);
     REQUIRE(missing.intervals > 1);
     REQUIRE(missing.missing.size() == missing.intervals);
-    const BuiltIndex one = build_index(*bare, missing, 1, nullptr, [](auto, auto) {});
-    const BuiltIndex three = build_index(*bare, missing, 3, nullptr, [](auto, auto) {});
+    const BuiltIndex one = build_index(*bare, missing, 1, {}, [](auto, auto) {});
+    const BuiltIndex three = build_index(*bare, missing, 3, {}, [](auto, auto) {});
     REQUIRE(one.intervals.size() == missing.intervals);
     REQUIRE(three.intervals.size() == missing.intervals);
     // All of it holds for each: whatever stops in an interval is in its index.

@@ -54,13 +54,13 @@ TEST_CASE("counts are the same in blocks and by hand, in guests with everything 
     const Bytes image = test::random_guest(seed, 30).image;
     const auto machine = test::boot_tiny(image);
     RetiredCounts counts;
-    machine->cpu().set_retired_counts(&counts);
+    machine->set_retired_counts(&counts);
     (void)machine->run({{20'000}, 0});
     const RetiredCounts expected = counted_by_hand(image, machine->position());
     CHECK(counts.branches == expected.branches);
     CHECK(counts.instructions == expected.instructions);
     CHECK(counts.branches > 20);
-    machine->cpu().set_retired_counts(nullptr);
+    machine->set_retired_counts(nullptr);
   }
 }
 
@@ -71,11 +71,11 @@ TEST_CASE("counting changes nothing of a run") {
     const auto counting = test::boot_tiny(image);
     RetiredCounts counts;
     counts.careful_from_branches = seed;  // from there on a step at a time
-    counting->cpu().set_retired_counts(&counts);
+    counting->set_retired_counts(&counts);
     CHECK(plain->run({{30'000}, 0}) == counting->run({{30'000}, 0}));
     CHECK(plain->moment() == counting->moment());
     CHECK(plain->digest() == counting->digest());
-    counting->cpu().set_retired_counts(nullptr);
+    counting->set_retired_counts(nullptr);
   }
 }
 
@@ -87,25 +87,26 @@ TEST_CASE("the processor comes back exactly at the branch it was told") {
   a.bytes({0x75, 0xfd});  // jnz to the dec
   a.bytes({0xeb, 0xfe});  // for ever
   const auto machine = test::boot_tiny(a.finish());
-  Cpu& cpu = machine->cpu();
   RetiredCounts counts;
   counts.careful_from_branches = 1234;
-  cpu.set_retired_counts(&counts);
-  CHECK(cpu.run({kNever}) == CpuStop::recheck);
-  CHECK(counts.branches == 1234);
-  CHECK(cpu.state.gpr[kRcx] == 5000 - 1234);
-  CHECK(cpu.position() == Position{1 + 2 * 1234});
-  const CountedPlace place = place_of(cpu, counts);
-  CHECK(place.instructions == 1 + 2 * 1234);
-  CHECK(cpu.run({kNever}) == CpuStop::recheck);
-  CHECK(cpu.position() == Position{2 + 2 * 1234});
-  CHECK(place_of(cpu, counts).registers != place.registers);
-  // Branches that are not conditional do not count.
-  counts.careful_from_branches = kNever;
-  CHECK(cpu.run({20'000}) == CpuStop::budget);
-  CHECK(counts.branches == 5000);
-  CHECK(counts.instructions == 20'000);
-  cpu.set_retired_counts(nullptr);
+  machine->change_cpu([&](Cpu& cpu) {
+    cpu.set_retired_counts(&counts);
+    CHECK(cpu.run({kNever}) == CpuStop::recheck);
+    CHECK(counts.branches == 1234);
+    CHECK(cpu.state.gpr[kRcx] == 5000 - 1234);
+    CHECK(cpu.position() == Position{1 + 2 * 1234});
+    const CountedPlace place = place_of(cpu, counts);
+    CHECK(place.instructions == 1 + 2 * 1234);
+    CHECK(cpu.run({kNever}) == CpuStop::recheck);
+    CHECK(cpu.position() == Position{2 + 2 * 1234});
+    CHECK(place_of(cpu, counts).registers != place.registers);
+    // Branches that are not conditional do not count.
+    counts.careful_from_branches = kNever;
+    CHECK(cpu.run({20'000}) == CpuStop::budget);
+    CHECK(counts.branches == 5000);
+    CHECK(counts.instructions == 20'000);
+    cpu.set_retired_counts(nullptr);
+  });
 }
 
 namespace {

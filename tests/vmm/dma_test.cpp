@@ -26,7 +26,6 @@ void step(Machine& machine, std::uint64_t steps = 1) {
 /// first 2 MiB by 4 KiB pages, each where it lies.
 std::unique_ptr<Machine> boot_paged(const Bytes& code) {
   auto machine = boot_tiny({0xf4});
-  Cpu& cpu = machine->cpu();
   const auto put = [&](std::uint64_t at, std::uint64_t value) {
     std::array<std::uint8_t, 8> bytes{};
     std::memcpy(bytes.data(), &value, 8);
@@ -37,14 +36,15 @@ std::unique_ptr<Machine> boot_paged(const Bytes& code) {
   put(0x3000, 0x4003);
   for (std::uint64_t page = 0; page < 512; ++page) put(0x4000 + 8 * page, page * kPageSize | 3);
   REQUIRE(machine->ram().write({0x8000}, code) == code.size());
-  cpu.state.cr0 = kCr0Pe | kCr0Pg | kCr0Et;
-  cpu.state.cr3 = 0x1000;
-  cpu.state.cr4 = kCr4Pae;
-  cpu.state.msr.efer = kEferLme | kEferLma;
-  for (SegmentRegister& segment : cpu.state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
-  cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
-  cpu.rip() = 0x8000;
-  machine->state_replaced();
+  machine->change_cpu([](Cpu& cpu) {
+    cpu.state.cr0 = kCr0Pe | kCr0Pg | kCr0Et;
+    cpu.state.cr3 = 0x1000;
+    cpu.state.cr4 = kCr4Pae;
+    cpu.state.msr.efer = kEferLme | kEferLma;
+    for (SegmentRegister& segment : cpu.state.segment) segment = {0x10, 0xc093, 0xffffffff, 0};
+    cpu.state.segment[kCs] = {0x08, 0xa09b, 0xffffffff, 0};
+    cpu.rip() = 0x8000;
+  });
   return machine;
 }
 
@@ -61,6 +61,9 @@ class Listener final : public AccessObserver, public DmaObserver {
   void accessed(std::uint64_t /*address*/, std::uint64_t /*size*/, bool /*write*/) override {}
   void reads_page(std::uint64_t /*linear_page*/) override {}
   bool writes_page(std::uint64_t /*linear_page*/) override { return true; }
+  void device_wrote(const DmaWriter& writer, GuestPhysical address, std::uint64_t size) override {
+    device_wrote(writer.device, address, size);
+  }
   void device_wrote(std::string_view device, GuestPhysical address, std::uint64_t size) override {
     writes.push_back({std::string(device), address.value, size});
   }

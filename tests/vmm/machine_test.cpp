@@ -182,8 +182,8 @@ TEST_CASE(
                                       "cr4",   "xcr0", "msr.efer", "rflags"};
   const auto machine = boot_tiny(small_loop());
   REQUIRE(machine->run({{300}, 0}) == MachineStop::reached);
-  machine->cpu().state.cr0 |= kCr0Pe;  // in real mode CPL is always 0
-  machine->state_replaced();
+  // In real mode CPL is always 0.
+  machine->change_cpu([](Cpu& cpu) { cpu.state.cr0 |= kCr0Pe; });
   const std::vector<Section> clean = machine->save_sections();
   const Hash128 clean_digest = machine->digest();
   MachineConfig shape;
@@ -193,7 +193,7 @@ TEST_CASE(
   for (std::size_t byte = 0;; ++byte) {
     FieldFlipper flipper(byte);
     try {
-      machine->cpu().visit_state(flipper);
+      machine->change_cpu([&](Cpu& cpu) { cpu.visit_state(flipper); });
     } catch (const Error& error) {
       CAPTURE(flipper.name());
       REQUIRE(error.code() == ErrorCode::bad_input);
@@ -309,11 +309,10 @@ TEST_CASE("a run that is cancelled stops, and goes on as if nothing had been") {
   REQUIRE(straight->run({{20'000'000}, 0}) == MachineStop::reached);
   const auto machine = boot_tiny(image);
   std::atomic<bool> cancel{true};
-  machine->set_cancel(&cancel);
-  CHECK(machine->run({{20'000'000}, 0}) == MachineStop::interrupted);
+  CHECK(machine->run({{20'000'000}, 0}, cancel) == MachineStop::interrupted);
   CHECK(machine->position() == Position{0});
   cancel = false;
-  CHECK(machine->run({{20'000'000}, 0}) == MachineStop::reached);
+  CHECK(machine->run({{20'000'000}, 0}, cancel) == MachineStop::reached);
   CHECK(machine->digest() == straight->digest());
 }
 
@@ -503,12 +502,11 @@ TEST_CASE("a guest whose handler faults where it begins is ended, and can be int
 
   const auto other = boot_tiny(image);
   std::atomic<bool> cancel{false};
-  other->set_cancel(&cancel);
   std::jthread soon([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     cancel = true;
   });
-  const MachineStop stop = other->run({{1000}, 0});
+  const MachineStop stop = other->run({{1000}, 0}, cancel);
   CHECK((stop == MachineStop::interrupted || stop == MachineStop::ended));
   soon.join();
   cancel = false;
