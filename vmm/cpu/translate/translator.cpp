@@ -16,6 +16,9 @@ namespace chronovisor::translate {
 namespace {
 
 constexpr std::uint32_t kHeatToTranslate = 24;
+/// Emitted code in segments is left after each block, which costs what the interpreter
+/// takes for about as many instructions.
+constexpr std::size_t kLeastStepsInSegments = 24;
 constexpr std::int64_t kMostBudget = std::int64_t{1} << 40;
 /// More than any instruction needs, its ways out included.
 constexpr std::size_t kRoomForInstruction = 1024;
@@ -399,7 +402,9 @@ bool Translator::run(const Block& block, std::uint64_t budget, std::optional<Gue
   Translation* t = block.translation;
   if (t == nullptr) {
     if (!available_ || block.mode_key > 7 ||  // decoded once, not kept
-        (settings_.mode == Mode::on && ++block.heat < kHeatToTranslate)) {
+        (settings_.mode == Mode::on &&
+         (++block.heat < kHeatToTranslate ||
+          (block.instructions.size() < kLeastStepsInSegments && !flat())))) {
       pending_edge_ = kNoEdge;
       return false;
     }
