@@ -309,6 +309,23 @@ TEST_CASE("a range beyond the disk is refused") {
   CHECK(bench.in(0x1f1) == kIdeIdNotFound);
 }
 
+TEST_CASE("a refused range is no state that a restore would change") {
+  for (const unsigned code : {0x20U, 0x24U, 0x25U, 0x30U, 0x34U, 0xc8U, 0xcaU, 0x40U}) {
+    CAPTURE(code);
+    IdeBench b(IdeBench::Contents::unchanging);
+    b.command(0x1f0, 0x20, 3);
+    b.pass();
+    b.read_words(0x1f0, 256);
+    b.command(0x1f0, static_cast<std::uint8_t>(code), 0xfffffff, 255);
+    b.pass();
+    REQUIRE((b.in(0x1f7) & 0x01) == 0x01);
+    IdeBench restored(IdeBench::Contents::unchanging);
+    const Bytes saved = save(b.ide);
+    load(restored.ide, saved);
+    CHECK(save(restored.ide) == saved);
+  }
+}
+
 TEST_CASE("an image that cannot be read is the guest's error") {
   IdeBench bench;
   bench.image.bad_block = 2;

@@ -210,19 +210,22 @@ void AtaDrive::begin(Kind kind) {
   wait(0);
 }
 
+/// What is refused leaves the range of the transfer before as it was.
 bool AtaDrive::take_range(bool wide) {
   wide_ = wide;
+  std::uint64_t sector = 0;
+  std::uint32_t count = 0;
   if (wide) {
-    sector_ = std::uint64_t{lba_low_[0]} | std::uint64_t{lba_mid_[0]} << 8 |
-              std::uint64_t{lba_high_[0]} << 16 | std::uint64_t{lba_low_[1]} << 24 |
-              std::uint64_t{lba_mid_[1]} << 32 | std::uint64_t{lba_high_[1]} << 40;
-    left_ = static_cast<std::uint32_t>(count_[0] | count_[1] << 8);
-    if (left_ == 0) left_ = 65'536;
+    sector = std::uint64_t{lba_low_[0]} | std::uint64_t{lba_mid_[0]} << 8 |
+             std::uint64_t{lba_high_[0]} << 16 | std::uint64_t{lba_low_[1]} << 24 |
+             std::uint64_t{lba_mid_[1]} << 32 | std::uint64_t{lba_high_[1]} << 40;
+    count = static_cast<std::uint32_t>(count_[0] | count_[1] << 8);
+    if (count == 0) count = 65'536;
   } else {
-    left_ = count_[0] == 0 ? 256 : count_[0];
+    count = count_[0] == 0 ? 256 : count_[0];
     if ((device_ & kIdeLba) != 0) {
-      sector_ = std::uint64_t{lba_low_[0]} | std::uint64_t{lba_mid_[0]} << 8 |
-                std::uint64_t{lba_high_[0]} << 16 | std::uint64_t{device_ & 0x0fU} << 24;
+      sector = std::uint64_t{lba_low_[0]} | std::uint64_t{lba_mid_[0]} << 8 |
+               std::uint64_t{lba_high_[0]} << 16 | std::uint64_t{device_ & 0x0fU} << 24;
     } else {
       const std::uint64_t cylinder = lba_mid_[0] | std::uint64_t{lba_high_[0]} << 8;
       const unsigned head = device_ & 0x0fU;
@@ -230,15 +233,15 @@ bool AtaDrive::take_range(bool wide) {
         fail(kIdeIdNotFound);
         return false;
       }
-      sector_ = (cylinder * heads_ + head) * track_sectors_ + lba_low_[0] - 1;
+      sector = (cylinder * heads_ + head) * track_sectors_ + lba_low_[0] - 1;
     }
   }
-  if (sector_ >= disk_.sectors() || left_ > disk_.sectors() - sector_) {
+  if (sector >= disk_.sectors() || count > disk_.sectors() - sector) {
     fail(kIdeIdNotFound);
     return false;
   }
-  first_ = sector_;
-  count_asked_ = left_;
+  sector_ = first_ = sector;
+  left_ = count_asked_ = count;
   return true;
 }
 
