@@ -362,7 +362,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   summary["file"] = options.output;
 
   if (script.left() != 0) {
-    std::fprintf(stderr, "chronovisor: %zu steps of the script were not reached\n", script.left());
+    std::fprintf(stderr, "chronovisor: steps of the script that were not reached: %zu\n",
+                 script.left());
   }
   report_undefined(machine.cpu().counters());
   report_last_state(outcome, machine);

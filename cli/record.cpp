@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -79,6 +81,24 @@ bool wants_firmware(const RecordOptions& options) {
   return !options.bios.empty() || !options.boot_order.empty() || !options.firmware_dir.empty();
 }
 
+/// Throws Error{usage} unless each letter is one of a, c and d, and there once.
+std::string boot_order_of(std::string letters) {
+  constexpr std::string_view kAsQemuHasIt = "order=";
+  if (letters.starts_with(kAsQemuHasIt)) letters.erase(0, kAsQemuHasIt.size());
+  std::set<char> seen;
+  for (const char letter : letters) {
+    if (std::string_view("acd").find(letter) == std::string_view::npos) {
+      throw Error(ErrorCode::usage, "--boot " + letters +
+                                        ": what there is to start from is a (a "
+                                        "floppy), c (a disk) and d (a CD)");
+    }
+    if (!seen.insert(letter).second) {
+      throw Error(ErrorCode::usage, "--boot " + letters + ": a letter stands in it twice");
+    }
+  }
+  return letters;
+}
+
 void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
   start.kind = BootKind::firmware;
   std::string bios = options.bios;
@@ -97,7 +117,7 @@ void start_from_firmware(const RecordOptions& options, StartCondition& start, Im
   if (!start.video_bios_name.empty()) {
     images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
   }
-  if (!options.boot_order.empty()) start.boot_order = options.boot_order;
+  if (!options.boot_order.empty()) start.boot_order = boot_order_of(options.boot_order);
 }
 
 /// Which model, and whether it starts from firmware.

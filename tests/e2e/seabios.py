@@ -78,4 +78,7 @@ info = json.loads(test.run("info", recording, "--json").stdout)
 roles = [image["role"] for image in info["images"]]
 test.check(roles == ["firmware", "video-bios"], f"images: {roles}")
 test.run("record", "-o", test.path("x"), "--machine", "pc-2", "--firmware-dir", test.folder, expect=2)
+for order in ("x", "aa", "d c"):
+    done = test.run("record", "-o", test.path("x"), "--boot", order, expect=2)
+    test.check(b"--boot " + order.encode() in done.stderr, "the boot order is not named", done)
 print(f"SeaBIOS: {end} steps, {os.path.getsize(recording)} bytes, screen {width}x{height}")
