@@ -5,6 +5,7 @@
 
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/tick_rate.h"
+#include "vmm/devices/storage/ata_identity.h"
 
 namespace chronovisor {
 namespace {
@@ -46,7 +47,6 @@ constexpr std::uint32_t kLinkUp = 0x123;        // of PxSSTS: a device, 3 Gb/s, 
 constexpr std::uint32_t kExchanged = 1U << 26;  // of PxSERR
 
 constexpr std::size_t kPieceBytes = 64 * 1024;
-constexpr std::uint64_t kMostSectors28 = (1ULL << 28) - 1;
 
 std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
 std::uint64_t with_low(std::uint64_t old, std::uint32_t value) {
@@ -711,58 +711,13 @@ std::vector<std::uint8_t> AhciController::error_log(const Port& port) {
   return bytes;
 }
 
-/// Source: ATA8-ACS, 7.16 "IDENTIFY DEVICE".
 std::vector<std::uint8_t> AhciController::identity(const Port& port) {
-  std::array<std::uint16_t, 256> words{};
-  const auto text = [&](unsigned first, unsigned count, const std::string& value) {
-    for (unsigned n = 0; n < count; ++n) {
-      const auto at = [&](unsigned i) {
-        return static_cast<unsigned char>(i < value.size() ? value[i] : ' ');
-      };
-      words[first + n] = static_cast<std::uint16_t>(at(2 * n) << 8 | at(2 * n + 1));
-    }
-  };
-  const std::uint64_t sectors = port.disk->sectors();
-  const auto narrow = static_cast<std::uint32_t>(std::min(sectors, kMostSectors28));
-  words[0] = 0x0040;
-  words[1] = static_cast<std::uint16_t>(std::clamp<std::uint64_t>(sectors / (16 * 63), 1, 16'383));
-  words[3] = 16;
-  words[6] = 63;
-  text(10, 10, port.serial);
-  text(23, 4, "1.0");
-  text(27, 20, "CHRONOVISOR DISK");
-  words[47] = 0x8010;
-  words[49] = 0x0f00;  // IORDY, LBA, DMA
-  words[50] = 0x4000;
-  words[53] = 7;
-  words[54] = words[1];
-  words[55] = words[3];
-  words[56] = words[6];
-  const std::uint32_t current = std::uint32_t{words[1]} * 16 * 63;
-  words[57] = static_cast<std::uint16_t>(current);
-  words[58] = static_cast<std::uint16_t>(current >> 16);
-  words[60] = static_cast<std::uint16_t>(narrow);
-  words[61] = static_cast<std::uint16_t>(narrow >> 16);
-  words[63] = 0x0007;
-  words[64] = 0x0003;
-  for (unsigned n = 65; n <= 68; ++n) words[n] = 120;
+  IdentityWords words = disk_identity(port.disk->sectors(), port.serial);
   words[75] = kSlots - 1;
-  words[76] = 0x0106;  // queueing, 1.5 and 3 Gb/s
-  words[80] = 0x01f0;  // ATA/ATAPI-4 to ATA8-ACS
-  words[82] = 0x4020;  // NOP, write cache
-  words[83] = 0x7400;  // FLUSH, FLUSH EXT, 48 bits
-  words[84] = 0x4000;
-  words[85] = 0x4020;
-  words[86] = 0x3400;
-  words[87] = 0x4000;
-  words[88] = 0x203f;  // Ultra DMA 0 to 5, 5 chosen
-  for (unsigned n = 0; n < 4; ++n) words[100 + n] = static_cast<std::uint16_t>(sectors >> (16 * n));
-  std::vector<std::uint8_t> bytes;
-  for (const std::uint16_t word : words) {
-    bytes.push_back(static_cast<std::uint8_t>(word));
-    bytes.push_back(static_cast<std::uint8_t>(word >> 8));
-  }
-  return bytes;
+  words[76] = 0x0106;   // queueing, 1.5 and 3 Gb/s
+  words[80] = 0x01f0;   // ATA/ATAPI-4 to ATA8-ACS
+  words[88] |= 0x2000;  // Ultra DMA 5 chosen
+  return identity_bytes(words);
 }
 
 }  // namespace chronovisor

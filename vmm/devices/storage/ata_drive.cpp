@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include "vmm/devices/storage/ata_identity.h"
 
 namespace chronovisor {
 namespace {
-
-constexpr std::uint64_t kMostSectors28 = (1ULL << 28) - 1;
 
 // Commands.
 enum : std::uint8_t {
@@ -56,13 +55,6 @@ enum : std::uint8_t {
 }  // namespace
 
 AtaDrive::AtaDrive(Disk& disk, std::string serial) : disk_(disk), serial_(std::move(serial)) {}
-
-AtaDrive::Geometry AtaDrive::geometry() const {
-  constexpr std::uint32_t kMostCylinders = 16'383;
-  const std::uint64_t cylinders = disk_.sectors() / (16 * 63);
-  return {static_cast<std::uint32_t>(std::clamp<std::uint64_t>(cylinders, 1, kMostCylinders)), 16,
-          63};
-}
 
 void AtaDrive::put_signature() {
   count_[0] = 1;
@@ -413,63 +405,24 @@ void AtaDrive::set_features() {
 }
 
 void AtaDrive::identify() {
-  std::array<std::uint16_t, 256> words{};
-  const auto text = [&](unsigned first, unsigned count, const std::string& value) {
-    for (unsigned n = 0; n < count; ++n) {
-      const auto at = [&](unsigned i) { return i < value.size() ? value[i] : ' '; };
-      words[first + n] = static_cast<std::uint16_t>(static_cast<unsigned char>(at(2 * n)) << 8 |
-                                                    static_cast<unsigned char>(at(2 * n + 1)));
-    }
-  };
-  const Geometry geometry = this->geometry();
-  const std::uint64_t sectors = disk_.sectors();
-  const auto narrow = static_cast<std::uint32_t>(std::min(sectors, kMostSectors28));
-  words[0] = 0x0040;
-  words[1] = static_cast<std::uint16_t>(geometry.cylinders);
-  words[3] = static_cast<std::uint16_t>(geometry.heads);
-  words[6] = static_cast<std::uint16_t>(geometry.sectors);
-  text(10, 10, serial_);
+  IdentityWords words = disk_identity(disk_.sectors(), serial_);
   words[20] = 3;
   words[21] = 512;
-  text(23, 4, "1.0");
-  text(27, 20, "CHRONOVISOR DISK");
-  words[47] = 0x8000 | kMostMultiple;
-  words[48] = 1;       // doubleword I/O
-  words[49] = 0x0f00;  // IORDY, LBA, DMA
-  words[50] = 0x4000;
+  words[48] = 1;  // doubleword I/O
   words[51] = 0x0200;
-  words[53] = 7;
-  words[54] = static_cast<std::uint16_t>(geometry.cylinders);
   words[55] = heads_;
   words[56] = track_sectors_;
-  const std::uint32_t current = geometry.cylinders * heads_ * track_sectors_;
+  const std::uint32_t current = std::uint32_t{words[54]} * heads_ * track_sectors_;
   words[57] = static_cast<std::uint16_t>(current);
   words[58] = static_cast<std::uint16_t>(current >> 16);
   words[59] = multiple_ != 0 ? static_cast<std::uint16_t>(0x100 | multiple_) : std::uint16_t{0};
-  words[60] = static_cast<std::uint16_t>(narrow);
-  words[61] = static_cast<std::uint16_t>(narrow >> 16);
-  words[63] = 0x0007;  // multiword DMA 0 to 2
-  words[64] = 0x0003;  // PIO 3 and 4
-  for (unsigned n = 65; n <= 68; ++n) words[n] = 120;
   words[80] = 0x007e;  // ATA-1 to ATA/ATAPI-6
-  words[82] = 0x4020;  // NOP, write cache
-  words[83] = 0x7400;  // FLUSH, FLUSH EXT, 48 bits
-  words[84] = 0x4000;
-  words[85] = 0x4020;
-  words[86] = 0x3400;
-  words[87] = 0x4000;
-  words[88] = 0x003f;  // Ultra DMA 0 to 5
   if ((transfer_mode_ & 0xf8) == 0x20)
     words[63] |= static_cast<std::uint16_t>(0x100 << (transfer_mode_ & 7));
   if ((transfer_mode_ & 0xf8) == 0x40)
     words[88] |= static_cast<std::uint16_t>(0x100 << (transfer_mode_ & 7));
   words[93] = 0x600b;
-  for (unsigned n = 0; n < 4; ++n) words[100 + n] = static_cast<std::uint16_t>(sectors >> (16 * n));
-  buffer_.resize(kSectorBytes);
-  for (unsigned n = 0; n < words.size(); ++n) {
-    buffer_[2 * n] = static_cast<std::uint8_t>(words[n]);
-    buffer_[2 * n + 1] = static_cast<std::uint8_t>(words[n] >> 8);
-  }
+  buffer_ = identity_bytes(words);
   left_ = 0;
 }
 

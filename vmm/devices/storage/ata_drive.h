@@ -41,14 +41,7 @@ class AtaDrive final : public IdeDrive {
     flush,
     no_data,
   };
-  struct Geometry {
-    std::uint32_t cylinders;
-    std::uint32_t heads;
-    std::uint32_t sectors;
-  };
-  static constexpr std::uint32_t kMostMultiple = 16;
 
-  [[nodiscard]] Geometry geometry() const;
   void begin(Kind kind);
   /// Takes the range from the task file. @return false (and fails) when it is not on the disk
   [[nodiscard]] bool take_range(bool wide);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "vmm/devices/storage/ata_identity.h"
 #include "vmm/devices/storage/overlay_disk.h"
 
 namespace chronovisor {
@@ -390,18 +391,11 @@ void AtapiDrive::next_piece() {
 }
 
 void AtapiDrive::identify() {
-  std::array<std::uint16_t, 256> words{};
-  const auto text = [&](unsigned first, unsigned count, std::string_view value) {
-    for (unsigned n = 0; n < count; ++n) {
-      const auto at = [&](unsigned i) { return i < value.size() ? value[i] : ' '; };
-      words[first + n] = static_cast<std::uint16_t>(static_cast<unsigned char>(at(2 * n)) << 8 |
-                                                    static_cast<unsigned char>(at(2 * n + 1)));
-    }
-  };
+  IdentityWords words{};
   words[0] = 0x85c0;  // a packet device, CD-ROM, removable, 12-byte packets
-  text(10, 10, "CVCD0001");
-  text(23, 4, "1.0");
-  text(27, 20, "CHRONOVISOR CD-ROM");
+  put_identity_text(words, 10, 10, "CVCD0001");
+  put_identity_text(words, 23, 4, "1.0");
+  put_identity_text(words, 27, 20, "CHRONOVISOR CD-ROM");
   words[49] = 0x0f00;
   words[53] = 7;
   words[63] = 0x0007;
@@ -409,11 +403,7 @@ void AtapiDrive::identify() {
   for (unsigned n = 65; n <= 68; ++n) words[n] = 120;
   words[80] = 0x007e;
   words[88] = 0x003f;
-  buffer_.resize(kSectorBytes);
-  for (unsigned n = 0; n < words.size(); ++n) {
-    buffer_[2 * n] = static_cast<std::uint8_t>(words[n]);
-    buffer_[2 * n + 1] = static_cast<std::uint8_t>(words[n] >> 8);
-  }
+  buffer_ = identity_bytes(words);
 }
 
 void AtapiDrive::inquiry() {
