@@ -1,56 +1,20 @@
 #include "vmm/devices/input/i8042.h"
 
-#include <algorithm>
-#include <string>
 #include <utility>
 
 #include "vmm/devices/core/declaration.h"
+#include "vmm/devices/input/i8042_bits.h"
 
 namespace chronovisor {
+
+using namespace i8042_bits;
+
 namespace {
-
-constexpr std::uint8_t kStatusOutputFull = 0x01;
-constexpr std::uint8_t kStatusSystem = 0x04;
-constexpr std::uint8_t kStatusCommand = 0x08;
-constexpr std::uint8_t kStatusUnlocked = 0x10;
-
-constexpr std::uint8_t kConfigInterrupt = 0x01;
-constexpr std::uint8_t kConfigSystem = 0x04;
-constexpr std::uint8_t kConfigKeyboardOff = 0x10;
-constexpr std::uint8_t kConfigAuxOff = 0x20;
-constexpr std::uint8_t kConfigTranslate = 0x40;
-
-constexpr std::uint8_t kOutputNotReset = 0x01;
-constexpr std::uint8_t kOutputA20 = 0x02;
-constexpr std::uint8_t kOutputFullFlag = 0x10;
 
 constexpr std::uint8_t kAck = 0xfa;
 constexpr std::uint8_t kResend = 0xfe;
 
 }  // namespace
-
-void I8042::Queue::push(std::uint8_t byte) {
-  if (count == kBytes) return;
-  bytes[(head + count) % kBytes] = byte;
-  ++count;
-}
-
-std::uint8_t I8042::Queue::pop() {
-  const std::uint8_t byte = bytes[head];
-  bytes[head] = 0;
-  head = static_cast<std::uint8_t>((head + 1) % kBytes);
-  --count;
-  return byte;
-}
-
-void I8042::Queue::visit(StateVisitor& visitor, const std::string& prefix) {
-  visitor.field(prefix + "bytes", bytes);
-  visitor.field(prefix + "head", head);
-  visitor.field(prefix + "count", count);
-  // A file may say anything; the indices must stay inside.
-  head %= kBytes;
-  count = std::min<std::uint8_t>(count, kBytes);
-}
 
 void I8042::on_reset_request(std::function<void()> callback) {
   reset_request_ = std::move(callback);
@@ -74,7 +38,7 @@ bool I8042::has_room(InputKind /*kind*/) const { return can_receive(); }
 
 void I8042::reset() {
   ram_ = {};
-  ram_[0] = kConfigInterrupt | kConfigSystem | kConfigAuxOff | kConfigTranslate;
+  ram_[0] = kConfigKeyboardInterrupt | kConfigSystem | kConfigMouseOff | kConfigTranslate;
   output_port_ = kOutputNotReset | kOutputA20;
   output_buffer_ = 0;
   output_full_ = false;
@@ -108,7 +72,7 @@ void I8042::visit_state(StateVisitor& visitor) {
   ram_index_ &= 0x1f;
 }
 
-bool I8042::can_receive() const { return keyboard_queue_.count < Queue::kBytes; }
+bool I8042::can_receive() const { return keyboard_queue_.count < Ps2Queue::kBytes; }
 
 void I8042::receive_scan_code(std::uint8_t byte) {
   if (scanning_) from_keyboard(byte);
@@ -168,7 +132,7 @@ void I8042::refill() {
 }
 
 void I8042::update_line() {
-  const bool level = output_full_ && (ram_[0] & kConfigInterrupt) != 0;
+  const bool level = output_full_ && (ram_[0] & kConfigKeyboardInterrupt) != 0;
   irq_.set(level);
 }
 
@@ -239,7 +203,7 @@ void I8042::write_command(std::uint8_t command) {
       answer(0x80);
       break;
     case 0xd0:
-      answer(static_cast<std::uint8_t>(output_port_ | (output_full_ ? kOutputFullFlag : 0)));
+      answer(static_cast<std::uint8_t>(output_port_ | (output_full_ ? kOutputKeyboardFull : 0)));
       break;
     case 0xd1:
       data_for_ = DataFor::output_port;
@@ -263,7 +227,7 @@ void I8042::write_data(std::uint8_t value) {
   const DataFor data_for = std::exchange(data_for_, DataFor::keyboard);
   switch (data_for) {
     case DataFor::controller_ram:
-      ram_[ram_index_] = ram_index_ == 0 ? value | kConfigAuxOff : value;
+      ram_[ram_index_] = ram_index_ == 0 ? value | kConfigMouseOff : value;
       refill();
       break;
     case DataFor::output_port:

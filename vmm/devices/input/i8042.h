@@ -11,11 +11,11 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
 #include "vmm/devices/core/input_output.h"
 #include "vmm/devices/core/interrupt_line.h"
+#include "vmm/devices/input/ps2_queue.h"
 
 namespace chronovisor {
 
@@ -53,17 +53,6 @@ class I8042 final : public Device, public BytePortDevice, public InputReceiver {
     keyboard_buffer = 3,
     ignored = 4,
   };
-  /// A ring of bytes; a byte too many is dropped.
-  struct Queue {
-    static constexpr unsigned kBytes = 16;
-    std::array<std::uint8_t, kBytes> bytes{};
-    std::uint8_t head = 0;
-    std::uint8_t count = 0;
-    void push(std::uint8_t byte);
-    [[nodiscard]] std::uint8_t pop();
-    void visit(StateVisitor& visitor, const std::string& prefix);
-  };
-
   void write_command(std::uint8_t command);
   void write_data(std::uint8_t value);
   void keyboard_command(std::uint8_t value);
@@ -83,8 +72,8 @@ class I8042 final : public Device, public BytePortDevice, public InputReceiver {
   bool last_was_command_ = false;
   DataFor data_for_ = DataFor::keyboard;
   std::uint8_t ram_index_ = 0;
-  Queue controller_queue_;
-  Queue keyboard_queue_;
+  Ps2Queue controller_queue_;
+  Ps2Queue keyboard_queue_;
   std::uint8_t keyboard_awaits_ = 0;  ///< the command whose argument comes next, or 0
   std::uint8_t scan_code_set_ = 2;
   std::uint8_t last_sent_ = 0;  ///< by the keyboard, for its resend command

@@ -4,28 +4,14 @@
 
 #include "vmm/devices/core/aml.h"
 #include "vmm/devices/core/declaration.h"
+#include "vmm/devices/input/i8042_bits.h"
 #include "vmm/devices/input/scan_codes.h"
 
 namespace chronovisor {
+
+using namespace i8042_bits;
+
 namespace {
-
-constexpr std::uint8_t kStatusOutputFull = 0x01;
-constexpr std::uint8_t kStatusSystem = 0x04;
-constexpr std::uint8_t kStatusCommand = 0x08;
-constexpr std::uint8_t kStatusUnlocked = 0x10;
-constexpr std::uint8_t kStatusMouse = 0x20;
-
-constexpr std::uint8_t kConfigKeyboardInterrupt = 0x01;
-constexpr std::uint8_t kConfigMouseInterrupt = 0x02;
-constexpr std::uint8_t kConfigSystem = 0x04;
-constexpr std::uint8_t kConfigKeyboardOff = 0x10;
-constexpr std::uint8_t kConfigMouseOff = 0x20;
-constexpr std::uint8_t kConfigTranslate = 0x40;
-
-constexpr std::uint8_t kOutputNotReset = 0x01;
-constexpr std::uint8_t kOutputA20 = 0x02;
-constexpr std::uint8_t kOutputKeyboardFull = 0x10;
-constexpr std::uint8_t kOutputMouseFull = 0x20;
 
 constexpr std::uint8_t kReleased = 0xf0;
 
