@@ -20,10 +20,7 @@ constexpr std::uint64_t kData = 0x100000;
 constexpr std::uint64_t kPort = 0x100;
 constexpr std::uint32_t kTaskFileError = 1U << 30;
 
-struct AhciBench final : Bench {
-  Ram ram{2 << 20};
-  DmaBus bus{ram};
-  CountedMessages messages;
+struct AhciBench final : DiskBench {
   NumberedDisk* disk;
   AhciController ahci{{0, 4, 0}, messages, clock, bus};
   MmioDevice* registers = nullptr;
@@ -54,20 +51,6 @@ struct AhciBench final : Bench {
     write(kPort + 0x08, kFis);
     write(kPort + 0x14, 0xffffffff);
     write(kPort + 0x18, 0x11);
-  }
-  template <class T>
-  void put(std::uint64_t address, T value) {
-    std::array<std::uint8_t, sizeof(T)> bytes{};
-    std::memcpy(bytes.data(), &value, sizeof value);
-    (void)ram.write({address}, bytes);
-  }
-  template <class T>
-  [[nodiscard]] T get(std::uint64_t address) const {
-    std::array<std::uint8_t, sizeof(T)> bytes{};
-    (void)ram.read({address}, bytes);
-    T value{};
-    std::memcpy(&value, bytes.data(), sizeof value);
-    return value;
   }
   /// Puts a command with one region into `slot`.
   void prepare(unsigned slot, std::uint8_t command, std::uint64_t lba, std::uint16_t count,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -55,6 +56,28 @@ class NumberedDisk final : public Disk {
 
  private:
   std::uint64_t sectors_;
+};
+
+/// A bench of a device that reaches memory, where the test's driver puts what it wants done.
+struct DiskBench : Bench {
+  Ram ram{2 << 20};
+  DmaBus bus{ram};
+  CountedMessages messages;
+
+  template <class T>
+  void put(std::uint64_t address, T value) {
+    std::array<std::uint8_t, sizeof(T)> bytes{};
+    std::memcpy(bytes.data(), &value, sizeof value);
+    (void)ram.write({address}, bytes);
+  }
+  template <class T>
+  [[nodiscard]] T get(std::uint64_t address) const {
+    std::array<std::uint8_t, sizeof(T)> bytes{};
+    (void)ram.read({address}, bytes);
+    T value{};
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+  }
 };
 
 }  // namespace chronovisor::test

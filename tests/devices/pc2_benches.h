@@ -13,7 +13,6 @@
 #include "vmm/devices/firmware/rom.h"
 #include "vmm/devices/input/ps2_controller.h"
 #include "vmm/devices/legacy/debug_console.h"
-#include "vmm/devices/legacy/uart16550.h"
 #include "vmm/devices/pci/piix3_isa.h"
 #include "vmm/devices/power/piix4_pm.h"
 #include "vmm/devices/storage/ide_controller.h"
@@ -73,31 +72,6 @@ class Traffic {
   std::vector<Declaration::Ports> ports_;
   std::vector<Declaration::PortWindow> windows_;
   std::vector<Declaration::Memory> memory_;
-};
-
-struct SecondUartBench final : Bench {
-  Uart16550 uart{1, clock, output};
-  Traffic traffic;
-  SecondUartBench() {
-    lines.wire(uart);
-    traffic.find(uart);
-  }
-  Device& device() override { return uart; }
-  std::uint64_t step(Random& random) override {
-    switch (below(random, 4)) {
-      case 0:
-        random_pass(*this, random);
-        return 0;
-      case 1:
-        uart.receive(static_cast<std::uint8_t>(random()));
-        return uart.can_receive();
-      case 2:
-        if (below(random, 4) == 0) uart.receive_break();
-        return 0;
-      default:
-        return traffic.port(random);
-    }
-  }
 };
 
 struct Ps2Bench final : Bench {

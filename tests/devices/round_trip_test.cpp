@@ -68,8 +68,9 @@ struct PitBench final : Bench {
   }
 };
 
+template <std::uint16_t kNumber>
 struct UartBench final : Bench {
-  Uart16550 uart{0, clock, output};
+  Uart16550 uart{kNumber, clock, output};
   UartBench() { lines.wire(uart); }
   Device& device() override { return uart; }
   std::uint64_t step(Random& random) override {
@@ -397,7 +398,7 @@ const std::map<std::string, BenchKind>& benches() {
         {"counter0.gate", "counter0.frozen", "counter0.frozen_elapsed", "counter1.gate",
          "counter1.frozen", "counter1.frozen_elapsed"},
         1000}},
-      {"uart0", {make_bench<UartBench>, {}, 1000}},
+      {"uart0", {make_bench<UartBench<0>>, {}, 1000}},
       {"rtc_cmos", {make_bench<RtcBench>, {}}},
       {"i8042", {make_bench<I8042Bench>, {}}},
       {"acpi_pm", {make_bench<AcpiBench>, {}}},
@@ -413,7 +414,7 @@ const std::map<std::string, BenchKind>& benches() {
       {"virtualbox_sleep", {make_bench<VirtualBoxSleepBench>, {}}},
       {"shutdown_word", {make_bench<ShutdownWordBench>, {}}},
       {"coprocessor_error", {make_bench<CoprocessorErrorBench>, {}}},
-      {"uart1", {make_bench<SecondUartBench>, {}, 600}},
+      {"uart1", {make_bench<UartBench<1>>, {}, 600}},
       // A key's codes come whole, so that no F0H is ever left behind.
       {"ps2", {make_bench<Ps2Bench>, {"released"}, 1000}},
       {"piix3", {make_bench<Piix3Bench>, {"pci.intx_asked", "pci.intx"}, 600}},
@@ -489,7 +490,7 @@ void check_early_advance() {
 
 TEST_CASE("advancing a device before its deadline changes nothing") {
   check_early_advance<PitBench>();
-  check_early_advance<UartBench>();
+  check_early_advance<UartBench<0>>();
   check_early_advance<RtcBench>();
   check_early_advance<AcpiBench>();
   check_early_advance<LocalApicBench>();

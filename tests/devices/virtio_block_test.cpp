@@ -23,10 +23,7 @@ constexpr std::uint16_t kNext = 1;
 constexpr std::uint16_t kWritable = 2;
 constexpr std::uint16_t kIndirect = 4;
 
-struct VirtioBench final : Bench {
-  Ram ram{2 << 20};
-  DmaBus bus{ram};
-  CountedMessages messages;
+struct VirtioBench final : DiskBench {
   NumberedDisk* disk;
   std::unique_ptr<VirtioBlock> block;
   MmioDevice* modern = nullptr;
@@ -57,20 +54,6 @@ struct VirtioBench final : Bench {
   }
   Device& device() override { return *block; }
 
-  template <class T>
-  void put(std::uint64_t address, T value) {
-    std::array<std::uint8_t, sizeof(T)> bytes{};
-    std::memcpy(bytes.data(), &value, sizeof value);
-    (void)ram.write({address}, bytes);
-  }
-  template <class T>
-  [[nodiscard]] T get(std::uint64_t address) const {
-    std::array<std::uint8_t, sizeof(T)> bytes{};
-    (void)ram.read({address}, bytes);
-    T value{};
-    std::memcpy(&value, bytes.data(), sizeof value);
-    return value;
-  }
   /// As a driver of 1.0 brings it up.
   void start() {
     modern->write_mmio(0x14, 1, 0);

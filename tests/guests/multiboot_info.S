@@ -71,16 +71,7 @@ main:
 3:  CHECK_EQ(l, $3, %edx)
     ret
 
-# Fails unless the strings ESI and EDI are equal.
-equals:
-1:  movb (%esi), %al
-    cmpb (%edi), %al
-    CHECK(e)
-    inc %esi
-    inc %edi
-    test %al, %al
-    jnz 1b
-    ret
+#include "equals.inc"
 
 .data
 text_append: .asciz "multiboot_info first second"

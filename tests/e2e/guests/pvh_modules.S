@@ -55,16 +55,7 @@ main:
     CHECK(ae)
     PASS
 
-# Fails unless the strings ESI and EDI are equal.
-equals:
-1:  movb (%esi), %al
-    cmpb (%edi), %al
-    CHECK(e)
-    inc %esi
-    inc %edi
-    test %al, %al
-    jnz 1b
-    ret
+#include "equals.inc"
 
 .data
 text_append: .asciz "first second"
