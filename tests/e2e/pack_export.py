@@ -124,9 +124,13 @@ test.check(not os.path.exists(flight + ".older") and not os.path.exists(flight +
 result = verified(flight)
 test.check(result["digest"] == made["digest"], "the flight recording ends in another state")
 
+# This guest never ends by itself, so that there always is a recorder to kill.
+endless = test.path("endless")
+with open(endless, "w", encoding="utf-8") as file:
+    file.write("#!/bin/sh\ni=0\nwhile :; do i=$((i+1)); done\n")
 killed = test.path("killed.cvr")
-recorder = subprocess.Popen([test.program, "record", "-o", killed, *linux, "--serial", "none", "--keep", "400ms", "--checkpoint-budget", "0",
-                             "--checkpoint-every", "50000000"], stdin=subprocess.DEVNULL,
+recorder = subprocess.Popen([test.program, "record", "-o", killed, *test.linux("--init", endless), "--serial", "none", "--keep", "400ms",
+                             "--checkpoint-budget", "0", "--checkpoint-every", "50000000"], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 until = time.monotonic() + 120
 while not os.path.exists(killed + ".older") and time.monotonic() < until and recorder.poll() is None:
