@@ -73,11 +73,13 @@ void check_framing(std::string_view payload) {
 
 void pump(Connection& connection) {
   for (int i = 0; i < kMaxWork; ++i) {
+    (void)connection.take_output();
+    if (connection.holds_back()) connection.go_on();
     auto work = connection.take_work();
     if (!work) break;
     connection.finish_work(connection.run(*work));
   }
-  connection.take_output();
+  (void)connection.take_output();
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ std::size_t piece_of(ByteView bytes) {
 }  // namespace
 
 void Connection::receive(ByteView bytes) {
-  if (stage_ == Stage::opened) {
+  if (stage_ == Stage::opened || holds_back()) {
     held_.insert(held_.end(), bytes.begin(), bytes.end());
     return;
   }
@@ -28,6 +28,10 @@ void Connection::receive(ByteView bytes) {
   // holds for the packet right after the one that asked for it.
   for (std::size_t at = 0; at < bytes.size() && !ended_;) {
     const auto rest = bytes.subspan(at);
+    if (output_.size() > kMaxOutputBytes && !busy_) {
+      held_.assign(rest.begin(), rest.end());
+      return;
+    }
     // Behind the first packet nothing is looked at yet.
     const std::size_t piece = stage_ == Stage::closed ? 1 : piece_of(rest);
     decoder_.feed(rest.first(piece), events);

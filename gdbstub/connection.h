@@ -27,6 +27,8 @@ class Connection {
   /// Packets that may wait while Work runs; a client that sends more is cut off.
   static constexpr std::size_t kMaxQueuedPackets = 64;
   static constexpr std::size_t kMaxQueuedBytes = 4 * kMaxPacketBytes;
+  /// With more than this to send, what else has come is held back until go_on().
+  static constexpr std::size_t kMaxOutputBytes = std::size_t{1} << 20;
   /// How often one packet is sent again before the line is given up.
   static constexpr int kMaxRetransmissions = 8;
 
@@ -46,6 +48,11 @@ class Connection {
   /// Something to send that means nothing; while any comes, gdb goes on waiting
   /// for an answer.
   void give_sign_of_life();
+  /// Packets have come that are not looked at before go_on(): one may be small and
+  /// its answer large.
+  [[nodiscard]] bool holds_back() const { return stage_ != Stage::opened && !held_.empty(); }
+  /// Looks at what is held back, after take_output().
+  void go_on() { take_held(); }
   /// What to send since the last call.
   std::string take_output();
   /// The job to run now, at most once; then finish_work() with its answer.
@@ -78,7 +85,7 @@ class Connection {
   std::optional<Session> session_;  ///< once served
   Stage stage_ = Stage::closed;
   bool foreign_ = false;
-  Bytes held_;                ///< what came with the first packet, not looked at yet
+  Bytes held_;                ///< what came with others, not looked at yet
   std::string introduction_;  ///< the qSupported that was answered while waiting
   std::deque<WireEvent> queue_;
   std::size_t queued_bytes_ = 0;

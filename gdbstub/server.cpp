@@ -353,6 +353,11 @@ void Server::Implementation::pump(Client& client) {
   const bool ended = client.connection.ended();
   if (ended && !client.writing) return drop(client);
   if (ended) return;  // the end of writing comes back here
+  if (client.connection.holds_back()) {
+    if (client.writing) return;  // as above
+    client.connection.go_on();
+    return pump(client);
+  }
   const bool congested = client.unsent.size() > kMaxUnsentBytes;
   if (!client.working && !congested) start_work(client);
   if (!client.reading && (!congested || client.working)) read(client);

@@ -241,6 +241,28 @@ TEST_CASE("a client that floods a busy server is cut off") {
   CHECK(fixture.connection.ended());
 }
 
+TEST_CASE("small packets with large answers are answered piece by piece, in order") {
+  constexpr int kRequests = 100;
+  ConnectionFixture fixture;
+  std::string requests;
+  for (int i = 0; i < kRequests; ++i) requests += frame_packet("m0,10000");
+  fixture.receive(requests);
+  fixture.connection.receive(as_bytes(frame_packet("qC")));
+  std::size_t answered = 0;
+  std::size_t pieces = 0;
+  std::string piece;
+  for (;; ++pieces) {
+    piece = fixture.connection.take_output();
+    REQUIRE(piece.size() < 2 * Connection::kMaxOutputBytes);
+    answered += piece.size();
+    if (!fixture.connection.holds_back()) break;
+    fixture.connection.go_on();
+  }
+  CHECK(pieces > 5);
+  CHECK(answered > kRequests * std::size_t{0x20000});
+  CHECK(piece.ends_with("$QC1#c5"));
+}
+
 TEST_CASE("detaching and killing end the connection") {
   ConnectionFixture detaching;
   CHECK(detaching.exchange("$D#44") == "+$OK#9a");

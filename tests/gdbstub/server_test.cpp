@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "gdbstub/wire.h"
 #include "tests/gdbstub/fake_target.h"
+#include "tests/patience.h"
 
 using namespace chronovisor;
 using namespace chronovisor::gdb;
@@ -31,7 +32,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int kPatienceMs = 10000;
+const int kPatienceMs = 10000 * testing::patience();
 constexpr std::uint64_t kEndlessHistory = std::uint64_t{1} << 62;
 
 /// A directory that goes away with the test.

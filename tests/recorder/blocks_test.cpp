@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "recorder/edit/rewrite.h"
 #include "recorder/format/recorded_media.h"
+#include "tests/patience.h"
 #include "tests/recorder/sample_recording.h"
 
 namespace chronovisor {
@@ -97,7 +98,7 @@ TEST_CASE("a damaged chunk of blocks is found, and no other content is taken for
   for (const ChunkEntry& chunk : reader->index().chunks) {
     const bool data = chunk.type == static_cast<std::uint32_t>(ChunkType::block_data);
     if (!data && chunk.type != static_cast<std::uint32_t>(ChunkType::block_directory)) continue;
-    for (std::uint64_t at = 0; at < kChunkHeaderSize + chunk.stored_length; at += 11) {
+    for (std::uint64_t at = 0; at < kChunkHeaderSize + chunk.stored_length; at += 11 * every(7)) {
       Bytes damaged = *written.bytes;
       damaged[chunk.offset + at] ^= 0x10;
       const auto other = open(damaged);
