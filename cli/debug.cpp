@@ -229,6 +229,20 @@ pid_t start_debugger(const std::string& debugger, const std::string& symbols,
   return child;
 }
 
+/// How a debugger that was started has gone, if not as one does that was used: nothing
+/// then. `used`: it connected.
+std::optional<std::string> trouble_of(int status, bool used) {
+  std::string how;
+  if (WIFSIGNALED(status)) {
+    how = std::string("was ended by signal ") + std::to_string(WTERMSIG(status)) + " (" +
+          strsignal(WTERMSIG(status)) + ")";
+  } else if (WEXITSTATUS(status) != 0 || !used) {
+    how = "ended with status " + std::to_string(WEXITSTATUS(status));
+  }
+  if (how.empty()) return std::nullopt;
+  return used ? how : how + ", without having connected";
+}
+
 /// Anything on this host can connect to a TCP port, whoever runs it; a Unix
 /// socket and a pipe are its owner's alone.
 AllowedFiles allowed_files(const DebugOptions& options, gdb::ListenAddress::Kind kind) {
@@ -340,13 +354,17 @@ int debug(const DebugOptions& options) {
   }
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C is the debugger's
   const pid_t child = start_debugger(options.gdb, symbols, options.vmlinux, layout, listening);
+  int status = 0;
   std::thread waiter([&] {
-    int status = 0;
-    waitpid(child, &status, 0);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     server.stop();
   });
   server.run();
   waiter.join();
+  if (const auto trouble = trouble_of(status, server.served_somebody())) {
+    throw Error(ErrorCode::host, options.gdb + " " + *trouble);
+  }
   return kDone;
 }
 

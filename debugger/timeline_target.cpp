@@ -256,7 +256,7 @@ gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
       reason.kind = gdb::StopKind::history_end;
       if (const auto end = session_.guest_ended_here()) {
         reason.kind = gdb::StopKind::guest_ended;
-        reason.description = ending_text(end->reason, end->code);
+        reason.description = ending_text(*end);
       }
       break;
     case TravelStop::interrupted:
@@ -265,7 +265,7 @@ gdb::StopReason TimelineTarget::reason_of(const TravelResult& result) const {
     case TravelStop::branch_ended:
       reason.kind = gdb::StopKind::guest_ended;
       if (const auto end = session_.guest_ended_here()) {
-        reason.description = ending_text(end->reason, end->code);
+        reason.description = ending_text(*end);
       }
       break;
     case TravelStop::breakpoint:

@@ -138,7 +138,12 @@ void Connection::introduce(std::string_view other) {
 }
 
 void Connection::give_sign_of_life() {
-  if (waiting()) output_ += '+';
+  if (!needs_signs_of_life()) return;
+  if (busy_ && life_ == SignOfLife::console) {
+    send("O");
+  } else {
+    output_ += '+';
+  }
 }
 
 void Connection::drain_queue() {
@@ -160,6 +165,7 @@ void Connection::apply(Answer answer) {
   }
   if (answer.end) ended_ = true;
   work_ = std::move(answer.work);
+  life_ = answer.life;
   busy_ = static_cast<bool>(work_);
 }
 

@@ -45,8 +45,12 @@ class Connection {
   void serve();
   /// It is not yet: gdb's user is told that `other` is connected.
   void wait_for(std::string_view other);
-  /// Something to send that means nothing; while any comes, gdb goes on waiting
-  /// for an answer.
+  /// It waits for its turn, or for an answer that takes long, and would give up when
+  /// it heard nothing.
+  [[nodiscard]] bool needs_signs_of_life() const {
+    return !ended_ && (waiting() || (busy_ && life_ != SignOfLife::none));
+  }
+  /// Something to send that means nothing; while any comes, a debugger goes on waiting.
   void give_sign_of_life();
   /// Packets have come that are not looked at before go_on(): one may be small and
   /// its answer large.
@@ -93,6 +97,7 @@ class Connection {
   std::string last_frame_;
   int retransmissions_ = 0;
   Work work_;
+  SignOfLife life_ = SignOfLife::none;  ///< while busy
   std::atomic<bool> cancel_ = false;
   bool busy_ = false;  ///< Work is waiting or running
   bool has_stopped_ = false;

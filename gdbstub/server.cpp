@@ -22,7 +22,8 @@ constexpr std::size_t kMaxUnsentBytes = std::size_t{8} << 20;
 // So many may be connected without being served.
 constexpr std::size_t kMaxUnserved = 32;
 constexpr auto kAcceptRetry = std::chrono::milliseconds(100);
-// A debugger that hears nothing for two seconds (gdb's remotetimeout) sends again.
+// A debugger that hears nothing for two seconds (gdb's remotetimeout) takes what it waits
+// for to be lost.
 constexpr auto kSignOfLife = std::chrono::milliseconds(400);
 
 [[noreturn]] void host_error(const std::string& what, const std::error_code& code) {
@@ -102,6 +103,7 @@ class Server::Implementation {
   Implementation& operator=(const Implementation&) = delete;
 
   [[nodiscard]] const ListenAddress& listening() const { return options_.listen; }
+  [[nodiscard]] bool served_somebody() const { return served_somebody_; }
 
   void run() {
     if (!options_.stop_signals.empty()) {
@@ -138,7 +140,7 @@ class Server::Implementation {
   void make_room();
   void settle(Client& client);
   void serve(Client& client);
-  void keep_waiting();
+  void give_signs_of_life();
   void read(Client& client);
   void write(Client& client);
   void pump(Client& client);
@@ -154,12 +156,13 @@ class Server::Implementation {
   std::optional<asio::local::stream_protocol::acceptor> unix_;
   std::optional<asio::ip::tcp::acceptor> tcp_;
   asio::steady_timer retry_;
-  asio::steady_timer life_;  ///< runs while somebody waits
+  asio::steady_timer life_;  ///< runs while somebody waits for a turn or an answer
   asio::signal_set signals_;
   struct stat unix_identity_ {};
 
   std::vector<std::unique_ptr<Client>> clients_;  ///< in the order they came
   Client* served_ = nullptr;
+  bool served_somebody_ = false;
   bool life_runs_ = false;
   bool stopping_ = false;
   std::error_code failure_;
@@ -293,17 +296,19 @@ void Server::Implementation::settle(Client& client) {
   if (client.connection.waiting()) return;
   log(client.name + " waits: " + served_->name + " is connected");
   client.connection.wait_for(served_->name);
-  if (!life_runs_) keep_waiting();
+  give_signs_of_life();
 }
 
 void Server::Implementation::serve(Client& client) {
   served_ = &client;
+  served_somebody_ = true;
   log(client.name + " is connected");
   client.connection.serve();
 }
 
-/// Lets those who wait hear, in time, that somebody is there.
-void Server::Implementation::keep_waiting() {
+/// Lets those who wait hear, in time, that somebody is there; until nobody does.
+void Server::Implementation::give_signs_of_life() {
+  if (life_runs_) return;
   life_runs_ = true;
   life_.expires_after(kSignOfLife);
   life_.async_wait([this](std::error_code cancelled) {
@@ -312,12 +317,12 @@ void Server::Implementation::keep_waiting() {
     bool any = false;
     for (std::size_t n = 0; n < clients_.size(); ++n) {
       Client& client = *clients_[n];
-      if (client.closing || !client.connection.waiting()) continue;
+      if (client.closing || !client.connection.needs_signs_of_life()) continue;
       any = true;
       client.connection.give_sign_of_life();
       pump(client);
     }
-    if (any) keep_waiting();
+    if (any) give_signs_of_life();
   });
 }
 
@@ -367,6 +372,7 @@ void Server::Implementation::start_work(Client& client) {
   std::optional<Work> work = client.connection.take_work();
   if (!work) return;
   client.working = true;
+  if (client.connection.needs_signs_of_life()) give_signs_of_life();
   // The guard keeps run() going while only the worker has something to do.
   asio::post(worker_, [this, &client, job = std::move(*work), guard = asio::make_work_guard(io_)] {
     auto answer = std::make_shared<Answer>(client.connection.run(job));
@@ -430,6 +436,7 @@ Server::Server(DebugTarget& target, ServerOptions options)
 Server::~Server() = default;
 ListenAddress Server::listening() const { return implementation_->listening(); }
 void Server::run() { implementation_->run(); }
+bool Server::served_somebody() const { return implementation_->served_somebody(); }
 void Server::stop() { implementation_->stop(); }
 
 }  // namespace chronovisor::gdb

@@ -47,6 +47,8 @@ class Server {
   /// Serves clients until stop(), a stop signal, or, with `once` or stdio, the
   /// end of the last one. Throws Error{host} when listening fails for good.
   void run();
+  /// Whether a debugger has come and spoken. After run().
+  [[nodiscard]] bool served_somebody() const;
   /// Ends run(): running jobs are cancelled and the client is cut off.
   void stop();
 

@@ -322,6 +322,7 @@ Answer Session::monitor(PacketReader& packet) {
   const std::optional<Bytes> raw = decode_hex(packet.rest());
   if (!raw) packet.fail("expected pairs of hexadecimal digits");
   Answer answer;
+  answer.life = SignOfLife::console;
   answer.work = [this, command = std::string(raw->begin(), raw->end())](CancelToken cancel) {
     std::string text;
     Answer result;

@@ -29,12 +29,22 @@ struct Answer;
 /// A job that may take long. The flag asks it to end early.
 using Work = std::function<Answer(CancelToken)>;
 
+/// What a client hears while it waits for Work. gdb takes two seconds (remotetimeout) of
+/// silence for a lost packet, but not while it waits for a stop; lldb gives up.
+enum class SignOfLife : std::uint8_t {
+  none,             ///< it waits as long as it takes: a resume
+  console,          ///< console output of no bytes: both take it before a command's result
+  acknowledgement,  ///< a `+` that means nothing, where no other packet may come first: gdb
+                    ///< skips it. lldb does not, and never waits for such an answer
+};
+
 struct Answer {
-  std::vector<std::string> packets;  ///< payloads to send, in order, before `work` begins
-  Work work;                         ///< when set, the answer goes on with what it returns
-  bool enter_no_ack = false;         ///< from the next packet on, no acknowledgements
-  bool end = false;                  ///< the client is done: close after sending
-  bool uninterrupted_stop = false;   ///< a resume ended, and not by an interrupt
+  std::vector<std::string> packets;    ///< payloads to send, in order, before `work` begins
+  Work work;                           ///< when set, the answer goes on with what it returns
+  SignOfLife life = SignOfLife::none;  ///< while `work` runs
+  bool enter_no_ack = false;           ///< from the next packet on, no acknowledgements
+  bool end = false;                    ///< the client is done: close after sending
+  bool uninterrupted_stop = false;     ///< a resume ended, and not by an interrupt
 
   static Answer of(std::string payload) {
     Answer answer;
@@ -213,6 +223,7 @@ class Session {
   StopReason stop_;
   ResumeKind last_resume_ = ResumeKind::forward;
   bool stopped_at_breakpoint_ = false;  ///< and nothing has moved the PC since
+  bool ending_told_ = false;            ///< the guest ended here, and the client knows how
   bool process_exists_ = true;
   bool extended_ = false;
   std::optional<std::chrono::steady_clock::time_point> interrupted_at_;

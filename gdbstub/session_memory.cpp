@@ -228,6 +228,7 @@ Answer Session::search_memory(PacketReader& packet) {
   if (raw.empty()) packet.fail("the pattern is empty");
   if (raw.size() > length) return Answer::of("0");
   Answer answer;
+  answer.life = SignOfLife::acknowledgement;
   answer.work = [this, start, length, pattern = Bytes(raw.begin(), raw.end())](CancelToken cancel) {
     // A window of one block plus what a pattern across its end needs.
     Bytes window;
@@ -261,6 +262,7 @@ Answer Session::checksum_memory(PacketReader& packet) {
   const std::uint64_t length = take_length(packet, address);
   packet.expect_end();
   Answer answer;
+  answer.life = SignOfLife::acknowledgement;
   answer.work = [this, address, length](CancelToken cancel) {
     Crc32 crc;
     Bytes block(kSearchBlockBytes);

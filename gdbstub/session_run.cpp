@@ -111,7 +111,10 @@ Answer Session::run_once(const ResumeRequest& request, CancelToken cancel) {
     answer.work = [this, onward](CancelToken flag) { return run_once(onward, flag); };
     return answer;
   }
-  if (stop_.kind == StopKind::guest_ended && !stop_.description.empty()) {
+  // Once: a client that steps there again and again shows a hundred lines otherwise.
+  const bool ended = stop_.kind == StopKind::guest_ended;
+  const bool told = std::exchange(ending_told_, ended);
+  if (ended && !told && !stop_.description.empty()) {
     append_console(answer.packets, join({stop_.description, "\n"}));
   }
   answer.packets.push_back(stop_packet());
@@ -137,6 +140,7 @@ Answer Session::resume(ResumeRequest request) {
                        : OriginBreakpoint::ignore;
   last_resume_ = request.kind;
   Answer answer;
+  if (request.kind == ResumeKind::restart) answer.life = SignOfLife::acknowledgement;
   answer.work = [this, request](CancelToken cancel) { return run_once(request, cancel); };
   return answer;
 }

@@ -15,6 +15,7 @@
 #include "session/guest_dump.h"
 #include "session/query_document.h"
 #include "session/request.h"
+#include "session/run_summary.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor::session {
@@ -38,9 +39,8 @@ struct WhenAnswer {
   unsigned cpl = 0;
   bool halted = false;
   Whereabouts whereabouts = Whereabouts::timeline;
-  std::string live_file;  ///< where a live branch is recorded
-  std::string ended;      ///< how the guest ended here, "triple-fault"; else empty
-  std::uint32_t end_code = 0;
+  std::string live_file;             ///< where a live branch is recorded
+  std::optional<RecordedEnd> ended;  ///< how the guest ended here, if it did
 };
 
 struct InfoAnswer {
@@ -63,9 +63,7 @@ struct InfoAnswer {
   std::uint64_t checkpoints = 0;
   std::uint64_t cache_bytes = 0;
   std::uint64_t inputs = 0;
-  std::string ended;  ///< "triple-fault", "limit"; empty: the recorder was killed
-  std::uint32_t end_code = 0;
-  bool ended_by_guest = false;
+  std::optional<RecordedEnd> ended;  ///< nothing: the recorder was killed
   std::vector<std::string> damage;
 };
 
@@ -149,6 +147,12 @@ struct StepAnswer {
 struct AddressSpaceAnswer {
   std::optional<std::uint64_t> chosen;
   std::uint64_t here = 0;
+};
+struct AddressAnswer {
+  AddressRequest request;
+  std::optional<std::uint64_t> physical;  ///< nothing: not mapped
+  enum class Kind : std::uint8_t { memory, device, none };
+  Kind kind = Kind::none;  ///< what is at the physical address
 };
 struct ExamineAnswer {
   ExamineRequest request;
@@ -237,9 +241,10 @@ using Answer =
                  BookmarkSetAnswer, BookmarkDeletedAnswer, EventsAnswer, LastWriteAnswer,
                  HistoryAnswer, FoundAnswer, QueryDocument, StepAnswer, AddressSpaceAnswer, CpuDump,
                  std::vector<MappedRange>, std::vector<MappedPage>, LapicDump, PicDump,
-                 VersionAnswer, ExamineAnswer, BranchAnswer, DiscardAnswer, LiveAnswer,
-                 MediumAnswer, SettingAnswer, TranslateAnswer, WalkAnswer, DisassembleAnswer,
-                 LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer, LinuxModulesAnswer>;
+                 VersionAnswer, AddressAnswer, ExamineAnswer, BranchAnswer, DiscardAnswer,
+                 LiveAnswer, MediumAnswer, SettingAnswer, TranslateAnswer, WalkAnswer,
+                 DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer,
+                 LinuxModulesAnswer>;
 
 /// What was looked for is not there; nothing has moved.
 class NotFound : public Error {

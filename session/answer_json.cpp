@@ -37,6 +37,12 @@ Json json(const HelpAnswer& answer) {
   return {{"commands", rows}};
 }
 
+Json ending_json(const RecordedEnd& end) {
+  Json out{{"reason", end.reason}, {"code", end.code}, {"port", nullptr}};
+  if (end.port != 0) out["port"] = end.port;
+  return out;
+}
+
 Json json(const WhenAnswer& answer) {
   Json out{{"position", answer.moment.position.steps},
            {"deliveries", answer.moment.deliveries},
@@ -49,9 +55,7 @@ Json json(const WhenAnswer& answer) {
            {"whereabouts", name_of(answer.whereabouts)},
            {"live_file", some(answer.live_file)},
            {"guest_ended", nullptr}};
-  if (!answer.ended.empty()) {
-    out["guest_ended"] = {{"reason", answer.ended}, {"code", answer.end_code}};
-  }
+  if (answer.ended) out["guest_ended"] = ending_json(*answer.ended);
   return out;
 }
 
@@ -77,9 +81,9 @@ Json json(const InfoAnswer& answer) {
                      {"position", answer.parent->position.steps},
                      {"changed_by_hand", answer.parent->changed_by_hand}};
   }
-  if (!answer.ended.empty()) {
-    out["ended"] = {
-        {"reason", answer.ended}, {"code", answer.end_code}, {"by_guest", answer.ended_by_guest}};
+  if (answer.ended) {
+    out["ended"] = ending_json(*answer.ended);
+    out["ended"]["by_guest"] = answer.ended->by_guest;
   }
   return out;
 }
@@ -181,6 +185,15 @@ Json json(const StepAnswer& answer) {
 
 Json json(const AddressSpaceAnswer& answer) {
   return {{"chosen", hex(answer.chosen)}, {"here", hex(answer.here)}};
+}
+
+Json json(const AddressAnswer& answer) {
+  static constexpr std::array<const char*, 3> kKinds{"memory", "device", "none"};
+  Json out{{"address", hex(answer.request.address)},
+           {"physical", nullptr},
+           {"kind", kKinds[static_cast<std::size_t>(answer.kind)]}};
+  if (answer.physical) out["physical"] = hex(*answer.physical);
+  return out;
 }
 
 Json json(const ExamineAnswer& answer) {

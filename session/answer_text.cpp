@@ -38,7 +38,7 @@ std::string text(const WhenAnswer& answer) {
   out += fmt::format("; virtual time {}.{:09} s; {}, CPL {}", answer.virtual_ns / kNsPerSecond,
                      answer.virtual_ns % kNsPerSecond, answer.mode, answer.cpl);
   if (answer.halted) out += ", halted";
-  if (!answer.ended.empty()) out += "; " + ending_text(answer.ended, answer.end_code);
+  if (answer.ended) out += "; " + ending_text(*answer.ended);
   if (answer.whereabouts == Whereabouts::live) {
     out += "; live, recorded in " + answer.live_file + " (discard ends it and goes back)";
   } else if (answer.whereabouts == Whereabouts::branch) {
@@ -59,12 +59,11 @@ std::string text(const InfoAnswer& answer) {
                        answer.parent->changed_by_hand ? ", changed by hand" : "");
   }
   out += fmt::format("positions    {} to {}\n", at(answer.start), at(answer.end));
-  if (answer.ended.empty()) {
-    out += "ended        not known: the recorder was killed\n";
+  if (answer.ended) {
+    out += fmt::format("ended        {}{}\n", answer.ended->by_guest ? "by the guest: " : "",
+                       ending_words(*answer.ended));
   } else {
-    out += fmt::format("ended        {}{}{}\n", answer.ended_by_guest ? "by the guest: " : "",
-                       answer.ended,
-                       answer.end_code != 0 ? fmt::format(" with code {}", answer.end_code) : "");
+    out += "ended        not known: the recorder was killed\n";
   }
   out += fmt::format("checkpoints  {} recorded, {} in memory here\n", answer.checkpoints,
                      size_text(answer.cache_bytes));
@@ -206,6 +205,28 @@ std::string text(const AddressSpaceAnswer& answer) {
                            *answer.chosen, here)
              : fmt::format("breakpoints at user addresses count in every address space; {}\n",
                            here);
+}
+
+/// QEMU's words, but for the address in a process of the host that no guest here has: what
+/// scripts take for one, a number behind "is" or at the end, is not said.
+std::string text(const AddressAnswer& answer) {
+  using What = AddressRequest::What;
+  const std::uint64_t address = answer.request.address;
+  if (answer.request.what == What::gva2gpa) {
+    return answer.physical ? fmt::format("gpa: {:#x}\n", *answer.physical) : "Unmapped\n";
+  }
+  switch (answer.kind) {
+    case AddressAnswer::Kind::none:
+      return fmt::format("No memory is mapped at address {:#x}\n", address);
+    case AddressAnswer::Kind::device:
+      return fmt::format("Memory at address {:#x} is not RAM\n", address);
+    case AddressAnswer::Kind::memory:
+      break;
+  }
+  return fmt::format(
+      "Host {} address for {:#x} (pc.ram): there is none, this guest is replayed; xp reads its "
+      "memory\n",
+      answer.request.what == What::gpa2hva ? "virtual" : "physical", address);
 }
 
 std::string text(const ExamineAnswer& answer) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "recorder/edit/bookmark_edit.h"
+#include "session/near_names.h"
 #include "session/place.h"
 
 namespace chronovisor::session {
@@ -21,11 +22,20 @@ std::vector<Bookmark> BookmarkBook::all() const {
   return all;
 }
 
+void BookmarkBook::refuse_missing(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const Bookmark& mark : all()) names.push_back(mark.name);
+  throw Error(ErrorCode::usage,
+              fmt::format("there is no bookmark {}{}", name,
+                          names.empty() ? ", nor any other" : near_hint(name, names)));
+}
+
 BookmarkSetAnswer BookmarkBook::set(const std::string& name, Position position, bool move) {
   require_bookmark_name(name);
   const std::vector<Bookmark> present = all();
   const auto taken = std::find_if(present.begin(), present.end(),
                                   [&](const Bookmark& b) { return b.name == name; });
+  if (taken == present.end() && move) refuse_missing(name);
   if (taken != present.end() && !move) {
     throw Error(ErrorCode::usage,
                 fmt::format("{} is position {} already; bookmark --move {} takes it here", name,
@@ -53,7 +63,7 @@ BookmarkDeletedAnswer BookmarkBook::remove(const std::string& name) {
   const std::vector<Bookmark> present = all();
   if (std::none_of(present.begin(), present.end(),
                    [&](const Bookmark& b) { return b.name == name; })) {
-    throw Error(ErrorCode::usage, "there is no bookmark " + name);
+    refuse_missing(name);
   }
   BookmarkDeletedAnswer answer{name, {}};
   try {

@@ -27,12 +27,14 @@ class BookmarkBook {
   /// By position.
   [[nodiscard]] std::vector<Bookmark> all() const;
   /// Names `position`, in the file where that can be written. Throws Error{usage}
-  /// for a name that cannot be one, or that exists unless `move`.
+  /// for a name that cannot be one, that exists already, or, with `move`, that does not.
   BookmarkSetAnswer set(const std::string& name, Position position, bool move);
   /// Throws Error{usage} when there is no such bookmark.
   BookmarkDeletedAnswer remove(const std::string& name);
 
  private:
+  [[noreturn]] void refuse_missing(const std::string& name) const;
+
   const RecordingReader& reader_;
   UnwrittenBookmarks unwritten_;
   std::vector<Bookmark> made_;        ///< since the recording was opened

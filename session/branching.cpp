@@ -15,6 +15,9 @@ Answer DebugSession::answer(const ListBookmarksRequest& /*request*/, const Cance
 Answer DebugSession::answer(const SetBookmarkRequest& request, const Cancel& /*cancel*/) {
   if (LiveBranch* live = timeline_.live()) {
     require_bookmark_name(request.name);
+    if (request.move) {
+      throw Error(ErrorCode::usage, "bookmark --move: not in a recording that is being made");
+    }
     live->bookmark(request.name);
     return BookmarkSetAnswer{{timeline_.now().position, request.name}, live_file_, {}, true};
   }

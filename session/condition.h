@@ -7,10 +7,15 @@
 //   svalue        the same with its sign
 //   $rax $eip $cr3 $cpl $position ...   registers, by gdb's names
 //   u8[ADDRESS] u16 u32 u64 i8 i16 i32 i64   linear memory
-//   numbers, ( ), - ~ !, * / % + - << >> < <= > >= == != & ^ | && ||
+//   (TYPE)        casts to the integer types: C's, uint8_t and its like, u8 to i64
+//   *(TYPE*)ADDRESS ((TYPE*)ADDRESS)[N]   linear memory, C's way
+//   numbers, ( ), + - ~ !, * / % + - << >> < <= > >= == != & ^ | && ||
 //
-// Arithmetic is on 64 bits. It is signed where both sides are: numbers are, and
-// svalue and what is read as i8 to i64; the others are not.
+// Arithmetic is on 64 bits. It is signed where both sides are, as in C: numbers are,
+// svalue, what is read as or cast to a signed type, and what has 8 or 16 bits; the
+// others are not. Beside 32 bits without a sign a number has as many (u32[A] == -1).
+// `long` and addresses have the width of the code that runs: 8 bytes in 64-bit mode,
+// else 4.
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,7 @@ TravelStop DebugSession::travel_to_destination(CancelToken cancel) {
 std::optional<RecordedEnd> DebugSession::guest_ended_here() {
   const Ending& ending = timeline_.machine().ending();
   if (ending.reason != EndReason::none) {
-    return RecordedEnd{std::string(end_reason_name(ending.reason)), ending.code, true};
+    return RecordedEnd{std::string(end_reason_name(ending.reason)), ending.code, ending.port, true};
   }
   // What ended the guest without retiring, as a triple fault does, is only in the
   // recording's own account.
@@ -80,10 +80,7 @@ Answer DebugSession::answer(const WhenRequest& /*request*/, const Cancel& /*canc
   when.halted = machine.cpu().state.halted;
   when.whereabouts = whereabouts();
   if (when.whereabouts == Whereabouts::live) when.live_file = live_file_;
-  if (const auto end = guest_ended_here()) {
-    when.ended = end->reason;
-    when.end_code = end->code;
-  }
+  when.ended = guest_ended_here();
   return when;
 }
 
@@ -109,11 +106,7 @@ Answer DebugSession::answer(const InfoRequest& /*request*/, const Cancel& /*canc
   for (std::size_t n = 0; n < reader.input_ranges().size(); ++n) {
     info.inputs += reader.read_inputs(n).events.size();
   }
-  if (recorded_end_) {
-    info.ended = recorded_end_->reason;
-    info.end_code = recorded_end_->code;
-    info.ended_by_guest = recorded_end_->by_guest;
-  }
+  info.ended = recorded_end_;
   for (const Damage& damage : reader.damage()) info.damage.push_back(damage.message);
   return info;
 }

@@ -103,6 +103,7 @@ class DebugSession {
   Answer answer(const AddressSpaceRequest& request, const Cancel& cancel);
   // dumps.cpp: what QEMU's monitor shows
   Answer answer(const DumpRequest& request, const Cancel& cancel);
+  Answer answer(const AddressRequest& request, const Cancel& cancel);
   Answer answer(const ExamineRequest& request, const Cancel& cancel);
   // guest_state.cpp: the guest as it is here
   Answer answer(const TranslateRequest& request, const Cancel& cancel);

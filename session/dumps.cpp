@@ -29,6 +29,26 @@ Answer DebugSession::answer(const DumpRequest& request, const Cancel& /*cancel*/
   throw Error(ErrorCode::usage, "there is no such thing to show");
 }
 
+Answer DebugSession::answer(const AddressRequest& request, const Cancel& /*cancel*/) {
+  Machine& machine = timeline_.machine();
+  AddressAnswer answer;
+  answer.request = request;
+  answer.physical = request.address;
+  if (request.what == AddressRequest::What::gva2gpa) {
+    const auto found = machine.cpu().translate_for_debugger({request.address});
+    answer.physical = found ? std::optional(found->value) : std::nullopt;
+  }
+  if (!answer.physical) return answer;
+  std::array<std::uint8_t, 1> byte{};
+  if (machine.ram().read({*answer.physical}, byte) == 1) {
+    answer.kind = AddressAnswer::Kind::memory;
+  } else if (read_physical_memory(machine, {*answer.physical & ~std::uint64_t{0xfff}}, byte) == 1 ||
+             read_physical_memory(machine, {*answer.physical}, byte) == 1) {
+    answer.kind = AddressAnswer::Kind::device;
+  }
+  return answer;
+}
+
 Answer DebugSession::answer(const ExamineRequest& request, const Cancel& cancel) {
   Machine& machine = timeline_.machine();
   ExamineAnswer answer;

@@ -74,6 +74,7 @@ void require_bookmark_name(const std::string& name) {
                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     refuse("a name has no control characters");
   }
+  if (name.find(' ') != std::string::npos) refuse("a name is one word");
   if (name == "start" || name == "end") refuse("that is a place of every recording already");
   if (name[0] == '+' || name[0] == '-') refuse("what begins with + or - is a distance");
   if (number_of(name)) refuse("that is read as a position");

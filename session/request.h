@@ -121,6 +121,13 @@ struct DumpRequest {
   enum class What : std::uint8_t { registers, mem, tlb, lapic, pic, version };
   What what = What::registers;
 };
+/// Where an address leads, in the words of QEMU's monitor: scripts ask it to tell RAM
+/// from devices, or to look for the guest's memory in QEMU's process.
+struct AddressRequest {
+  enum class What : std::uint8_t { gva2gpa, gpa2hva, gpa2hpa };
+  What what = What::gva2gpa;
+  std::uint64_t address = 0;
+};
 /// Memory in a format of QEMU's and gdb's.
 struct ExamineRequest {
   bool physical = false;
@@ -138,8 +145,8 @@ using Request =
     std::variant<HelpRequest, WhenRequest, InfoRequest, StripRequest, SeekRequest,
                  ListBookmarksRequest, SetBookmarkRequest, DeleteBookmarkRequest, EventsRequest,
                  LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest, QueryRequest,
-                 StepRequest, AddressSpaceRequest, DumpRequest, ExamineRequest, BranchRequest,
-                 DiscardRequest, GoLiveRequest, ChangeMediumRequest, SettingRequest,
+                 StepRequest, AddressSpaceRequest, DumpRequest, AddressRequest, ExamineRequest,
+                 BranchRequest, DiscardRequest, GoLiveRequest, ChangeMediumRequest, SettingRequest,
                  TranslateRequest, WalkRequest, DisassembleRequest, LinuxKernelRequest,
                  LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
 

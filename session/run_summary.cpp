@@ -1,5 +1,7 @@
 #include "session/run_summary.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -45,14 +47,21 @@ std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {
   if (exit.contains("code") && exit["code"].is_number_unsigned()) {
     end.code = exit["code"].get<std::uint32_t>();
   }
+  if (exit.contains("port") && exit["port"].is_number_unsigned()) {
+    end.port = exit["port"].get<std::uint16_t>();
+  }
   end.by_guest = end.reason != "limit" && end.reason != "interrupted" && end.reason != "stuck";
   return end;
 }
 
-std::string ending_text(const std::string& reason, std::uint32_t code) {
-  std::string text = "the guest ended here: " + reason;
-  if (code != 0) text += " with code " + std::to_string(code);
-  return text;
+std::string ending_words(const RecordedEnd& end) {
+  return fmt::format("{}{}{}", end.reason,
+                     end.code != 0 ? fmt::format(" with code {}", end.code) : "",
+                     end.port != 0 ? fmt::format(" by port {:#x}", end.port) : "");
+}
+
+std::string ending_text(const RecordedEnd& end) {
+  return "the guest ended here: " + ending_words(end);
 }
 
 }  // namespace chronovisor

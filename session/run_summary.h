@@ -21,12 +21,15 @@ namespace chronovisor {
 struct RecordedEnd {
   std::string reason;  ///< a word of exit_reason()
   std::uint32_t code = 0;
+  std::uint16_t port = 0;  ///< whose write ended the guest; 0: no port did
   /// The guest brought it about; otherwise the recorder stopped before.
   bool by_guest = false;
 };
 /// Nothing when the recorder was killed, or the summary is not one of ours.
 [[nodiscard]] std::optional<RecordedEnd> recorded_end(const RecordingReader& reader);
-/// "the guest ended here: triple-fault"; for people.
-[[nodiscard]] std::string ending_text(const std::string& reason, std::uint32_t code);
+/// "debug-exit with code 3 by port 0x501"; for people.
+[[nodiscard]] std::string ending_words(const RecordedEnd& end);
+/// "the guest ended here: triple-fault"
+[[nodiscard]] std::string ending_text(const RecordedEnd& end);
 
 }  // namespace chronovisor

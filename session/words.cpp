@@ -2,17 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "base/error.h"
 #include "host/host.h"
+#include "session/near_names.h"
 
 namespace chronovisor::session {
 namespace {
-
-constexpr std::size_t kMostSuggestions = 4;
 
 /// Splits at white space, outside "...".
 std::vector<std::string> split(std::string_view line) {
@@ -37,34 +34,12 @@ std::vector<std::string> split(std::string_view line) {
   return words;
 }
 
-/// How many letters must be added, dropped or changed.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, changed});
-    }
-  }
-  return row[b.size()];
-}
-
 [[noreturn]] void refuse_unknown(const std::string& verb) {
-  std::string like;
-  std::size_t suggested = 0;
-  for (const WordCommand& row : word_commands()) {
-    const bool begins = verb.size() >= 2 && row.name.starts_with(verb);
-    const bool holds = verb.size() >= 4 && row.name.find(verb) != std::string_view::npos;
-    const bool near = verb.size() < 32 && distance(verb, row.name) <= (verb.size() < 4 ? 1U : 2U);
-    if ((!begins && !holds && !near) || suggested == kMostSuggestions) continue;
-    like += (suggested++ == 0 ? "" : ", ") + std::string(row.name);
-  }
-  throw Error(ErrorCode::usage, fmt::format("unknown monitor command \"{}\"{}; monitor help lists "
-                                            "them",
-                                            verb, like.empty() ? "" : "; is it " + like + "?"));
+  std::vector<std::string> names;
+  for (const WordCommand& row : word_commands()) names.emplace_back(row.name);
+  throw Error(ErrorCode::usage,
+              fmt::format("unknown monitor command \"{}\"{}; monitor help lists them", verb,
+                          near_hint(verb, names)));
 }
 
 Request parse_bookmark(Words& words) {
@@ -232,6 +207,11 @@ void parse_format(Words& words, const std::string& text, ExamineRequest& request
   if (request.count == 0 || request.count > 65'536) words.refuse("from 1 to 65536 at once");
 }
 
+template <AddressRequest::What kWhat>
+Request parse_where(Words& words) {
+  return AddressRequest{kWhat, words.number("ADDRESS")};
+}
+
 template <bool kPhysical>
 Request parse_examine(Words& words) {
   ExamineRequest request;
@@ -313,6 +293,11 @@ constexpr auto kCommands = std::to_array<WordCommand>({
     {"x", "[/FMT] ADDRESS", "memory by linear address; FMT as in QEMU: 8xg, 2dw",
      parse_examine<false>},
     {"xp", "[/FMT] ADDRESS", "memory by physical address", parse_examine<true>},
+    {"gva2gpa", "ADDRESS", "linear to physical, in QEMU's words",
+     parse_where<AddressRequest::What::gva2gpa>},
+    {"gpa2hva", "ADDRESS", "whether a physical address is memory, in QEMU's words",
+     parse_where<AddressRequest::What::gpa2hva>},
+    {"gpa2hpa", "ADDRESS", "the same", parse_where<AddressRequest::What::gpa2hpa>},
     {"linux-kernel", "", "the guest kernel's version and where it is",
      parse_nothing<LinuxKernelRequest>},
     {"linux-log", "", "the guest kernel's log buffer", parse_nothing<LinuxLogRequest>},

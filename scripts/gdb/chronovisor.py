@@ -5,6 +5,7 @@ Everything is under one prefix; `help chronovisor` lists it. What the commands
 do happens in the server (`monitor help`); here expressions are evaluated, and a
 command that travels also arrives.
 """
+import contextlib
 import difflib
 import json
 import os
@@ -28,6 +29,13 @@ def monitor(command):
         gdb.execute("monitor " + command)
     except gdb.error as error:
         raise gdb.GdbError("chronovisor " + command.split()[0] + " failed.") from error
+
+
+def quoted(word):
+    """A word as the server takes it for one."""
+    if '"' in word:
+        raise gdb.GdbError(f"{word}: a \" cannot be passed on.")
+    return f'"{word}"' if not word or re.search(r"\s", word) else word
 
 
 def asked(command):
@@ -70,25 +78,85 @@ def position():
     return int(gdb.parse_and_eval("$position"))
 
 
-def symbol_bytes(address):
-    """How many of the eight bytes from `address` on belong to the same symbol."""
+def symbol_bytes(address, most=8):
+    """How many of the `most` bytes from `address` on belong to the same symbol: as many
+    as its file says that it has, or up to the next one."""
     name = gdb.execute(f"info symbol {address:#x}", to_string=True).split(" ")[0]
-    for size in range(1, 8):
+    for size in range(1, most):
         at = gdb.execute(f"info symbol {address + size:#x}", to_string=True)
         if not at.startswith(f"{name} + {size} "):
             return size
-    return 8
+    return most
+
+
+QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
+CHANGING = re.compile(r"\+\+|--|<<=|>>=|(?<![=!<>])=(?!=)")
+NO_CALLS = {"sizeof", "alignof", "_Alignof", "typeof", "__typeof__", "decltype"}
+
+
+def looking(text):
+    """Refuses an expression that would change the guest, or is several. Only looked at:
+    calls are left to without_calls()."""
+    plain = QUOTED.sub("0", text)
+    found = CHANGING.search(plain)
+    if found:
+        raise gdb.GdbError(f"{text.strip()}: {found[0]} changes what it stands at; here things are only looked at.")
+    while (less := re.sub(r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}|<[^<>]*>", "0", plain)) != plain:
+        plain = less
+    if "," in plain:
+        raise gdb.GdbError(f"{text.strip()}: one expression is wanted, not several.")
+
+
+@contextlib.contextmanager
+def without_calls():
+    """Meanwhile gdb calls no function in the guest, which would begin a branch there."""
+    before = gdb.parameter("may-call-functions")
+    gdb.execute("set may-call-functions off")
+    try:
+        yield
+    finally:
+        gdb.execute(f"set may-call-functions {'on' if before else 'off'}")
+
+
+def value_of(text):
+    """An expression's value. Whatever the expression, the guest stays as it is."""
+    looking(text)
+    with without_calls():
+        try:
+            return gdb.parse_and_eval(text)
+        except gdb.error as error:
+            if "may-call-functions" in str(error):
+                raise gdb.GdbError(f"{text.strip()}: calls a function of the guest; here things are only looked at.") from error
+            if "Invalid cast" not in str(error):
+                raise
+        # With 32-bit symbols in a 64-bit session gdb does not turn a pointer to what a
+        # symbol means into another pointer, but takes the number.
+        return gdb.parse_and_eval(re.sub(r"(\*\s*\))(?=\s*[&\w$(])", r"\1(unsigned long)", text))
 
 
 def evaluated(text):
     """(value, symbol's address) of an expression: one of them. A symbol without
     debug information has an address, and no type to have a value of."""
     try:
-        return gdb.parse_and_eval(text), None
+        return value_of(text), None
     except gdb.error as error:
         if "unknown type" not in str(error):
             raise
-    return None, int(gdb.parse_and_eval(f"&({text})")) & ADDRESS_MASK
+    return None, int(value_of(f"&({text})")) & ADDRESS_MASK
+
+
+def type_of(text):
+    """The type that `text` means, or None."""
+    if not re.fullmatch(r"[\w\s*:]+", text):
+        return None
+    try:
+        return value_of(f"({text})0").type
+    except (gdb.error, gdb.GdbError):
+        return None
+
+
+def is_type(name):
+    return type_of(name) is not None
 
 
 def number_of(value, text):
@@ -96,6 +164,15 @@ def number_of(value, text):
     if value.type.strip_typedefs().code not in kinds:
         raise gdb.GdbError(f"{text}: neither in memory nor a number.")
     return int(value)
+
+
+def refuse_bit_field(text):
+    """A bit-field has no address, but must not be taken for one."""
+    try:
+        value_of(f"&({text})")
+    except gdb.error as error:
+        if "bit" in str(error):
+            raise gdb.GdbError(f"{text}: a bit-field; name what it is part of.") from error
 
 
 def place(text):
@@ -109,11 +186,7 @@ def place(text):
         return int(value.address) & ADDRESS_MASK, value.type.sizeof
     kind = value.type.strip_typedefs()
     address = number_of(value, text) & ADDRESS_MASK
-    try:
-        gdb.parse_and_eval(f"&({text})")
-    except gdb.error as error:
-        if "bit" in str(error):  # a bit-field has no address, but must not be taken for one
-            raise gdb.GdbError(f"{text}: a bit-field; name what it is part of.") from error
+    refuse_bit_field(text)
     if kind.code == gdb.TYPE_CODE_PTR and kind.target().sizeof > 0:
         return address, kind.target().sizeof
     return address, 8
@@ -170,6 +243,15 @@ class Command(gdb.Command):
     def run(self, argument):
         raise NotImplementedError
 
+    def parted(self, argument):
+        """What stands before and behind ` --`, or all of it and nothing."""
+        parts = re.fullmatch(r"(.+?)\s--\s*(\S*)", argument, re.DOTALL)
+        if not argument or argument.startswith("--"):
+            raise self.misused()
+        if parts and not parts[2]:
+            raise gdb.GdbError(f"{argument}: what belongs behind -- is missing. {self.misused()}")
+        return (parts[1].strip(), parts[2]) if parts else (argument, None)
+
     def misused(self):
         return gdb.GdbError(f"Usage: chronovisor {self.verb} {self.usage}".strip())
 
@@ -219,15 +301,7 @@ removes it."""
     verb, usage = "bookmark", "[NAME | --move NAME | --delete NAME]"
 
     def run(self, argument):
-        words = gdb.string_to_argv(argument)
-        if words and words[0] in ("--move", "--delete"):
-            if len(words) != 2:
-                raise self.misused()
-        elif len(words) > 1:
-            raise self.misused()
-        if words and (not words[-1] or words[-1].startswith("-") or re.search(r"\s", words[-1])):
-            raise gdb.GdbError(f'"{words[-1]}" is no name: one word is, that does not begin with -.')
-        monitor(" ".join(["bookmark", *words]))
+        monitor(" ".join(["bookmark", *map(quoted, gdb.string_to_argv(argument))]))
 
 
 class Seek(Command):
@@ -295,46 +369,217 @@ expression is an object in memory, or a pointer or address of one."""
         arrive()
 
 
+class Condition:
+    """An expression of C as the server's own language has it (session/condition.h): what
+    has a name is looked up here and now, since the server knows none. `itself` is the
+    expression that is watched."""
+
+    TOKEN = re.compile(r"\s+|(?P<word>[A-Za-z_]\w*)|(?P<number>\d\w*)|(?P<register>\$\w+)|(?P<letter>'(?:\\.|[^'\\])*')"
+                       r"|->|<<|>>|<=|>=|==|!=|&&|\|\||.", re.DOTALL)
+    MEMORY = re.compile(r"[iu](?:8|16|32|64)")
+    ITS_TYPE = re.compile(r"([iu](8|16|32|64)|u?int(8|16|32|64|ptr)_t|s?size_t)[\s*]*")
+    SIZES = (1, 2, 4, 8)
+    moved = ""  # a pointer by whose target's size C would count, and the server cannot
+
+    def __init__(self, text, itself):
+        looking(text)
+        self.text, self.itself = text, re.sub(r"\s", "", itself)
+        value, _ = evaluated(itself)
+        self.own = "svalue" if value is not None and self.is_signed(value.type) else "value"
+        self.tokens = [found for found in self.TOKEN.finditer(text) if not found[0].isspace()]
+        self.at = 0
+
+    @staticmethod
+    def is_signed(kind):
+        return bool(getattr(kind.strip_typedefs(), "is_signed", False))
+
+    def refuse(self, what):
+        raise gdb.GdbError(f"{self.text}: {what}")
+
+    def token(self, ahead=0):
+        return self.tokens[self.at + ahead][0] if self.at + ahead < len(self.tokens) else ""
+
+    def matching(self, begin):
+        """Of a bracket's token the index of the one that closes it."""
+        depth = 0
+        for n in range(begin, len(self.tokens)):
+            depth += (self.tokens[n][0] in "([") - (self.tokens[n][0] in ")]")
+            if depth == 0:
+                return n
+        return self.refuse("a bracket is not closed.")
+
+    def source(self, begin, end):
+        return self.text[self.tokens[begin].start():self.tokens[end - 1].end()] if begin < end else ""
+
+    def behind(self, end):
+        """Where the members and elements end that follow at `end`."""
+        while end < len(self.tokens):
+            if self.tokens[end][0] == "[":
+                end = self.matching(end) + 1
+            elif self.tokens[end][0] in (".", "->") and end + 1 < len(self.tokens):
+                end += 2
+            else:
+                break
+        if end < len(self.tokens) and self.tokens[end][0] == "(":
+            self.refuse("a condition that calls a function would change the guest.")
+        return end
+
+    def kind_name(self, kind):
+        """The server's name for an integer type or a pointer, or None where it has none."""
+        stars = 0
+        kind = kind.strip_typedefs()
+        while kind.code == gdb.TYPE_CODE_PTR:
+            kind, stars = kind.target().strip_typedefs(), stars + 1
+        if kind.code == gdb.TYPE_CODE_BOOL:
+            return "bool" + stars * "*"
+        if kind.code in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_ENUM) and kind.sizeof in self.SIZES:
+            return f"{'i' if self.is_signed(kind) else 'u'}{8 * kind.sizeof}" + stars * "*"
+        return "u64" if stars else None  # an address, behind which nothing can be looked at
+
+    def memory(self, kind, address, text):
+        """The integer or pointer of a type at an address."""
+        kind, name = kind.strip_typedefs(), self.kind_name(kind)
+        if name is None:
+            self.refuse(f"{text} is of {kind.sizeof} bytes, and no integer; those of 1, 2, 4 or 8 can be compared.")
+        if kind.code != gdb.TYPE_CODE_PTR:
+            return f"{'u8' if name == 'bool' else name}[{address}]"
+        if not name.endswith("*") and kind.target().sizeof > 1:
+            self.moved = text
+        return f"({name})u{8 * kind.sizeof}[{address}]"
+
+    def variable(self, text, cast=None):
+        """What the server calls a variable, an element or a member; `cast`: the type that
+        it was cast to, which says how large one without debug information is."""
+        if re.sub(r"\s", "", text) == self.itself and cast is None:
+            return self.own
+        value, symbol = evaluated(text)
+        if value is None:
+            if cast is not None and cast.sizeof in self.SIZES:
+                return self.memory(cast, f"{symbol:#x}", text)
+            size = symbol_bytes(symbol, 9)
+            if size not in self.SIZES:
+                self.refuse(f"{text} has no type; say how it is to be read, as in *(int*)&{text}.")
+            return f"u{8 * size}[{symbol:#x}]"
+        refuse_bit_field(text)
+        code = value.type.strip_typedefs().code
+        if value.address is None or code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY):
+            return f"{address_of(text):#x}"
+        return self.memory(value.type, f"{int(value.address) & ADDRESS_MASK:#x}", text)
+
+    def member(self, group, chain, address):
+        """A member behind a pointer that the server works out each time."""
+        pointer = value_of(group).type.strip_typedefs()
+        if pointer.code != gdb.TYPE_CODE_PTR or not chain.startswith("->"):
+            self.refuse(f"{chain}: only ->MEMBER can stand behind an expression.")
+        member = f"(({pointer.target()} *)0)->{chain[2:]}"
+        refuse_bit_field(member)
+        field = value_of("&" + member)
+        return self.memory(field.type.target(), f"(u64){address} + {int(field)}", chain)
+
+    def operand(self, cast=None):
+        token = self.tokens[self.at] if self.at < len(self.tokens) else self.refuse("a value is missing.")
+        begin = self.at
+        if token[0] == "(":
+            return self.bracket(begin)
+        if token[0] == "&" or (token[0] == "*" and re.match(r"[A-Za-z_*&]", self.token(1))):
+            # Of or through what has a name; * of something else is the server's.
+            while self.token() in ("&", "*"):
+                self.at += 1
+            if not self.at < len(self.tokens) or not self.tokens[self.at]["word"]:
+                self.at = begin + 1
+                return token[0] + self.operand() if token[0] == "*" else self.refuse("& of what has no name.")
+            self.at = self.behind(self.at + 1)
+            text = self.source(begin, self.at)
+            return f"{address_of(text):#x}" if token[0] == "&" else self.variable(text, cast)
+        self.at += 1
+        if token[0] in ("-", "+", "~", "!", "*"):
+            return token[0] + self.operand()
+        if token["number"]:
+            return re.sub(r"[uUlL]+$", "", token[0])
+        if token["letter"]:
+            return str(number_of(value_of(token[0]), token[0]))
+        if token["register"]:
+            return self.register(begin)
+        if not token["word"]:
+            self.refuse(f"a value is missing where it says {self.text[token.start():]}.")
+        return self.named(begin, cast)
+
+    def register(self, begin):
+        name = self.tokens[begin][0]
+        known = {each.name for each in gdb.selected_frame().architecture().registers()}
+        if self.behind(self.at) == self.at and (name[1:] in known or name in ("$pc", "$sp", "$fp", "$ps", "$cpl")):
+            return name
+        self.at = self.behind(self.at)  # a convenience variable
+        text = self.source(begin, self.at)
+        value = value_of(text)
+        return self.variable(text) if value.address is not None else f"{number_of(value, text) & ADDRESS_MASK:#x}"
+
+    def named(self, begin, cast):
+        name = self.tokens[begin][0]
+        if name in NO_CALLS:
+            end = self.matching(self.at) + 1 if self.token() == "(" else self.behind(self.at + 1)
+            self.at = end
+            return str(int(value_of(self.source(begin, end))))
+        if self.MEMORY.fullmatch(name) and self.token() == "[" and gdb.lookup_symbol(name)[0] is None:
+            end = self.matching(self.at)
+            self.at += 1
+            return f"{name}[{self.all(end)}]"
+        if name in ("value", "svalue") and gdb.lookup_symbol(name)[0] is None:
+            return name
+        self.at = self.behind(self.at)
+        return self.variable(self.source(begin, self.at), cast)
+
+    def bracket(self, begin):
+        end = self.matching(begin)
+        inside = self.source(begin + 1, end)
+        kind = type_of(inside)
+        name = self.kind_name(kind) if kind is not None else inside if self.ITS_TYPE.fullmatch(inside) else None
+        if name is None and kind is not None:
+            self.refuse(f"({inside}) is no cast to an integer or a pointer.")
+        if name is not None:
+            self.at = end + 1
+            return f"({name}){self.operand(kind)}"
+        self.at = begin + 1
+        out = f"({self.all(end)})"
+        while self.token() == "[":
+            self.at += 1
+            out += f"[{self.all(self.matching(self.at - 1))}]"
+        group, members = self.at, self.behind(self.at)
+        if members == group:
+            return out
+        self.at = members
+        return self.member(self.source(begin, group), self.source(group, members), out)
+
+    def all(self, end=None):
+        """The rest, or up to the bracket with index `end`, which is passed over."""
+        last = len(self.tokens) if end is None else end
+        self.moved = ""
+        out = self.operand()
+        while self.at < last:
+            sign, before = self.token(), self.moved
+            self.at += 1
+            self.moved = ""
+            out += f" {sign} {self.operand()}"
+            if sign in "+-" and (before or self.moved):
+                self.refuse(f"{before or self.moved} points to what is no integer; go on from it by (long).")
+        self.at = last if end is None else end + 1
+        return out
+
+
 class Watch(Command):
     """Go to the next write of an object, or backward to the last, for which a condition
 holds: chronovisor watch [backward] EXPRESSION [if CONDITION]
 
 The server evaluates the condition, so a hundred thousand writes take no longer than
-running past them. It is made of C's operators over numbers, registers ($rax) and
-variables; EXPRESSION in it means the object after the write. Variables are looked up
-here and now, as the server knows none."""
+running past them. It is made of C's operators and casts over numbers, registers ($rax)
+and variables; EXPRESSION in it means the object after the write. Variables are looked up
+here and now, as the server knows none. What has no debug information is as large as its
+file says, or as a cast does: (char)flag, *(int*)&counter."""
 
     verb, usage = "watch", "[backward] EXPRESSION [if CONDITION]"
-    name = re.compile(r"(?<![\w$.\]])[A-Za-z_]\w*(?:(?:\.|->)\w+|\[\w+\])*")
 
     def __init__(self):
         super().__init__(gdb.COMMAND_RUNNING, gdb.COMPLETE_EXPRESSION)
-
-    @staticmethod
-    def is_signed(value):
-        return bool(getattr(value.type.strip_typedefs(), "is_signed", False))
-
-    @classmethod
-    def operand(cls, text):
-        """What the server calls the variable of this name."""
-        value, symbol = evaluated(text)
-        if value is None:
-            return f"u64[{symbol:#x}]"
-        if value.address is None or value.type.strip_typedefs().code == gdb.TYPE_CODE_FUNC:
-            return f"{address_of(text):#x}"
-        if value.type.sizeof not in (1, 2, 4, 8):
-            raise gdb.GdbError(f"{text}: of {value.type.sizeof} bytes; 1, 2, 4 or 8 can be compared.")
-        kind = "i" if cls.is_signed(value) else "u"
-        return f"{kind}{8 * value.type.sizeof}[{int(value.address) & ADDRESS_MASK:#x}]"
-
-    def condition(self, text, expression):
-        value, _ = evaluated(expression)
-        itself = "svalue" if value is not None and self.is_signed(value) else "value"
-
-        def named(match):
-            return itself if match[0] == expression else self.operand(match[0])
-
-        return self.name.sub(named, text)
 
     def run(self, argument):
         found = re.fullmatch(r"(backward\s+)?(.+?)(?:\s+if\b(.*))?", argument, re.DOTALL)
@@ -344,7 +589,7 @@ here and now, as the server knows none."""
         address, size = place(expression)
         command = f"watch {'backward ' if found[1] else ''}{address:#x} {size}"
         if found[3]:
-            command += " if " + self.condition(found[3].strip(), expression)
+            command += " if " + Condition(found[3].strip(), expression).all()
         monitor(command)
         arrive()
 
@@ -382,6 +627,14 @@ the way stops there. Where the place was never reached, nothing moves."""
         where, condition = re.fullmatch(r"(.*?)(?:\s+if\b(.*))?", location, re.DOTALL).groups()
         if re.search(r"(?<![\w-])(if|thread|task|-force-condition)(?!\w)", where):
             raise gdb.GdbError(f"{location}: no location.")
+        if condition is not None:
+            if not condition.strip():
+                raise gdb.GdbError(f"{location}: the condition is missing.")
+            looking(condition)
+            for called in re.findall(r"([A-Za-z_]\w*)\s*\(", QUOTED.sub("0", condition)):
+                if called not in NO_CALLS and not is_type(called):
+                    raise gdb.GdbError(f"{called}: a condition that calls a function would change the guest.")
+        looking(where)
         if where.startswith("*"):
             where = f"*{address_of(where[1:]):#x}"
         elif re.match(r"[\w$'\"/.~]", where):
@@ -406,7 +659,8 @@ the way stops there. Where the place was never reached, nothing moves."""
             if condition:
                 mark.condition = condition
             number = mark.number
-            gdb.execute("reverse-continue")
+            with without_calls() if "(" in condition else contextlib.nullcontext():
+                gdb.execute("reverse-continue")
         finally:
             gdb.events.stop.disconnect(note)
             if mark.is_valid():  # it was not met
@@ -439,11 +693,9 @@ Does not move."""
         super().__init__(gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
 
     def run(self, argument):
-        parts = re.fullmatch(r"(.*?)(?:\s--\s*(\S+))?", argument, re.DOTALL)
-        if not parts or not parts[1].strip() or parts[1].strip() == "--":
-            raise self.misused()
-        address, size = place(parts[1].strip())
-        monitor(f"history {address:#x} {size} {count_of(parts[2] or '10')}")
+        expression, count = self.parted(argument)
+        address, size = place(expression)
+        monitor(f"history {address:#x} {size} {count_of(count or '10')}")
 
 
 class Query(Command):
@@ -458,12 +710,12 @@ Answers as the command line's query does. Does not move."""
         super().__init__(gdb.COMMAND_STATUS, gdb.COMPLETE_EXPRESSION)
 
     def run(self, argument):
-        parts = re.fullmatch(r"(writes|value|executes)\s+(.*?)(?:\s--\s*(first|last|count))?", argument, re.DOTALL)
-        if not parts or not parts[2].strip() or parts[2].startswith("--"):
+        kind, rest = (argument.split(None, 1) + ["", ""])[:2]
+        expression, select = self.parted(rest)
+        if kind not in ("writes", "value", "executes") or select not in (None, "first", "last", "count"):
             raise self.misused()
-        kind, expression, select = parts[1], parts[2].strip(), parts[3] or ""
         address, size = (address_of(expression), 1) if kind == "executes" else place(expression)
-        monitor(f"query {kind} {address:#x} {size} {select}")
+        monitor(f"query {kind} {address:#x} {size} {select or ''}")
 
 
 class AtAddress(Command):
@@ -481,9 +733,9 @@ class AtAddress(Command):
 
 
 class Disassemble(Command):
-    """Disassemble by the CPU's present mode: chronovisor disassemble [EXPRESSION [COUNT]]"""
+    """Disassemble by the CPU's present mode: chronovisor disassemble [EXPRESSION[,] [COUNT]]"""
 
-    verb, usage = "disassemble", "[EXPRESSION [COUNT]]"
+    verb, usage = "disassemble", "[EXPRESSION[,] [COUNT]]"
 
     def __init__(self):
         super().__init__(gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
@@ -493,12 +745,15 @@ class Disassemble(Command):
             monitor("disassemble")
             return
         count = "10"
+        comma = re.fullmatch(r"(.+),\s*(\d+|0[xX][0-9a-fA-F]+|\$\w+)", argument, re.DOTALL)
+        if comma:
+            argument, count = comma.groups()
         try:
             address = address_of(argument)
         except gdb.error:
             # All of it is no expression: then the last word is the count.
             expression, _, count = argument.rpartition(" ")
-            if not expression.strip():
+            if comma or not expression.strip():
                 raise
             address = address_of(expression)
         monitor(f"disassemble {address:#x} {count_of(count)}")
@@ -530,9 +785,9 @@ seek and chronovisor discard end the recording and return to this one."""
 
     def run(self, argument):
         words = gdb.string_to_argv(argument)
-        if not words or any(not word or re.search(r"\s", word) for word in words):
+        if not words or not all(words):
             raise self.misused()
-        monitor(" ".join(["go-live", *words]))
+        monitor(" ".join(["go-live", *map(quoted, words)]))
 
 
 class Vmlinux:

@@ -28,11 +28,11 @@ SETTINGS = f"""COMMAND_FILE = {os.path.join(ROOT, 'scripts/gdb/chronovisor.py')!
 SEED, COUNT, LONGEST = {test.arguments.seed}, {test.arguments.count}, {20 * PATIENCE}
 """
 BODY = r"""
-import random, re, time
+import json, random, re, time
 run("source " + COMMAND_FILE)
 random.seed(SEED)
 COMMANDS = ["when", "info", "events", "bookmark", "linux-kernel", "linux-log", "linux-tasks", "linux-modules", "branch",
-            "disassemble", "translate", "walk", "add-vmlinux", "seek", "last-write", "last-reached", "history", "query", "discard",
+            "disassemble", "translate", "walk", "add-vmlinux", "seek", "last-write", "last-reached", "watch", "watch backward", "address-space", "history", "query", "discard",
             "go-live", "timeline", "step", "reverse-step", "", "nosuch", "last", "sek"]
 WORDS = ["0", "1", "5 6", "-1", "+3", "-3", "+", "-", "0x10", "0x", "1_000", "1,000", "99999999999999999999999", "-0x80000000",
          "$pc", "$rsp", "$nosuch", "$position", "$_", "(", ")", "((1))", "[", "*", "&", "table", "&table", "table.sum",
@@ -45,7 +45,7 @@ WORDS = ["0", "1", "5 6", "-1", "+3", "-3", "+", "-", "0x10", "0x", "1_000", "1,
          "-line", "-q", "-source", "on", "off", "json", "a" * 300, "9" * 300, "1/0", "*(int*)8", "{int} 0", "$_siginfo", "$xmm0",
          "$st0", "$cs", "$eflags", "'a'", "@", "table@3", "table.values[1]@2", "(struct nosuch*)0", "void", "int", "$_exitcode"]
 SHOWN = re.compile(r"Traceback|Python Exception|Error occurred in Python|Protocol error|<class '")
-worst = (0, "")
+worst, was = (0, ""), "timeline"
 for n in range(COUNT):
     words = [random.choice(WORDS) for _ in range(random.choice((0, 1, 1, 1, 2, 2, 3)))]
     argument = random.choice((" ", " ", "  ", "")).join(words)
@@ -69,6 +69,10 @@ for n in range(COUNT):
         check(False, command + " raised " + repr(error))
     check(not SHOWN.search(said or ""), command + " showed: " + str(said))
     worst = max(worst, (time.monotonic() - begun, command))
+    # Looking begins no branch.
+    where_now = json.loads(gdb.execute("monitor json when", to_string=True))["whereabouts"]
+    if where_now != "timeline" and name not in ("branch", "go-live"): check(where_now == was, command + " began a branch")
+    was = where_now
     # gdb and the server still agree.
     if n % 20 == 0: check(gdb.selected_inferior().pid != 0 and value("$position") >= 0, "alive after " + command)
 check(value("$position") >= 0, "alive")

@@ -73,6 +73,12 @@ gdb("moving about", LOAD + """    run("tbreak spin"); run("continue"); here = va
     fails("chronovisor watch"); fails("chronovisor watch table.sum if"); fails("chronovisor watch table.sum if nosuch > 1")
     text = fails("chronovisor watch table.sum if table.sum == 12345"); check("not written" in text or "failed" in text, text)
     equal(value("table.sum"), 140, "and nothing moved")
+    for condition in ("*(int *)&table.sum == 140", "(unsigned char) table.sum == 0x8c", "(long)table.sum > 100 && *(int*)%d == 140" % value("(long) &table.sum"),
+                      "((Table *)&table)->sum == 140", "-(table.sum - 1) == -139 && !(table.values[1] - 1)", "+table.sum == (char)-116 + 256u"):
+        run("chronovisor seek end"); run("chronovisor watch backward table.sum if " + condition)
+        run("stepi"); equal(value("table.sum"), 140, "watch if " + condition)
+    for command in ("watch table.sum if (double)table.sum == 1", "watch table.sum if *table.sum", "watch table.sum if square(2) == 4"):
+        fails("chronovisor " + command)
     check("every address space" in run("chronovisor address-space"), "address-space"); run("chronovisor address-space here")
     check("count in address space" in run("chronovisor address-space"), "chosen"); run("chronovisor address-space off")
     run("chronovisor seek spinning")
@@ -80,7 +86,10 @@ gdb("moving about", LOAD + """    run("tbreak spin"); run("continue"); here = va
     fails('chronovisor bookmark ""'); fails("chronovisor bookmark a b"); fails("chronovisor when now"); fails("chronovisor step 0")
     text = fails("chronovisor set-position 1"); check("is no command" in text, "unknown commands: " + text)
     text = fails("chronovisor history table.sum -- 0"); check("a number from 1 on" in text, "how many are none: " + text)
-    equal(len(run("chronovisor disassemble $pc 3").splitlines()), 3, "disassemble EXPRESSION COUNT")
+    for comma in ("$pc 3", "$pc, 3", "$pc,3", "(long) $pc , 3"): equal(len(run("chronovisor disassemble " + comma).splitlines()), 3, "disassemble " + comma)
+    fails("chronovisor disassemble $pc,+20"); fails("chronovisor last-write table.sum, table.values")
+    text = fails("chronovisor history table.sum --"); check("missing" in text, "a count is missing: " + text)
+    fails("chronovisor query value table.sum --"); fails("chronovisor last-reached fill if "); fails("chronovisor last-reached fill if")
     check("factorial" in run("info symbol %s" % run("chronovisor disassemble factorial 1").split(":")[0].split()[-1]), "a function is an address")
     run("chronovisor seek spinning")
     for name in ("when", "seek", "last-write", "linux-log"): check(name in run("help chronovisor"), "help lists " + name)
@@ -107,6 +116,26 @@ gdb("branches and settings", LOAD + """    run("tbreak spin"); run("continue"); 
     run("maintenance flush dcache"); run("x/4gx 0x1000"); run("maintenance packet Qqemu.PhyMemMode:0"); run("maintenance flush dcache")
     text = fails("chronovisor linux-tasks"); check("failed" in text, "no Linux here: " + text)
 """)
+gdb("nothing is changed by looking", LOAD + """    run("tbreak spin"); run("continue"); here = value("$position"); i = value("result")
+    def stands(command):
+        equal((value("$position"), value("result")), (here, i), "stands after " + command)
+        check("branch" not in run("chronovisor when"), "on no branch after " + command)
+    for command, says in (("history result--", "changes"), ("history result-- -- 3", "changes"), ("history result --", "missing"),
+                          ("history ++result", "changes"), ("last-write result = 3", "changes"), ("query value result += 1", "changes"),
+                          ("translate $rax = 5", "changes"), ("walk $rax++", "changes"), ("step result <<= 1", "changes"),
+                          ("seek (result = 7)", "changes"), ("disassemble $pc = 3", "changes"), ("address-space result -= 1", "changes"),
+                          ("timeline result++", "changes"), ("events result--", "changes"), ("watch result if result = 5", "changes"),
+                          ("watch result if square(2) == 4", "calls"), ("watch result if (*square)(2) == 4", ""), ("last-write square(2)", "calls"),
+                          ("disassemble factorial(3)", "calls"), ("step square(3)", "calls"), ("last-reached fill if result = 3", "changes"),
+                          ("last-reached fill if square(2) == 4", "calls"), ("last-reached *factorial(2)", "calls"),
+                          ("watch (result = 4) if result == 1", "changes"), ("history square(2) -- 2", "calls"), ("step 1, 2, result", "")):
+        text = fails("chronovisor " + command); check(says in text, command + " says: " + text); stands(command)
+    run("chronovisor history result == 3"); stands("a comparison")
+    run('chronovisor translate $_strlen("abc")'); stands("a function of gdb's own")
+    equal(gdb.parameter("may-call-functions"), True, "calls are allowed again")
+    check("what changes" not in run("print square(3)"), "and gdb's own print calls"); run("chronovisor discard")
+""", at="start")
+
 plain = test.path("plain.elf")
 test.run("--strip-debug", gdb.symbols, plain, program="/usr/bin/objcopy")
 Gdb(test, gdb.recording, plain)("symbols without debug information", LOAD + """    run("chronovisor seek end")
@@ -115,5 +144,18 @@ Gdb(test, gdb.recording, plain)("symbols without debug information", LOAD + """ 
     check("physical" in run("chronovisor translate table"), "translate")
     run("chronovisor last-reached factorial"); check(run("info symbol $pc").startswith("factorial"), "a function")
     run("chronovisor disassemble factorial 2")
+    # A variable is as large as its file says, or as a cast does.
+    run("chronovisor seek end"); run("chronovisor watch backward result if result == 260"); run("stepi")
+    equal(value("*(int *) &result"), 260, "4 bytes of 4"); at = value("$position")
+    for condition in ("(char)result == 4", "*(short*)&result == 260", "(unsigned char)result == 4 && ticks < 1000000"):
+        run("chronovisor seek end"); run("chronovisor watch backward result if " + condition); run("stepi")
+        equal(value("$position"), at, condition)
+    text = fails("chronovisor watch result if table == 3"); check("has no type" in text, "too large to be one: " + text)
 """)
+recording, symbols = travel_guest(test, 32)
+Gdb(test, recording, symbols)("32-bit symbols in a 64-bit session", LOAD + """    run("chronovisor last-write *(int*)&counted"); before = value("$position")
+    run("chronovisor seek end"); run("chronovisor last-write counted"); equal(value("$position"), before, "the same write")
+    run("chronovisor seek end"); run("chronovisor watch backward counted if *(int *)&counted == 30000 && *(int**)&counted != 0")
+    equal(value("$position"), before, "and by a condition")
+""", at="end", before="set architecture i386:x86-64")
 print("all sessions passed")

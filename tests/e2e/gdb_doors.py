@@ -192,6 +192,10 @@ server.wait()
 # A debugger that is not there is trouble of the host's.
 done = test.run("debug", recording, "--gdb=no-such-debugger", expect=5)
 test.check(b"no-such-debugger cannot be started" in done.stderr, "a debugger that is not there", done)
+# One that ends before it connects, badly or not, and one that ends badly later, too.
+for debugger, word in (("/bin/false", b"ended with status 1, without having connected"), ("/bin/true", b"status 0, without having connected")):
+    done = test.run("debug", recording, f"--gdb={debugger}", expect=5)
+    test.check(word in done.stderr, f"{debugger}: {done.stderr}", done)
 if not browser:
     skip("no browser is installed (Debian: chromium); the rest passed")
 print("all doors are shut")

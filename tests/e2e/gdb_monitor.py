@@ -54,13 +54,34 @@ gdb("QEMU's words", """    text = run("monitor info registers"); check(text.star
     text = run("monitor info mem"); check(" -rw" in text or " urw" in text, text)
     check("LVT0" in run("monitor info lapic") and "pic0: irr=" in run("monitor info pic"), "interrupt controllers")
     text = run("monitor x/2xg %d" % value("$sp")); equal(int(text.split()[1], 16), value("*(unsigned long *) $sp"), text)
+    text = run("monitor gpa2hva 0x1000"); check("there is none" in text and "is 0x" not in text, "no host address: " + text)
+    check("is not RAM" in run("monitor gpa2hva 0xfee00000") and "No memory is mapped" in run("monitor gpa2hva 0xd0000000"), "gpa2hva")
+    equal(run("monitor gva2gpa %d" % value("$pc")).startswith("gpa: 0x"), True, "gva2gpa")
     check("Cannot access memory" in run("monitor xp /1xw 0xd0000000"), "no memory")
     check("0x" in run("monitor xp /1xw 0xfee00030"), "the local APIC's version")
 """, at="end")
 
 gdb("the end of the guest", """    run("continue"); text = run("monitor when")
-    check("the guest ended here: " in text, "when: " + text)
+    check("the guest ended here: debug-exit by port 0xf4" in text, "when: " + text)
+    check("by port 0xf4" in run("monitor info"), "info")
     check("ended" in run("monitor info"), "info")
 """, at="end")
 
+# gdb takes three silences of remotetimeout for a lost answer.
+output = gdb("an answer that takes long", """    import time
+    run("tbreak factorial"); run("continue"); here = value("$position")
+    def ask(terms):
+        begun = time.monotonic()
+        try:
+            gdb.execute("monitor next-reached %d if %s" % (loop, "||".join(["u8[0x1000] == 300"] * terms)))
+        except gdb.error as error:
+            print(error)
+        return time.monotonic() - begun
+    run("tbreak %d" % line_of("spinning")); run("continue"); loop = pc()
+    terms, took = 60, 0
+    while took < 4 and terms < 1000: took = ask(terms); terms *= 2
+    print("it took %.1f s" % took)
+    begun = value("$position"); run("monitor when"); equal(value("$position"), begun, "and all goes on")
+""", before="set remotetimeout 1")
+test.check("Ignoring packet error" not in output, "gdb heard nothing: " + output[-1500:])
 print("all sessions passed")

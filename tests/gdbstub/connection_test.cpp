@@ -114,6 +114,31 @@ TEST_CASE("one that waits its turn is told so, kept waiting, and then answered")
   CHECK(fixture.exchange("$c#63").find("swbreak:;") != std::string::npos);
 }
 
+TEST_CASE("whoever waits for a long answer hears that somebody is there") {
+  ConnectionFixture fixture;
+  Connection& connection = fixture.connection;
+  const auto signs_during = [&](const std::string& packet) {
+    fixture.receive(frame_packet(packet));
+    (void)connection.take_output();
+    auto work = connection.take_work();
+    REQUIRE(work);
+    connection.give_sign_of_life();
+    std::string signs = connection.take_output();
+    connection.finish_work(connection.run(*work));
+    (void)connection.take_output();
+    CHECK_FALSE(connection.needs_signs_of_life());
+    return signs;
+  };
+  // Console output of no bytes: both gdb and lldb take it before a command's result.
+  CHECK(signs_during("qRcmd," + hex_text("when")) == frame_packet("O"));
+  CHECK(signs_during("qSearch:memory:1000;10;a") == "+");
+  CHECK(signs_during("qCRC:1000,10") == "+");
+  CHECK(signs_during("vRun;") == "+");
+  // A resume is waited for as long as it takes, and some take a `+` for its end.
+  CHECK(signs_during("s") == "");
+  CHECK(signs_during("bc") == "");
+}
+
 TEST_CASE("a bad checksum is refused and the packet not carried out") {
   ConnectionFixture fixture;
   CHECK(fixture.exchange("$qC#b4") == "+$QC1#c5");

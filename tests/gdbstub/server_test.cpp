@@ -419,6 +419,29 @@ TEST_CASE("an interrupt in the middle of a long run is answered") {
   CHECK(client.read_until("$OK#9a").find("$O63616e63656c6c65640a#") != std::string::npos);
 }
 
+TEST_CASE("a monitor command that takes long is not silent") {
+  Directory directory;
+  FakeTarget target;
+  const ServerOptions options = unix_options(directory);
+  Running running(target, options);
+  Client client(options.listen.path);
+  client.send(frame_packet("qRcmd,7370696e"));  // spin
+  for (int n = 0; n < 2; ++n) {
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK(client.read_until("$O#4f").find("$O#4f") != std::string::npos);
+    // gdb takes two seconds of silence for a lost packet.
+    CHECK(std::chrono::steady_clock::now() - begun < 2s);
+    client.send("+");
+  }
+  client.send("\x03");
+  CHECK(client.read_until("$OK#9a").find("$O63616e63656c6c65640a#") != std::string::npos);
+  // And is quiet afterwards.
+  client.send("+" + frame_packet("?"));
+  CHECK(client.read_until("#").find("$O#") == std::string::npos);
+  CHECK(client.read_until("$O#", 600).find("$O#") == std::string::npos);
+  CHECK(running.server.served_somebody());
+}
+
 TEST_CASE("a client that goes away in the middle of a run makes room for the next") {
   Directory directory;
   FakeTarget target(kEndlessHistory);

@@ -270,6 +270,14 @@ TEST_CASE("a guest that ended is said to have, and is the end of history") {
   CHECK(fixture.all("c") ==
         Packets{SessionFixture::console("the guest powered off\n"), at(100, "replaylog:end;")});
   CHECK(fixture.one("?") == at(100, "replaylog:end;"));
+  // Once is enough for one who steps there on and on.
+  CHECK(fixture.all("s") == Packets{at(100, "replaylog:end;")});
+  CHECK(fixture.all("vCont;s:p1.1") == Packets{at(100, "replaylog:end;")});
+  // Who comes again is told again.
+  fixture.target.ends_with.reset();
+  fixture.one("bs");
+  fixture.target.ends_with = "the guest powered off";
+  CHECK(fixture.all("c").size() == 2);
 }
 
 TEST_CASE("a run that fails still ends in a stop") {

@@ -110,6 +110,31 @@ TEST_CASE("how the guest ended is said where it ended, and nowhere else") {
   CHECK_FALSE(recorded_end(*limited)->by_guest);
 }
 
+TEST_CASE("the port whose write ended a guest is named") {
+  CHECK(ending_text({"poweroff", 0, 0x604, true}) ==
+        "the guest ended here: poweroff by port 0x604");
+  CHECK(ending_words({"debug-exit", 3, 0xf4, true}) == "debug-exit with code 3 by port 0xf4");
+  CHECK(ending_words({"triple-fault", 0, 0, true}) == "triple-fault");
+}
+
+TEST_CASE("bookmarks that there are not are told from those that there are") {
+  Fixture f;
+  f.timeline.seek({{400}, 0});
+  const auto refusal = [&](const std::string& line) {
+    return f.ask_json(line)["error"]["message"].get<std::string>();
+  };
+  CHECK(refusal("bookmark --move loop").find("there is no bookmark loop") == 0);
+  (void)f.ask_json("bookmark before-loop");
+  CHECK(refusal("bookmark --move before-lop") ==
+        "there is no bookmark before-lop; is it before-loop?");
+  CHECK(refusal("bookmark --delete loop") == "there is no bookmark loop; is it before-loop?");
+  CHECK(refusal("bookmark \"a b\"").find("a name is one word") != std::string::npos);
+  f.timeline.seek({{500}, 0});
+  CHECK(f.ask_json("bookmark --move before-loop")["position"] == 500);
+  // The run's recorder has named the end.
+  CHECK(f.ask_json("bookmark").size() == 2);
+}
+
 TEST_CASE("every command without arguments has a JSON form on one line, errors too") {
   Fixture f;
   f.timeline.seek({{4'000}, 0});

@@ -45,6 +45,12 @@ TEST_CASE("a write is found by the value that it wrote, in either direction") {
   CHECK(f.timeline.step_forward().stop == TravelStop::arrived);
   CHECK(f.counter() == 400);
   const Moment here = f.timeline.now();
+  CHECK(f.ask("watch backward 0x1000 4 if *(unsigned char*)0x1000 == 3 && (short)value < 300")
+            ["destination"]
+                .is_number());
+  f.go();
+  CHECK(f.counter() == 258);
+  f.timeline.seek(here);
   CHECK(f.ask("watch backward 0x1000 4 if value == 999")["error"]["code"] == "not-found");
   CHECK(f.ask("watch 0x1000 4 if value = 3")["error"]["code"] == "usage");
   CHECK_FALSE(f.session.destination());
@@ -90,6 +96,25 @@ TEST_CASE("memory is shown in QEMU's formats") {
   CHECK(f.text("xp /1xw 0xfee00030").find("0x00") != std::string::npos);
   CHECK(f.ask("xp /2xb 0x7c00")["values"] == json::array({"0x31", "0xc0"}));
   CHECK(f.ask("xp /2q 0x7c00")["error"]["code"] == "usage");
+}
+
+TEST_CASE("where an address leads is told in QEMU's words, but for a host's address") {
+  Fixture f;
+  f.timeline.seek({{1'000}, 0});
+  CHECK(f.text("gva2gpa 0x7c00") == "gpa: 0x7c00\n");
+  CHECK(f.text("gpa2hva 0xd0000000") == "No memory is mapped at address 0xd0000000\n");
+  CHECK(f.text("gpa2hva 0xfee00000") == "Memory at address 0xfee00000 is not RAM\n");
+  CHECK(f.text("gpa2hva 0xfee00030") == "Memory at address 0xfee00030 is not RAM\n");
+  for (const char* what : {"gpa2hva 0x7c00", "gpa2hpa 0x7c00"}) {
+    const std::string text = f.text(what);
+    INFO(text);
+    CHECK(text.find("address for 0x7c00 (pc.ram): there is none") != std::string::npos);
+    // What scripts take for the address: a number behind "is", or the last word.
+    CHECK(text.find("is 0x") == std::string::npos);
+    CHECK(text.rfind(" 0x") == text.find(" 0x"));
+  }
+  CHECK(f.ask("gpa2hva 0x7c00")["kind"] == "memory");
+  CHECK(f.ask("gva2gpa 0x7c00")["physical"] == "0x7c00");
 }
 
 TEST_CASE("looking at devices changes nothing") {

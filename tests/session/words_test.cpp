@@ -47,6 +47,7 @@ TEST_CASE("words become requests") {
   CHECK(request<SetBookmarkRequest>("bookmark --move here").move);
   CHECK(request<DeleteBookmarkRequest>("bookmark --delete here").name == "here");
   CHECK(request<GoLiveRequest>("go-live out.cvr --serial pty").options.serial == "pty");
+  CHECK(request<AddressRequest>("gpa2hva 0x1000").what == AddressRequest::What::gpa2hva);
   CHECK_FALSE(request<SettingRequest>("phys off").on);
   (void)request<HelpRequest>("");
 }
