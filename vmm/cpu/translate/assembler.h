@@ -17,6 +17,17 @@
 
 namespace chronovisor::translate {
 
+/// Conditions as Jcc encodes them.
+enum HostCondition : unsigned {
+  kIfCarry = 2,
+  kIfAboveEqual = 3,
+  kIfZero = 4,
+  kIfNotZero = 5,
+  kIfBelowEqual = 6,
+  kIfAbove = 7,
+  kIfSign = 8,
+};
+
 /// Displacements from RBP.
 struct Layout {
   std::int32_t budget, rip_base, raw_flags, tag, jumps, exit_value, scratch;

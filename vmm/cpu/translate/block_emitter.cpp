@@ -1,19 +1,11 @@
 #include "vmm/cpu/translate/block_emitter.h"
 
-#include "vmm/cpu/code/decoder.h"
-
 namespace chronovisor::translate {
 namespace {
 
 constexpr int kT0 = Assembler::kT0, kT1 = Assembler::kT1, kT2 = Assembler::kT2;
 using Xbyak::Reg32;
 using Xbyak::Reg64;
-using Xbyak::Reg8;
-using Xbyak::RegExp;
-
-/// Conditions as in Jcc.
-constexpr unsigned kIfCarry = 2, kIfNotZero = 5, kIfZero = 4, kIfAbove = 7, kIfSign = 8,
-                   kIfAboveEqual = 3, kIfBelowEqual = 6;
 
 }  // namespace
 
@@ -117,6 +109,118 @@ void BlockEmitter::emit_one(unsigned index) {
   emit_handler((attributes & kEndsBlock) != 0 || (repeats && !flat_));
 }
 
+bool BlockEmitter::try_emit(const Instruction& i) {
+  if (i.row == kNoRow) return false;
+  if (i.memory && (i.segment >= kSegmentCount || (i.base == kGprRip && i.address_size != 8))) {
+    return false;
+  }
+  const RowEffects& e = row_effects(i.row);
+  switch (e.operation) {
+    case Operation::other:
+      return sse(i) || floating(i);
+    case Operation::nop:
+      return true;
+    case Operation::add:
+    case Operation::or_:
+    case Operation::adc:
+    case Operation::sbb:
+    case Operation::and_:
+    case Operation::sub:
+    case Operation::xor_:
+    case Operation::cmp:
+    case Operation::test:
+      return alu(i, e);
+    case Operation::inc:
+    case Operation::dec:
+    case Operation::not_:
+    case Operation::neg:
+      return unary(i, e);
+    case Operation::mul:
+    case Operation::imul_wide:
+    case Operation::imul:
+    case Operation::imul_immediate:
+      return multiply(i, e);
+    case Operation::div:
+    case Operation::idiv:
+      return divide(i, e);
+    case Operation::rol:
+    case Operation::ror:
+    case Operation::shl:
+    case Operation::shr:
+    case Operation::sar:
+      return shift(i, e);
+    case Operation::shld:
+    case Operation::shrd:
+      return double_shift(i, e);
+    case Operation::bt:
+    case Operation::bts:
+    case Operation::btr:
+    case Operation::btc:
+      return bit_test(i, e);
+    case Operation::bsf:
+    case Operation::bsr:
+    case Operation::popcnt:
+      return bit_scan(i, e);
+    case Operation::bswap: {
+      if (i.operand_size < 4) return false;
+      before_write(i.reg);
+      const Reg r = destination(i.reg, i.operand_size, kT1, true);
+      a_.bswap(i.operand_size == 8 ? Xbyak::Reg32e(r.getIdx(), 64) : Xbyak::Reg32e(r.getIdx(), 32));
+      finish_destination(i.reg, i.operand_size, kT1);
+      after_write(i.reg);
+      return true;
+    }
+    case Operation::mov:
+    case Operation::mov_moffs:
+      return move(i, e);
+    case Operation::movzx8:
+      return extend_move(i, 1, false);
+    case Operation::movzx16:
+      return extend_move(i, 2, false);
+    case Operation::movsx8:
+      return extend_move(i, 1, true);
+    case Operation::movsx16:
+      return extend_move(i, 2, true);
+    case Operation::movsx32:
+      return extend_move(i, 4, true);
+    case Operation::lea:
+      return lea(i);
+    case Operation::convert:
+    case Operation::extend:
+      return convert(i, e);
+    case Operation::xchg:
+    case Operation::xchg_accumulator:
+    case Operation::xadd:
+      return exchange(i, e);
+    case Operation::cmpxchg:
+      return compare_exchange(i);
+    case Operation::setcc:
+    case Operation::cmovcc:
+      return conditional(i, e);
+    case Operation::cmc:
+    case Operation::clc:
+    case Operation::stc:
+      return carry_flag(e);
+    case Operation::push:
+    case Operation::push_immediate:
+      return push(i, e);
+    case Operation::pop:
+      return pop(i, e);
+    case Operation::leave:
+      return leave(i);
+    case Operation::jcc:
+    case Operation::jmp:
+    case Operation::jmp_indirect:
+    case Operation::call:
+    case Operation::call_indirect:
+    case Operation::ret:
+    case Operation::ret_immediate:
+      return branch(i, e);
+    default:
+      return false;
+  }
+}
+
 // ---- leaving to handlers ----------------------------------------------------------
 
 std::uint32_t BlockEmitter::site(unsigned index, bool flags_in, bool flags_out, bool last) {
@@ -211,521 +315,6 @@ void BlockEmitter::emit_cold() {
     a_.mov(Reg32(kT0), translation_.number);
     a_.call_to(translator_.tell_);
     a_.jump_to(tell_back_);
-  }
-}
-
-// ---- flags ---------------------------------------------------------------------------
-
-/// From the host's flags to memory; keeps the host's.
-void BlockEmitter::save_flags() {
-  a_.lahf();
-  a_.seto(Reg8(kT0));
-  a_.mov(a_.at(layout_.raw_flags, 2), Xbyak::Reg16(kT0));
-}
-
-/// From memory to the host's flags.
-void BlockEmitter::load_flags() {
-  a_.movzx(Reg32(kT0), a_.at(layout_.raw_flags, 2));
-  a_.add(Reg8(kT0), 0x7f);  // OF comes from this
-  a_.sahf();
-}
-
-void BlockEmitter::recompute() {
-  const FlagRecipe& r = flags_.recipe;
-  const auto operand = [&](auto&& with) {
-    if (r.b == kGprZero) {
-      with(nullptr);
-    } else {
-      const Reg b = value(r.b, r.size, kT2);
-      with(&b);
-    }
-  };
-  const Reg t = Assembler::sized(kT1, r.size);
-  switch (r.kind) {
-    case FlagRecipe::Kind::none:
-      CHECK_THAT(false, "flags that are nowhere");
-      break;
-    case FlagRecipe::Kind::cmp:
-    case FlagRecipe::Kind::test: {
-      const Reg a = value(r.a, r.size, kT1);
-      const Operation op = r.kind == FlagRecipe::Kind::cmp ? Operation::cmp : Operation::test;
-      operand([&](const Reg* b) {
-        if (b != nullptr) {
-          alu_operation(op, a, *b);
-        } else {
-          alu_immediate(op, a, r.immediate);
-        }
-      });
-      break;
-    }
-    case FlagRecipe::Kind::add:
-    case FlagRecipe::Kind::sub: {
-      const bool add = r.kind == FlagRecipe::Kind::add;
-      a_.mov(Assembler::sized(kT1, 8), value(r.a, 8, kT1));
-      operand([&](const Reg* b) {
-        if (b != nullptr) {
-          alu_operation(add ? Operation::sub : Operation::add, t, *b);
-          alu_operation(add ? Operation::add : Operation::sub, t, *b);
-        } else {
-          alu_immediate(add ? Operation::sub : Operation::add, t, r.immediate);
-          alu_immediate(add ? Operation::add : Operation::sub, t, r.immediate);
-        }
-      });
-      break;
-    }
-    case FlagRecipe::Kind::neg:
-      a_.mov(Assembler::sized(kT1, 8), value(r.a, 8, kT1));
-      a_.neg(t);
-      a_.neg(t);
-      break;
-  }
-  flags_.host = true;
-}
-
-void BlockEmitter::flags_to_memory() {
-  if (flags_.memory) return;
-  if (!flags_.host) recompute();
-  save_flags();
-  flags_.memory = true;
-}
-
-/// Before something that destroys the host's flags.
-void BlockEmitter::settle() {
-  if (live_in() == 0) {
-    set_in_memory();  // nobody looks
-    return;
-  }
-  if (flags_.host && !flags_.memory && flags_.recipe.kind == FlagRecipe::Kind::none) {
-    flags_to_memory();
-  }
-  flags_.host = false;
-}
-
-/// Before `guest` changes, and before RAX is in use: flags that are made from it.
-void BlockEmitter::before_write(unsigned guest) {
-  guest &= 15;
-  if (!flags_.recipe.uses(guest) || flags_.memory) return;
-  const std::uint32_t kept = live_after() & ~written_by(block_.instructions[index_]);
-  if (kept == 0) return;
-  if (flags_.host) {
-    flags_.recipe = {};  // whoever destroys the host's flags saves them
-  } else {
-    flags_to_memory();
-  }
-}
-void BlockEmitter::after_write(unsigned guest) {
-  if (!flags_.recipe.uses(guest & 15U)) return;
-  flags_.recipe = {};
-  if (!flags_.host) flags_.memory = true;  // as before_write left it, or nobody looks
-}
-
-void BlockEmitter::set_by_host(FlagRecipe recipe) { flags_ = {true, false, recipe}; }
-void BlockEmitter::set_in_memory() { flags_ = {false, true, {}}; }
-
-/// CF into the host's flags, which lose the others. Uses the second and third temporary.
-void BlockEmitter::carry_to_host() {
-  if (flags_.host) return;
-  if (flags_.memory) {
-    a_.bt(a_.at(layout_.raw_flags, 4), 8);
-  } else {
-    recompute();
-  }
-}
-
-/// Makes a host condition that holds when the guest's condition `code` does.
-unsigned BlockEmitter::condition(unsigned code, bool keep_t0) {
-  if (flags_.host) return code;
-  if (!flags_.memory) {
-    recompute();
-    return code;
-  }
-  const auto test = [&](std::int32_t byte, unsigned mask) {
-    a_.test(a_.at(layout_.raw_flags + byte, 1), mask);
-    return (code & 1) != 0 ? kIfZero : kIfNotZero;
-  };
-  switch (code >> 1) {
-    case 0:
-      return test(0, 1);
-    case 1:
-      return test(1, kCf);
-    case 2:
-      return test(1, kZf);
-    case 3:
-      return test(1, kCf | kZf);
-    case 4:
-      return test(1, kSf);
-    case 5:
-      return test(1, kPf);
-    default:
-      break;
-  }
-  if (keep_t0) a_.mov(Reg64(kT1), Reg64(kT0));
-  load_flags();
-  if (keep_t0) a_.mov(Reg64(kT0), Reg64(kT1));
-  return code;
-}
-
-/// The host's CF into the flags in memory; the host's are lost. Uses T1.
-void BlockEmitter::carry_into_memory() {
-  a_.setc(Reg8(kT1));
-  a_.and_(a_.at(layout_.raw_flags + 1, 1), 0xfe);
-  a_.or_(a_.at(layout_.raw_flags + 1, 1), Reg8(kT1));
-  set_in_memory();
-}
-
-// ---- operands ------------------------------------------------------------------------
-
-/// `guest` in some host register, to be read. Keeps the host's flags.
-Xbyak::Reg BlockEmitter::value(unsigned guest, unsigned bytes, int temporary) {
-  if ((guest & kHighByte) != 0) {
-    const unsigned g = guest & 15;
-    if (Assembler::pinned(g)) {
-      a_.mov(a_.at(layout_.scratch, 8), Assembler::host(g, 8));
-      a_.movzx(Reg32(temporary), a_.at(layout_.scratch + 1, 1));
-    } else {
-      a_.movzx(Reg32(temporary), a_.at(static_cast<std::int32_t>(g * 8 + 1), 1));
-    }
-    return Assembler::sized(temporary, 1);
-  }
-  if (Assembler::pinned(guest)) return Assembler::host(guest, bytes);
-  if (bytes < 4) {
-    a_.movzx(Reg32(temporary), a_.slot(guest, bytes));
-  } else {
-    a_.mov(Assembler::sized(temporary, bytes), a_.slot(guest, bytes));
-  }
-  return Assembler::sized(temporary, bytes);
-}
-
-/// A host register to compute `guest` in; finish_destination() puts it there.
-Xbyak::Reg BlockEmitter::destination(unsigned guest, unsigned bytes, int temporary, bool load) {
-  if ((guest & kHighByte) == 0 && Assembler::pinned(guest)) return Assembler::host(guest, bytes);
-  if (load) {
-    const Reg loaded = value(guest, bytes, temporary);
-    (void)loaded;
-  }
-  return Assembler::sized(temporary, bytes);
-}
-void BlockEmitter::finish_destination(unsigned guest, unsigned bytes, int temporary) {
-  if ((guest & kHighByte) == 0 && Assembler::pinned(guest)) return;
-  write(guest, bytes, temporary);
-}
-
-/// Host register `from` to `guest`. Keeps the host's flags.
-void BlockEmitter::write(unsigned guest, unsigned bytes, int from) {
-  if ((guest & kHighByte) != 0) {
-    const unsigned g = guest & 15;
-    if (Assembler::pinned(g)) {
-      a_.mov(a_.at(layout_.scratch, 8), Assembler::host(g, 8));
-      a_.mov(a_.at(layout_.scratch + 1, 1), Assembler::sized(from, 1));
-      a_.mov(Assembler::host(g, 8), a_.at(layout_.scratch, 8));
-    } else {
-      a_.mov(a_.at(static_cast<std::int32_t>(g * 8 + 1), 1), Assembler::sized(from, 1));
-    }
-    return;
-  }
-  if (Assembler::pinned(guest)) {
-    if (kHostOf[guest] == from && bytes != 4) return;
-    a_.mov(Assembler::host(guest, bytes), Assembler::sized(from, bytes));
-    return;
-  }
-  if (bytes == 4) {
-    // The upper half is cleared in a temporary.
-    const bool temporary = from == kT0 || from == kT1 || from == kT2;
-    const int wide = temporary ? from : kT1;
-    a_.mov(Reg32(wide), Reg32(from));
-    a_.mov(a_.slot(guest, 8), Reg64(wide));
-  } else {
-    a_.mov(a_.slot(guest, bytes), Assembler::sized(from, bytes));
-  }
-}
-
-/// Effective address of the memory operand to T0; T1 is used. Keeps the host's flags.
-void BlockEmitter::offset_of(const Instruction& i) {
-  const auto in = [&](unsigned guest, int temporary) {
-    if (Assembler::pinned(guest)) return Reg64(kHostOf[guest]);
-    a_.mov(Reg64(temporary), a_.slot(guest, 8));
-    return Reg64(temporary);
-  };
-  std::int64_t displacement = i.displacement;
-  if (i.base == kGprRip) displacement += offset_behind(i);
-  RegExp e;
-  bool any = false;
-  if (i.base == kGprRip) {
-    a_.mov(Reg64(kT0), a_.at(layout_.rip_base, 8));
-    e = RegExp(Reg64(kT0));
-    any = true;
-  } else if (i.base != kGprZero) {
-    e = RegExp(in(i.base, kT0));
-    any = true;
-  }
-  if (i.index != kGprZero) {
-    const Reg64 index = in(i.index, kT1);
-    const RegExp scaled = RegExp(index, 1 << i.scale);
-    e = any ? e + scaled : scaled;
-    any = true;
-  }
-  const bool wide = i.address_size == 8;
-  if (!any) {
-    a_.mov(Reg64(kT0), wide ? static_cast<std::uint64_t>(displacement)
-                            : std::uint64_t{static_cast<std::uint32_t>(displacement)});
-  } else if (displacement != static_cast<std::int32_t>(displacement)) {
-    a_.mov(Reg64(kT2), static_cast<std::uint64_t>(displacement));
-    a_.lea(Reg64(kT0), a_.ptr[e]);
-    a_.lea(Reg64(kT0), a_.ptr[RegExp(Reg64(kT0)) + Reg64(kT2)]);
-  } else {
-    const Xbyak::Address address = a_.ptr[e + static_cast<std::int32_t>(displacement)];
-    if (wide) {
-      a_.lea(Reg64(kT0), address);
-    } else {
-      a_.lea(Reg32(kT0), address);
-    }
-  }
-  if (i.address_size == 2) a_.movzx(Reg32(kT0), Xbyak::Reg16(kT0));
-}
-
-/// Makes T0 the host address of the operand, or goes the slow way. Uses all
-/// temporaries; the host's flags are lost (settle() first).
-void BlockEmitter::memory(const Instruction& i, unsigned bytes, Access access,
-                          unsigned alignment_mask) {
-  offset_of(i);
-  check(i.segment, bytes, access, alignment_mask);
-}
-
-/// The same for the offset in T0. An address with any bit of `alignment_mask` goes
-/// the slow way.
-void BlockEmitter::check(unsigned segment, unsigned bytes, Access access, unsigned alignment_mask) {
-  SlowWay& slow = slow_way();
-  const Reg64 address(kT0);
-  const Reg64 entry(kT1);
-  const Reg64 page(kT2);
-  if (long64_) {
-    if (segment >= kFs) a_.add(address, a_.at(layout_.segment_base[segment], 8));
-  } else if (!flat_ || segment >= kFs || (segment == kCs && access == Access::write)) {
-    a_.mov(Reg32(kT1), a_.at(layout_.segment_limit[segment], 4));
-    a_.lea(page, a_.ptr[address + static_cast<std::int32_t>(bytes - 1)]);
-    a_.cmp(page, entry);
-    slow.jumps.push_back(a_.jump_if(kIfAbove));
-    a_.test(a_.at(layout_.segment_shortcut[segment], 1), access == Access::write ? 2 : 1);
-    slow.jumps.push_back(a_.jump_if(kIfZero));
-    a_.add(Reg32(kT0), a_.at(layout_.segment_base[segment], 4));
-  }
-  if (alignment_mask != 0) {
-    a_.test(Reg8(kT0), alignment_mask);
-    slow.jumps.push_back(a_.jump_if(kIfNotZero));
-  }
-  static_assert(sizeof(TlbEntry) == 32 && kTlbEntries == 1024);
-  const std::uint32_t again = a_.here();
-  a_.mov(Reg32(kT1), Reg32(kT0));
-  a_.shr(Reg32(kT1), 7);
-  a_.and_(Reg32(kT1), 1023U << 5);
-  a_.add(entry, a_.at(layout_.tlb, 8));
-  if (bytes == 1 || alignment_mask == bytes - 1) {
-    a_.mov(page, address);
-  } else {
-    a_.lea(page, a_.ptr[address + static_cast<std::int32_t>(bytes - 1)]);
-  }
-  a_.and_(page, static_cast<std::uint32_t>(-4096));
-  a_.cmp(page, Assembler::pointed(kT1, 8, access == Access::write ? 8 : 0));
-  slow.refills.push_back({a_.jump_if(kIfNotZero), again, bytes, access});
-  a_.add(address, Assembler::pointed(kT1, 8, 16));
-}
-
-// ---- control ---------------------------------------------------------------------------
-
-/// RIP of a place in the present page to RAX. Keeps the host's flags.
-void BlockEmitter::load_rip(std::int64_t page_offset) {
-  a_.mov(Reg64(kT0), a_.at(layout_.rip_base, 8));
-  const auto address = a_.ptr[Reg64(kT0) + static_cast<std::int32_t>(page_offset)];
-  if (page_offset != static_cast<std::int32_t>(page_offset)) {
-    a_.mov(Reg64(kT1), static_cast<std::uint64_t>(page_offset));
-    a_.lea(Reg64(kT0), a_.ptr[Reg64(kT0) + Reg64(kT1)]);
-    if (!long64_) a_.mov(Reg32(kT0), Reg32(kT0));
-    return;
-  }
-  if (long64_) {
-    a_.lea(Reg64(kT0), address);
-  } else {
-    a_.lea(Reg32(kT0), address);
-  }
-}
-
-/// Finds the entry for the RIP in RAX: T1 points to it, or a jump misses.
-void BlockEmitter::look_up(std::vector<std::uint32_t>& misses) {
-  a_.mov(Reg64(kT1), Reg64(kT0));
-  a_.shr(Reg64(kT1), kJumpHashShift);
-  a_.xor_(Reg32(kT1), Reg32(kT0));
-  a_.and_(Reg32(kT1), static_cast<std::uint32_t>(kJumpEntries - 1));
-  a_.shl(Reg32(kT1), 5);
-  a_.add(Reg64(kT1), a_.at(layout_.jumps, 8));
-  a_.cmp(Reg64(kT0), Assembler::pointed(kT1, 8, 0));
-  misses.push_back(a_.jump_if(kIfNotZero));
-  a_.mov(Reg64(kT2), a_.at(layout_.tag, 8));
-  a_.cmp(Reg64(kT2), Assembler::pointed(kT1, 8, 8));
-  misses.push_back(a_.jump_if(kIfNotZero));
-}
-void BlockEmitter::enter_found() {
-  a_.mov(Reg64(kT2), Assembler::pointed(kT1, 8, 16));
-  a_.mov(a_.at(layout_.rip_base, 8), Reg64(kT2));
-  a_.jmp(Assembler::pointed(kT1, 8, 24));
-}
-
-void BlockEmitter::add_edge(std::uint32_t patch_at, std::int64_t page_offset) {
-  edges_.push_back(static_cast<std::uint32_t>(translator_.edges_.size()));
-  Edge edge;
-  edge.from = translation_.number;
-  edge.page_offset = static_cast<std::uint32_t>(page_offset);
-  edge.patch_at = patch_at;
-  translator_.edges_.push_back(edge);
-}
-
-/// To the place behind the block's end, all of whose instructions have retired.
-/// The flags are in memory.
-void BlockEmitter::go(std::int64_t page_offset) {
-  if (flat_ && in_page(page_offset)) {
-    add_edge(a_.jump(), page_offset);
-    return;
-  }
-  load_rip(page_offset);
-  if (flat_) {
-    std::vector<std::uint32_t> misses;
-    look_up(misses);
-    enter_found();
-    for (const std::uint32_t miss : misses) a_.land(miss);
-  }
-  a_.mov(a_.slot(kGprRip, 8), Reg64(kT0));
-  exit_with(Exit::miss);
-}
-
-/// The block ends without a jump: it was long enough, or its page ends.
-void BlockEmitter::emit_end() {
-  --index_;
-  flags_to_memory();
-  go(offset_behind(block_.instructions.back()));
-  ended_ = true;
-}
-
-bool BlockEmitter::branch(const Instruction& i, const RowEffects& e) {
-  if (!flat_ || i.operand_size < 4) return false;
-  const std::int64_t behind = offset_behind(i);
-  const std::int64_t target = behind + static_cast<std::int64_t>(i.immediate);
-  if (e.operation == Operation::jcc) {
-    if (!flags_.host && !flags_.memory) recompute();
-    flags_to_memory();
-    const unsigned code = condition(i.opcode & 15U, false);
-    const std::uint32_t taken = a_.jump_if(code);
-    if (in_page(target)) {
-      add_edge(taken, target);
-    } else {
-      far_.push_back({taken, target, index_});
-    }
-    go(behind);
-    ended_ = true;
-    return true;
-  }
-  const auto to_slow = [&](const std::vector<std::uint32_t>& misses) {
-    SlowWay& slow = slow_way();
-    slow.last = true;
-    slow.jumps.insert(slow.jumps.end(), misses.begin(), misses.end());
-  };
-  flags_to_memory();
-  std::vector<std::uint32_t> misses;
-  switch (e.operation) {
-    case Operation::jmp:
-      if (in_page(target)) {
-        go(target);
-      } else {
-        load_rip(target);
-        look_up(misses);
-        to_slow(misses);
-        enter_found();
-      }
-      break;
-    case Operation::jmp_indirect:
-      if (i.memory) {
-        memory(i, i.operand_size, Access::read);
-        a_.mov(Assembler::sized(kT0, i.operand_size), Assembler::pointed(kT0, i.operand_size));
-      } else {
-        a_.mov(Assembler::sized(kT0, i.operand_size), value(i.rm, i.operand_size, kT0));
-      }
-      look_up(misses);
-      to_slow(misses);
-      enter_found();
-      break;
-    case Operation::call:
-    case Operation::call_indirect: {
-      if (stack_width_ == 2 || i.operand_size != stack_width_) return false;
-      const unsigned bytes = i.operand_size;
-      const bool near = e.operation == Operation::call && in_page(target);
-      if (!near) {
-        if (e.operation == Operation::call) {
-          load_rip(target);
-        } else if (i.memory) {
-          memory(i, bytes, Access::read);
-          a_.mov(Assembler::sized(kT0, bytes), Assembler::pointed(kT0, bytes));
-        } else {
-          a_.mov(Assembler::sized(kT0, bytes), value(i.rm, bytes, kT0));
-        }
-        look_up(misses);
-        to_slow(misses);
-        a_.mov(a_.at(layout_.scratch + 8, 8), Reg64(kT1));
-      }
-      stack_address(-static_cast<std::int32_t>(bytes));
-      check(kSs, bytes, Access::write);
-      slow_.back().last = true;
-      a_.mov(Reg64(kT1), a_.at(layout_.rip_base, 8));
-      a_.lea(Reg64(kT1), a_.ptr[Reg64(kT1) + static_cast<std::int32_t>(behind)]);
-      a_.mov(Assembler::pointed(kT0, bytes), Assembler::sized(kT1, bytes));
-      move_stack(-static_cast<std::int32_t>(bytes));
-      if (near) {
-        go(target);
-      } else {
-        a_.mov(Reg64(kT1), a_.at(layout_.scratch + 8, 8));
-        enter_found();
-      }
-      break;
-    }
-    case Operation::ret:
-    case Operation::ret_immediate: {
-      if (stack_width_ == 2 || i.operand_size != stack_width_) return false;
-      const unsigned bytes = i.operand_size;
-      stack_address(0);
-      check(kSs, bytes, Access::read);
-      a_.mov(Assembler::sized(kT0, bytes), Assembler::pointed(kT0, bytes));
-      look_up(misses);
-      to_slow(misses);
-      const std::uint32_t extra =
-          e.operation == Operation::ret_immediate ? static_cast<std::uint32_t>(i.immediate) : 0;
-      move_stack(static_cast<std::int32_t>(bytes + extra));
-      enter_found();
-      break;
-    }
-    default:
-      return false;
-  }
-  if (slow_open_) slow_.back().last = true;
-  ended_ = true;
-  return true;
-}
-
-/// The stack pointer and a displacement, cut to its width, to T0. Keeps the host's flags.
-void BlockEmitter::stack_address(std::int32_t displacement) {
-  const auto address = a_.ptr[Reg64(kHostOf[kRsp]) + displacement];
-  if (stack_width_ == 8) {
-    if (displacement == 0) {
-      a_.mov(Reg64(kT0), Reg64(kHostOf[kRsp]));
-    } else {
-      a_.lea(Reg64(kT0), address);
-    }
-  } else {
-    a_.lea(Reg32(kT0), address);
-  }
-}
-void BlockEmitter::move_stack(std::int32_t displacement) {
-  const auto address = a_.ptr[Reg64(kHostOf[kRsp]) + displacement];
-  if (stack_width_ == 8) {
-    a_.lea(Reg64(kHostOf[kRsp]), address);
-  } else {
-    a_.lea(Reg32(kHostOf[kRsp]), address);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vmm/cpu/code/block_cache.h"
+#include "vmm/cpu/code/decoder.h"
 #include "vmm/cpu/code/instruction_effects.h"
 #include "vmm/cpu/translate/assembler.h"
 #include "vmm/cpu/translate/translation.h"
@@ -23,6 +24,9 @@ enum KeyBit : std::uint8_t {
   kKeyStack4 = 32,
   kKeyStack8 = 64,
 };
+
+/// Whether `guest` is AH, CH, DH or BH.
+inline bool high(unsigned guest) { return (guest & kHighByte) != 0; }
 
 /// How the flags can be made again from registers.
 struct FlagRecipe {

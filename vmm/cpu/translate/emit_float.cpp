@@ -12,11 +12,8 @@ namespace chronovisor::translate {
 namespace {
 
 constexpr int kT0 = Assembler::kT0, kT1 = Assembler::kT1;
-using Xbyak::Reg32;
 using Xbyak::Reg64;
 using Xmm128 = Xbyak::Xmm;
-
-constexpr unsigned kIfNotZero = 5;
 
 enum class Shape : std::uint8_t {
   none,

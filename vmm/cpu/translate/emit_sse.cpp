@@ -15,8 +15,6 @@ using Xbyak::Reg32;
 using Xbyak::Reg64;
 using Xmm128 = Xbyak::Xmm;
 
-constexpr unsigned kIfZero = 4, kIfNotZero = 5;
-
 /// What a row's operands are; `width` is of the memory operand, in bytes.
 enum class Shape : std::uint8_t {
   none,
