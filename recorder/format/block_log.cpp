@@ -87,4 +87,10 @@ Bytes BlockLog::take_directory(std::uint64_t sequence) {
   return directory;
 }
 
+std::optional<BlockLog::Place> BlockLog::place_of(const Hash128& content) const {
+  const auto found = contents_.find(content);
+  if (found == contents_.end() || found->second.sequence == kWaits) return std::nullopt;
+  return found->second;
+}
+
 }  // namespace chronovisor

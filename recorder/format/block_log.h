@@ -74,14 +74,16 @@ class BlockLog {
   /// The data are in chunk `sequence` (or there are none): the directory of what waited,
   /// of which nothing waits any more.
   [[nodiscard]] Bytes take_directory(std::uint64_t sequence);
-  /// Blocks read so far, and their distinct contents.
-  [[nodiscard]] std::size_t blocks() const { return known_.size(); }
-
- private:
+  /// Where a content is in the file; nothing if it is not there yet.
   struct Place {
     std::uint64_t sequence;
     std::uint32_t index;
   };
+  [[nodiscard]] std::optional<Place> place_of(const Hash128& content) const;
+  /// Blocks read so far, and their distinct contents.
+  [[nodiscard]] std::size_t blocks() const { return known_.size(); }
+
+ private:
   struct HashOfContent {
     std::size_t operator()(const Hash128& hash) const { return hash.low; }
   };

@@ -7,56 +7,9 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "recorder/format/page_table.h"
+#include "recorder/format/page_cache.h"
 
 namespace chronovisor {
-
-/// The distinct pages seen so far and the batches decompressed lately. Batches
-/// of damaged or hostile files may be larger than what a writer makes, so the
-/// bound is kept in bytes.
-struct RecordingReader::PageCache {
-  struct Batch {
-    std::uint64_t sequence = 0;
-    std::uint32_t first = 0;  ///< ordinal of its first page
-    std::uint32_t count = 0;
-  };
-  struct Cached {
-    std::size_t batch = 0;
-    std::shared_ptr<const Bytes> data;
-  };
-
-  std::mutex mutex;
-  PageTable pages;
-  std::vector<Batch> batches;
-  std::size_t directories = 0;  ///< checkpoints whose directory is loaded
-  std::deque<Cached> recent;    ///< the latest in front
-  std::size_t recent_bytes = 0;
-  std::size_t limit_bytes = 0;
-
-  [[nodiscard]] std::size_t batch_of(std::uint32_t ordinal) const {
-    const auto after = std::partition_point(
-        batches.begin(), batches.end(), [&](const Batch& batch) { return batch.first <= ordinal; });
-    return static_cast<std::size_t>(after - batches.begin()) - 1;
-  }
-
-  std::shared_ptr<const Bytes> find(std::size_t batch) {
-    const auto at = std::find_if(recent.begin(), recent.end(),
-                                 [&](const Cached& cached) { return cached.batch == batch; });
-    if (at == recent.end()) return nullptr;
-    std::rotate(recent.begin(), at, at + 1);
-    return recent.front().data;
-  }
-
-  void keep(std::size_t batch, std::shared_ptr<const Bytes> data) {
-    if (find(batch) != nullptr) return;
-    recent_bytes += data->size();
-    recent.push_front({batch, std::move(data)});
-    while (recent_bytes > limit_bytes && recent.size() > 1) {
-      recent_bytes -= recent.back().data->size();
-      recent.pop_back();
-    }
-  }
-};
 
 /// Which blocks there are, read when the first is wanted, and data decompressed lately.
 struct RecordingReader::BlockCache {
@@ -284,102 +237,6 @@ std::vector<Section> RecordingReader::load_sections(std::size_t checkpoint) cons
                          place(info.sequence) + ": sections");
 }
 
-void RecordingReader::load_directories(std::size_t end) const {
-  PageCache& cache = *cache_;
-  for (; cache.directories < end; ++cache.directories) {
-    const CheckpointInfo& info = index_.checkpoints[cache.directories];
-    const std::vector<PageBatch> directory = decode_page_directory(
-        read_stream(info.directory, ChunkType::page_directory, "page directory"),
-        place(info.sequence) + ": page directory");
-    // Nothing is taken over before all of it is known to be sound.
-    for (const PageBatch& batch : directory) {
-      const bool is_there = batch.sequence < index_.chunks.size() &&
-                            index_.chunks[static_cast<std::size_t>(batch.sequence)].raw_length ==
-                                batch.pages.size() * kPageSize;
-      if (!is_there) fail(info.sequence, "its page directory names a page batch that is not there");
-    }
-    for (const PageBatch& batch : directory) {
-      cache.batches.push_back({batch.sequence, static_cast<std::uint32_t>(cache.pages.size()),
-                               static_cast<std::uint32_t>(batch.pages.size())});
-      for (const Hash128& content : batch.pages) cache.pages.add(content);
-    }
-  }
-}
-
-std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
-  const CheckpointInfo& info = checked_checkpoint(checkpoint);
-  const std::vector<PageMapEntry> map = decode_page_map(
-      read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
-  if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
-  std::vector<PageRecord> pages;
-  pages.reserve(map.size());
-  const std::lock_guard lock(cache_->mutex);
-  load_directories(checkpoint + 1);
-  for (const PageMapEntry& entry : map) {
-    if (entry.code > cache_->pages.size()) {
-      fail(info.sequence, "its page map names a page that is not there");
-    }
-    const bool is_zero = entry.code == 0;
-    pages.push_back(
-        {entry.page, is_zero ? zero_page_hash()
-                             : cache_->pages.at(static_cast<std::uint32_t>(entry.code - 1))});
-  }
-  return pages;
-}
-
-std::shared_ptr<const Bytes> RecordingReader::batch_data(std::size_t batch) const {
-  std::uint64_t sequence = 0;
-  {
-    const std::lock_guard lock(cache_->mutex);
-    if (auto data = cache_->find(batch)) return data;
-    sequence = cache_->batches[batch].sequence;
-  }
-  // Decompressing without the lock lets other threads read other batches.
-  auto data = std::make_shared<const Bytes>(read_chunk(sequence, ChunkType::page_batch));
-  const std::lock_guard lock(cache_->mutex);
-  cache_->keep(batch, data);
-  return data;
-}
-
-std::uint32_t RecordingReader::ordinal_of(const Hash128& content) const {
-  std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
-  while (!ordinal && cache_->directories < index_.checkpoints.size()) {
-    load_directories(cache_->directories + 1);
-    ordinal = cache_->pages.find(content);
-  }
-  if (!ordinal) {
-    throw Error{ErrorCode::bad_input,
-                name() + ": no page with content " + content.hex() + " is in the recording"};
-  }
-  return *ordinal;
-}
-
-std::uint64_t RecordingReader::page_place(const Hash128& content) const {
-  const std::lock_guard lock(cache_->mutex);
-  return ordinal_of(content);
-}
-
-void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
-  if (content == zero_page_hash()) {
-    std::fill(out.begin(), out.end(), std::uint8_t{0});
-    return;
-  }
-  std::size_t batch = 0;
-  std::size_t offset = 0;
-  std::uint64_t sequence = 0;
-  {
-    const std::lock_guard lock(cache_->mutex);
-    const std::uint32_t ordinal = ordinal_of(content);
-    batch = cache_->batch_of(ordinal);
-    offset = (ordinal - cache_->batches[batch].first) * kPageSize;
-    sequence = cache_->batches[batch].sequence;
-  }
-  const std::shared_ptr<const Bytes> data = batch_data(batch);
-  const ByteView page = ByteView(*data).subspan(offset, kPageSize);
-  if (hash128(page) != content) fail(sequence, "a page's content does not have its hash");
-  std::copy(page.begin(), page.end(), out.begin());
-}
-
 std::vector<BlockEntry> RecordingReader::read_block_directory(std::uint64_t sequence) const {
   std::vector<BlockEntry> entries =
       decode_block_directory(read_chunk(sequence, ChunkType::block_directory), place(sequence));
@@ -550,7 +407,7 @@ const InputEvent* InputCursor::peek() {
   return &events_[next_];
 }
 
-/// An embedded image, read a piece at a time; the latest piece is kept.
+/// An embedded image, read a piece at a time; the latest pieces are kept.
 class EmbeddedImage final : public InputFile {
  public:
   EmbeddedImage(const RecordingReader& reader, const ImageInfo& image)
@@ -568,18 +425,14 @@ class EmbeddedImage final : public InputFile {
 
   std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
     std::size_t done = 0;
-    const std::lock_guard lock(mutex_);
     while (done < out.size() && offset + done < image_.size_bytes) {
       const std::uint64_t at = offset + done;
       const auto after = std::upper_bound(starts_.begin(), starts_.end(), at);
       const auto piece = static_cast<std::size_t>(after - starts_.begin()) - 1;
-      if (piece != current_) {
-        data_ = reader_.read_chunk(image_.data.first + piece, ChunkType::image_data);
-        current_ = piece;
-      }
+      const std::shared_ptr<const Bytes> data = piece_data(piece);
       const auto within = static_cast<std::size_t>(at - starts_[piece]);
-      const std::size_t count = std::min(out.size() - done, data_.size() - within);
-      std::copy_n(data_.begin() + static_cast<std::ptrdiff_t>(within), count,
+      const std::size_t count = std::min(out.size() - done, data->size() - within);
+      std::copy_n(data->begin() + static_cast<std::ptrdiff_t>(within), count,
                   out.begin() + static_cast<std::ptrdiff_t>(done));
       done += count;
     }
@@ -589,13 +442,36 @@ class EmbeddedImage final : public InputFile {
   [[nodiscard]] const std::string& name() const override { return name_; }
 
  private:
+  static constexpr std::size_t kMostPieces = 32;
+  struct Piece {
+    std::size_t number = 0;
+    std::shared_ptr<const Bytes> data;
+  };
+
+  std::shared_ptr<const Bytes> piece_data(std::size_t number) const {
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto at = recent_.begin(); at != recent_.end(); ++at) {
+        if (at->number != number) continue;
+        std::rotate(recent_.begin(), at, at + 1);
+        return recent_.front().data;
+      }
+    }
+    // Unpacking without the lock lets other threads read other pieces.
+    auto data = std::make_shared<const Bytes>(
+        reader_.read_chunk(image_.data.first + number, ChunkType::image_data));
+    const std::lock_guard lock(mutex_);
+    recent_.push_front({number, data});
+    if (recent_.size() > kMostPieces) recent_.pop_back();
+    return data;
+  }
+
   const RecordingReader& reader_;
   ImageInfo image_;
   std::string name_;
   std::vector<std::uint64_t> starts_;
   mutable std::mutex mutex_;
-  mutable std::size_t current_ = ~std::size_t{0};
-  mutable Bytes data_;
+  mutable std::deque<Piece> recent_;  ///< the latest in front
 };
 
 std::unique_ptr<InputFile> RecordingReader::open_image(std::size_t i) const {

@@ -24,6 +24,7 @@
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
 #include "recorder/format/input_log.h"
+#include "recorder/format/page_recipe.h"
 #include "recorder/format/recording_index.h"
 #include "recorder/format/records.h"
 #include "recorder/format/scan.h"
@@ -95,7 +96,7 @@ class RecordingReader {
   [[nodiscard]] std::vector<Section> load_sections(std::size_t checkpoint) const;
   /// The pages in which the checkpoint differs from its parent, ascending.
   [[nodiscard]] std::vector<PageRecord> page_delta(std::size_t checkpoint) const;
-  /// The page with this content, checked against it. Throws Error{bad_input}
+  /// The page with this content, checked against it, however it is kept. Throws Error{bad_input}
   /// when the recording does not hold it.
   void read_page(const Hash128& content, PageBytes out) const;
   /// Where the page lies among all pages stored: reading many pages in this
@@ -135,11 +136,18 @@ class RecordingReader {
   [[nodiscard]] Bytes read_chunk(std::uint64_t sequence, ChunkType type) const;
   [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type, const char* what) const;
   [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
+  /// Whether chunk `batch.sequence` is there and may hold these pages.
+  [[nodiscard]] bool is_there(const PageBatch& batch) const;
   /// Loads page directories of checkpoints before `end`; needs the cache lock.
   void load_directories(std::size_t end) const;
   [[nodiscard]] std::vector<BlockEntry> read_block_directory(std::uint64_t sequence) const;
   [[nodiscard]] std::shared_ptr<const Bytes> block_data(std::uint64_t sequence) const;
-  [[nodiscard]] std::shared_ptr<const Bytes> batch_data(std::size_t batch) const;
+  [[nodiscard]] std::shared_ptr<const RecipeBatch> batch_content(std::size_t batch) const;
+  /// Makes the page with this number; does not check its content.
+  void make_page(std::uint32_t ordinal, PageBytes out) const;
+  /// Fills `out` with what a recipe of a page in batch chunk `sequence` begins from.
+  void read_image_piece(const PageRecipe& recipe, std::uint64_t sequence, PageBytes out) const;
+  void read_block_content(const PageRecipe& recipe, std::uint64_t sequence, PageBytes out) const;
   /// The page's number; needs the cache lock.
   [[nodiscard]] std::uint32_t ordinal_of(const Hash128& content) const;
 

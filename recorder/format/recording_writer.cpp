@@ -1,6 +1,7 @@
 #include "recorder/format/recording_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/error.h"
@@ -143,6 +144,8 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
       return;
     }
     image.data.first = index_.chunks.size();
+    const bool pages_may_be_like_it = like_.has_room(image.size_bytes);
+    Bytes whole;
     Hasher hasher;
     Bytes buffer(kStreamPiece);
     for (std::uint64_t offset = 0; offset < image.size_bytes; offset += kStreamPiece) {
@@ -151,12 +154,14 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
       const std::size_t count = content.read(offset, std::span(buffer).first(wanted));
       const ByteView piece = ByteView(buffer).first(count);
       hasher.add(piece);
+      if (pages_may_be_like_it) whole.insert(whole.end(), piece.begin(), piece.end());
       if (count == wanted) append_chunk(ChunkType::image_data, piece, options_.level);
     }
     if (hasher.finish() != image.hash) {
       throw Error{ErrorCode::bad_input, path + ": the file changed while it was being recorded"};
     }
     image.data.count = index_.chunks.size() - image.data.first;
+    if (pages_may_be_like_it) like_.add_image(index_.images.size(), std::move(whole));
     append_image(std::move(image));
   });
 }
@@ -293,35 +298,63 @@ bool RecordingWriter::has_page(const Hash128& content) const {
   return content == zero_page_hash() || pages_.find(content).has_value();
 }
 
+/// Pages that are compressed together, and how each is made.
+class RecordingWriter::Batch {
+ public:
+  PageBatch pages;
+  std::vector<PageRecipe> recipes;
+  Bytes data;
+
+  [[nodiscard]] bool is_full(std::size_t most_bytes) const {
+    return data.size() >= most_bytes || recipes.size() == kMaxPagesPerBatch;
+  }
+  /// Pages that are kept as they are need no recipes.
+  [[nodiscard]] bool is_plain() const {
+    return std::all_of(recipes.begin(), recipes.end(),
+                       [](const PageRecipe& recipe) { return recipe.like == PageLikeness::zeros; });
+  }
+};
+
+PageRecipe RecordingWriter::recipe_of(const PageRecord& page, ByteView bytes, Bytes& data) {
+  if (const auto place = blocks_.place_of(page.content)) {
+    return {PageLikeness::block, false, place->sequence, place->index};
+  }
+  return like_.recipe(page.page, bytes, static_cast<std::uint32_t>(pages_.size()), data);
+}
+
+void RecordingWriter::submit(Batch& batch) {
+  if (batch.recipes.empty()) return;
+  while (packer_.bytes_in_flight() > kMostInFlight) write_batch(packer_.take());
+  const bool is_plain = batch.is_plain();
+  packer_.submit(is_plain ? std::move(batch.data) : encode_recipes(batch.recipes, batch.data),
+                 options_.page_level);
+  pending_->batches.push_back(std::move(batch.pages));
+  pending_->types.push_back(is_plain ? ChunkType::page_batch : ChunkType::page_recipes);
+  batch = {};
+}
+
 /// Gives the contents that are new to the compressor, batch by batch.
 void RecordingWriter::submit_new_pages(const CheckpointRecord& record,
                                        const PageProvider& provide) {
-  PageBatch batch;
-  Bytes data;
-  const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch);
-  const auto submit = [&] {
-    if (batch.pages.empty()) return;
-    while (packer_.bytes_in_flight() > kMostInFlight) write_batch(packer_.take());
-    packer_.submit(std::exchange(data, {}), options_.page_level);
-    pending_->batches.push_back(std::exchange(batch, {}));
-  };
+  Batch batch;
+  std::array<std::uint8_t, kPageSize> bytes{};
+  const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch) * kPageSize;
   for (const PageRecord& page : record.pages) {
     if (has_page(page.content)) continue;
-    if (data.empty()) data.reserve(most * kPageSize);
-    data.resize(data.size() + kPageSize);
-    const auto bytes = std::span(data).last<kPageSize>();
+    if (batch.data.empty()) batch.data.reserve(most);
     provide(page, bytes);
     CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
+    batch.recipes.push_back(recipe_of(page, bytes, batch.data));
+    batch.pages.pages.push_back(page.content);
     pages_.add(page.content);
-    batch.pages.push_back(page.content);
-    if (batch.pages.size() == most) submit();
+    if (batch.is_full(most)) submit(batch);
   }
-  submit();
+  submit(batch);
 }
 
 void RecordingWriter::write_batch(PackedChunk chunk) {
   pending_->batches[pending_->written].sequence =
-      append_packed(ChunkType::page_batch, std::move(chunk));
+      append_packed(pending_->types[pending_->written], std::move(chunk));
   ++pending_->written;
 }
 

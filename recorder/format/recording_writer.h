@@ -24,6 +24,7 @@
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
 #include "recorder/format/input_log.h"
+#include "recorder/format/like_pages.h"
 #include "recorder/format/page_table.h"
 #include "recorder/format/recording_index.h"
 #include "recorder/format/records.h"
@@ -142,14 +143,18 @@ class RecordingWriter {
   void flush_blocks();
   void sync_now();
   /// A checkpoint whose pages are being compressed.
+  class Batch;
   struct Pending {
     CheckpointInfo info;
     Bytes sections;
     Bytes map;
     std::vector<PageBatch> batches;  ///< in the order they were submitted
+    std::vector<ChunkType> types;    ///< of their chunks
     std::size_t written = 0;         ///< of them, in the file
   };
   void submit_new_pages(const CheckpointRecord& record, const PageProvider& provide);
+  [[nodiscard]] PageRecipe recipe_of(const PageRecord& page, ByteView bytes, Bytes& data);
+  void submit(Batch& batch);
   void write_batch(PackedChunk chunk);
   void write_ready_batches();
   void write_pending();
@@ -163,6 +168,7 @@ class RecordingWriter {
   PackedChunk packed_;  ///< keeps its memory
   RecordingIndex index_;
   PageTable pages_;
+  LikePages like_;
   BackgroundPacker packer_;
   std::optional<Pending> pending_;
   std::uint64_t offset_ = 0;  ///< end of the last whole chunk

@@ -29,6 +29,7 @@ bool is_image_type(std::uint32_t type) {
 bool is_checkpoint_type(std::uint32_t type) {
   switch (static_cast<ChunkType>(type)) {
     case ChunkType::page_batch:
+    case ChunkType::page_recipes:
     case ChunkType::page_directory:
     case ChunkType::page_map:
     case ChunkType::sections:

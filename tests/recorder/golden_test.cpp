@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "recorder/format/recording_reader.h"
-#include "tests/recorder/sample_recording.h"
+#include "tests/recorder/recipe_sample.h"
 
 using namespace chronovisor;
 using namespace chronovisor::testing;
@@ -68,6 +68,13 @@ TEST_CASE("a killed recording of format version 1 opens up to its last chunk") {
   const Walk walk = walk_recording(golden("version-1-killed.cvr"));
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(sample_bytes(test_id(), false)).facts);
+}
+
+TEST_CASE("pages kept as what they are like read as they were made") {
+  const Walk walk = walk_recording(golden("page-recipes.cvr"));
+  CHECK(walk.problems.empty());
+  CHECK(walk.usable_to == 60);
+  CHECK(walk.facts == walk_bytes(recipe_sample_bytes()).facts);
 }
 
 TEST_CASE("a counted log reads as it was made") {

@@ -1,0 +1,221 @@
+// The side of RecordingReader that reads pages.
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "recorder/format/boot_payload.h"
+#include "recorder/format/page_cache.h"
+#include "recorder/format/recording_reader.h"
+
+namespace chronovisor {
+namespace {
+
+/// The batches that pages kept as they are are in, as if there were recipes.
+RecipeBatch plain_batch(Bytes payload) {
+  RecipeBatch batch;
+  const std::size_t count = payload.size() / kPageSize;
+  batch.recipes.assign(count, {PageLikeness::zeros, true, 0, 0});
+  batch.data.resize(count);
+  for (std::size_t n = 0; n < count; ++n) batch.data[n] = n * kPageSize;
+  batch.payload = std::move(payload);
+  return batch;
+}
+
+void put_over(ByteView bytes, PageBytes out) {
+  for (std::size_t n = 0; n < kPageSize; ++n) out[n] = static_cast<std::uint8_t>(out[n] ^ bytes[n]);
+}
+
+}  // namespace
+
+bool RecordingReader::is_there(const PageBatch& batch) const {
+  if (batch.sequence >= index_.chunks.size()) return false;
+  const ChunkEntry& chunk = index_.chunks[static_cast<std::size_t>(batch.sequence)];
+  // What recipes hold shows when they are read.
+  if (chunk.type == static_cast<std::uint32_t>(ChunkType::page_recipes)) return true;
+  return chunk.raw_length == batch.pages.size() * kPageSize;
+}
+
+void RecordingReader::load_directories(std::size_t end) const {
+  PageCache& cache = *cache_;
+  for (; cache.directories < end; ++cache.directories) {
+    const CheckpointInfo& info = index_.checkpoints[cache.directories];
+    const std::vector<PageBatch> directory = decode_page_directory(
+        read_stream(info.directory, ChunkType::page_directory, "page directory"),
+        place(info.sequence) + ": page directory");
+    // Nothing is taken over before all of it is known to be sound.
+    for (const PageBatch& batch : directory) {
+      if (!is_there(batch)) {
+        fail(info.sequence, "its page directory names a page batch that is not there");
+      }
+    }
+    for (const PageBatch& batch : directory) {
+      cache.batches.push_back({batch.sequence, static_cast<std::uint32_t>(cache.pages.size()),
+                               static_cast<std::uint32_t>(batch.pages.size())});
+      for (const Hash128& content : batch.pages) cache.pages.add(content);
+    }
+  }
+}
+
+std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
+  const CheckpointInfo& info = checked_checkpoint(checkpoint);
+  const std::vector<PageMapEntry> map = decode_page_map(
+      read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
+  if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
+  std::vector<PageRecord> pages;
+  pages.reserve(map.size());
+  const std::lock_guard lock(cache_->mutex);
+  load_directories(checkpoint + 1);
+  for (const PageMapEntry& entry : map) {
+    if (entry.code > cache_->pages.size()) {
+      fail(info.sequence, "its page map names a page that is not there");
+    }
+    const bool is_zero = entry.code == 0;
+    pages.push_back(
+        {entry.page, is_zero ? zero_page_hash()
+                             : cache_->pages.at(static_cast<std::uint32_t>(entry.code - 1))});
+  }
+  return pages;
+}
+
+std::shared_ptr<const RecipeBatch> RecordingReader::batch_content(std::size_t batch) const {
+  std::uint64_t sequence = 0;
+  std::uint32_t count = 0;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    if (auto content = cache_->find(batch)) return content;
+    sequence = cache_->batches[batch].sequence;
+    count = cache_->batches[batch].count;
+  }
+  // Unpacking without the lock lets other threads read other batches.
+  const bool has_recipes = index_.chunks[static_cast<std::size_t>(sequence)].type ==
+                           static_cast<std::uint32_t>(ChunkType::page_recipes);
+  auto content = std::make_shared<const RecipeBatch>(
+      has_recipes ? decode_recipes(read_chunk(sequence, ChunkType::page_recipes), place(sequence))
+                  : plain_batch(read_chunk(sequence, ChunkType::page_batch)));
+  if (content->recipes.size() != count) fail(sequence, "its count of pages is another one");
+  const std::lock_guard lock(cache_->mutex);
+  cache_->keep(batch, content);
+  return content;
+}
+
+std::uint32_t RecordingReader::ordinal_of(const Hash128& content) const {
+  std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
+  while (!ordinal && cache_->directories < index_.checkpoints.size()) {
+    load_directories(cache_->directories + 1);
+    ordinal = cache_->pages.find(content);
+  }
+  if (!ordinal) {
+    throw Error{ErrorCode::bad_input,
+                name() + ": no page with content " + content.hex() + " is in the recording"};
+  }
+  return *ordinal;
+}
+
+std::uint64_t RecordingReader::page_place(const Hash128& content) const {
+  const std::lock_guard lock(cache_->mutex);
+  return ordinal_of(content);
+}
+
+void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
+  if (content == zero_page_hash()) {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return;
+  }
+  std::uint32_t ordinal = 0;
+  std::uint64_t sequence = 0;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    ordinal = ordinal_of(content);
+    sequence = cache_->batches[cache_->batch_of(ordinal)].sequence;
+  }
+  make_page(ordinal, out);
+  if (hash128(out) != content) fail(sequence, "a page's content does not have its hash");
+}
+
+void RecordingReader::make_page(std::uint32_t ordinal, PageBytes out) const {
+  std::fill(out.begin(), out.end(), std::uint8_t{0});
+  // Each difference is put over the others, and what the last page begins from over them.
+  for (unsigned hops = 0;; ++hops) {
+    std::size_t batch = 0;
+    std::uint64_t sequence = 0;
+    std::size_t n = 0;
+    {
+      const std::lock_guard lock(cache_->mutex);
+      batch = cache_->batch_of(ordinal);
+      sequence = cache_->batches[batch].sequence;
+      n = ordinal - cache_->batches[batch].first;
+    }
+    const std::shared_ptr<const RecipeBatch> content = batch_content(batch);
+    const PageRecipe& recipe = content->recipes[n];
+    if (const auto difference = content->difference(n)) put_over(*difference, out);
+    std::array<std::uint8_t, kPageSize> bytes{};
+    switch (recipe.like) {
+      case PageLikeness::zeros:
+        return;
+      case PageLikeness::page:
+        if (recipe.at == 0 || recipe.at > ordinal) {
+          fail(sequence, "a page is made from one that does not come before it");
+        }
+        if (hops == kMostPageHops) fail(sequence, "a page is made from too many others");
+        ordinal -= static_cast<std::uint32_t>(recipe.at);
+        continue;
+      case PageLikeness::image:
+      case PageLikeness::unpacked:
+        read_image_piece(recipe, sequence, bytes);
+        break;
+      case PageLikeness::block:
+        read_block_content(recipe, sequence, bytes);
+        break;
+    }
+    put_over(bytes, out);
+    return;
+  }
+}
+
+void RecordingReader::read_image_piece(const PageRecipe& recipe, std::uint64_t sequence,
+                                       PageBytes out) const {
+  const bool is_known = recipe.source < index_.images.size() &&
+                        index_.images[recipe.source].storage == ImageStorage::embedded;
+  if (!is_known) fail(sequence, "a page is made from an image that is not there");
+  const auto image = static_cast<std::size_t>(recipe.source);
+  if (recipe.like == PageLikeness::image) {
+    std::shared_ptr<const InputFile> file;
+    {
+      const std::lock_guard lock(cache_->images_mutex);
+      auto& known = cache_->images[image];
+      if (known == nullptr) known = open_image(image);
+      file = known;
+    }
+    if (file->read(recipe.at, out) != out.size()) fail(sequence, "a page lies out of its image");
+    return;
+  }
+  std::shared_ptr<const Bytes> unpacked;
+  {
+    // One thread unpacks, the others wait for it.
+    const std::lock_guard lock(cache_->images_mutex);
+    auto& known = cache_->unpacked[image];
+    if (known == nullptr) {
+      auto bytes = unpack_boot_payload(read_image(image, kMostUnpackedBytes));
+      if (!bytes) fail(sequence, "a page is made from an image that does not unpack");
+      known = std::make_shared<const Bytes>(std::move(*bytes));
+    }
+    unpacked = known;
+  }
+  if (recipe.at > unpacked->size() || unpacked->size() - recipe.at < kPageSize) {
+    fail(sequence, "a page lies out of its image");
+  }
+  std::copy_n(unpacked->begin() + static_cast<std::ptrdiff_t>(recipe.at), kPageSize, out.begin());
+}
+
+void RecordingReader::read_block_content(const PageRecipe& recipe, std::uint64_t sequence,
+                                         PageBytes out) const {
+  if (recipe.source >= sequence) fail(sequence, "a page is made from a block that comes after it");
+  const std::shared_ptr<const Bytes> data = block_data(recipe.source);
+  if (recipe.at >= data->size() / kBlockBytes) {
+    fail(sequence, "a page is made from a block that is not there");
+  }
+  std::copy_n(data->begin() + static_cast<std::ptrdiff_t>(recipe.at * kBlockBytes), kBlockBytes,
+              out.begin());
+}
+
+}  // namespace chronovisor
