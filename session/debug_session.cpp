@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "inspect/cpu_mode.h"
+#include "session/recording_facts.h"
 #include "session/words.h"
 
 namespace chronovisor::session {
@@ -85,11 +86,11 @@ Answer DebugSession::answer(const WhenRequest& /*request*/, const Cancel& /*canc
 }
 
 Answer DebugSession::answer(const InfoRequest& /*request*/, const Cancel& /*cancel*/) {
-  const RecordingReader& reader = timeline_.reader();
-  const StartCondition start = start_of(reader);
+  const RecordingFacts facts = facts_of(timeline_.reader());
+  const StartCondition& start = facts.start;
   InfoAnswer info;
-  info.file = reader.name();
-  info.file_bytes = reader.file_bytes();
+  info.file = facts.file;
+  info.file_bytes = facts.file_bytes;
   info.created_utc = start.created_utc;
   info.host = start.host;
   info.kernel = start.kernel_name;
@@ -99,15 +100,13 @@ Answer DebugSession::answer(const InfoRequest& /*request*/, const Cancel& /*canc
   if (start.parent) {
     info.parent = {start.parent->name, start.parent->position, start.parent->changed_by_hand};
   }
-  info.start = reader.start();
-  info.end = reader.usable_to();
-  info.checkpoints = reader.checkpoints().size();
+  info.start = facts.from;
+  info.end = facts.to;
+  info.checkpoints = facts.checkpoints.size();
   info.cache_bytes = timeline_.cache_bytes_used();
-  for (std::size_t n = 0; n < reader.input_ranges().size(); ++n) {
-    info.inputs += reader.read_inputs(n).events.size();
-  }
+  for (const auto& [kind, count] : facts.inputs) info.inputs += count;
   info.ended = recorded_end_;
-  for (const Damage& damage : reader.damage()) info.damage.push_back(damage.message);
+  info.damage = facts.damage;
   return info;
 }
 

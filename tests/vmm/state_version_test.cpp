@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -28,14 +30,24 @@ std::string layout_of(const Section& section) {
   return text;
 }
 
-std::vector<Section> sections_of_new_machine() {
+/// Of a new machine: a pc-1 as it always was, another model with every kind of drive.
+std::vector<Section> sections_of_new_machine(const Model& model) {
   MachineConfig config;
   config.memory_bytes = 1U << 20;
+  config.model = model.name;
+  if (config.model != kFirstModel) {
+    using Interface = DriveConfig::Interface;
+    constexpr std::uint64_t kDriveBytes = 1U << 20;
+    config.drives = {{Interface::ide, DriveConfig::Kind::disk, false, kDriveBytes},
+                     {Interface::ide, DriveConfig::Kind::cdrom, true, kDriveBytes},
+                     {Interface::ahci, DriveConfig::Kind::disk, false, kDriveBytes},
+                     {Interface::virtio, DriveConfig::Kind::disk, false, kDriveBytes}};
+  }
   return Machine(config).save_sections();
 }
 
-/// By the section's name with its version. A line is added when a section or a version
-/// comes, and none is ever changed.
+/// By the section's name with its version; "regions" is that of the drives above. A line is added
+/// when a section or a version comes, and none is ever changed.
 const std::map<std::string, std::string> kPins{
     {"cpu", "1d8c502b66c2302aa391f1daeab65030"},
     {"machine", "0972aa3b8341ce8f17a6ead11df64b33"},
@@ -52,12 +64,29 @@ const std::map<std::string, std::string> kPins{
     {"post_port", "97b7c199c74be0dbfb15926fff7e39df"},
     {"debug_console", "99aa06d3014798d86001c324468d497f"},
     {"debug_exit", "99aa06d3014798d86001c324468d497f"},
+    {"uart1", "367dbf746be06deb5b34f9aabe821e78"},
+    {"ps2", "219c5456e3e842755089e33528c3d190"},
+    {"piix3", "ffcdf3283ae6d35b6fa5425763c3a77f"},
+    {"piix4_pm", "3b43c1d8a62f6bcf6ebd2ad7ff263e06"},
+    {"vga", "5609aee28697503e4652a841eb691d6b"},
+    {"rom", "99aa06d3014798d86001c324468d497f"},
+    {"fw_cfg", "86df226beadc9dce63c865622f885f09"},
+    {"firmware_console", "99aa06d3014798d86001c324468d497f"},
+    {"isa_debug_exit", "99aa06d3014798d86001c324468d497f"},
+    {"ide", "b7e389eb082b05698fa438d7ca64cfb6"},
+    {"ahci", "a0c8a3afd115b423be055677ac0a3134"},
+    {"virtio_disk3", "a362db7f6d0206dab61f93639d7ebc74"},
+    {"regions", "dc450a040ae52fac5ec6ee1cf5b4f8b9"},
 };
 
 }  // namespace
 
 TEST_CASE("the layout of each state section is that of its version") {
-  for (const Section& section : sections_of_new_machine()) {
+  std::vector<Section> sections;
+  for (const Model* model : all_models()) {
+    for (Section& section : sections_of_new_machine(*model)) sections.push_back(std::move(section));
+  }
+  for (const Section& section : sections) {
     const std::string layout = layout_of(section);
     const std::string hash = hash128(as_bytes(layout)).hex();
     INFO("The layout of section " << section.name << " is now " << hash << ":\n" << layout);

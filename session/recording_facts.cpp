@@ -1,0 +1,195 @@
+#include "session/recording_facts.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "recorder/format/recorded_media.h"
+#include "recorder/live/recording_child.h"
+
+namespace chronovisor::session {
+namespace {
+
+constexpr std::size_t kTailBytes = 2000;
+
+/// The last console output, as text that a terminal can take.
+std::string console_tail(const RecordingReader& reader) {
+  std::string text;
+  reader.for_each_console([&](const ConsoleView& view) {
+    for (const std::uint8_t byte : view.bytes) {
+      if (byte == '\n' || byte == '\t' || (byte >= 0x20 && byte < 0x7f))
+        text += static_cast<char>(byte);
+    }
+    if (text.size() > 4 * kTailBytes) text.erase(0, text.size() - kTailBytes);
+  });
+  if (text.size() > kTailBytes) text.erase(0, text.size() - kTailBytes);
+  return text;
+}
+
+/// The latest idle time known: a lower bound of the one at the end.
+std::uint64_t last_idle_ns(const RecordingReader& reader) {
+  std::uint64_t idle_ns = 0;
+  if (!reader.checkpoints().empty()) idle_ns = reader.checkpoints().back().idle_ns;
+  reader.for_each_console(
+      [&](const ConsoleView& view) { idle_ns = std::max(idle_ns, view.idle_ns); });
+  return idle_ns;
+}
+
+/// Why this program does not replay the recording's behaviour; empty: it does.
+std::string replay_trouble(const RecordingReader& reader, const StartCondition& start) {
+  try {
+    require_replayable(start.machine.behaviour_version, reader.name());
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+/// Events whose positions are not known yet.
+std::uint64_t counted_events(const RecordingReader& reader) {
+  std::uint64_t events = 0;
+  for (std::size_t n = 0; n < reader.counted_chunks(); ++n) {
+    for (const CountedEvent& event : reader.read_counted(n).events)
+      events += event.ends_run ? 0 : 1;
+  }
+  return events;
+}
+
+/// Bytes that neither images nor checkpoints, with the index of what happened
+/// between them, take: what the run itself costs.
+std::uint64_t log_bytes(const RecordingReader& reader) {
+  std::uint64_t bytes = reader.file_bytes();
+  for (const TypeSize& size : reader.sizes()) {
+    for (const char* type :
+         {"image data", "image", "page batch", "page directory", "page map", "sections",
+          "checkpoint", "interval index", "block data", "block directory"}) {
+      if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
+    }
+  }
+  return bytes;
+}
+
+/// Steps that lie in indexed intervals, as far as the list of them says.
+std::uint64_t indexed_steps(const RecordingReader& reader) {
+  std::map<Position, Position> intervals;
+  for (const IntervalInfo& info : reader.intervals()) {
+    Position& to = intervals[info.from];
+    to = std::max(to, info.to);
+  }
+  std::uint64_t steps = 0;
+  Position covered = reader.start();
+  for (const auto& [from, to] : intervals) {
+    const Position begin = std::max(from, covered);
+    const Position end = std::min(to, reader.usable_to());
+    if (end <= begin) continue;
+    steps += end.steps - begin.steps;
+    covered = end;
+  }
+  return steps;
+}
+
+std::vector<std::pair<std::string, std::uint32_t>> state_sections(const RecordingReader& reader) {
+  std::vector<std::pair<std::string, std::uint32_t>> sections;
+  try {
+    if (reader.checkpoints().empty()) return sections;
+    for (const Section& section : reader.load_sections(0)) {
+      const SectionName name = parse_section_name(section.name);
+      sections.emplace_back(name.name, name.version);
+    }
+  } catch (const Error&) {
+    // Damage is said elsewhere.
+  }
+  return sections;
+}
+
+std::vector<DriveFacts> drives_of(const RecordingReader& reader, const StartCondition& start) {
+  std::vector<DriveFacts> drives(start.machine.drives.size());
+  try {
+    for (const BlockEntry& entry : reader.block_entries()) {
+      if (entry.medium >= drives.size()) continue;
+      DriveFacts& drive = drives[entry.medium];
+      ++(entry.kind == BlockKind::unreadable ? drive.blocks_unreadable : drive.blocks_kept);
+    }
+  } catch (const Error&) {
+    // Damage is said elsewhere.
+  }
+  for (const ImageInfo& image : reader.images()) {
+    if (image.storage != ImageStorage::referenced) continue;
+    for (std::uint32_t n = 0; n < drives.size(); ++n) {
+      if (image.role == medium_role(n)) drives[n].referenced = true;
+    }
+  }
+  return drives;
+}
+
+/// What the summary says of the end, whatever it is: the file may be anybody's.
+void read_summary(RecordingFacts& facts) {
+  facts.ended = "not known: the recorder did not finish";
+  if (!facts.summary) return;
+  facts.ended = "not said";
+  const nlohmann::json summary = nlohmann::json::parse(*facts.summary, nullptr, false);
+  if (!summary.is_object()) return;
+  if (const auto seconds = summary.find("seconds");
+      seconds != summary.end() && seconds->is_number()) {
+    facts.wall_seconds = seconds->get<double>();
+  }
+  const auto exit = summary.find("exit");
+  if (exit == summary.end() || !exit->is_object()) return;
+  const auto number = [&](const char* key) {
+    const auto found = exit->find(key);
+    const bool is = found != exit->end() && found->is_number_unsigned();
+    return is ? found->get<std::uint64_t>() : 0;
+  };
+  if (const auto reason = exit->find("reason"); reason != exit->end() && reason->is_string()) {
+    facts.ended = reason->get<std::string>();
+  }
+  if (const std::uint64_t code = number("code"); code != 0) {
+    facts.ended += " with code " + std::to_string(code);
+  }
+  if (const std::uint64_t port = number("port"); port != 0) {
+    facts.ended += " by port " + hex_text(port);
+  }
+}
+
+}  // namespace
+
+RecordingFacts facts_of(const RecordingReader& reader) {
+  RecordingFacts facts;
+  facts.file = reader.name();
+  facts.file_bytes = reader.file_bytes();
+  facts.log_bytes = log_bytes(reader);
+  facts.format_version = reader.format_version();
+  facts.file_id = file_id_text(reader.id());
+  facts.start = start_of(reader);
+  facts.metadata = reader.metadata_json();
+  facts.summary = reader.summary_json();
+  read_summary(facts);
+  facts.from = reader.start();
+  facts.to = reader.usable_to();
+  facts.idle_ns = last_idle_ns(reader);
+  facts.virtual_ns = facts.to.steps * facts.start.machine.ns_per_step + facts.idle_ns;
+  facts.counted_events = counted_events(reader);
+  for (const CheckpointInfo& info : reader.checkpoints()) {
+    facts.checkpoints.push_back(info.position);
+  }
+  facts.digests = reader.digests().size();
+  facts.indexed_intervals = reader.intervals().size();
+  facts.indexed_steps = indexed_steps(reader);
+  for (std::size_t range = 0; range < reader.input_ranges().size(); ++range) {
+    for (const InputEvent& event : reader.read_inputs(range).events) {
+      ++facts.inputs[std::string(input_kind_name(event.kind))];
+    }
+  }
+  facts.images = reader.images();
+  facts.drives = drives_of(reader, facts.start);
+  facts.sizes = reader.sizes();
+  facts.bookmarks = reader.bookmarks();
+  for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);
+  facts.state_sections = state_sections(reader);
+  facts.replay_trouble = replay_trouble(reader, facts.start);
+  facts.console_tail = console_tail(reader);
+  return facts;
+}
+
+}  // namespace chronovisor::session

@@ -1,0 +1,67 @@
+// Owns what is said of a recording as a whole: gathered once, for the command line and
+// for debugging sessions, and its two forms, text for people and JSON for programs.
+// Runs nothing. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
+
+namespace chronovisor::session {
+
+/// What is kept of a drive's medium.
+struct DriveFacts {
+  std::uint64_t blocks_kept = 0;
+  std::uint64_t blocks_unreadable = 0;
+  bool referenced = false;  ///< the image itself is needed, too
+};
+
+struct RecordingFacts {
+  std::string file;
+  std::uint64_t file_bytes = 0;
+  /// What the run itself costs: all but images, checkpoints and the index of what
+  /// happened between them.
+  std::uint64_t log_bytes = 0;
+  std::uint32_t format_version = 0;
+  std::string file_id;
+  StartCondition start;
+  std::string metadata;                ///< as it stands in the file: JSON
+  std::optional<std::string> summary;  ///< also; nothing: the recorder did not finish
+  std::string ended;                   ///< by the summary: "poweroff", "debug-exit with code 3"
+  std::optional<double> wall_seconds;  ///< of the host's clock
+  Position from;
+  Position to;
+  std::uint64_t idle_ns = 0;         ///< the latest known: a lower bound of that at the end
+  std::uint64_t virtual_ns = 0;      ///< likewise
+  std::uint64_t counted_events = 0;  ///< whose positions are not known yet
+  std::vector<Position> checkpoints;
+  std::uint64_t digests = 0;
+  std::uint64_t indexed_intervals = 0;
+  std::uint64_t indexed_steps = 0;              ///< as far as the list of intervals says
+  std::map<std::string, std::uint64_t> inputs;  ///< how many of each kind
+  std::vector<ImageInfo> images;
+  std::vector<DriveFacts> drives;  ///< of start.machine.drives, in their order
+  std::vector<TypeSize> sizes;
+  std::vector<Bookmark> bookmarks;
+  std::vector<std::string> damage;
+  /// The state sections of the first checkpoint that can be read, with their versions.
+  std::vector<std::pair<std::string, std::uint32_t>> state_sections;
+  std::string replay_trouble;  ///< why this program does not replay it; empty: it does
+  std::string console_tail;    ///< the last of the console, as a terminal can take it
+};
+
+/// Damage to optional parts is among the facts. Throws Error{bad_input} for what cannot
+/// be read otherwise.
+[[nodiscard]] RecordingFacts facts_of(const RecordingReader& reader);
+/// Some twenty lines or more, for people.
+[[nodiscard]] std::string text_of(const RecordingFacts& facts);
+/// One JSON object, indented.
+[[nodiscard]] std::string json_of(const RecordingFacts& facts);
+
+}  // namespace chronovisor::session

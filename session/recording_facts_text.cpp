@@ -1,0 +1,135 @@
+// What is said of a recording, as text.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "host/host.h"
+#include "recorder/format/records.h"
+#include "session/recording_facts.h"
+
+namespace chronovisor::session {
+namespace {
+
+/// Text out of a file, as a terminal can take it.
+std::string plain(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
+std::string at(Position position) { return grouped(position.steps); }
+
+std::string line(const char* what, const std::string& text) {
+  return fmt::format("  {:<11} {}\n", what, text);
+}
+
+std::string drive_line(const RecordingFacts& facts, std::size_t n) {
+  const DriveConfig& drive = facts.start.machine.drives[n];
+  const StartImage& image = facts.start.drive_images[n];
+  const DriveFacts& kept = facts.drives[n];
+  const char* rest = kept.referenced               ? "; the image is referred to"
+                     : kept.blocks_unreadable != 0 ? "; some could not be read"
+                                                   : "";
+  return line(drive.kind == DriveConfig::Kind::cdrom ? "cdrom" : "disk",
+              fmt::format("{}: {}, {}, {}, {}{}; {} of it embedded in {} blocks{}", n,
+                          drive_interface_name(drive.interface),
+                          image.file.empty() ? "empty" : plain(image.file), plain(image.format),
+                          size_text(drive.size_bytes), drive.read_only ? ", read-only" : "",
+                          size_text(kept.blocks_kept * kMediumBlockBytes),
+                          grouped(kept.blocks_kept), rest));
+}
+
+/// Who made it, on what machine, of which versions.
+std::string origin_text(const RecordingFacts& facts) {
+  const StartCondition& start = facts.start;
+  std::string out =
+      line("made", fmt::format("{} on {}", plain(start.created_utc), plain(start.host)));
+  if (start.parent) {
+    out += line("parent", fmt::format("{} (file id {}) at position {}{}", plain(start.parent->name),
+                                      plain(start.parent->file_id), at(start.parent->position),
+                                      start.parent->changed_by_hand ? ", changed by hand" : ""));
+  }
+  out += line("machine",
+              fmt::format("{}, engine {}, idle {}, {} memory, {} ns a step, clock from {}",
+                          plain(start.machine.model), plain(start.engine), plain(start.idle),
+                          size_text(start.machine.memory_bytes), start.machine.ns_per_step,
+                          utc_text(start.machine.rtc_start_unix_seconds)));
+  std::string newer;
+  for (const auto& [name, version] : facts.state_sections) {
+    if (version != 1) newer += fmt::format(", {} {}", plain(name), version);
+  }
+  out += line(
+      "versions",
+      fmt::format("state {}{}; behaviour {}, this program's is {}", start.state_version,
+                  newer.empty() ? ", every section 1" : ", every section 1 but" + newer.substr(1),
+                  start.machine.behaviour_version, kMachineBehaviourVersion));
+  if (!facts.replay_trouble.empty()) out += line("replay", facts.replay_trouble);
+  return out;
+}
+
+std::string guest_text(const StartCondition& start) {
+  std::string out = line("guest", plain(start.kernel_name));
+  if (!start.initrd_name.empty()) out += line("initrd", plain(start.initrd_name));
+  for (const StartModule& module : start.modules) {
+    out += line("module", plain(module.name) + " " + plain(module.arguments));
+  }
+  if (!start.command_line.empty()) out += line("append", plain(start.command_line));
+  return out;
+}
+
+std::string contents_text(const RecordingFacts& facts) {
+  std::string out =
+      facts.checkpoints.empty()
+          ? line("checkpoints", fmt::format("none, {} digests", facts.digests))
+          : line("checkpoints", fmt::format("{}, from position {} to {}; {} digests",
+                                            facts.checkpoints.size(), at(facts.checkpoints.front()),
+                                            at(facts.checkpoints.back()), facts.digests));
+  out += line("index", fmt::format("{} intervals, {} of {} steps", facts.indexed_intervals,
+                                   grouped(facts.indexed_steps),
+                                   grouped(facts.to.steps - facts.from.steps)));
+  std::string inputs;
+  for (const auto& [kind, count] : facts.inputs) {
+    inputs += (inputs.empty() ? "" : ", ") + grouped(count) + " " + kind;
+  }
+  out += line("inputs", inputs.empty() ? "none" : inputs);
+  for (const ImageInfo& image : facts.images) {
+    out +=
+        line("image", fmt::format("{}: {}, {}{}", plain(image.role), plain(image.path),
+                                  size_text(image.size_bytes),
+                                  image.storage == ImageStorage::embedded ? "" : ", not embedded"));
+  }
+  for (std::size_t n = 0; n < facts.drives.size(); ++n) out += drive_line(facts, n);
+  for (const Bookmark& bookmark : facts.bookmarks) {
+    out += line("bookmark", plain(bookmark.name) + " at " + at(bookmark.position));
+  }
+  out += line("sizes", fmt::format("{:<16} {:>12}", "log", size_text(facts.log_bytes)));
+  for (const TypeSize& size : facts.sizes) {
+    out +=
+        line("", fmt::format("{:<16} {:>12} in {} chunks, {} unpacked", size.type,
+                             size_text(size.stored_bytes), size.chunks, size_text(size.raw_bytes)));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string text_of(const RecordingFacts& facts) {
+  std::string out = fmt::format("{}: {}, format {}\n", facts.file, size_text(facts.file_bytes),
+                                facts.format_version);
+  out += origin_text(facts) + guest_text(facts.start);
+  out += line("positions", at(facts.from) + " to " + at(facts.to));
+  std::string time = fmt::format("{:.3f} s virtual", static_cast<double>(facts.virtual_ns) / 1e9);
+  if (facts.wall_seconds)
+    time += fmt::format(", {:.1f} s on the host's clock", *facts.wall_seconds);
+  out += line("time", time) + line("ended", plain(facts.ended)) + contents_text(facts);
+  if (facts.counted_events != 0) {
+    out += line("places", grouped(facts.counted_events) +
+                              " events are counted; replay finds their positions");
+  }
+  for (const std::string& damage : facts.damage) out += line("damage", damage);
+  if (!facts.console_tail.empty()) out += "  console, at the end:\n" + facts.console_tail + "\n";
+  return out;
+}
+
+}  // namespace chronovisor::session
