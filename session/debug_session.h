@@ -116,10 +116,22 @@ class DebugSession {
 
   void need_timeline(const char* what) const;
   [[nodiscard]] Whereabouts whereabouts();
+  /// What is written where: in the present address space, or physically.
+  struct WatchedMemory {
+    std::uint64_t address = 0;
+    std::uint64_t length = 0;
+    bool physical = false;
+  };
+  /// The stops of a search for its writes, of those for which `condition` holds.
+  [[nodiscard]] StopSet writes_of(const WatchedMemory& memory, Condition condition);
+  /// Goes to the nearest stop, and stays there. Nothing: there is none.
+  [[nodiscard]] std::optional<TravelResult> travel_to_stop(const StopSet& stops,
+                                                           Direction direction,
+                                                           const Cancel& cancel);
   [[nodiscard]] std::optional<FoundAnswer> find_and_arm(const StopSet& stops, Direction direction,
                                                         const Cancel& cancel);
-  [[nodiscard]] std::optional<Store> earlier_store(std::uint64_t address, std::uint64_t length,
-                                                   bool physical, const Cancel& cancel);
+  [[nodiscard]] std::optional<Store> earlier_store(const WatchedMemory& memory,
+                                                   const Cancel& cancel);
 
   Timeline& timeline_;
   AllowedFiles files_;

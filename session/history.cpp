@@ -5,7 +5,6 @@
 #include <array>
 
 #include "base/error.h"
-#include "session/address_space.h"
 #include "session/debug_session.h"
 #include "timetravel/linear_memory.h"
 
@@ -80,31 +79,22 @@ std::string input_text(const InputEvent& event) {
 }  // namespace
 
 /// Goes back to the nearest earlier store. @return nothing when there is none
-std::optional<Store> DebugSession::earlier_store(std::uint64_t address, std::uint64_t length,
-                                                 bool physical, const Cancel& cancel) {
-  StopSet stops;
-  if (physical) {
-    stops.physical_watchpoints.push_back({{{address}, length}, {}});
-  } else {
-    stops.watchpoints.push_back({{address, length, false, true}, {}});
-  }
-  if (const auto space =
-          physical ? std::nullopt : space_that_matters(timeline_.machine(), address)) {
-    // Other processes have other memory at the same address; a device writes whoever runs.
-    stops.watchpoints[0].condition = in_address_space(*space);
-  }
-  const TravelResult result = timeline_.run_backward(stops, cancel);
-  if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
-  if (result.stop != TravelStop::watchpoint) return std::nullopt;
+std::optional<Store> DebugSession::earlier_store(const WatchedMemory& memory,
+                                                 const Cancel& cancel) {
+  const auto result = travel_to_stop(writes_of(memory, {}), Direction::backward, cancel);
+  if (!result) return std::nullopt;
+  const auto value = [&] {
+    return value_text(timeline_.machine(), memory.address, memory.length, memory.physical);
+  };
   Store store;
   store.moment = timeline_.now();
   store.pc = timeline_.machine().cpu().linear_rip();
-  store.first_byte = result.address;
-  store.device = result.device;
-  store.request = result.request;
-  store.before = value_text(timeline_.machine(), address, length, physical);
+  store.first_byte = result->address;
+  store.device = result->device;
+  store.request = result->request;
+  store.before = value();
   timeline_.step_forward();
-  store.after = value_text(timeline_.machine(), address, length, physical);
+  store.after = value();
   timeline_.seek(store.moment, cancel);
   return store;
 }
@@ -112,8 +102,9 @@ std::optional<Store> DebugSession::earlier_store(std::uint64_t address, std::uin
 Answer DebugSession::answer(const LastWriteRequest& request, const Cancel& cancel) {
   need_timeline("last-write");
   const Position before = timeline_.now().position;
-  const std::optional<Store> store = timeline_.excursion(
-      [&] { return earlier_store(request.address, request.length, request.physical, cancel); });
+  const std::optional<Store> store = timeline_.excursion([&] {
+    return earlier_store({request.address, request.length, request.physical}, cancel);
+  });
   if (!store) {
     throw NotFound(fmt::format("{:#x} was not written before position {}; this is still there",
                                request.address, grouped(before.steps)));
@@ -135,7 +126,7 @@ Answer DebugSession::answer(const HistoryRequest& request, const Cancel& cancel)
         return;
       }
       const std::optional<Store> store =
-          earlier_store(request.address, request.length, request.physical, cancel);
+          earlier_store({request.address, request.length, request.physical}, cancel);
       if (!store) return;
       answer.stores.push_back(*store);
     }

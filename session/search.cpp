@@ -24,18 +24,39 @@ Condition all_of(Condition a, Condition b) {
 
 }  // namespace
 
+StopSet DebugSession::writes_of(const WatchedMemory& memory, Condition condition) {
+  StopSet stops;
+  if (memory.physical) {
+    stops.physical_watchpoints.push_back({{{memory.address}, memory.length}, condition});
+    return stops;
+  }
+  // Other processes have other memory at the same address; a device writes whoever runs.
+  if (const auto space = space_that_matters(timeline_.machine(), memory.address)) {
+    condition = all_of(in_address_space(*space), std::move(condition));
+  }
+  stops.watchpoints.push_back({{memory.address, memory.length, false, true}, condition});
+  return stops;
+}
+
+std::optional<TravelResult> DebugSession::travel_to_stop(const StopSet& stops, Direction direction,
+                                                         const Cancel& cancel) {
+  const TravelResult result = direction == Direction::forward
+                                  ? timeline_.run_forward(stops, cancel)
+                                  : timeline_.run_backward(stops, cancel);
+  if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
+  if (result.stop != TravelStop::watchpoint && result.stop != TravelStop::breakpoint) {
+    return std::nullopt;
+  }
+  return result;
+}
+
 /// Looks for the nearest stop of `stops` and arms its place.
 std::optional<FoundAnswer> DebugSession::find_and_arm(const StopSet& stops, Direction direction,
                                                       const Cancel& cancel) {
   std::optional<FoundAnswer> found = timeline_.excursion([&]() -> std::optional<FoundAnswer> {
-    const TravelResult result = direction == Direction::forward
-                                    ? timeline_.run_forward(stops, cancel)
-                                    : timeline_.run_backward(stops, cancel);
-    if (result.stop == TravelStop::interrupted) throw Error(ErrorCode::usage, "interrupted");
-    if (result.stop != TravelStop::watchpoint && result.stop != TravelStop::breakpoint) {
-      return std::nullopt;
-    }
-    return FoundAnswer{timeline_.now(), timeline_.machine().cpu().linear_rip(), result.address,
+    const auto result = travel_to_stop(stops, direction, cancel);
+    if (!result) return std::nullopt;
+    return FoundAnswer{timeline_.now(), timeline_.machine().cpu().linear_rip(), result->address,
                        direction};
   });
   if (found) destination_ = found->moment;
@@ -50,18 +71,9 @@ Answer DebugSession::answer(const WatchRequest& request, const Cancel& cancel) {
     condition =
         parse_condition(request.condition, request.physical ? std::nullopt : std::optional(range));
   }
-  if (const auto space = request.physical
-                             ? std::nullopt
-                             : space_that_matters(timeline_.machine(), request.address)) {
-    condition = all_of(in_address_space(*space), std::move(condition));
-  }
-  StopSet stops;
-  if (request.physical) {
-    stops.physical_watchpoints.push_back({{{request.address}, request.length}, condition});
-  } else {
-    stops.watchpoints.push_back({{request.address, request.length, false, true}, condition});
-  }
-  const auto found = find_and_arm(stops, request.direction, cancel);
+  const auto found = find_and_arm(
+      writes_of({request.address, request.length, request.physical}, std::move(condition)),
+      request.direction, cancel);
   if (found) return *found;
   throw NotFound(fmt::format("{:#x} is not written{} {} position {}; this is still there",
                              request.address, request.condition.empty() ? "" : " so",

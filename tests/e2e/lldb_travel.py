@@ -95,6 +95,15 @@ expect(done, said[9], r"position = 0x?0+", "position 0")
 expect(done, said[10], r"position 0", "monitor commands")
 expect(done, said[13], r"position = (0x0*3e8|1000)", "a seek")
 
+# An answer that takes longer than lldb waits for a packet: it hears something meanwhile.
+disassembly = test.run("-d", "--disassemble=spin", symbols, program="/usr/bin/objdump").stdout.decode()
+loop = "0x" + re.search(r"^\s*([0-9a-f]+):.*\band\s", disassembly, re.MULTILINE)[1]
+slow = "||".join(["u8[0x1000]==300"] * 300)
+done, said = session("an answer that takes long", "settings set plugin.process.gdb-remote.packet-timeout 1",
+                     f"process plugin packet monitor next-reached {loop} if {slow}", "process plugin packet monitor when")
+expect(done, said[1], r"is not reached so.*\n(.*\n)*response: E01", "the answer")
+expect(done, said[2], r"position 0 of.*\n(.*\n)*response: OK", "and all goes on")
+
 # Over TCP and by the commands that CodeLLDB is configured with.
 server, address = serve_tcp(test, recording)
 done = test.run("--no-lldbinit", "--no-use-colors", "--batch", "-o", f"target create {symbols}", "-o", f"gdb-remote {address}",
