@@ -2,6 +2,7 @@
 16 MiB and powers off), programs, and a table."""
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,16 @@ def call(*command, seconds=1800):
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
     return done.stdout.decode(errors="replace")
+
+
+def processor_seconds(command, seconds=3600, ok=(0,)):
+    """Runs a command; the processor time, user and system, of it and of its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in ok:
+        sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 # Boots, then works until the recording ends: for recordings of any length.
@@ -36,15 +47,21 @@ done
 class Workload:
     """The guest's files, in `folder`."""
 
-    def __init__(self, folder, package=KERNEL, initramfs_options=()):
+    def __init__(self, folder, package=KERNEL, initramfs_options=(), memory="256M"):
+        self.memory = memory
         self.kernel = call(os.path.join(ROOT, "scripts/fetch-kernel"), package).strip()
         self.initramfs = os.path.join(folder, "initramfs.cpio.gz")
         call(os.path.join(ROOT, "scripts/build-initramfs"), self.initramfs, *initramfs_options)
         self.folder = folder
 
     def record_arguments(self):
-        return ["--kernel", self.kernel, "--initrd", self.initramfs, "--append", COMMAND_LINE, "--memory", "256M",
+        return ["--kernel", self.kernel, "--initrd", self.initramfs, "--append", COMMAND_LINE, "--memory", self.memory,
                 "--serial", "none", "--idle", "warp", "--json"]
+
+    def qemu_arguments(self):
+        """The same guest on QEMU, one thread of plain TCG."""
+        return ["qemu-system-x86_64", "-m", self.memory, "-nographic", "-no-reboot", "-nic", "none",
+                "-kernel", self.kernel, "-initrd", self.initramfs, "-append", COMMAND_LINE]
 
     def symbols(self, *names):
         """Addresses of kernel symbols; the link-time ones hold with nokaslr."""

@@ -105,6 +105,14 @@ class Assembler : public Xbyak::CodeGenerator {
     const std::uint32_t distance = target - (at + 4);
     std::memcpy(top_ + at, &distance, 4);
   }
+  /// The executable address of the first byte of all code: LEA from RIP.
+  void address_of_code(const Xbyak::Reg64& to) {
+    db(to.getIdx() >= 8 ? 0x4c : 0x48);
+    db(0x8d);
+    db(0x05 | (to.getIdx() & 7) << 3);
+    dd(0);
+    set_distance(here() - 4, 0);
+  }
   void land(std::uint32_t at) { set_distance(at, here()); }
 
   void load_pinned() {

@@ -224,8 +224,16 @@ bool BlockEmitter::try_emit(const Instruction& i) {
 // ---- leaving to handlers ----------------------------------------------------------
 
 std::uint32_t BlockEmitter::site(unsigned index, bool flags_in, bool flags_out, bool last) {
-  translator_.sites_.push_back(
-      {translation_.number, static_cast<std::uint16_t>(index), flags_in, flags_out, last});
+  Site added;
+  added.instruction = &block_.instructions[index];
+  added.page_offset = translation_.page_offset;
+  added.index = static_cast<std::uint16_t>(index);
+  added.steps = static_cast<std::uint16_t>(translation_.steps);
+  added.key = translation_.key;
+  added.flags_in = flags_in;
+  added.flags_out = flags_out;
+  added.last = last;
+  translator_.sites_.push_back(added);
   return static_cast<std::uint32_t>(translator_.sites_.size() - 1);
 }
 

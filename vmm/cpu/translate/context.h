@@ -12,12 +12,11 @@ namespace chronovisor::translate {
 /// A target of indirect jumps and of jumps to other pages.
 struct JumpEntry {
   std::uint64_t rip = 0;
-  std::uint64_t tag = 0;       ///< generation and key; 0 never matches
-  std::uint64_t rip_base = 0;  ///< RIP of the first byte of the target's page
-  const std::uint8_t* code = nullptr;
+  std::uint32_t tag = 0;   ///< generation and key; 0 never matches
+  std::uint32_t code = 0;  ///< where it is entered, from the first byte of executable code on
 };
-static_assert(sizeof(JumpEntry) == 32);
-inline constexpr std::size_t kJumpEntries = 16384;
+static_assert(sizeof(JumpEntry) == 16);
+inline constexpr std::size_t kJumpEntries = 65536;
 inline constexpr unsigned kJumpHashShift = 12;
 
 struct Context {
@@ -26,7 +25,7 @@ struct Context {
   /// While emitted code runs and no instruction's flags are in the host's: bits 15:8 as LAHF
   /// gives them, bit 0 is OF.
   std::uint64_t raw_flags = 0;
-  std::uint64_t tag = 0;
+  std::uint64_t tag = 0;  ///< as in a JumpEntry
   JumpEntry* jumps = nullptr;
   std::uint64_t exit_value = 0;  ///< number of the edge, block or site that led out
   std::array<std::uint64_t, 4> scratch{};

@@ -1,4 +1,6 @@
 // Ways out of a block: jumps, calls and returns, links and the table of targets.
+#include <cstddef>
+
 #include "vmm/cpu/translate/block_emitter.h"
 
 namespace chronovisor::translate {
@@ -33,18 +35,24 @@ void BlockEmitter::look_up(std::vector<std::uint32_t>& misses) {
   a_.shr(Reg64(kT1), kJumpHashShift);
   a_.xor_(Reg32(kT1), Reg32(kT0));
   a_.and_(Reg32(kT1), static_cast<std::uint32_t>(kJumpEntries - 1));
-  a_.shl(Reg32(kT1), 5);
+  static_assert(sizeof(JumpEntry) == 1U << 4);
+  a_.shl(Reg32(kT1), 4);
   a_.add(Reg64(kT1), a_.at(layout_.jumps, 8));
-  a_.cmp(Reg64(kT0), Assembler::pointed(kT1, 8, 0));
+  a_.cmp(Reg64(kT0), Assembler::pointed(kT1, 8, offsetof(JumpEntry, rip)));
   misses.push_back(a_.jump_if(kIfNotZero));
-  a_.mov(Reg64(kT2), a_.at(layout_.tag, 8));
-  a_.cmp(Reg64(kT2), Assembler::pointed(kT1, 8, 8));
+  a_.mov(Reg32(kT2), a_.at(layout_.tag, 4));
+  a_.cmp(Reg32(kT2), Assembler::pointed(kT1, 4, offsetof(JumpEntry, tag)));
   misses.push_back(a_.jump_if(kIfNotZero));
 }
+/// To the target of the entry in T1. Code that is looked up is flat: pages of RIP are pages.
 void BlockEmitter::enter_found() {
-  a_.mov(Reg64(kT2), Assembler::pointed(kT1, 8, 16));
+  a_.mov(Reg64(kT2), Assembler::pointed(kT1, 8, offsetof(JumpEntry, rip)));
+  a_.and_(Reg64(kT2), static_cast<std::uint32_t>(kPageMask));
   a_.mov(a_.at(layout_.rip_base, 8), Reg64(kT2));
-  a_.jmp(Assembler::pointed(kT1, 8, 24));
+  a_.mov(Reg32(kT1), Assembler::pointed(kT1, 4, offsetof(JumpEntry, code)));
+  a_.address_of_code(Reg64(kT2));
+  a_.add(Reg64(kT1), Reg64(kT2));
+  a_.jmp(Reg64(kT1));
 }
 
 void BlockEmitter::add_edge(std::uint32_t patch_at, std::int64_t page_offset) {

@@ -8,7 +8,8 @@
 
 namespace chronovisor {
 struct Block;
-}
+struct Instruction;
+}  // namespace chronovisor
 
 namespace chronovisor::translate {
 
@@ -16,6 +17,7 @@ namespace chronovisor::translate {
 struct ToldPage {
   std::uint64_t rip_base = ~std::uint64_t{0};  ///< where its code was told of last
   std::vector<std::uint32_t> told;             ///< numbers of Translations
+  std::vector<std::uint32_t> translations;     ///< numbers of all whose first byte is on it
 };
 
 /// The emitted form of one Block. Lives until the code cache is flushed; dead once
@@ -44,13 +46,17 @@ struct Edge {
   bool linked = false;
 };
 
-/// A place where emitted code has an instruction executed by its handler.
+/// A place where emitted code has an instruction executed by its handler. It says of the
+/// block what is wanted then, since each record apart is a cache line that has gone cold.
 struct Site {
-  std::uint32_t translation = 0;
-  std::uint16_t index = 0;  ///< of the instruction in its block
-  bool flags_in = false;    ///< the handler, or who looks at a fault, needs the flags
-  bool flags_out = false;   ///< the handler may change them
-  bool last = false;        ///< emitted code is left behind it, whatever it does
+  const Instruction* instruction = nullptr;
+  std::uint32_t page_offset = 0;  ///< of the block's first byte within its page
+  std::uint16_t index = 0;        ///< of the instruction in its block
+  std::uint16_t steps = 0;        ///< instructions of the block
+  std::uint8_t key = 0;           ///< of the mode the block was emitted for
+  bool flags_in = false;          ///< the handler, or who looks at a fault, needs the flags
+  bool flags_out = false;         ///< the handler may change them
+  bool last = false;              ///< emitted code is left behind it, whatever it does
 };
 
 }  // namespace chronovisor::translate

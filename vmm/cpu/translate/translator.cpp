@@ -62,9 +62,11 @@ Translator::~Translator() {
 void Translator::make_thunks() {
   buffer_ = std::make_unique<CodeBuffer>(
       std::clamp(settings_.cache_bytes, kLeastCache, std::size_t{1} << 30));
-  jumps_.assign(kJumpEntries, JumpEntry{});
+  // Zeros from the host: what no jump has gone through is no memory yet.
+  jumps_.reset(static_cast<JumpEntry*>(std::calloc(kJumpEntries, sizeof(JumpEntry))));
+  if (jumps_ == nullptr) throw Error(ErrorCode::host, "no memory for a table of jumps");
   Context& context = cpu_.translation_;
-  context.jumps = jumps_.data();
+  context.jumps = jumps_.get();
   context.execute = reinterpret_cast<const void*>(&Translator::execute_entry);
   context.tell = reinterpret_cast<const void*>(&Translator::tell_entry);
   context.translator = this;
@@ -246,7 +248,10 @@ Translation* Translator::translate(const Block& block) {
   t.page_offset = static_cast<std::uint32_t>(block.ram_offset & ~kPageMask);
   t.steps = static_cast<std::uint32_t>(block.instructions.size());
   t.key = key();
-  if (observed_) t.page = &pages_[block.ram_offset / kPageSize];
+  if (observed_) {
+    t.page = &pages_[block.ram_offset / kPageSize];
+    t.page->translations.push_back(t.number);
+  }
   const std::uint32_t start = a.here();
   const std::uint32_t cold_start = cold_next_;
   t.code = buffer_->executable(start);
@@ -274,7 +279,7 @@ void Translator::flush() {
   edges_.clear();
   sites_.clear();
   pages_.clear();
-  std::fill(jumps_.begin(), jumps_.end(), JumpEntry{});
+  forget_jumps();
   pending_edge_ = kNoEdge;
   assembler_->setSize(first_free_);
   cold_next_ = cold_begin_;
@@ -322,8 +327,11 @@ JumpEntry& Translator::jump_entry(std::uint64_t rip) {
 void Translator::fill_jump(const Translation& target) {
   const std::uint64_t rip = cpu_.rip();
   ++statistics_.jumps_filled;
-  jump_entry(rip) = {rip, cpu_.translation_.tag, rip - target.page_offset, target.code};
+  jump_entry(rip) = {rip, static_cast<std::uint32_t>(cpu_.translation_.tag),
+                     static_cast<std::uint32_t>(target.code - buffer_->executable(0))};
 }
+
+void Translator::forget_jumps() { std::fill_n(jumps_.get(), kJumpEntries, JumpEntry{}); }
 
 // ---- telling an observer -----------------------------------------------------------
 
@@ -381,21 +389,36 @@ void Translator::forget_told(ToldPage& page) {
   page.told.clear();
 }
 
-/// Code is told by linear address: what was told of a page where it lay before
-/// says nothing about where it lies now.
+/// Code is told by linear address: what was told of a page where it lay before says
+/// nothing about where it lies now, and no jump leads to where it lay before but by here.
 void Translator::look_at_alias(const Translation& t, std::uint64_t rip_base) {
   ToldPage& page = *t.page;
   if (page.rip_base == rip_base) return;
-  if (page.rip_base != ~std::uint64_t{0}) ++statistics_.aliases;
-  page.rip_base = rip_base;
+  const std::uint64_t before = std::exchange(page.rip_base, rip_base);
+  if (before == ~std::uint64_t{0}) return;
+  ++statistics_.aliases;
   forget_told(page);
-  cpu_.code_.forget_jumps();
+  std::erase_if(page.translations, [&](std::uint32_t number) {
+    const Translation& there = translations_[number];
+    JumpEntry& entry = jump_entry(before + there.page_offset);
+    if (entry.rip == before + there.page_offset) entry = {};
+    return !there.alive;
+  });
 }
 
 // ---- execution ----------------------------------------------------------------------
 
-std::uint64_t Translator::tag() const {
-  return (cpu_.code_.generation(cpu_.mode_.key()) << 8) | key();
+/// Generation and key, never 0. Of generations that differ only in what a tag has no room
+/// for, one is forgotten before the other is looked up.
+std::uint32_t Translator::tag() {
+  constexpr unsigned kKeyBits = 7, kGenerationBits = 24;
+  constexpr std::uint32_t kUsed = 1U << (kKeyBits + kGenerationBits);
+  const std::uint64_t generation = cpu_.code_.generation(cpu_.mode_.key());
+  if (const std::uint64_t epoch = generation >> kGenerationBits; epoch != tag_epoch_) {
+    tag_epoch_ = epoch;
+    forget_jumps();
+  }
+  return kUsed | static_cast<std::uint32_t>(generation << kKeyBits) | key();
 }
 
 bool Translator::run(const Block& block, std::uint64_t budget, std::optional<GuestFault>& faulted) {
@@ -434,7 +457,7 @@ bool Translator::run(const Block& block, std::uint64_t budget, std::optional<Gue
   Context& context = cpu_.translation_;
   const std::uint64_t rip_base = cpu_.rip() - t->page_offset;
   if (observed_) look_at_alias(*t, rip_base);
-  context.tag = (cpu_.code_.generation(cpu_.mode_.key()) << 8) | present_key;
+  context.tag = tag();
   link_pending(*t);
   if ((present_key & kKeyFlat) != 0) fill_jump(*t);
   if (budget < t->steps) return false;
@@ -496,18 +519,18 @@ std::uint64_t Translator::execute_entry(Translator* self, std::uint32_t site) {
 }
 
 Exit Translator::execute(const Site& site) {
-  const Translation& t = translations_[site.translation];
   Context& context = cpu_.translation_;
-  const Instruction* begin = t.block->instructions.data();
-  const Instruction* i = begin + site.index;
+  const Instruction* i = site.instruction;
+  const Instruction* const begin = i - site.index;
+  const Instruction* const end = begin + site.steps;
   ++statistics_.handler_calls;
   ++statistics_.handler_calls_by_row[std::min<std::size_t>(
       i->row, statistics_.handler_calls_by_row.size() - 1)];
-  cpu_.run_.steps = limit_ - static_cast<std::uint64_t>(context.budget) - t.steps;
+  cpu_.run_.steps = limit_ - static_cast<std::uint64_t>(context.budget) - site.steps;
   if (cpu_.run_.steps != cpu_.entered_at_) cpu_.deliveries_ = 0;
   cpu_.run_.begin = begin;
-  cpu_.run_.end = begin + t.steps;
-  cpu_.run_.rip = context.rip_base + t.page_offset;
+  cpu_.run_.end = end;
+  cpu_.run_.rip = context.rip_base + site.page_offset;
   cpu_.run_.pause = false;
   cpu_.run_.repeat_budget = static_cast<std::uint64_t>(context.budget) + 1;
   if (site.flags_in) cpu_.flags.set_arithmetic(unpack(context.raw_flags));
@@ -516,11 +539,11 @@ Exit Translator::execute(const Site& site) {
       cpu_.run_.current = i;
       cpu_.state.gpr[kGprRip] = cpu_.run_.rip + i->next_offset;
       i->handler(cpu_, *i);
-      if (site.flags_out || i != begin + site.index) {
+      if (site.flags_out || i != site.instruction) {
         context.raw_flags = pack(cpu_.flags.arithmetic());
       }
-      if (cpu_.run_.pause || i + 1 == begin + t.steps) break;
-      if (cpu_.long64() || key() == t.key) break;
+      if (cpu_.run_.pause || i + 1 == end) break;
+      if (cpu_.long64() || key() == site.key) break;
       // Segments are no longer what the emitted code takes them for.
       ++i;
       cpu_.flags.set_arithmetic(unpack(context.raw_flags));
@@ -540,7 +563,7 @@ Exit Translator::execute(const Site& site) {
     books_done_ = !go_on();
     return books_done_ ? Exit::left : Exit::none;
   }
-  if (cpu_.run_.pause || i != begin + site.index) return Exit::left;
+  if (cpu_.run_.pause || i != site.instruction) return Exit::left;
   if (cpu_.run_.iterations != 0) {
     if (cpu_.state.gpr[kGprRip] == cpu_.instruction_rip()) return Exit::left;
     // A repeated string instruction is done; the block goes on.
@@ -586,8 +609,8 @@ bool Translator::go_on() {
   const JumpEntry& entry = jump_entry(rip);
   if ((entry.rip != rip || entry.tag != context.tag) && !find_next()) return false;
   context.budget = static_cast<std::int64_t>(limit_ - cpu_.run_.steps);
-  context.rip_base = entry.rip_base;
-  context.scratch[2] = reinterpret_cast<std::uint64_t>(entry.code);
+  context.rip_base = rip & kPageMask;  // flat
+  context.scratch[2] = reinterpret_cast<std::uint64_t>(buffer_->executable(entry.code));
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -62,7 +63,8 @@ class Translator final : public BlockListener {
   void look_at_alias(const Translation& translation, std::uint64_t rip_base);
   void finish_handler_steps();
   [[nodiscard]] std::uint8_t key() const;
-  [[nodiscard]] std::uint64_t tag() const;
+  [[nodiscard]] std::uint32_t tag();
+  void forget_jumps();
   [[nodiscard]] bool flat() const;
 
   static std::uint64_t execute_entry(Translator* self, std::uint32_t site);
@@ -70,6 +72,10 @@ class Translator final : public BlockListener {
   static void tell_entry(Translator* self, std::uint32_t translation);
   Exit execute(const Site& site);
   void tell(Translation& translation);
+
+  struct FreeJumps {
+    void operator()(JumpEntry* jumps) const { std::free(jumps); }
+  };
 
   Cpu& cpu_;
   Settings settings_;
@@ -79,7 +85,8 @@ class Translator final : public BlockListener {
   std::deque<Translation> translations_;
   std::deque<Edge> edges_;
   std::vector<Site> sites_;
-  std::vector<JumpEntry> jumps_;
+  std::unique_ptr<JumpEntry[], FreeJumps> jumps_;
+  std::uint64_t tag_epoch_ = 0;  ///< of the generations whose tags jumps_ may hold
   std::unordered_map<std::uint64_t, ToldPage> pages_;  ///< by RAM page; order never matters
   bool observed_ = false;                              ///< blocks have a place to tell an observer
   std::uint32_t pending_edge_ = kNoEdge;
