@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "host/host.h"
+#include "recorder/format/frame_cursor.h"
 #include "recorder/format/recorded_media.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/start_condition.h"
@@ -164,6 +165,36 @@ nlohmann::ordered_json inputs_of(const RecordingReader& reader) {
   return kinds;
 }
 
+/// The network cards, and how many frames each got and sent.
+nlohmann::ordered_json cards_of(const RecordingReader& reader, const StartCondition& start) {
+  struct Counts {
+    std::uint64_t frames = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::map<std::uint16_t, Counts> received;
+  std::map<std::uint16_t, Counts> sent;
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  if (start.machine.cards.empty()) return json;
+  PacketCursor packets(reader);
+  while (const auto packet = packets.next()) {
+    auto& counts = (packet->sent != nullptr ? sent : received)[packet->place.card];
+    ++counts.frames;
+    counts.bytes += packet->place.length_bytes;
+  }
+  for (std::size_t n = 0; n < start.machine.cards.size(); ++n) {
+    const CardConfig& card = start.machine.cards[n];
+    const auto number = static_cast<std::uint16_t>(n);
+    json.push_back({{"number", n},
+                    {"model", card_model_name(card.model)},
+                    {"address", mac_text(card.address)},
+                    {"frames_received", received[number].frames},
+                    {"bytes_received", received[number].bytes},
+                    {"frames_sent", sent[number].frames},
+                    {"bytes_sent", sent[number].bytes}});
+  }
+  return json;
+}
+
 /// Events whose positions are not known yet.
 std::uint64_t counted_events(const RecordingReader& reader) {
   std::uint64_t events = 0;
@@ -270,6 +301,7 @@ nlohmann::ordered_json describe(const RecordingReader& reader, const StartCondit
                               {"embedded", image.storage == ImageStorage::embedded}});
   }
   json["disks"] = disks_of(reader, start);
+  json["cards"] = cards_of(reader, start);
   json["sections"] = sections_of(reader);
   json["bookmarks"] = nlohmann::ordered_json::array();
   for (const Bookmark& bookmark : reader.bookmarks()) {
@@ -334,6 +366,15 @@ void print_contents(const RecordingReader& reader, const nlohmann::ordered_json&
         disk["referenced"].get<bool>()    ? "; the image is referred to"
         : count("blocks_unreadable") != 0 ? "; some could not be read"
                                           : "");
+  }
+  for (const auto& card : json["cards"]) {
+    const auto count = [&](const char* key) { return card[key].get<std::uint64_t>(); };
+    std::printf(
+        "  card        net%llu: %s, %s; %s frames received (%s), %s sent (%s)\n",
+        static_cast<unsigned long long>(count("number")), card["model"].get<std::string>().c_str(),
+        card["address"].get<std::string>().c_str(), grouped(count("frames_received")).c_str(),
+        size_text(count("bytes_received")).c_str(), grouped(count("frames_sent")).c_str(),
+        size_text(count("bytes_sent")).c_str());
   }
   for (const Bookmark& bookmark : reader.bookmarks()) {
     std::printf("  bookmark    %s at %s\n", plain(bookmark.name).c_str(),

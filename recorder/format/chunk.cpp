@@ -79,6 +79,7 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::counted_log:
     case ChunkType::block_data:
     case ChunkType::block_directory:
+    case ChunkType::sent_frames:
       return true;
   }
   return false;
@@ -124,6 +125,8 @@ std::string chunk_type_name(std::uint32_t type) {
       return "block data";
     case ChunkType::block_directory:
       return "block directory";
+    case ChunkType::sent_frames:
+      return "sent frames";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

@@ -64,6 +64,7 @@ enum class ChunkType : std::uint32_t {
   counted_log = kCriticalFlag | 17,
   block_data = kCriticalFlag | 18,
   block_directory = kCriticalFlag | 19,
+  sent_frames = 24,
 };
 
 /// Whether this version knows the type number.
