@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
@@ -17,6 +18,7 @@
 #include "host/host.h"
 #include "inspect/export/cast.h"
 #include "inspect/export/disk.h"
+#include "inspect/export/pcapng.h"
 #include "inspect/export/png.h"
 #include "inspect/export/screen.h"
 #include "inspect/export/trace.h"
@@ -227,6 +229,44 @@ void cast(const ExportOptions& options, const RecordingReader& reader, NewFile& 
   out.finish();
 }
 
+/// What the networks of a live run lost, as far as its summary says.
+std::vector<std::uint64_t> frames_dropped(const RecordingReader& reader) {
+  std::vector<std::uint64_t> dropped;
+  const auto summary = reader.summary_json();
+  const auto json = nlohmann::json::parse(summary.value_or(""), nullptr, false);
+  if (!json.is_object() || !json.contains("network") || !json["network"].is_array()) return dropped;
+  for (const nlohmann::json& card : json["network"]) {
+    const bool known = card.is_object() && card.contains("received_dropped") &&
+                       card["received_dropped"].is_number_unsigned();
+    dropped.push_back(known ? card["received_dropped"].get<std::uint64_t>() : 0);
+  }
+  return dropped;
+}
+
+void pcapng(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
+  const StartCondition start = start_of(reader);
+  if (start.machine.cards.empty()) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": its machine has no network card");
+  }
+  PacketWalk walk;
+  if (!options.from.empty()) walk.from = covered_place(options.from, reader, "--from");
+  if (!options.to.empty()) walk.to = covered_place(options.to, reader, "--to");
+  walk.cancel = stop_signal();
+  Progress progress(true);
+  walk.progress = [&](Position here) {
+    progress.show(progress_text("replaying", here.steps, reader.usable_to().steps));
+  };
+  const std::unique_ptr<OutputFile> file = output.open();
+  PcapngWriter writer(start, [&](ByteView bytes) { file->append(bytes); });
+  for_each_packet(reader, walk, [&](const WholePacket& packet) {
+    writer.packet(packet);
+    return true;
+  });
+  writer.finish(frames_dropped(reader));
+  std::fprintf(stderr, "chronovisor: %s: %s packets\n", options.output.c_str(),
+               grouped(writer.packets()).c_str());
+}
+
 /// Throws Error{usage} for an option that says nothing about this format.
 void require_fitting_options(const ExportOptions& options) {
   const bool disk = options.format == "raw" || options.format == "qcow2";
@@ -246,8 +286,8 @@ void require_fitting_options(const ExportOptions& options) {
   only_for({"raw", "qcow2"}, "--disk", !options.disk.empty());
   only_for({"raw", "qcow2"}, "--base", !options.base.empty());
   only_for({"raw", "qcow2"}, "--partial", options.partial);
-  only_for({"trace"}, "--from", !options.from.empty());
-  only_for({"trace"}, "--to", !options.to.empty());
+  only_for({"trace", "pcapng"}, "--from", !options.from.empty());
+  only_for({"trace", "pcapng"}, "--to", !options.to.empty());
   only_for({"cast"}, "--width", options.width.has_value());
   only_for({"cast"}, "--height", options.height.has_value());
   if (options.partial && !options.base.empty()) {
@@ -256,7 +296,7 @@ void require_fitting_options(const ExportOptions& options) {
   if (options.format == "trace" && (options.from.empty() || options.to.empty())) {
     throw Error(ErrorCode::usage, "--format trace needs --from and --to");
   }
-  if (options.format == "vmcore" || options.format == "png" || disk) {
+  if (options.format == "vmcore" || options.format == "png" || options.format == "pcapng" || disk) {
     require_no_terminal(options.output);
   }
   if (options.force && options.output == "-") {
@@ -284,6 +324,8 @@ int export_recording(const ExportOptions& options) {
     screen(options, reader, output);
   } else if (options.format == "raw" || options.format == "qcow2") {
     disk(options, reader, output);
+  } else if (options.format == "pcapng") {
+    pcapng(options, reader, output);
   } else {
     trace(options, reader, output);
   }
@@ -299,14 +341,17 @@ void add_export(CLI::App& app, Action& action) {
       app.add_subcommand("export", "Write a recording in the formats of other tools");
   command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
   command
-      ->add_option("--format", options->format,
-                   "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
-                   "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
-                   "screen; screen-text: its characters")
+      ->add_option(
+          "--format", options->format,
+          "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
+          "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
+          "screen; screen-text: its characters; pcapng: the network's packets, for Wireshark and "
+          "tshark")
       ->required()
-      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text")
-      ->check(CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text"})
-                  .description(""));
+      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|pcapng")
+      ->check(
+          CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text", "pcapng"})
+              .description(""));
   add_output_option(*command, options->output, "Where to (-: standard output)");
   add_force_flag(*command, options->force, Replaceable::nothing);
   command
@@ -320,9 +365,9 @@ void add_export(CLI::App& app, Action& action) {
       ->type_name("FILE");
   command->add_flag("--partial", options->partial,
                     "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
-  command->add_option("--from", options->from, "trace: the first position")
+  command->add_option("--from", options->from, "trace, pcapng: the first position")
       ->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "trace: the position to stop at")
+  command->add_option("--to", options->to, "trace, pcapng: the position to stop at")
       ->type_name(kPlaceValues);
   command->add_option("--width", options->width, "cast: columns of the terminal (80)")
       ->type_name("NUMBER")

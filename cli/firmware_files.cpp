@@ -10,7 +10,7 @@ namespace {
 /// Debian and Ubuntu; Fedora; Arch.
 const std::vector<std::string>& usual_folders() {
   static const std::vector<std::string> folders{"/usr/share/seabios", "/usr/share/qemu",
-                                                "/usr/share/seavgabios"};
+                                                "/usr/share/seavgabios", "/usr/lib/ipxe/qemu"};
   return folders;
 }
 
@@ -26,7 +26,16 @@ const FirmwareFile& video_bios_file() {
   return file;
 }
 
-std::vector<const FirmwareFile*> firmware_files() { return {&seabios_file(), &video_bios_file()}; }
+const FirmwareFile& network_boot_file(CardConfig::Model model) {
+  static const FirmwareFile e1000{"pxe-e1000.rom", "ipxe-qemu", "iPXE for the e1000"};
+  static const FirmwareFile virtio{"pxe-virtio.rom", "ipxe-qemu", "iPXE for virtio"};
+  return model == CardConfig::Model::virtio ? virtio : e1000;
+}
+
+std::vector<const FirmwareFile*> firmware_files() {
+  return {&seabios_file(), &video_bios_file(), &network_boot_file(CardConfig::Model::e1000),
+          &network_boot_file(CardConfig::Model::virtio)};
+}
 
 std::string find_firmware(const std::string& name, const std::string& folder) {
   const std::vector<std::string> own{folder};

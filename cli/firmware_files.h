@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "vmm/devices/core/card.h"
+
 namespace chronovisor::cli {
 
 /// An image that machines start from, or show to firmware.
@@ -15,6 +17,8 @@ struct FirmwareFile {
 };
 [[nodiscard]] const FirmwareFile& seabios_file();
 [[nodiscard]] const FirmwareFile& video_bios_file();
+/// What starts from the network by a card of the model.
+[[nodiscard]] const FirmwareFile& network_boot_file(CardConfig::Model model);
 /// All of them.
 [[nodiscard]] std::vector<const FirmwareFile*> firmware_files();
 

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/live_run.h"
 #include "cli/long_run.h"
+#include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/recorded_range.h"
@@ -25,6 +26,7 @@ struct LiveOptions {
   RunOptions run;
   std::string file;
   std::string at = "end";
+  NetOptions nets;
 };
 
 Position departure_of(const LiveOptions& options, const RunPlan& plan,
@@ -54,10 +56,11 @@ std::unique_ptr<Machine> restored(const RecordingReader& parent, Position at) {
 }
 
 int live(const LiveOptions& options) {
-  RunPlan plan = plan_run(options.run, {options.file});
-  plan.recorder.begin_with_checkpoint = true;
   const auto opened = open_with_positions(options.file);
   const RecordingReader& parent = *opened;
+  RunPlan plan = plan_run(options.run, {options.file},
+                          plug_networks(options.nets, start_of(parent).machine.cards));
+  plan.recorder.begin_with_checkpoint = true;
   for (const Damage& damage : parent.damage()) {
     std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
   }
@@ -102,6 +105,7 @@ void add_live(CLI::App& app, Action& action) {
       ->type_name("FILE")
       ->required();
   command->add_option("--at", options->at, "Where to go on from (end)")->type_name(kPlaceValues);
+  add_plug_options(*command, options->nets);
   add_run_options(*command, options->run);
   command->callback([options, &action] { action = [options] { return live(*options); }; });
 }

@@ -17,6 +17,7 @@
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
+#include "host/network/card_links.h"
 #include "inspect/polling.h"
 #include "recorder/edit/new_file.h"
 #include "recorder/format/file.h"
@@ -202,6 +203,17 @@ nlohmann::ordered_json stuck_json(const StuckGuest& guest, const Polling& pollin
   return json;
 }
 
+nlohmann::ordered_json network_json(const CardLinks& links) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const NetworkCounts& counts : links.counts()) {
+    json.push_back({{"sent", counts.sent},
+                    {"sent_dropped", counts.sent_dropped},
+                    {"received", counts.received},
+                    {"received_dropped", counts.received_dropped}});
+  }
+  return json;
+}
+
 void report_undefined(const CpuCounters& counters) {
   if (counters.undefined_instructions == 0) return;
   std::string bytes;
@@ -260,11 +272,14 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
 
 }  // namespace
 
-RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs) {
+RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs,
+                 std::vector<NetworkOptions> networks) {
   RunPlan plan;
+  plan.networks = std::move(networks);
+  const bool live = std::any_of(plan.networks.begin(), plan.networks.end(), is_live);
   require_file_name(options.output);
   plan.terminal = options.serial == "stdio" && isatty(STDIN_FILENO) != 0;
-  plan.idle = options.idle.empty() ? (plan.terminal ? "wait" : "warp") : options.idle;
+  plan.idle = options.idle.empty() ? (plan.terminal || live ? "wait" : "warp") : options.idle;
   if (plan.idle != "warp" && plan.idle != "wait") {
     throw Error(ErrorCode::usage, "--idle: \"" + plan.idle + "\" is neither warp nor wait");
   }
@@ -304,18 +319,19 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   firmware_console.stop_on_failure(stop_signal());
   const Listening listening(machine.outputs(), &firmware_console);
   const Position from = machine.position();
-  Tape tape(options, plan, start, machine, embed);
-
   watch_stop_signals();
   std::atomic<bool>& stop = stop_signal();
+  LiveInput live(options.serial == "stdio" ? STDIN_FILENO : -1, plan.terminal,
+                 plan.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, stop);
+  CardLinks links(plan.networks, live.inbox());
+  Tape tape(options, plan, start, machine, embed);
+
   std::optional<RawTerminal> raw;
   if (plan.terminal) {
     std::fprintf(stderr, "chronovisor: recording to %s; Ctrl-A x ends, Ctrl-A h helps\n",
                  options.output.c_str());
     raw.emplace(STDIN_FILENO);
   }
-  LiveInput live(options.serial == "stdio" ? STDIN_FILENO : -1, plan.terminal,
-                 plan.idle == "wait" ? IdlePolicy::wait : IdlePolicy::warp, stop);
   ScriptedRun script(plan.script, machine, live);
   recorder_options.cancel = stop;
   std::optional<Polling> polling;
@@ -334,7 +350,9 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   RecorderCosts costs;
   {
     std::optional<RunRecorder> recorder;
-    tape.start(recorder, machine, script.source(), &console, recorder_options);
+    InputSource& source = links.with_captures(script.source(), machine.config().ns_per_step);
+    tape.start(recorder, machine, source, &console, recorder_options);
+    links.connect(machine.outputs());
     live.set_on_wait([&] { recorder->waiting(); });
     Progress progress(!console.on_standard_stream() ||
                       (!options.json && isatty(STDOUT_FILENO) == 0));
@@ -352,6 +370,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   nlohmann::ordered_json summary =
       nlohmann::ordered_json::parse(run_summary(outcome, from, plan.limit, seconds, machine));
   summary["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
+  if (!plan.networks.empty()) summary["network"] = network_json(links);
   if (outcome.stuck && polling) summary["stuck"] = stuck_json(*outcome.stuck, *polling);
   const bool failed = ended_abnormally(outcome);
   if (failed) {
@@ -384,7 +403,8 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       ->type_name(kEngineValues);
   command
       .add_option("--idle", options.idle,
-                  "warp: jump to the next timer; wait: follow the clock (default on a terminal)")
+                  "warp: jump to the next timer; wait: follow the clock (default on a terminal and "
+                  "with a live network)")
       ->type_name("warp|wait");
   command
       .add_option("--serial", options.serial,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "host/input_script.h"
+#include "host/network/network_options.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
 #include "recorder/live/flight_recorder.h"
@@ -54,10 +55,12 @@ struct RunPlan {
   Position limit{kNever};
   bool terminal = false;  ///< input is typed, raw
   std::vector<ScriptStep> script;
+  std::vector<NetworkOptions> networks;  ///< of the machine's cards, in their order
 };
 /// `inputs` are the files that the run is made from. Throws Error{usage}; also when the
 /// output is one of them, or is there and is no recording.
-[[nodiscard]] RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs);
+[[nodiscard]] RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inputs,
+                               std::vector<NetworkOptions> networks = {});
 
 /// Puts what the machine was loaded from into a recording that begins.
 using ImageEmbedder = std::function<void(RecordingWriter&)>;

@@ -13,6 +13,7 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/query_packets.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
@@ -247,12 +248,14 @@ void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* 
 
 void add_query(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
-      "query", "Ask a recording who wrote, what ran, or what values a variable had");
+      "query",
+      "Ask a recording who wrote, what ran, what values a variable had, what packets there were");
   command->require_subcommand(1);
   add_question(*command, action, QueryKind::writes, "Steps that wrote into a range of memory");
   add_question(*command, action, QueryKind::executes, "Arrivals at instructions in a range");
   add_question(*command, action, QueryKind::value,
                "Changes of a variable: position, instruction, old and new value");
+  add_packet_question(*command, action);
   auto options = std::make_shared<MergeOptions>();
   CLI::App* merging =
       command->add_subcommand("merge", "Join the JSON answers of all shards of a query");

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -13,6 +14,7 @@
 #include "cli/firmware_files.h"
 #include "cli/live_run.h"
 #include "cli/multiboot_words.h"
+#include "cli/network_options.h"
 #include "host/host.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
@@ -24,6 +26,7 @@ namespace {
 struct RecordOptions {
   RunOptions run;
   DiskOptions disks;
+  NetOptions nets;
   std::string kernel;
   std::string initrd;
   std::string append;
@@ -76,6 +79,8 @@ bool wants_drives(const RecordOptions& options) {
   return !options.disks.disks.empty() || !options.disks.cdroms.empty();
 }
 
+bool wants_cards(const RecordOptions& options) { return !options.nets.networks.empty(); }
+
 /// Firmware, or how it starts, is asked for.
 bool wants_firmware(const RecordOptions& options) {
   return !options.bios.empty() || !options.boot_order.empty() || !options.firmware_dir.empty();
@@ -87,16 +92,32 @@ std::string boot_order_of(std::string letters) {
   if (letters.starts_with(kAsQemuHasIt)) letters.erase(0, kAsQemuHasIt.size());
   std::set<char> seen;
   for (const char letter : letters) {
-    if (std::string_view("acd").find(letter) == std::string_view::npos) {
+    if (std::string_view("acdn").find(letter) == std::string_view::npos) {
       throw Error(ErrorCode::usage, "--boot " + letters +
                                         ": what there is to start from is a (a "
-                                        "floppy), c (a disk) and d (a CD)");
+                                        "floppy), c (a disk), d (a CD) and n (the network)");
     }
     if (!seen.insert(letter).second) {
       throw Error(ErrorCode::usage, "--boot " + letters + ": a letter stands in it twice");
     }
   }
   return letters;
+}
+
+/// Adds the option ROMs that firmware starts from the network by.
+void start_from_network(const RecordOptions& options, StartCondition& start, Images& images) {
+  if (start.machine.cards.empty()) {
+    throw Error(ErrorCode::usage, "--boot " + options.boot_order +
+                                      ": to start from the network takes a card (--net)");
+  }
+  for (const CardConfig& card : start.machine.cards) {
+    const std::string path = require_firmware(network_boot_file(card.model), options.firmware_dir);
+    const bool there = std::any_of(start.modules.begin(), start.modules.end(),
+                                   [&](const StartModule& rom) { return rom.name == path; });
+    if (there) continue;
+    images.paths.emplace_back(module_role(start.modules.size()), path);
+    start.modules.push_back({path, ""});
+  }
 }
 
 void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
@@ -118,14 +139,15 @@ void start_from_firmware(const RecordOptions& options, StartCondition& start, Im
     images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
   }
   if (!options.boot_order.empty()) start.boot_order = boot_order_of(options.boot_order);
+  if (start.boot_order.find('n') != std::string::npos) start_from_network(options, start, images);
 }
 
 /// Which model, and whether it starts from firmware.
 void choose_machine(const RecordOptions& options, bool has_kernel, StartCondition& start,
                     Images& images) {
   const std::string pc1_name = pc1().name;
-  if (!has_kernel &&
-      (wants_firmware(options) || wants_drives(options) || !options.machine.empty())) {
+  if (!has_kernel && (wants_firmware(options) || wants_drives(options) || wants_cards(options) ||
+                      !options.machine.empty())) {
     start.machine.model = options.machine.empty() ? pc2().name : options.machine;
     if (start.machine.model == pc1_name) {
       throw Error(
@@ -146,10 +168,10 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                 "--bios, --firmware-dir and --boot are for a machine that starts from firmware; "
                 "leave --kernel, --multiboot and --flat out");
   }
-  // Disks are a PC's; without them the smallest machine is the quickest.
-  start.machine.model = !options.machine.empty() ? options.machine
-                        : wants_drives(options)  ? pc2().name
-                                                 : pc1_name;
+  // Disks and cards are a PC's; without them the smallest machine is the quickest.
+  start.machine.model = !options.machine.empty()                        ? options.machine
+                        : wants_drives(options) || wants_cards(options) ? pc2().name
+                                                                        : pc1_name;
 }
 
 StartCondition start_from(const RecordOptions& options, Images& images) {
@@ -160,6 +182,7 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   if (kinds > 1) {
     throw Error(ErrorCode::usage, "give one of --kernel, --multiboot and --flat");
   }
+  start.machine.cards = parse_networks(options.nets).cards;
   choose_machine(options, kinds == 1, start, images);
   start.engine = options.run.engine;
   start.command_line = options.append;
@@ -216,9 +239,13 @@ int record(const RecordOptions& options) {
   start.machine.drives = drives.drives;
   start.machine.media = drives.media;
   start.drive_images = drives.images;
+  const Networks networks = parse_networks(options.nets);
   std::vector<std::string> inputs = drives.files();
   for (const auto& [role, path] : images.paths) inputs.push_back(path);
-  RunPlan plan = plan_run(options.run, inputs);
+  for (const NetworkOptions& network : networks.networks) {
+    if (network.kind == NetworkOptions::Kind::pcap) inputs.push_back(network.place);
+  }
+  RunPlan plan = plan_run(options.run, inputs, networks.networks);
   plan.recorder.keep_blocks = !options.reference_images;
   start.idle = plan.idle;
   const std::unique_ptr<Machine> machine =
@@ -263,8 +290,8 @@ void add_record(CLI::App& app, Action& action) {
   command
       ->add_option("--machine", options->machine,
                    "The model: pc-1 has no screen and starts a kernel; pc-2 has one, and starts a "
-                   "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat and no "
-                   "drives, else pc-2)")
+                   "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat, no "
+                   "drives and no network cards; else pc-2)")
       ->type_name("pc-1|pc-2")
       ->check(CLI::IsMember({"pc-1", "pc-2"}).description(""));
   command
@@ -277,8 +304,10 @@ void add_record(CLI::App& app, Action& action) {
                    "Where SeaBIOS and its video BIOS are (where packages put them)")
       ->type_name("DIR");
   command
-      ->add_option("--boot", options->boot_order,
-                   "What firmware starts from, in this order: a floppy, c disk, d CD (cad)")
+      ->add_option(
+          "--boot", options->boot_order,
+          "What firmware starts from, in this order: a floppy, c disk, d CD, n network by iPXE "
+          "(cad)")
       ->type_name("LETTERS");
   command->add_option("--memory", options->memory, "Guest memory (256M)")->type_name("SIZE");
   command->add_flag("--reference-images", options->reference_images,
@@ -289,6 +318,7 @@ void add_record(CLI::App& app, Action& action) {
   command->add_option("--seed", options->seed, "Entropy the guest draws from (0)")
       ->type_name("NUMBER|random");
   add_disk_options(*command, options->disks);
+  add_net_options(*command, options->nets);
   add_run_options(*command, options->run);
   command->callback([options, &action] { action = [options] { return record(*options); }; });
 }

@@ -1,13 +1,14 @@
 // Feeds arbitrary bytes to whatever takes frames or is told how to make them. The first
 // byte says what: a card whose driver and network both are the input, a stream of
-// frames, a capture, a switch. Checked beside crashes: a card's deadlines are told and
-// what leaves it is a frame; where a stream is cut changes nothing; a switch gives each
-// frame to ports that it has, and what it was given leaves or is counted.
+// frames, a capture, a switch, a virtio card, a log of sent frames. Checked beside crashes: a
+// card's deadlines are told and what leaves it is a frame; where a stream is cut changes nothing; a
+// switch gives each frame to ports that it has, and what it was given leaves or is counted.
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -15,8 +16,10 @@
 #include "host/network/capture_file.h"
 #include "host/network/frame_stream.h"
 #include "host/network/network_switch.h"
+#include "recorder/format/frame_log.h"
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/network/e1000.h"
+#include "vmm/devices/network/virtio_net.h"
 #include "vmm/memory/dma_port.h"
 
 namespace {
@@ -62,7 +65,8 @@ class CheckedFrames final : public OutputSink {
   }
 };
 
-/// A card, memory, and a clock.
+/// A card of a model, memory, and a clock.
+template <class Model>
 class Card {
  public:
   Card() {
@@ -70,6 +74,7 @@ class Card {
     const Placement usual;
     Declaration declaration(usual, facts);
     card_.declare(declaration);
+    registers_ = declaration.memory_windows().back().device;
     card_.join(deadlines_);
     card_.reset();
     card_.write_config(4, 2, 7);
@@ -78,10 +83,10 @@ class Card {
   void step(Source& source) {
     switch (source.number(1) % 6) {
       case 0:
-        card_.write_mmio(source.number(2) & 0x7ffcU, 4, source.number(4));
+        write(source);
         break;
       case 1:
-        (void)card_.read_mmio(source.number(2), 4);
+        (void)registers_->read_mmio(source.number(2) & kRegistersMask, 4);
         break;
       case 2: {
         // Into the rings as often as elsewhere.
@@ -106,6 +111,19 @@ class Card {
   }
 
  private:
+  static constexpr bool kIsVirtio = std::is_same_v<Model, VirtioNet>;
+  static constexpr std::uint32_t kRegistersMask = kIsVirtio ? 0x3fff : 0xffff;
+
+  void write(Source& source) {
+    if constexpr (kIsVirtio) {
+      // Mostly fields of the common configuration, and notifications.
+      const std::uint32_t place = source.number(1);
+      const std::uint32_t offset = place < 0xc0 ? place & 0x3f : 0x3000 + (place & 7);
+      registers_->write_mmio(offset, 1U << (source.number(1) & 3), source.number(4));
+    } else {
+      registers_->write_mmio(source.number(2) & 0x7ffcU, 4, source.number(4));
+    }
+  }
   void pass(std::uint64_t ns) {
     const std::uint64_t target = clock_.ns + ns;
     for (unsigned n = 0; n < 64 && card_.next_deadline_ns() <= target; ++n) {
@@ -122,11 +140,13 @@ class Card {
   NoMessages messages_;
   CheckedFrames sent_;
   DeadlineQueue deadlines_;
-  E1000 card_{0, {0, 3, 0}, {0x52, 0x54, 0, 0x12, 0x34, 0x56}, messages_, clock_, bus_, sent_};
+  MmioDevice* registers_ = nullptr;
+  Model card_{0, {0, 3, 0}, {0x52, 0x54, 0, 0x12, 0x34, 0x56}, messages_, clock_, bus_, sent_};
 };
 
+template <class Model>
 void drive_card(Source source) {
-  Card card;
+  Card<Model> card;
   for (unsigned n = 0; n < 2000 && !source.empty(); ++n) card.step(source);
 }
 
@@ -197,14 +217,38 @@ void drive_switch(Source source) {
   while (const std::optional<std::uint64_t> next = segment.next_ns()) (void)segment.take(*next);
 }
 
+void read_frame_log(Source source) {
+  const ByteView payload = source.bytes_of(1 << 20);
+  try {
+    const FrameChunk chunk = decode_frame_chunk(payload, "input");
+    FrameLogEncoder encoder;
+    encoder.begin(chunk.from);
+    for (const SentFrame& frame : chunk.frames) encoder.add(frame);
+    const FrameChunk again = decode_frame_chunk(encoder.take(chunk.complete_to), "again");
+    CHECK_THAT(again.frames == chunk.frames && again.complete_to == chunk.complete_to,
+               "what was read can be written and is the same");
+  } catch (const Error& error) {
+    CHECK_THAT(error.code() == ErrorCode::bad_input, "a log can only be wrong");
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const Source source(ByteView(data, size).subspan(1));
+  // The first half as the corpus has it.
+  if (data[0] >= 0x80) {
+    if (data[0] % 2 == 0) {
+      drive_card<VirtioNet>(source);
+    } else {
+      read_frame_log(source);
+    }
+    return 0;
+  }
   switch (data[0] % 4) {
     case 0:
-      drive_card(source);
+      drive_card<E1000>(source);
       break;
     case 1:
       read_stream(source);

@@ -18,6 +18,12 @@ namespace {
 constexpr std::uint64_t kPollSteps = 1'000'000;
 /// A character takes this long at 115,200 baud; input does not come faster.
 constexpr std::uint64_t kCharacterNs = 86'806;
+/// Frames that wait for room are offered again after so many steps, and one that finds
+/// the guest idle arrives after so long.
+constexpr std::uint64_t kFrameRoomSteps = 20'000;
+constexpr std::uint64_t kFrameNs = 1'000;
+/// While frames may come the inbox is looked at so often, which costs no call to the host.
+constexpr std::uint64_t kFramePollSteps = 100'000;
 /// How long a wait goes on before the stop flag is looked at.
 constexpr std::uint64_t kWaitSliceNs = 100'000'000;
 /// In the beginning of a wait the recorder is called more often: what it holds
@@ -29,6 +35,7 @@ constexpr std::size_t kMostPending = 65536;
 
 /// Bytes of a serial line wait for each other.
 bool is_serial_byte(const Input& input) { return input.kind == InputKind::serial_byte; }
+bool is_frame(const Input& input) { return input.kind == InputKind::network_frame; }
 
 }  // namespace
 
@@ -42,6 +49,26 @@ LiveInput::LiveInput(int fd, bool escapes, IdlePolicy idle, std::atomic<bool>& s
 
 LiveInput::~LiveInput() {
   if (fd_ >= 0) fcntl(fd_, F_SETFL, saved_flags_);
+}
+
+/// How long it takes until the guest has what waits for it.
+std::uint64_t LiveInput::arrival_ns() const {
+  const bool frames = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
+    const Lane& lane = entry.second;
+    return !lane.waiting.empty() && lane.room && is_frame(lane.waiting.front());
+  });
+  return frames ? kFrameNs : kCharacterNs;
+}
+
+/// A guest that made room and fell idle was not asked again since. It is once where it
+/// stands, or it would be woken for nothing for ever.
+void LiveInput::ask_for_room_again(Position here) {
+  for (auto& [key, lane] : lanes_) {
+    if (lane.waiting.empty() || lane.room || !is_frame(lane.waiting.front())) continue;
+    if (lane.asked_again == here) continue;
+    lane.asked_again = here;
+    lane.room = true;
+  }
 }
 
 /// What the guest could take now; bytes it has no room for wait.
@@ -109,7 +136,7 @@ void LiveInput::read_serial() {
 }
 
 void LiveInput::look(std::uint64_t timeout_ns) {
-  if (timeout_ns > 0) {
+  if (timeout_ns > 0 && !inbox_.fresh()) {
     // A descriptor below 0 is not looked at.
     std::array<pollfd, 2> wait{
         {{inbox_.wait_fd(), POLLIN, 0}, {may_read_serial() ? fd_ : -1, POLLIN, 0}}};
@@ -124,17 +151,20 @@ void LiveInput::look(std::uint64_t timeout_ns) {
 std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
     look(0);
-    next_poll_ = {here.position.steps + kPollSteps};
+    next_poll_ = {here.position.steps + (inbox_.open() ? kFramePollSteps : kPollSteps)};
   }
   for (auto& [key, lane] : lanes_) {
     if (lane.waiting.empty()) continue;
     const Input& first = lane.waiting.front();
     const bool byte = is_serial_byte(first);
     lane.room = first.kind == InputKind::serial_closed || room.has_room(first.kind, first.device);
-    if (!lane.room) lane.next = {here.position.steps + kCharacterNs};
+    if (!lane.room) {
+      lane.next = {here.position.steps + (is_frame(first) ? kFrameRoomSteps : kCharacterNs)};
+    }
     if (!lane.room || (byte && here.position < lane.next)) continue;
     Input input = std::move(lane.waiting.front());
     lane.waiting.pop_front();
+    inbox_.delivered(input);
     if (byte) lane.next = {here.position.steps + kCharacterNs};
     return input;
   }
@@ -150,10 +180,11 @@ void LiveInput::deliver_now(Position here) {
 
 IdleOutcome LiveInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
   if (!anything_to_deliver()) look(0);
+  ask_for_room_again(here.position);
   if (must_stop()) return {IdleOutcome::Kind::stop, 0};
   if (anything_to_deliver()) {
     deliver_now(here.position);
-    const std::uint64_t arrival = here.idle_ns + kCharacterNs;
+    const std::uint64_t arrival = here.idle_ns + arrival_ns();
     if (arrival < deadline_idle_ns) return {IdleOutcome::Kind::early, arrival};
     return {IdleOutcome::Kind::deadline, deadline_idle_ns};
   }

@@ -45,8 +45,9 @@ class LiveInput final : public InputSource {
   /// What waits for one device, in order.
   struct Lane {
     std::deque<Input> waiting;
-    bool room = true;  ///< the receiver had room when last asked
-    Position next;     ///< bytes follow each other at line speed
+    bool room = true;              ///< the receiver had room when last asked
+    Position next;                 ///< bytes follow each other at line speed
+    Position asked_again{kNever};  ///< for room, while idle
   };
   using LaneKey = std::pair<InputKind, std::uint16_t>;
 
@@ -57,6 +58,8 @@ class LiveInput final : public InputSource {
   void queue(Input input);
   [[nodiscard]] bool may_read_serial();
   [[nodiscard]] bool anything_to_deliver() const;
+  [[nodiscard]] std::uint64_t arrival_ns() const;
+  void ask_for_room_again(Position here);
   void deliver_now(Position here);
   [[nodiscard]] bool must_stop() const { return stop_ || (asked_ && asked_()); }
 

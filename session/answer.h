@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "inspect/linux/kernel.h"
+#include "recorder/format/frame_cursor.h"
 #include "recorder/format/records.h"
 #include "session/guest_dump.h"
 #include "session/query_document.h"
@@ -108,6 +109,12 @@ struct EventsAnswer {
   Position here;
 };
 
+struct PacketAnswer {
+  PacketPlace place;  ///< armed
+  std::string text;   ///< who to whom
+  Bytes bytes;        ///< of one that came in
+};
+
 /// A store into watched memory; the machine stood on its instruction.
 struct Store {
   Moment moment;
@@ -117,6 +124,7 @@ struct Store {
   std::string after;
   std::string device{};  ///< that wrote by DMA; empty: the processor did
   DeviceRequest request{};
+  std::optional<std::uint64_t> packet{};  ///< whose bytes the device wrote
 };
 struct LastWriteAnswer {
   std::uint64_t address = 0;
@@ -238,12 +246,12 @@ struct LinuxModulesAnswer {
 
 using Answer =
     std::variant<HelpAnswer, WhenAnswer, InfoAnswer, StripAnswer, ArmedAnswer, BookmarksAnswer,
-                 BookmarkSetAnswer, BookmarkDeletedAnswer, EventsAnswer, LastWriteAnswer,
-                 HistoryAnswer, FoundAnswer, QueryDocument, StepAnswer, AddressSpaceAnswer, CpuDump,
-                 std::vector<MappedRange>, std::vector<MappedPage>, LapicDump, PicDump,
-                 VersionAnswer, AddressAnswer, ExamineAnswer, BranchAnswer, DiscardAnswer,
-                 LiveAnswer, MediumAnswer, SettingAnswer, TranslateAnswer, WalkAnswer,
-                 DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer,
+                 BookmarkSetAnswer, BookmarkDeletedAnswer, EventsAnswer, PacketAnswer,
+                 LastWriteAnswer, HistoryAnswer, FoundAnswer, QueryDocument, StepAnswer,
+                 AddressSpaceAnswer, CpuDump, std::vector<MappedRange>, std::vector<MappedPage>,
+                 LapicDump, PicDump, VersionAnswer, AddressAnswer, ExamineAnswer, BranchAnswer,
+                 DiscardAnswer, LiveAnswer, MediumAnswer, SettingAnswer, TranslateAnswer,
+                 WalkAnswer, DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer,
                  LinuxModulesAnswer>;
 
 /// What was looked for is not there; nothing has moved.

@@ -120,6 +120,19 @@ Json json(const BookmarkDeletedAnswer& answer) {
   return {{"name", answer.name}, {"trouble", some(answer.trouble)}};
 }
 
+Json json(const PacketAnswer& answer) {
+  const bool received = answer.place.direction == PacketPlace::Direction::received;
+  std::string bytes;
+  for (const std::uint8_t byte : answer.bytes) bytes += fmt::format("{:02x}", byte);
+  return {{"packet", answer.place.number},
+          {"direction", received ? "received" : "sent"},
+          {"card", answer.place.card},
+          {"destination", answer.place.position.steps},
+          {"length", answer.place.length_bytes},
+          {"text", some(answer.text)},
+          {"bytes", some(bytes)}};
+}
+
 Json json(const EventsAnswer& answer) {
   const auto list = [](const std::vector<EventsAnswer::Event>& events) {
     Json out = Json::array();
@@ -148,6 +161,7 @@ Json json(const Store& store) {
   json["device"] = store.device;
   json["request"] = store.request.text;
   if (store.request.started_steps != kNever) json["started"] = store.request.started_steps;
+  if (store.packet) json["packet"] = *store.packet;
   return json;
 }
 

@@ -125,10 +125,29 @@ std::string text(const EventsAnswer& answer) {
   return out;
 }
 
+std::string text(const PacketAnswer& answer) {
+  constexpr std::size_t kBytesInLine = 16;
+  const PacketPlace& place = answer.place;
+  const bool received = place.direction == PacketPlace::Direction::received;
+  std::string out =
+      fmt::format("packet {} {} net{} at position {}: {} bytes{}{}\n", at(Position{place.number}),
+                  received ? "came to" : "was sent by", place.card, at(place.position),
+                  place.length_bytes, answer.text.empty() ? "" : ", ", answer.text);
+  for (std::size_t from = 0; from < answer.bytes.size(); from += kBytesInLine) {
+    out += fmt::format("  {:04x} ", from);
+    for (std::size_t n = from; n < std::min(from + kBytesInLine, answer.bytes.size()); ++n) {
+      out += fmt::format(" {:02x}", answer.bytes[n]);
+    }
+    out += "\n";
+  }
+  return out + "continue, or reverse-continue, goes there\n";
+}
+
 /// "ide: READ DMA, LBA 2048, 8 sectors, into 0x1f000; started by the access at position N"
 std::string writer_text(const Store& store) {
   std::string text = store.device;
   if (!store.request.text.empty()) text += ": " + store.request.text;
+  if (store.packet) text += fmt::format(" (packet {})", at(Position{*store.packet}));
   if (store.request.started_steps != kNever) {
     text += "; started by the access at position " + at(Position{store.request.started_steps});
   }

@@ -147,7 +147,7 @@ Answer DebugSession::answer(const StripRequest& request, const Cancel& /*cancel*
 
 Answer DebugSession::answer(const SeekRequest& request, const Cancel& /*cancel*/) {
   const PlaceContext context{timeline_.start(), timeline_.end(), timeline_.now().position,
-                             bookmarks_.all()};
+                             bookmarks_.all(), &timeline_.reader()};
   destination_ = Moment{parse_place(request.place, context, "seek"), 0};
   return ArmedAnswer{destination_->position};
 }

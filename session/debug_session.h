@@ -93,6 +93,7 @@ class DebugSession {
   Answer answer(const ChangeMediumRequest& request, const Cancel& cancel);
   // history.cpp: questions to the past
   Answer answer(const EventsRequest& request, const Cancel& cancel);
+  Answer answer(const PacketRequest& request, const Cancel& cancel);
   Answer answer(const LastWriteRequest& request, const Cancel& cancel);
   Answer answer(const HistoryRequest& request, const Cancel& cancel);
   // search.cpp: where something happens next or last, and many steps at once
@@ -132,6 +133,7 @@ class DebugSession {
                                                         const Cancel& cancel);
   [[nodiscard]] std::optional<Store> earlier_store(const WatchedMemory& memory,
                                                    const Cancel& cancel);
+  [[nodiscard]] std::optional<std::uint64_t> packet_of(const Store& store) const;
 
   Timeline& timeline_;
   AllowedFiles files_;

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/error.h"
+#include "inspect/packet_text.h"
+#include "recorder/format/frame_cursor.h"
 #include "session/debug_session.h"
 #include "timetravel/linear_memory.h"
+#include "vmm/devices/network/received_frame.h"
 
 namespace chronovisor::session {
 namespace {
@@ -76,7 +80,66 @@ std::string input_text(const InputEvent& event) {
   return fmt::format("{}: {} into disk{}", text, change->name, event.device);
 }
 
+/// What came and went by the network, in order.
+void add_packets(const RecordingReader& reader, Position from, Position to,
+                 std::vector<Event>& events) {
+  if (reader.frame_chunks() == 0) return;
+  PacketCursor packets(reader);
+  while (const auto packet = packets.next()) {
+    const PacketPlace& place = packet->place;
+    if (place.position > to || events.size() >= kMostEvents) return;
+    if (place.position < from) continue;
+    std::string text =
+        fmt::format("packet {} {} net{}, {} bytes", grouped(place.number),
+                    packet->sent != nullptr ? "sent by" : "to", place.card, place.length_bytes);
+    if (packet->sent == nullptr) text += ": " + packet_text(packet->received);
+    events.push_back({{place.position, 0}, std::move(text)});
+  }
+}
+
 }  // namespace
+
+Answer DebugSession::answer(const PacketRequest& request, const Cancel& /*cancel*/) {
+  need_timeline("packet");
+  PacketCursor packets(timeline_.reader());
+  while (const auto packet = packets.next()) {
+    if (packet->place.number != request.number) continue;
+    PacketAnswer answer{packet->place, {}, {}};
+    if (packet->sent == nullptr) {
+      answer.text = packet_text(packet->received);
+      answer.bytes.assign(packet->received.begin(), packet->received.end());
+    }
+    destination_ = Moment{packet->place.position, 0};
+    return answer;
+  }
+  throw NotFound(fmt::format("the recording does not have packet {}", grouped(request.number)));
+}
+
+/// What a network card wrote is of a packet of the recording.
+std::optional<std::uint64_t> DebugSession::packet_of(const Store& store) const {
+  const auto frame = received_frame_of(store.request.text);
+  if (!frame || timeline_.reader().frame_chunks() == 0) return std::nullopt;
+  // The card counts from power-on; what came at the same moment is told apart by that
+  // only where the recording begins there, too.
+  const bool whole = timeline_.reader().start() == Position{0};
+  std::map<std::uint16_t, std::uint64_t> received;
+  std::optional<std::uint64_t> found;
+  PacketCursor packets(timeline_.reader());
+  while (const auto packet = packets.next()) {
+    const PacketPlace& place = packet->place;
+    if (place.position > store.moment.position) break;
+    if (place.direction != PacketPlace::Direction::received) continue;
+    const std::uint64_t number = ++received[place.card];
+    if (place.position != store.moment.position ||
+        store.device != "net" + std::to_string(place.card)) {
+      continue;
+    }
+    if (whole && number == *frame) return place.number;
+    if (!whole && found) return std::nullopt;
+    if (!whole) found = place.number;
+  }
+  return found;
+}
 
 /// Goes back to the nearest earlier store. @return nothing when there is none
 std::optional<Store> DebugSession::earlier_store(const WatchedMemory& memory,
@@ -92,6 +155,7 @@ std::optional<Store> DebugSession::earlier_store(const WatchedMemory& memory,
   store.first_byte = result->address;
   store.device = result->device;
   store.request = result->request;
+  store.packet = packet_of(store);
   store.before = value();
   timeline_.step_forward();
   store.after = value();
@@ -146,8 +210,10 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
   for (InputCursor cursor(timeline_.reader(), from); const InputEvent* event = cursor.peek();
        cursor.pop()) {
     if (event->position > to || all.size() >= kMostEvents) break;
+    if (event->kind == InputKind::network_frame) continue;
     all.push_back({{event->position, 0}, input_text(*event)});
   }
+  add_packets(timeline_.reader(), from, to, all);
   const std::vector<InterruptGate> gates = interrupt_gates(timeline_.machine());
   StopSet stops;
   for (const InterruptGate& gate : gates) {

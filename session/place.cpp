@@ -4,9 +4,12 @@
 
 #include "base/error.h"
 #include "host/host.h"
+#include "recorder/format/frame_cursor.h"
 
 namespace chronovisor {
 namespace {
+
+constexpr std::string_view kPacketPrefix = "packet:";
 
 /// The number that `text` is, or nothing.
 std::optional<std::uint64_t> number_of(const std::string& text) {
@@ -24,6 +27,21 @@ std::optional<std::uint64_t> number_of(const std::string& text) {
                                     grouped(context.end.steps));
 }
 
+Position place_of_packet(const std::string& text, const PlaceContext& context,
+                         const std::string& what) {
+  const std::optional<std::uint64_t> number = number_of(text.substr(kPacketPrefix.size()));
+  if (!number || *number == 0) {
+    throw Error(ErrorCode::usage, what + ": \"" + text + "\" is not packet:N with N from 1 on");
+  }
+  const auto packet =
+      context.packets != nullptr ? find_packet(*context.packets, *number) : std::nullopt;
+  if (!packet) {
+    throw Error(ErrorCode::usage,
+                what + ": " + text + ": the recording does not have so many packets");
+  }
+  return packet->position;
+}
+
 }  // namespace
 
 Position parse_place(const std::string& text, const PlaceContext& context,
@@ -33,6 +51,7 @@ Position parse_place(const std::string& text, const PlaceContext& context,
   for (const Bookmark& bookmark : context.bookmarks) {
     if (bookmark.name == text) return bookmark.position;
   }
+  if (text.starts_with(kPacketPrefix)) return place_of_packet(text, context, what);
   const char sign = text.empty() ? '\0' : text[0];
   const bool relative = sign == '+' || sign == '-';
   const std::optional<std::uint64_t> number = number_of(relative ? text.substr(1) : text);
@@ -61,7 +80,8 @@ Position parse_place(const std::string& text, const PlaceContext& context,
 
 Position recorded_place(const std::string& text, const RecordingReader& reader,
                         const std::string& option) {
-  return parse_place(text, {reader.start(), reader.usable_to(), {}, reader.bookmarks()}, option);
+  return parse_place(text, {reader.start(), reader.usable_to(), {}, reader.bookmarks(), &reader},
+                     option);
 }
 
 void require_bookmark_name(const std::string& name) {
@@ -78,7 +98,7 @@ void require_bookmark_name(const std::string& name) {
   if (name == "start" || name == "end") refuse("that is a place of every recording already");
   if (name[0] == '+' || name[0] == '-') refuse("what begins with + or - is a distance");
   if (number_of(name)) refuse("that is read as a position");
-  if (name.starts_with("packet:")) refuse("what begins with packet: is kept for packets");
+  if (name.starts_with(kPacketPrefix)) refuse("what begins with packet: is kept for packets");
 }
 
 }  // namespace chronovisor

@@ -20,9 +20,12 @@ struct PlaceContext {
   /// start and -N back from the end.
   std::optional<Position> here;
   std::vector<Bookmark> bookmarks;
+  /// Whose packets packet:N means; null: there are none.
+  const RecordingReader* packets = nullptr;
 };
 
-inline constexpr std::string_view kPlaceWords = "a position, start, end, +N, -N or a bookmark";
+inline constexpr std::string_view kPlaceWords =
+    "a position, start, end, +N, -N, packet:N or a bookmark";
 
 /// Throws Error{usage}, beginning with `what`, for anything else than kPlaceWords,
 /// and for a place outside the recording.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "recorder/format/frame_cursor.h"
 #include "recorder/format/recorded_media.h"
 #include "recorder/live/recording_child.h"
 
@@ -62,8 +63,8 @@ std::uint64_t log_bytes(const RecordingReader& reader) {
   std::uint64_t bytes = reader.file_bytes();
   for (const TypeSize& size : reader.sizes()) {
     for (const char* type :
-         {"image data", "image", "page batch", "page directory", "page map", "sections",
-          "checkpoint", "interval index", "block data", "block directory"}) {
+         {"image data", "image", "page batch", "page recipes", "page directory", "page map",
+          "sections", "checkpoint", "interval index", "block data", "block directory"}) {
       if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
     }
   }
@@ -121,6 +122,20 @@ std::vector<DriveFacts> drives_of(const RecordingReader& reader, const StartCond
     }
   }
   return drives;
+}
+
+std::vector<CardFacts> cards_of(const RecordingReader& reader, const StartCondition& start) {
+  std::vector<CardFacts> cards(start.machine.cards.size());
+  if (cards.empty()) return cards;
+  PacketCursor packets(reader);
+  while (const auto packet = packets.next()) {
+    if (packet->place.card >= cards.size()) continue;
+    CardFacts& card = cards[packet->place.card];
+    const bool was_sent = packet->sent != nullptr;
+    ++(was_sent ? card.frames_sent : card.frames_received);
+    (was_sent ? card.bytes_sent : card.bytes_received) += packet->place.length_bytes;
+  }
+  return cards;
 }
 
 /// What the summary says of the end, whatever it is: the file may be anybody's.
@@ -183,6 +198,7 @@ RecordingFacts facts_of(const RecordingReader& reader) {
   }
   facts.images = reader.images();
   facts.drives = drives_of(reader, facts.start);
+  facts.cards = cards_of(reader, facts.start);
   facts.sizes = reader.sizes();
   facts.bookmarks = reader.bookmarks();
   for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);

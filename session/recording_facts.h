@@ -22,6 +22,14 @@ struct DriveFacts {
   bool referenced = false;  ///< the image itself is needed, too
 };
 
+/// What came and went by a network card.
+struct CardFacts {
+  std::uint64_t frames_received = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t frames_sent = 0;
+  std::uint64_t bytes_sent = 0;
+};
+
 struct RecordingFacts {
   std::string file;
   std::uint64_t file_bytes = 0;
@@ -47,6 +55,7 @@ struct RecordingFacts {
   std::map<std::string, std::uint64_t> inputs;  ///< how many of each kind
   std::vector<ImageInfo> images;
   std::vector<DriveFacts> drives;  ///< of start.machine.drives, in their order
+  std::vector<CardFacts> cards;    ///< of start.machine.cards, in their order
   std::vector<TypeSize> sizes;
   std::vector<Bookmark> bookmarks;
   std::vector<std::string> damage;

@@ -66,6 +66,22 @@ Json disks_of(const RecordingFacts& facts) {
   return disks;
 }
 
+Json cards_of(const RecordingFacts& facts) {
+  Json cards = Json::array();
+  for (std::size_t n = 0; n < facts.cards.size(); ++n) {
+    const CardConfig& card = facts.start.machine.cards[n];
+    const CardFacts& carried = facts.cards[n];
+    cards.push_back({{"number", n},
+                     {"model", card_model_name(card.model)},
+                     {"address", mac_text(card.address)},
+                     {"frames_received", carried.frames_received},
+                     {"bytes_received", carried.bytes_received},
+                     {"frames_sent", carried.frames_sent},
+                     {"bytes_sent", carried.bytes_sent}});
+  }
+  return cards;
+}
+
 Json images_of(const RecordingFacts& facts) {
   Json images = Json::array();
   for (const ImageInfo& image : facts.images) {
@@ -128,6 +144,7 @@ std::string json_of(const RecordingFacts& facts) {
   json["inputs"] = facts.inputs;
   json["images"] = images_of(facts);
   json["disks"] = disks_of(facts);
+  json["cards"] = cards_of(facts);
   json["sections"] = sections_of(facts);
   Json& bookmarks = json["bookmarks"] = Json::array();
   for (const Bookmark& bookmark : facts.bookmarks) {

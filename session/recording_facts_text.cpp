@@ -40,6 +40,16 @@ std::string drive_line(const RecordingFacts& facts, std::size_t n) {
                           grouped(kept.blocks_kept), rest));
 }
 
+std::string card_line(const RecordingFacts& facts, std::size_t n) {
+  const CardConfig& card = facts.start.machine.cards[n];
+  const CardFacts& carried = facts.cards[n];
+  return line("card",
+              fmt::format("net{}: {}, {}; {} frames received ({}), {} sent ({})", n,
+                          card_model_name(card.model), mac_text(card.address),
+                          grouped(carried.frames_received), size_text(carried.bytes_received),
+                          grouped(carried.frames_sent), size_text(carried.bytes_sent)));
+}
+
 /// Who made it, on what machine, of which versions.
 std::string origin_text(const RecordingFacts& facts) {
   const StartCondition& start = facts.start;
@@ -100,6 +110,7 @@ std::string contents_text(const RecordingFacts& facts) {
                                   image.storage == ImageStorage::embedded ? "" : ", not embedded"));
   }
   for (std::size_t n = 0; n < facts.drives.size(); ++n) out += drive_line(facts, n);
+  for (std::size_t n = 0; n < facts.cards.size(); ++n) out += card_line(facts, n);
   for (const Bookmark& bookmark : facts.bookmarks) {
     out += line("bookmark", plain(bookmark.name) + " at " + at(bookmark.position));
   }

@@ -39,6 +39,10 @@ struct DeleteBookmarkRequest {
 struct EventsRequest {
   std::uint64_t span = 1'000'000;
 };
+/// A packet by its number; arms the place where it came or went.
+struct PacketRequest {
+  std::uint64_t number = 1;
+};
 /// The latest write of a range; arms its place.
 struct LastWriteRequest {
   std::uint64_t address = 0;
@@ -144,10 +148,10 @@ struct LinuxModulesRequest {};
 using Request =
     std::variant<HelpRequest, WhenRequest, InfoRequest, StripRequest, SeekRequest,
                  ListBookmarksRequest, SetBookmarkRequest, DeleteBookmarkRequest, EventsRequest,
-                 LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest, QueryRequest,
-                 StepRequest, AddressSpaceRequest, DumpRequest, AddressRequest, ExamineRequest,
-                 BranchRequest, DiscardRequest, GoLiveRequest, ChangeMediumRequest, SettingRequest,
-                 TranslateRequest, WalkRequest, DisassembleRequest, LinuxKernelRequest,
-                 LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
+                 PacketRequest, LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest,
+                 QueryRequest, StepRequest, AddressSpaceRequest, DumpRequest, AddressRequest,
+                 ExamineRequest, BranchRequest, DiscardRequest, GoLiveRequest, ChangeMediumRequest,
+                 SettingRequest, TranslateRequest, WalkRequest, DisassembleRequest,
+                 LinuxKernelRequest, LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
 
 }  // namespace chronovisor::session

@@ -240,7 +240,7 @@ Request parse_address(Words& words) {
 
 constexpr auto kCommands = std::to_array<WordCommand>({
     {"when", "", "where we are: position, virtual time, CPU mode", parse_nothing<WhenRequest>},
-    {"seek", "POSITION|+N|-N|start|end|BOOKMARK",
+    {"seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK",
      "arms a destination; the next continue or reverse-continue goes there",
      [](Words& words) -> Request { return SeekRequest{words.word("a place")}; }},
     {"info", "[registers | mem | tlb | lapic | pic | version]",
@@ -252,6 +252,8 @@ constexpr auto kCommands = std::to_array<WordCommand>({
      [](Words& words) -> Request {
        return EventsRequest{words.number_or("STEPS", EventsRequest{}.span)};
      }},
+    {"packet", "NUMBER", "a packet of the network, by its number; arms where it came or went",
+     [](Words& words) -> Request { return PacketRequest{words.number("NUMBER")}; }},
     {"last-write", "[phys] ADDRESS [BYTES]", "who wrote there last; arms the place as destination",
      [](Words& words) -> Request { return parse_range<LastWriteRequest>(words); }},
     {"history", "[phys] ADDRESS [BYTES [COUNT]]", "the last COUNT (10) writes there",

@@ -46,6 +46,7 @@ ReplayRun::ReplayRun(const RecordingReader& reader, std::optional<Position> from
     : input_(reader), machine_(machine_at_start(reader, from)), tamper_(std::move(tamper)) {
   input_.rewind_to(machine_->position());
   machine_->set_input(&input_);
+  if (reader.frame_chunks() != 0) frames_.emplace(*machine_, reader);
   tamper_here();
 }
 
@@ -68,6 +69,10 @@ ReplayRun::Arrival ReplayRun::run_machine(Position target, CancelToken cancel) {
   try {
     switch (machine_->run({target, 0}, cancel)) {
       case MachineStop::reached:
+        if (frames_ && frames_->arrived()) {
+          trouble_ = *frames_->arrived();
+          return Arrival::off_track;
+        }
         return Arrival::arrived;
       case MachineStop::interrupted:
         return Arrival::interrupted;
@@ -85,6 +90,7 @@ ReplayRun::Arrival ReplayRun::run_machine(Position target, CancelToken cancel) {
 }
 
 std::unique_ptr<Machine> ReplayRun::take_machine() {
+  frames_.reset();
   machine_->set_input(nullptr);
   return std::move(machine_);
 }

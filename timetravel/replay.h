@@ -12,6 +12,7 @@
 #include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/live/replay_input.h"
+#include "timetravel/frame_check.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
@@ -93,6 +94,7 @@ class ReplayRun {
 
   ReplayInput input_;
   std::unique_ptr<Machine> machine_;
+  std::optional<FrameCheck> frames_;  ///< where the recording has frames
   std::optional<Tamper> tamper_;
   std::string trouble_;
 };

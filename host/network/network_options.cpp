@@ -31,6 +31,20 @@ std::uint16_t port_of(const std::string& text, const std::string& word) {
   return static_cast<std::uint16_t>(value);
 }
 
+/// "1.5", in nanoseconds.
+std::uint64_t seconds_of(const std::string& text, const std::string& word) {
+  constexpr std::size_t kMostDigits = 9;
+  const std::size_t point = word.find('.');
+  std::string fraction = point == std::string::npos ? "" : word.substr(point + 1);
+  const std::string whole = word.substr(0, point);
+  const bool digits = (whole + fraction).find_first_not_of("0123456789") == std::string::npos;
+  if (!digits || whole.empty() || whole.size() > kMostDigits || fraction.size() > kMostDigits) {
+    refuse(text, "\"" + word + "\" is no number of seconds");
+  }
+  fraction.resize(kMostDigits, '0');
+  return std::stoull(whole) * 1'000'000'000 + std::stoull(fraction);
+}
+
 /// tcp:[ADDRESS]:PORT-[ADDRESS]:PORT
 NetworkOptions::Forward forward_of(const std::string& text, const std::string& word) {
   const std::size_t colon = word.find(':');
@@ -113,6 +127,8 @@ NetworkOptions parse_network(const std::string& text) {
       options.restricted = true;
     } else if (user && word == "loopback") {
       options.loopback = true;
+    } else if (options.kind == Kind::pcap && word.starts_with("start=")) {
+      options.start_ns = seconds_of(text, word.substr(6));
     } else if (user && word.starts_with("hostfwd=")) {
       options.forwards.push_back(forward_of(text, word.substr(8)));
     } else {

@@ -5,7 +5,7 @@
 //   stream:unix:PATH | stream:tcp:HOST:PORT           [,listen]
 //   dgram:unix:LOCAL:REMOTE | dgram:udp:HOST:PORT:HOST:PORT
 //   tap:IFNAME
-//   pcap:FILE
+//   pcap:FILE                                         [,start=SECONDS]
 #pragma once
 
 #include <cstdint>
@@ -43,6 +43,7 @@ struct NetworkOptions {
   bool restricted = false;  ///< nothing but forwarded ports reaches in or out
   bool loopback = false;    ///< 10.0.2.2 is the host's loopback
   std::vector<Forward> forwards;
+  std::uint64_t start_ns = 0;  ///< virtual time at which a capture's first frame comes
 };
 
 /// Throws Error{usage} that says which word is meant.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "recorder/format/frame_cursor.h"
 #include "recorder/format/page_table.h"
 #include "recorder/format/start_condition.h"
 
@@ -197,18 +198,19 @@ class Rewriter {
     const bool is_last = i + 1 == sources_.size();
     if (end < start_ || (!is_last && end == start_)) return;
     CheckpointPages pages(source);
-    InputCursor inputs(source, start_);
+    RunLog log{InputCursor(source, start_), FrameCursor(source, start_),
+               frames_received_ - received_before(source, start_)};
     for (std::size_t n = 0; n < source.checkpoints().size(); ++n) {
       const Position at = source.checkpoints()[n].position;
       if (at < start_) continue;
       if (at > end || (at == end && !is_last)) break;
       if (!wants_checkpoint()) continue;
-      copy_inputs(inputs, at);
+      copy_log(log, at);
       copy_checkpoint(source, n, pages.at(n));
     }
     // What was taken at the very end is of use only if nothing was cut off.
     const bool is_whole = is_last && end == last_end_;
-    copy_inputs(inputs, is_whole ? Position{kNever} : end);
+    copy_log(log, is_whole ? Position{kNever} : end);
   }
 
   [[nodiscard]] bool wants_checkpoint() {
@@ -217,19 +219,64 @@ class Rewriter {
     return number == 0 && (start_ != Position{} || !begins_at_power_on(*sources_[0]));
   }
 
-  void copy_inputs(InputCursor& inputs, Position before) {
-    while (const InputEvent* event = inputs.peek()) {
-      if (event->position >= before) return;
-      if (event->idle_ns < idle_ns_ || event->position < last_input_) {
-        throw Error(ErrorCode::bad_input, sources_[0]->name() +
-                                              ": inputs go back in time at position " +
-                                              grouped(event->position.steps));
-      }
-      idle_ns_ = event->idle_ns;
-      last_input_ = event->position;
-      writer_->input(*event);
-      inputs.pop();
+  /// What came and went in a source, from some place on.
+  struct RunLog {
+    InputCursor inputs;
+    FrameCursor frames;
+    std::uint64_t received_elsewhere;  ///< to be added to what frames say of received ones
+  };
+
+  /// Frames that the source received before `position`. The sum with what was received
+  /// elsewhere may wrap, and comes right again.
+  static std::uint64_t received_before(const RecordingReader& source, Position position) {
+    std::uint64_t count = 0;
+    if (source.frame_chunks() == 0) return count;
+    for (InputCursor cursor(source); const InputEvent* event = cursor.peek(); cursor.pop()) {
+      if (event->position >= position) break;
+      if (event->kind == InputKind::network_frame) ++count;
     }
+    return count;
+  }
+
+  void copy_log(RunLog& log, Position before) {
+    while (true) {
+      const InputEvent* event = log.inputs.peek();
+      const SentFrame* frame = log.frames.peek();
+      if (event != nullptr && event->position >= before) event = nullptr;
+      if (frame != nullptr && frame->position >= before) frame = nullptr;
+      if (event == nullptr && frame == nullptr) return;
+      if (event == nullptr || (frame != nullptr && frame->position < event->position)) {
+        copy_frame(*frame, log.received_elsewhere);
+        log.frames.pop();
+      } else {
+        copy_input(*event);
+        log.inputs.pop();
+      }
+    }
+  }
+
+  void copy_frame(SentFrame frame, std::uint64_t received_elsewhere) {
+    frame.received += received_elsewhere;
+    if (frame.position < last_frame_.position || frame.idle_ns < last_frame_.idle_ns ||
+        frame.received < last_frame_.received) {
+      throw Error(ErrorCode::bad_input, sources_[0]->name() +
+                                            ": sent frames go back in time at position " +
+                                            grouped(frame.position.steps));
+    }
+    last_frame_ = frame;
+    writer_->sent_frame(frame);
+  }
+
+  void copy_input(const InputEvent& event) {
+    if (event.idle_ns < idle_ns_ || event.position < last_input_) {
+      throw Error(ErrorCode::bad_input, sources_[0]->name() +
+                                            ": inputs go back in time at position " +
+                                            grouped(event.position.steps));
+    }
+    idle_ns_ = event.idle_ns;
+    last_input_ = event.position;
+    if (event.kind == InputKind::network_frame) ++frames_received_;
+    writer_->input(event);
   }
 
   void copy_checkpoint(const RecordingReader& source, std::size_t n, const PageList& pages) {
@@ -311,6 +358,8 @@ class Rewriter {
   std::uint64_t checkpoints_seen_ = 0;
   std::uint64_t idle_ns_ = 0;
   Position last_input_;
+  std::uint64_t frames_received_ = 0;  ///< that were copied
+  SentFrame last_frame_;
   PageList written_;  ///< of the last checkpoint written
 };
 

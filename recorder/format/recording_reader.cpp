@@ -60,6 +60,10 @@ void RecordingReader::open() {
     if (index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::counted_log)) {
       counted_.push_back(i);
     }
+    if (index_.chunks[i].usable &&
+        index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::sent_frames)) {
+      frames_.push_back(i);
+    }
   }
 }
 
@@ -210,6 +214,11 @@ InputChunk RecordingReader::read_inputs(std::size_t range) const {
 CountedChunk RecordingReader::read_counted(std::size_t i) const {
   CHECK_THAT(i < counted_.size(), "a counted chunk of this recording");
   return decode_counted_chunk(read_chunk(counted_[i], ChunkType::counted_log), place(counted_[i]));
+}
+
+FrameChunk RecordingReader::read_frames(std::size_t i) const {
+  CHECK_THAT(i < frames_.size(), "a chunk of sent frames of this recording");
+  return decode_frame_chunk(read_chunk(frames_[i], ChunkType::sent_frames), place(frames_[i]));
 }
 
 const CheckpointInfo& RecordingReader::checked_checkpoint(std::size_t i) const {

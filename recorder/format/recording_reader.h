@@ -23,6 +23,7 @@
 #include "recorder/format/chunk.h"
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
+#include "recorder/format/frame_log.h"
 #include "recorder/format/input_log.h"
 #include "recorder/format/page_recipe.h"
 #include "recorder/format/recording_index.h"
@@ -87,6 +88,10 @@ class RecordingReader {
   /// are not known, and the other records of the run are missing.
   [[nodiscard]] std::size_t counted_chunks() const { return counted_.size(); }
   [[nodiscard]] CountedChunk read_counted(std::size_t i) const;
+
+  /// How many chunks of the log of sent frames there are.
+  [[nodiscard]] std::size_t frame_chunks() const { return frames_.size(); }
+  [[nodiscard]] FrameChunk read_frames(std::size_t i) const;
 
   [[nodiscard]] const std::vector<CheckpointInfo>& checkpoints() const {
     return index_.checkpoints;
@@ -157,6 +162,7 @@ class RecordingReader {
   std::vector<Damage> damage_;
   std::string metadata_json_;
   std::vector<std::uint64_t> counted_;  ///< chunks of the counted log
+  std::vector<std::uint64_t> frames_;   ///< chunks of sent frames
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<BlockCache> blocks_;
 };

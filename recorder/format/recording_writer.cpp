@@ -35,6 +35,7 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
                                  std::string_view metadata_json, const WriterOptions& options)
     : file_(std::move(file)), id_(id), options_(options), arrived_(options.start) {
   inputs_.begin(options.start);
+  frames_.begin(options.start);
   guarded([&] {
     append_raw(encode_file_header({kFormatVersion, id_}));
     index_.metadata = append_chunk(ChunkType::metadata, as_bytes(metadata_json), options_.level);
@@ -180,7 +181,8 @@ void RecordingWriter::reference_image(const ImageInfo& image) {
 
 std::size_t RecordingWriter::held_bytes() const {
   return inputs_.size_bytes() + counted_.size_bytes() + digests_.size_bytes() +
-         console_.size_bytes();  // blocks are written on their own when there are many
+         console_.size_bytes() +
+         frames_.size_bytes();  // blocks are written on their own when there are many
 }
 
 /// Call after adding to what is held back.
@@ -197,6 +199,10 @@ void RecordingWriter::input(const InputEvent& event) {
     arrived_ = event.position;
     inputs_.add(event);
     ++input_count_;
+    if (event.kind == InputKind::network_frame) {
+      ++frames_received_;
+      has_frames_ = true;
+    }
     held();
   });
 }
@@ -263,6 +269,32 @@ void RecordingWriter::console(const ConsoleView& record) {
   });
 }
 
+void RecordingWriter::sent_frame(Position position, std::uint64_t idle_ns, std::uint16_t card,
+                                 ByteView frame) {
+  sent_frame({.position = position,
+              .idle_ns = idle_ns,
+              .card = card,
+              .received = frames_received_,
+              .length_bytes = static_cast<std::uint32_t>(frame.size()),
+              .digest = frame_digest(frame)});
+}
+
+void RecordingWriter::sent_frame(const SentFrame& frame) {
+  guarded([&] {
+    const bool is_full = held_bytes() + kMostFrameRecordBytes > options_.hold_bytes;
+    if (is_full || frames_.count() == kMostFramesPerChunk) flush_held();
+    arrived_ = std::max(arrived_, frame.position);
+    frames_.add(frame);
+    has_frames_ = true;
+    held();
+  });
+}
+
+/// As far as the log of inputs reaches, so that a frame too many is noticed.
+void RecordingWriter::flush_frames() {
+  append_chunk(ChunkType::sent_frames, frames_.take(arrived_), options_.level);
+}
+
 void RecordingWriter::flush_inputs() {
   const Position covered =
       index_.inputs.empty() ? options_.start : index_.inputs.back().complete_to;
@@ -285,6 +317,7 @@ void RecordingWriter::flush_held() {
   if (console_.size_bytes() != 0) {
     append_chunk(ChunkType::console, console_.take(), options_.level);
   }
+  if (frames_.count() != 0) flush_frames();
   held_since_ns_.reset();
 }
 
@@ -477,6 +510,7 @@ void RecordingWriter::flush_and_sync() {
 void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
   guarded([&] {
     flush_held();
+    if (has_frames_) flush_frames();
     write_pending();
     if (summary_json) {
       index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);

@@ -23,6 +23,7 @@
 #include "recorder/format/chunk.h"
 #include "recorder/format/counted_log.h"
 #include "recorder/format/file.h"
+#include "recorder/format/frame_log.h"
 #include "recorder/format/input_log.h"
 #include "recorder/format/like_pages.h"
 #include "recorder/format/page_table.h"
@@ -88,6 +89,11 @@ class RecordingWriter {
   void advance_to(Position position);
   void digest(const DigestRecord& record);
   void console(const ConsoleView& record);
+  /// Logs a frame that card `card` has put out. Position and idle time never go back, and
+  /// inputs that came before it have been logged.
+  void sent_frame(Position position, std::uint64_t idle_ns, std::uint16_t card, ByteView frame);
+  /// The same for one that another recording has.
+  void sent_frame(const SentFrame& frame);
 
   /// Takes a checkpoint at the position the run has arrived at. `provide` is
   /// called for each content not stored yet, before this returns. Everything
@@ -141,6 +147,7 @@ class RecordingWriter {
   void flush_held();
   void flush_inputs();
   void flush_blocks();
+  void flush_frames();
   void sync_now();
   /// A checkpoint whose pages are being compressed.
   class Batch;
@@ -180,7 +187,10 @@ class RecordingWriter {
   BlockLog blocks_;
   DigestEncoder digests_;
   ConsoleEncoder console_;
-  Position arrived_;  ///< inputs before it are logged
+  FrameLogEncoder frames_;
+  std::uint64_t frames_received_ = 0;
+  bool has_frames_ = false;  ///< some came or went
+  Position arrived_;         ///< inputs before it are logged
   std::uint64_t input_count_ = 0;
   std::uint64_t now_ns_ = 0;
   std::optional<std::uint64_t> held_since_ns_;

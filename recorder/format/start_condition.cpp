@@ -107,6 +107,33 @@ void take_drives(const nlohmann::json& list, StartCondition& start) {
   }
 }
 
+constexpr std::size_t kMostCards = 32;
+
+nlohmann::ordered_json cards_json(const std::vector<CardConfig>& cards) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const CardConfig& card : cards) {
+    list.push_back({{"model", card_model_name(card.model)}, {"address", mac_text(card.address)}});
+  }
+  return list;
+}
+
+void take_cards(const nlohmann::json& list, std::vector<CardConfig>& cards) {
+  if (list.size() > kMostCards) throw Error(ErrorCode::bad_input, "more cards than the limit");
+  for (const nlohmann::json& json : list) {
+    CardConfig card;
+    const auto model = json.at("model").get<std::string>();
+    if (model == card_model_name(CardConfig::Model::virtio)) {
+      card.model = CardConfig::Model::virtio;
+    } else if (model != card_model_name(CardConfig::Model::e1000)) {
+      throw Error(ErrorCode::bad_input, "unknown network card \"" + model + "\"");
+    }
+    const auto address = parse_mac(json.at("address").get<std::string>());
+    if (!address) throw Error(ErrorCode::bad_input, "a network card's address is none");
+    card.address = *address;
+    cards.push_back(card);
+  }
+}
+
 ParentRecording parent_of(const nlohmann::json& json) {
   ParentRecording parent;
   parent.file_id = json.at("file_id").get<std::string>();
@@ -132,6 +159,41 @@ const char* drive_interface_name(DriveConfig::Interface interface) {
   return "unknown";
 }
 
+const char* card_model_name(CardConfig::Model model) {
+  return model == CardConfig::Model::virtio ? "virtio" : "e1000";
+}
+
+std::string mac_text(const MacAddress& address) {
+  std::string text;
+  for (const std::uint8_t byte : address) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    if (!text.empty()) text += ':';
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+std::optional<MacAddress> parse_mac(std::string_view text) {
+  constexpr std::size_t kCharacters = 17;
+  MacAddress address{};
+  if (text.size() != kCharacters) return std::nullopt;
+  for (std::size_t n = 0; n < kCharacters; ++n) {
+    if (n % 3 == 2) {
+      if (text[n] != ':') return std::nullopt;
+      continue;
+    }
+    const char digit = text[n];
+    const int value = digit >= '0' && digit <= '9'   ? digit - '0'
+                      : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+                      : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                                     : -1;
+    if (value < 0) return std::nullopt;
+    address[n / 3] = static_cast<std::uint8_t>(address[n / 3] << 4 | value);
+  }
+  return address;
+}
+
 std::string module_role(std::size_t index) { return "module" + std::to_string(index); }
 
 std::string StartCondition::to_json() const {
@@ -152,6 +214,7 @@ std::string StartCondition::to_json() const {
     json["machine"]["section_versions"] = versions;
   }
   if (!machine.drives.empty()) json["machine"]["drives"] = drives_json(*this);
+  if (!machine.cards.empty()) json["machine"]["cards"] = cards_json(machine.cards);
   json["boot"] = {{"kind", kind_name(kind)},      {"kernel", kernel_name},
                   {"initrd", initrd_name},        {"command_line", command_line},
                   {"flat_address", flat_address}, {"layout", static_cast<unsigned>(layout)}};
@@ -194,6 +257,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.machine.section_versions =
         machine.value("section_versions", std::map<std::string, std::uint32_t>{});
     if (machine.contains("drives")) take_drives(machine.at("drives"), start);
+    if (machine.contains("cards")) take_cards(machine.at("cards"), start.machine.cards);
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -43,6 +44,13 @@ struct StartImage {
 
 /// As it is written: "ide", "ahci", "virtio".
 [[nodiscard]] const char* drive_interface_name(DriveConfig::Interface interface);
+
+/// As it is written: "e1000", "virtio".
+[[nodiscard]] const char* card_model_name(CardConfig::Model model);
+/// "52:54:00:12:34:56"
+[[nodiscard]] std::string mac_text(const MacAddress& address);
+/// Nothing when it is no such text.
+[[nodiscard]] std::optional<MacAddress> parse_mac(std::string_view text);
 
 struct StartCondition {
   MachineConfig machine;

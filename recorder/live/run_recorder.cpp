@@ -29,6 +29,8 @@ std::optional<ConsoleChannel> channel_of(const Output& output) {
     case OutputKind::debug:
       if (output.device == 1) return ConsoleChannel::firmware;
       return ConsoleChannel::debug_port;
+    case OutputKind::frame:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -371,6 +373,10 @@ void RunRecorder::block_read(std::uint32_t medium, std::uint64_t block,
 void RunRecorder::output(Position position, const Output& output) {
   if (const auto channel = channel_of(output)) {
     for (const std::uint8_t byte : output.payload) console(position, *channel, byte);
+  } else if (output.kind == OutputKind::frame) {
+    writer_->sent_frame(position, machine_.idle_ns(), output.device, output.payload);
+    stuck_watch_.progress(position);
+    writer_->before_output();
   }
   if (output_ != nullptr) output_->output(position, output);
 }

@@ -333,6 +333,21 @@ An expression that begins with $ or a parenthesis is evaluated."""
         return [name for name in ["start", "end", *names] if name.startswith(word or "")]
 
 
+class Packet(Command):
+    """Show a packet of the network, and go where it came or went: chronovisor packet N
+
+Packets are numbered from 1, over all cards and both directions, as in the capture
+that `chronovisor export --format pcapng` writes."""
+
+    verb, usage = "packet", "N"
+
+    def run(self, argument):
+        if not argument:
+            raise self.misused()
+        monitor(f"packet {count_of(argument)}")
+        arrive()
+
+
 class StepMany(Command):
     """Go N instructions of the recording on, or back, at once.
 
@@ -963,7 +978,7 @@ def install():
     for verb, documentation, *usage in (
             ("when", "Show where the machine is: position, virtual time, CPU mode."),
             ("info", "Show what was recorded."),
-            ("events", "List inputs, interrupts and exceptions near here.", "[STEPS]", 1),
+            ("events", "List inputs, packets, interrupts and exceptions near here.", "[STEPS]", 1),
             ("linux-kernel", "Show the guest kernel's version and where it is."),
             ("linux-log", "Show the guest kernel's log as of now."),
             ("linux-tasks", "List the guest's processes as of now."),
@@ -976,7 +991,7 @@ def install():
     AtAddress("walk", "Show the page-table entries for a linear address.")
     StepMany("step")
     StepMany("reverse-step")
-    for command in (AddVmlinux, Bookmark, Seek, LastWrite, LastReached, Watch, AddressSpace, History, Query, Disassemble, Discard,
+    for command in (AddVmlinux, Bookmark, Packet, Seek, LastWrite, LastReached, Watch, AddressSpace, History, Query, Disassemble, Discard,
                     GoLive, Timeline, PositionFunction):
         command()
     for verb in ("set", "show"):

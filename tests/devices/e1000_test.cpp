@@ -40,7 +40,7 @@ struct SentFrames final : OutputSink {
   explicit SentFrames(RecordingBytes& everything) : all(everything) {}
   void put(const Output& output) override {
     all.put(output);
-    CHECK(output.kind == kFrameOutput);
+    CHECK(output.kind == OutputKind::frame);
     frames.emplace_back(output.payload.begin(), output.payload.end());
   }
   RecordingBytes& all;

@@ -32,7 +32,7 @@ import json, random, re, time
 run("source " + COMMAND_FILE)
 random.seed(SEED)
 COMMANDS = ["when", "info", "events", "bookmark", "linux-kernel", "linux-log", "linux-tasks", "linux-modules", "branch",
-            "disassemble", "translate", "walk", "add-vmlinux", "seek", "last-write", "last-reached", "watch", "watch backward", "address-space", "history", "query", "discard",
+            "disassemble", "translate", "walk", "add-vmlinux", "seek", "packet", "last-write", "last-reached", "watch", "watch backward", "address-space", "history", "query", "discard",
             "go-live", "timeline", "step", "reverse-step", "", "nosuch", "last", "sek"]
 WORDS = ["0", "1", "5 6", "-1", "+3", "-3", "+", "-", "0x10", "0x", "1_000", "1,000", "99999999999999999999999", "-0x80000000",
          "$pc", "$rsp", "$nosuch", "$position", "$_", "(", ")", "((1))", "[", "*", "&", "table", "&table", "table.sum",

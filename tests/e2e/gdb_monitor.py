@@ -23,7 +23,7 @@ gdb("answers as JSON", JSON + """    when = ask("when")
 
 gdb("refusals", """    here = value("$position")
     for command, words in (("when now", "too much"), ("seek 5 6", "too much"), ("seek 99999999999", "outside the recording"),
-                           ("seek nowhere", "a position, start, end, +N, -N or a bookmark"), ("whne", "is it when?"),
+                           ("seek nowhere", "a position, start, end, +N, -N, packet:N or a bookmark"), ("whne", "is it when?"),
                            ("bookmark 12", "read as a position"), ("info everything", "none of these"),
                            ("history 4096 8 0", "COUNT"), ("watch 4096 8 if value = 3", "condition")):
         try:

@@ -5,6 +5,8 @@ something nobody has tried, fails here."""
 import json
 import os
 import re
+import socket
+import struct
 import time
 
 from harness import Test
@@ -38,6 +40,11 @@ with open(image, "wb") as file:
     file.write(b"a disk" + bytes(100_000))
 with_disk = test.path("with-disk.cvr")
 test.run("record", "-o", with_disk, "--multiboot", guest, "--serial", "none", "--disk", image)
+with_card = test.path("with-card.cvr")
+test.run("record", "-o", with_card, "--multiboot", guest, "--serial", "none", "--limit", "300", "--net", "none")
+capture = test.path("capture.pcap")
+with open(capture, "wb") as file:  # one frame of 60 bytes
+    file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1) + struct.pack("<IIII", 1, 0, 60, 60) + bytes(60))
 has_kvm = json.loads(test.run("doctor", "--json").stdout)["engines"]["kvm"]["usable"]
 
 fresh_names = 0
@@ -49,6 +56,23 @@ def fresh():
     fresh_names += 1
     return test.path(f"new-{fresh_names}")
 
+
+def port():
+    """One that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# What --net may be; a TAP interface takes an administrator.
+NETWORKS = {
+    "user,hostfwd=tcp::PORT-:PORT": lambda: f"user,hostfwd=tcp::{port()}-:22",
+    "stream:unix:PATH": lambda: f"stream:unix:{fresh()},listen",
+    "stream:tcp:HOST:PORT": lambda: f"stream:tcp:127.0.0.1:{port()},listen",
+    "dgram:unix:PATH:PATH": lambda: f"dgram:unix:{fresh()}:{fresh()}",
+    "dgram:udp:HOST:PORT:HOST:PORT": lambda: f"dgram:udp:127.0.0.1:{port()}:127.0.0.1:{port()}",
+    "tap:IFNAME": None, "pcap:FILE": f"pcap:{capture}", "none,mac=ADDRESS": "none,mac=52:54:00:aa:bb:cc",
+}
 
 # What a placeholder may stand for; for one option alone: "COMMAND --option PLACEHOLDER".
 SAMPLES = {
@@ -68,6 +92,8 @@ SAMPLES = {
        for keys in ("", ",readonly=on", ",format=raw", ",if=ide", ",if=ahci", ",if=virtio")},
     "record --cdrom FILE": image, "record --cdrom FILE,format=raw": image + ",format=raw",
     "export --disk NUMBER": "0", "export --base FILE": image,
+    **{f"{command} --net {shown}": value for command in ("record", "live") for shown, value in NETWORKS.items()},
+    "EXPRESSION": "tcp port 80",
     "MILLISECONDS": "1.5", "switch --for SECONDS": "0.1",
     "query writes --length NUMBER": "8", "query executes --length NUMBER": "8",
 }
@@ -90,9 +116,11 @@ def line(command, option, value):
         return [*kind, *out, *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "live":
-        return [going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
+        return [with_card if option == "--net" else going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "export":
+        if value == "pcapng":
+            return [with_card, *out]
         if option in ("--disk", "--base", "--partial") or value in ("raw", "qcow2"):
             return [with_disk, *([] if option == "--format" else ["--format", "raw"]), *out]
         if value in ("png", "screen-text"):
@@ -110,6 +138,8 @@ def line(command, option, value):
         return [recording, *out]
     if command == "symbols":
         return [recording, *out]
+    if command == "query packets":
+        return [with_card]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
     if command == "switch":

@@ -67,7 +67,7 @@ TEST_CASE("a place outside the recording is refused, with where the recording is
 TEST_CASE("what is no place is refused with what would be one") {
   for (const char* text : {"", "nowhere", "5 6", "+", "-", "+boot", "1.5", "0x"}) {
     CAPTURE(text);
-    CHECK(refusal(text).find("is not a position, start, end, +N, -N or a bookmark") !=
+    CHECK(refusal(text).find("is not a position, start, end, +N, -N, packet:N or a bookmark") !=
           std::string::npos);
   }
 }

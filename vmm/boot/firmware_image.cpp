@@ -1,6 +1,7 @@
 #include "vmm/boot/firmware_image.h"
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "vmm/boot/image.h"
@@ -46,15 +47,27 @@ Bytes memory_map(const Ram& ram) {
   return out.take();
 }
 
-/// Paths by letter, one a line; devices whose letter is not named come not.
-Bytes boot_order(const FirmwareFacts& facts, const std::string& letters) {
+/// Where firmware finds option ROMs that are on no card.
+constexpr std::string_view kOptionRoms = "genroms/";
+constexpr std::size_t kMostOptionRomBytes = 128 * 1024;
+constexpr char kNetworkLetter = 'n';
+
+std::string rom_name(const BootModule& rom) {
+  const std::size_t slash = rom.name.rfind('/');
+  return std::string(kOptionRoms) + rom.name.substr(slash == std::string::npos ? 0 : slash + 1);
+}
+
+/// Paths by letter, one a line; devices whose letter is not named come not. What starts
+/// from the network are the option ROMs.
+Bytes boot_order(const FirmwareFacts& facts, const BootRequest& request) {
   std::string lines;
-  for (const char letter : letters) {
+  const auto add = [&](const std::string& path) { lines += (lines.empty() ? "" : "\n") + path; };
+  for (const char letter : request.boot_order) {
     for (const FirmwareFacts::BootDevice& device : facts.boot_devices) {
-      if (device.letter != letter) continue;
-      if (!lines.empty()) lines += '\n';
-      lines += device.path;
+      if (device.letter == letter) add(device.path);
     }
+    if (letter != kNetworkLetter) continue;
+    for (const BootModule& rom : request.modules) add("/rom@" + rom_name(rom));
   }
   lines += '\0';
   return text(lines);
@@ -73,6 +86,12 @@ void check_firmware(const BootRequest& request) {
                                           std::to_string(request.video_bios.size()) +
                                           " bytes; there is room for 64 KiB");
   }
+  std::size_t option_roms = 0;
+  for (const BootModule& rom : request.modules) option_roms += rom.bytes.size();
+  if (option_roms > kMostOptionRomBytes) {
+    throw Error(ErrorCode::bad_input, "option ROMs of " + std::to_string(option_roms) +
+                                          " bytes; there is room for 128 KiB");
+  }
 }
 
 std::vector<FirmwareItem> firmware_items(const Ram& ram, const FirmwareFacts& facts,
@@ -87,7 +106,7 @@ std::vector<FirmwareItem> firmware_items(const Ram& ram, const FirmwareFacts& fa
       {kBootMenu, "", number(std::uint16_t{0})},
       {kIrq0Override, "", number(std::uint8_t{1})},
       {0, "etc/e820", memory_map(ram)},
-      {0, "bootorder", boot_order(facts, request.boot_order)},
+      {0, "bootorder", boot_order(facts, request)},
       {0, "etc/smbios/smbios-tables", smbios_tables(ram.size())},
       {0, "etc/smbios/smbios-anchor", smbios_anchor(ram.size())},
   };
@@ -95,6 +114,9 @@ std::vector<FirmwareItem> firmware_items(const Ram& ram, const FirmwareFacts& fa
   items.push_back({0, "etc/acpi/tables", std::move(acpi.tables)});
   items.push_back({0, "etc/acpi/rsdp", std::move(acpi.rsdp)});
   items.push_back({0, "etc/table-loader", std::move(acpi.script)});
+  for (const BootModule& rom : request.modules) {
+    items.push_back({0, rom_name(rom), Bytes(rom.bytes.begin(), rom.bytes.end())});
+  }
   return items;
 }
 

@@ -49,7 +49,8 @@ AccessWatch::Outcome AccessWatch::device_wrote(std::string_view device, GuestPhy
   if (observer_ != nullptr) observer_->device_wrote(device, address, size);
   if (hooks_ == nullptr) return Outcome::go_on;
   bool touched = hooks_->wrote_physical(device, address, size);
-  if (touched) hooks_->physical_hits.back().request = describe();
+  if (touched)
+    hooks_->physical_hits.back().request = describe(hooks_->physical_hits.back().address);
   for (const Watchpoint& w : hooks_->watchpoints) {
     if (!w.on_write) continue;
     const std::uint64_t last = w.address + (w.length - 1);
@@ -61,8 +62,8 @@ AccessWatch::Outcome AccessWatch::device_wrote(std::string_view device, GuestPhy
         const std::uint64_t to =
             std::min(physical->value + (end - first), address.value + (size - 1));
         if (from <= to) {
-          hooks_->hits.push_back(
-              {w, first + (from - physical->value), true, std::string(device), describe()});
+          hooks_->hits.push_back({w, first + (from - physical->value), true, std::string(device),
+                                  describe(GuestPhysical{from})});
           touched = true;
           break;
         }

@@ -48,8 +48,8 @@ class AccessWatch {
   [[nodiscard]] Outcome physical_written(GuestPhysical address, unsigned size);
   /// Where the debugger's linear addresses lie now.
   using Translate = std::function<std::optional<GuestPhysical>(GuestLinear)>;
-  /// What the device that writes is about; called only for a hit.
-  using Describe = std::function<DeviceRequest()>;
+  /// What the device that writes is about; called only for a hit, with its first byte.
+  using Describe = std::function<DeviceRequest(GuestPhysical)>;
   /// A device has written RAM: the observer is told, and watchpoints are looked at,
   /// linear ones by where the present page tables put them.
   [[nodiscard]] Outcome device_wrote(std::string_view device, GuestPhysical address,

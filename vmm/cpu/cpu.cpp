@@ -90,10 +90,11 @@ void Cpu::before_write_to_used_page(std::uint64_t offset, std::uint64_t size) {
 }
 
 void Cpu::device_wrote(const DmaWriter& writer, GuestPhysical address, std::uint64_t size) {
-  const auto describe = [&writer] {
+  const auto describe = [&writer](GuestPhysical first) {
     DeviceRequest request;
     if (writer.cause == nullptr) return request;
-    request.text = writer.cause->request() + ", into " + hex_text(writer.into.value);
+    request.text = writer.cause->request_at(first.value - writer.into.value) + ", into " +
+                   hex_text(writer.into.value);
     request.started_steps = writer.cause->started().steps;
     return request;
   };

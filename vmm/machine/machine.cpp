@@ -92,7 +92,8 @@ Machine::Machine(const MachineConfig& config) : Machine(config, model_named(conf
 Machine::Machine(const MachineConfig& config, const Model& model)
     : config_(config),
       ram_(config.memory_bytes),
-      board_(std::make_unique<Board>(*this, with_drives(model, config.drives))),
+      board_(std::make_unique<Board>(
+          *this, with_cards(with_drives(model, config.drives), config.drives, config.cards))),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       engine_(std::make_unique<SoftEngine>(*cpu_)),
       input_(&no_input_) {

@@ -26,6 +26,7 @@
 #include "vmm/bus/output_router.h"
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
+#include "vmm/devices/core/card.h"
 #include "vmm/devices/core/media.h"
 #include "vmm/engine/engine.h"
 #include "vmm/machine/behaviour.h"
@@ -59,6 +60,7 @@ struct MachineConfig {
   /// Nothing: each has the newest there is. A machine knows its own, see config().
   std::optional<std::map<std::string, std::uint32_t>> section_versions{};
   std::vector<DriveConfig> drives{};
+  std::vector<CardConfig> cards{};
   /// Where their contents come from at first; it may be shared by machines of several
   /// threads if it can be asked from them. Null: nothing can be read.
   std::shared_ptr<MediaSource> media{};

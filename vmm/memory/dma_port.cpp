@@ -25,7 +25,7 @@ bool DmaPort::fails(DmaDirection direction, GuestPhysical address, std::uint64_t
   return bus_.faults_ != nullptr && bus_.faults_->fails({device_, direction, address, size_bytes});
 }
 
-DmaStatus DmaPort::read(GuestPhysical address, std::span<std::uint8_t> out) {
+DmaStatus DmaPort::read(GuestPhysical address, std::span<std::uint8_t> out) const {
   const bool failed = fails(DmaDirection::from_memory, address, out.size());
   for_each_piece(
       bus_.ram_, address, out.size(),

@@ -43,6 +43,8 @@ class DmaCause {
   virtual ~DmaCause() = default;
   /// "READ DMA, LBA 2048, 8 sectors"
   [[nodiscard]] virtual std::string request() const = 0;
+  /// The same for one byte of the transfer that is under way: "frame 812, byte 54".
+  [[nodiscard]] virtual std::string request_at(std::uint64_t /*byte*/) const { return request(); }
   /// Where the access was made that began it.
   [[nodiscard]] virtual Position started() const = 0;
 };
@@ -110,14 +112,14 @@ class DmaPort {
 
   /// Fills `out` from memory; with all ones where the address is not RAM, and
   /// everywhere when the transfer fails.
-  DmaStatus read(GuestPhysical address, std::span<std::uint8_t> out);
+  DmaStatus read(GuestPhysical address, std::span<std::uint8_t> out) const;
   /// Writes `data` to memory, dropping what is not RAM. A transfer that fails
   /// writes nothing.
   DmaStatus write(GuestPhysical address, ByteView data);
 
   /// The same for one little-endian integer.
   template <std::unsigned_integral T>
-  DmaStatus read(GuestPhysical address, T& value) {
+  DmaStatus read(GuestPhysical address, T& value) const {
     std::array<std::uint8_t, sizeof(T)> bytes{};
     const DmaStatus status = read(address, std::span<std::uint8_t>(bytes));
     std::memcpy(&value, bytes.data(), sizeof(T));

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "vmm/devices/core/card.h"
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/core/machine_control.h"
 #include "vmm/devices/core/media.h"
@@ -57,11 +58,17 @@ struct Model {
   PciAddress ide_place{0, 2, 0};
   bool ide_built_in = false;            ///< a part of the board, drives or none
   std::uint8_t first_drive_device = 4;  ///< of AHCI and virtio functions, and on from there
+  std::uint8_t card_device = 3;         ///< of the first network card; others come from the end
 };
 
 /// The model with the controllers that `drives` need, as its last parts; as it is when
 /// there are none. Throws Error{usage} when there is no place for one.
 [[nodiscard]] Model with_drives(const Model& model, std::span<const DriveConfig> drives);
+
+/// The model with `cards`, behind the controllers of `drives`. Throws Error{usage} when
+/// there is no place for one.
+[[nodiscard]] Model with_cards(const Model& model, std::span<const DriveConfig> drives,
+                               std::span<const CardConfig> cards);
 
 /// A PC without disks or a screen, entered at a kernel.
 [[nodiscard]] const Model& pc1();

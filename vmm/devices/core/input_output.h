@@ -16,7 +16,7 @@ enum class InputKind : std::uint8_t {
   wakeup = 3,         ///< an idle wait ended before the next timer; payload: new idle ns, 8 bytes
   key = 4,            ///< payload: scan code bytes
   mouse = 5,          ///< reserved: no such device yet
-  network_frame = 6,  ///< reserved
+  network_frame = 6,  ///< payload: the frame without its check sequence; device: the card
   cd_change = 7,      ///< payload: core/media.h; device: the number of the drive
   power_button = 8,   ///< pressed and released
   reset_button = 9,
@@ -43,6 +43,7 @@ class InputReceiver {
 enum class OutputKind : std::uint8_t {
   serial = 1,  ///< payload: bytes sent by a serial port; device 0 = COM1
   debug = 2,   ///< payload: bytes written to the debug console
+  frame = 3,   ///< payload: a frame without its check sequence; device: the card that sent it
 };
 
 struct Output {

@@ -120,6 +120,7 @@ constexpr unsigned kPhyAddress = 1;
 E1000::E1000(std::uint16_t number, PciAddress usual, const MacAddress& address,
              MessageInterrupts& messages, const Clock& clock, DmaBus& dma, OutputSink& outputs)
     : PciDevice(kIdentity, usual, messages),
+      ReceivedFrame(clock),
       number_(number),
       name_("net" + std::to_string(number)),
       address_(address),
@@ -144,6 +145,7 @@ void E1000::visit_state(StateVisitor& visitor) {
   eeprom_.visit_state(visitor);
   phy_.visit_state(visitor);
   assembler_.visit_state(visitor);
+  visitor.field("received", received_);
   visitor.field("registers", plain_);
   visitor.field("multicast", multicast_);
   visitor.field("addresses", addresses_);
@@ -175,6 +177,7 @@ void E1000::visit_state(StateVisitor& visitor) {
 void E1000::reset() {
   PciDevice::reset();
   phy_.reset();
+  received_ = 0;
   port_address_ = 0;
   reset_card();
 }

@@ -17,6 +17,7 @@
 #include "vmm/devices/network/e1000_eeprom.h"
 #include "vmm/devices/network/e1000_phy.h"
 #include "vmm/devices/network/ethernet.h"
+#include "vmm/devices/network/received_frame.h"
 #include "vmm/devices/pci/pci_device.h"
 #include "vmm/memory/dma_port.h"
 
@@ -32,7 +33,8 @@ namespace chronovisor {
 class E1000 final : public PciDevice,
                     public MmioDevice,
                     public InputReceiver,
-                    private E1000FrameSink {
+                    private E1000FrameSink,
+                    private ReceivedFrame {
  public:
   /// @param number of the card among those of a machine; its section is "net0"
   E1000(std::uint16_t number, PciAddress usual, const MacAddress& address,

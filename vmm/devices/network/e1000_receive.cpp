@@ -34,6 +34,7 @@ bool is_broadcast(ByteView frame) {
 }  // namespace
 
 void E1000::receive(const Input& input) {
+  ++received_;
   if (!phy_.loopback() && (plain(kRctl) & rctl::kLoopback) == 0) take_in(input.payload);
   deadline_changed();
 }
@@ -166,6 +167,7 @@ void E1000::judge_checksums(ByteView frame, std::uint8_t& status, std::uint8_t& 
 void E1000::store(ByteView bytes, const WriteBack& last) {
   Ring now = ring(kRdbal);
   const std::size_t buffer = buffer_bytes();
+  stored_ = 0;
   while (!bytes.empty() && now.ready() > 0) {
     const GuestPhysical at{now.base + std::uint64_t{now.head} * 16};
     std::uint64_t address = 0;
@@ -173,7 +175,11 @@ void E1000::store(ByteView bytes, const WriteBack& last) {
     const ByteView piece = bytes.first(std::min(buffer, bytes.size()));
     bytes = bytes.subspan(piece.size());
     // A descriptor without a buffer is used up, and what belongs there is lost.
-    if (address != 0) (void)dma_.write(GuestPhysical{address}, piece);
+    if (address != 0) {
+      const DmaPort::Doing doing(dma_, *this);
+      (void)dma_.write(GuestPhysical{address}, piece);
+    }
+    stored_ += piece.size();
     std::uint64_t word = piece.size() | std::uint64_t{kDone} << 32;
     if (bytes.empty()) {
       const auto status = static_cast<std::uint8_t>(last.status | kDone | kEndOfPacket);

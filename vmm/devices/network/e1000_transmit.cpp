@@ -146,7 +146,7 @@ void E1000::assembled(Bytes& frame) {
   if (phy_.loopback() || (plain(kRctl) & rctl::kLoopback) != 0) {
     take_in(frame);
   } else if (phy_.link_up()) {
-    outputs_.put({kFrameOutput, number_, frame});
+    outputs_.put({OutputKind::frame, number_, frame});
   }
 }
 

@@ -11,16 +11,10 @@
 #include <span>
 
 #include "base/bytes.h"
+#include "vmm/devices/core/card.h"
 #include "vmm/devices/core/input_output.h"
 
 namespace chronovisor {
-
-/// A sent frame as an output: the frame without its check sequence, and the number of
-/// the card. The number follows those of core/input_output.h; a received frame is
-/// InputKind::network_frame.
-inline constexpr OutputKind kFrameOutput{3};
-
-using MacAddress = std::array<std::uint8_t, 6>;
 
 /// Destination, source and type.
 inline constexpr std::size_t kEthernetHeaderBytes = 14;

@@ -40,7 +40,9 @@ class VirtioDevice : public PciDevice {
   virtual void device_reset() = 0;
 
   [[nodiscard]] Virtqueue& queue(unsigned number) { return queues_[number]; }
+  [[nodiscard]] const Virtqueue& queue(unsigned number) const { return queues_[number]; }
   [[nodiscard]] DmaPort& dma() { return dma_; }
+  [[nodiscard]] const DmaPort& dma() const { return dma_; }
   [[nodiscard]] bool has(std::uint64_t feature) const { return (driver_features_ & feature) != 0; }
   /// The driver is there, and the device may use memory.
   [[nodiscard]] bool running() const;

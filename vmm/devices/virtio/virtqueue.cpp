@@ -33,6 +33,13 @@ bool read_descriptor(DmaPort& dma, std::uint64_t table, std::uint32_t index, Des
 
 }  // namespace
 
+std::uint16_t Virtqueue::waiting(const DmaPort& dma) const {
+  std::uint16_t index = 0;
+  if (!enabled || dma.read(at(available, 2), index) != DmaStatus::done) return 0;
+  const auto count = static_cast<std::uint16_t>(index - next_available_);
+  return count > size ? std::uint16_t{0} : count;
+}
+
 Virtqueue::Taken Virtqueue::take(DmaPort& dma, std::uint16_t& head) {
   std::uint16_t index = 0;
   if (!enabled || dma.read(at(available, 2), index) != DmaStatus::done) return Taken::none;

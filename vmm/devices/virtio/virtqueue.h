@@ -30,6 +30,8 @@ class Virtqueue {
   };
   enum class Taken : std::uint8_t { none, one, broken };
 
+  /// How many buffers the driver has made available; a broken queue has none.
+  [[nodiscard]] std::uint16_t waiting(const DmaPort& dma) const;
   /// The next buffer that the driver has made available.
   [[nodiscard]] Taken take(DmaPort& dma, std::uint16_t& head);
   /// The chain that begins at `head`; nothing when it is malformed.

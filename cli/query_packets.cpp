@@ -1,0 +1,127 @@
+// query packets: what came and went by the network, one a line.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "cli/exit_status.h"
+#include "cli/long_run.h"
+#include "cli/open_recording.h"
+#include "cli/option_values.h"
+#include "cli/query_packets.h"
+#include "cli/recorded_range.h"
+#include "host/host.h"
+#include "host/network/packet_filter.h"
+#include "inspect/packet_text.h"
+#include "recorder/format/start_condition.h"
+#include "timetravel/packets.h"
+
+namespace chronovisor::cli {
+namespace {
+
+struct PacketOptions {
+  std::string file;
+  std::string filter;
+  std::string from = "start";
+  std::string to = "end";
+  std::string limit = "100000";
+  bool count = false;
+  bool json = false;
+};
+
+nlohmann::ordered_json json_of(const WholePacket& packet, std::uint64_t virtual_ns) {
+  const bool received = packet.place.direction == PacketPlace::Direction::received;
+  return {{"packet", packet.place.number},
+          {"direction", received ? "received" : "sent"},
+          {"card", packet.place.card},
+          {"position", packet.place.position.steps},
+          {"virtual_ns", virtual_ns},
+          {"length", packet.place.length_bytes},
+          {"text", packet.bytes.empty() ? "" : packet_text(packet.bytes)}};
+}
+
+void print(const WholePacket& packet, std::uint64_t virtual_ns) {
+  const bool received = packet.place.direction == PacketPlace::Direction::received;
+  std::printf("%8s %14.6f %16s net%u %s %5u  %s\n", grouped(packet.place.number).c_str(),
+              static_cast<double>(virtual_ns) / 1e9, grouped(packet.place.position.steps).c_str(),
+              packet.place.card, received ? "in " : "out", packet.place.length_bytes,
+              packet.bytes.empty() ? "" : packet_text(packet.bytes).c_str());
+}
+
+int query_packets(const PacketOptions& options) {
+  const std::uint64_t limit = parse_number(options.limit, "--limit");
+  std::optional<PacketFilter> filter;
+  if (!options.filter.empty()) filter.emplace(options.filter);
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
+  for (const Damage& damage : reader.damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+  watch_stop_signals();
+  const std::uint64_t ns_per_step = start_of(reader).machine.ns_per_step;
+  PacketWalk walk;
+  walk.from = covered_place(options.from, reader, "--from");
+  if (options.to != "end") walk.to = covered_place(options.to, reader, "--to");
+  walk.cancel = stop_signal();
+  Progress progress(true);
+  walk.progress = [&](Position here) {
+    progress.show(progress_text("replaying", here.steps, reader.usable_to().steps));
+  };
+  std::uint64_t found = 0;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for_each_packet(reader, walk, [&](const WholePacket& packet) {
+    if (filter && !filter->matches(packet.bytes, packet.place.length_bytes)) return true;
+    if (++found > limit) return false;
+    if (options.count) return true;
+    const std::uint64_t virtual_ns =
+        packet.place.position.steps * ns_per_step + packet.place.idle_ns;
+    if (options.json) {
+      list.push_back(json_of(packet, virtual_ns));
+    } else {
+      print(packet, virtual_ns);
+    }
+    return true;
+  });
+  if (options.json) {
+    nlohmann::ordered_json json;
+    json["count"] = std::min(found, limit);
+    json["complete"] = found <= limit;
+    if (!options.count) json["packets"] = std::move(list);
+    std::printf("%s\n", json.dump(2).c_str());
+  } else if (options.count) {
+    std::printf("%s\n", std::to_string(std::min(found, limit)).c_str());
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error(ErrorCode::host, "the answer cannot be written");
+  }
+  if (found > limit) {
+    std::fprintf(stderr, "chronovisor: there are more than %s (--limit)\n", grouped(limit).c_str());
+  } else if (found == 0) {
+    std::fprintf(stderr, "chronovisor: nothing found\n");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_packet_question(CLI::App& query, Action& action) {
+  auto options = std::make_shared<PacketOptions>();
+  CLI::App* command =
+      query.add_subcommand("packets", "What came and went by the network (docs/NETWORK.md)");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command
+      ->add_option("--filter", options->filter,
+                   "Only these: an expression of tcpdump's language, \"tcp port 80\"")
+      ->type_name("EXPRESSION");
+  command->add_option("--from", options->from, "From here on (start)")->type_name(kPlaceValues);
+  command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
+  command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
+      ->type_name("NUMBER");
+  command->add_flag("--count", options->count, "Only how many");
+  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return query_packets(*options); }; });
+}
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,143 @@
+// The log of sent frames: what it holds, and how packets of both directions are counted.
+#include "recorder/format/frame_log.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "recorder/edit/rewrite.h"
+#include "recorder/format/frame_cursor.h"
+#include "recorder/format/recording_writer.h"
+#include "recorder/format/start_condition.h"
+#include "tests/recorder/sample_recording.h"
+
+namespace chronovisor {
+namespace {
+
+using namespace chronovisor::testing;
+
+SentFrame sent(std::uint64_t steps, std::uint64_t idle_ns, std::uint16_t card,
+               std::uint64_t received, ByteView frame) {
+  return {{steps},
+          idle_ns,
+          card,
+          received,
+          static_cast<std::uint32_t>(frame.size()),
+          frame_digest(frame)};
+}
+
+/// "r0@5 s1@7": what came to and went from which card, and where.
+std::string packets_of(const RecordingReader& reader) {
+  std::string text;
+  PacketCursor packets(reader);
+  std::uint64_t number = 0;
+  while (const auto packet = packets.next()) {
+    CHECK(packet->place.number == ++number);
+    text += (text.empty() ? "" : " ") + std::string(packet->sent != nullptr ? "s" : "r") +
+            std::to_string(packet->place.card) + "@" + std::to_string(packet->place.position.steps);
+  }
+  return text;
+}
+
+Bytes recording_with_packets() {
+  auto file = std::make_unique<MemoryOutputFile>();
+  const std::shared_ptr<const Bytes> bytes = file->bytes();
+  RecordingWriter writer(std::move(file), test_id(), StartCondition{}.to_json());
+  write_checkpoint(writer, 0, {}, {{{1, 11}}});
+  writer.sent_frame({5}, 0, 0, as_bytes("first"));
+  writer.input({{5}, 0, InputKind::network_frame, 0, {1, 2, 3}});
+  writer.sent_frame({5}, 0, 1, as_bytes("second"));
+  writer.input({{5}, 10, InputKind::wakeup, 0, wakeup_payload(20)});
+  write_checkpoint(writer, 1000, 0, {{{1, 12}}});
+  writer.input({{1009}, 20, InputKind::network_frame, 1, {4}});
+  writer.flush();
+  writer.sent_frame({1009}, 30, 0, as_bytes("third"));
+  writer.advance_to({2000});
+  writer.finish("{}");
+  return *bytes;
+}
+
+std::unique_ptr<RecordingReader> rewritten(const std::vector<const RecordingReader*>& sources,
+                                           const RewriteOptions& options) {
+  auto file = std::make_unique<MemoryOutputFile>();
+  const std::shared_ptr<const Bytes> bytes = file->bytes();
+  rewrite_recording(sources, std::move(file), options);
+  return std::make_unique<RecordingReader>(std::make_shared<MemoryInputFile>(*bytes));
+}
+
+}  // namespace
+
+TEST_CASE("a chunk of sent frames comes back as it was") {
+  FrameLogEncoder encoder;
+  encoder.begin({100});
+  const std::vector<SentFrame> frames{sent(100, 0, 0, 0, as_bytes("one")),
+                                      sent(100, 50, 3, 7, as_bytes("two")),
+                                      sent(2'000'000'000, 50, 0, 7, as_bytes("three"))};
+  for (const SentFrame& frame : frames) encoder.add(frame);
+  const FrameChunk chunk = decode_frame_chunk(encoder.take({3'000'000'000}), "test");
+  CHECK(chunk.from == Position{100});
+  CHECK(chunk.complete_to == Position{3'000'000'000});
+  CHECK(chunk.sent == 0);
+  CHECK(chunk.frames == frames);
+
+  const SentFrame later = sent(3'000'000'001, 60, 1, 8, as_bytes("four"));
+  encoder.add(later);
+  const FrameChunk next = decode_frame_chunk(encoder.take({3'000'000'001}), "test");
+  CHECK(next.from == Position{3'000'000'000});
+  CHECK(next.sent == 3);
+  CHECK(next.frames == std::vector{later});
+}
+
+TEST_CASE("what no encoder writes is refused") {
+  FrameLogEncoder encoder;
+  encoder.add(sent(5, 0, 0, 0, as_bytes("a frame")));
+  const Bytes good = encoder.take({10});
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    CHECK_THROWS_AS((void)decode_frame_chunk(ByteView(good).first(size), "test"), Error);
+  }
+  Bytes longer = good;
+  longer.push_back(0);
+  CHECK_THROWS_AS((void)decode_frame_chunk(longer, "test"), Error);
+  Bytes many = good;
+  many[5] = 0x7f;  // the count
+  CHECK_THROWS_AS((void)decode_frame_chunk(many, "test"), Error);
+}
+
+TEST_CASE("packets are counted over both directions, in their order, and found by number") {
+  const Bytes bytes = recording_with_packets();
+  const RecordingReader reader(std::make_shared<MemoryInputFile>(bytes));
+  CHECK(packets_of(reader) == "s0@5 r0@5 s1@5 r1@1009 s0@1009");
+  CHECK(find_packet(reader, 4)->position == Position{1009});
+  CHECK(find_packet(reader, 4)->direction == PacketPlace::Direction::received);
+  CHECK(find_packet(reader, 5)->idle_ns == 30);
+  CHECK_FALSE(find_packet(reader, 6));
+  CHECK_FALSE(find_packet(reader, 0));
+  FrameCursor cursor(reader, {6});
+  REQUIRE(cursor.peek() != nullptr);
+  CHECK(cursor.peek()->position == Position{1009});
+  CHECK(cursor.sent_before() == 2);
+  cursor.pop();
+  CHECK(cursor.peek() == nullptr);
+  CHECK(cursor.complete_to() == Position{2000});
+}
+
+TEST_CASE("packets survive packing, and a part of a recording counts its own") {
+  const RecordingReader whole(std::make_shared<MemoryInputFile>(recording_with_packets()));
+  CHECK(packets_of(*rewritten({&whole}, {})) == packets_of(whole));
+
+  RewriteOptions second;
+  second.from = Position{1000};
+  const auto end = rewritten({&whole}, second);
+  CHECK(end->start() == Position{1000});
+  CHECK(packets_of(*end) == "r1@1009 s0@1009");
+  RewriteOptions first;
+  first.to = Position{1000};
+  const auto begin = rewritten({&whole}, first);
+  CHECK(packets_of(*begin) == "s0@5 r0@5 s1@5");
+  CHECK(packets_of(*rewritten({begin.get(), end.get()}, {})) == packets_of(whole));
+}
+
+}  // namespace chronovisor
