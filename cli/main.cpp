@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/translation_options.h"
 
@@ -63,6 +64,8 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_switch(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);
+  chronovisor::cli::add_api(app, action);
+  chronovisor::cli::add_mcp(app, action);
   chronovisor::cli::add_manual(app, action);
   chronovisor::cli::add_translation_options(app);
   try {
