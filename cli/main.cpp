@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/report.h"
 #include "cli/translation_options.h"
 
 namespace {
@@ -61,6 +62,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_trim(app, action);
   chronovisor::cli::add_bookmark(app, action);
   chronovisor::cli::add_export(app, action);
+  chronovisor::cli::add_report(app, action);
   chronovisor::cli::add_switch(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);

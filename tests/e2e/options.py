@@ -64,7 +64,7 @@ SAMPLES = {
     "compare --module FILE": module, "compare --module FILE,ARGUMENTS": module + ",two words",
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
-    "api --symbols FILE": guest, "mcp --symbols FILE": guest,
+    "api --symbols FILE": guest, "mcp --symbols FILE": guest, "report --symbols FILE": guest, "export --symbols FILE": guest,
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     **{f"record --disk FILE{keys}": image + keys
        for keys in ("", ",readonly=on", ",format=raw", ",if=ide", ",if=ahci", ",if=virtio")},
@@ -99,14 +99,15 @@ def line(command, option, value):
             return [with_disk, *([] if option == "--format" else ["--format", "raw"]), *out]
         if value in ("png", "screen-text"):
             return [with_screen, *out]
-        format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore"}.get(option, "cast")
+        format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore",
+                  "--every": "folded", "--symbols": "chrome-trace"}.get(option, "cast")
         rest = [] if option == "--format" else ["--format", format]
         if "trace" in (format, value):
             rest += [*([] if option == "--from" else ["--from", "start"]), *([] if option == "--to" else ["--to", "end"])]
             if option == "--from" and value == "end":
                 rest[-1] = "end"
         return [recording, *rest, *out]
-    if command == "index":
+    if command in ("index", "report"):
         return [recording, *out]
     if command in ("pack", "trim"):
         return [recording, *out]
