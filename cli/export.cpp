@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "api/profile.h"
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
@@ -45,6 +46,8 @@ struct ExportOptions {
   std::optional<unsigned> height;
   std::string disk;
   std::string base;
+  std::string every;
+  std::vector<std::string> symbols;
   bool partial = false;
   bool force = false;
 };
@@ -220,6 +223,29 @@ void trace(const ExportOptions& options, const RecordingReader& reader, NewFile&
   out.finish();
 }
 
+/// Call stacks at every Nth step: folded, or on tracks.
+void profile(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
+  api::SampleOptions how;
+  how.from = covered_place(options.from.empty() ? "start" : options.from, reader, "--from");
+  how.to = covered_place(options.to.empty() ? "end" : options.to, reader, "--to");
+  if (how.to < how.from) throw Error(ErrorCode::usage, "--to is before --from");
+  constexpr std::uint64_t kUsualSamples = 2000;
+  how.every = options.every.empty()
+                  ? std::max<std::uint64_t>((how.to.steps - how.from.steps) / kUsualSamples, 1)
+                  : parse_number(options.every, "--every");
+  if (how.every == 0) throw Error(ErrorCode::usage, "--every: 0 is not from 1 on");
+  Timeline timeline(reader, {});
+  api::GuestNames names(timeline, options.symbols);
+  TextOutput out(output.open());
+  const auto write = [&](std::string_view text) { out.write(text); };
+  if (options.format == "folded") {
+    api::export_folded(timeline, names, how, stop_signal(), write);
+  } else {
+    api::export_chrome_trace(timeline, names, how, stop_signal(), write);
+  }
+  out.finish();
+}
+
 void cast(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
   TextOutput out(output.open());
   CastOptions shape;
@@ -286,8 +312,10 @@ void require_fitting_options(const ExportOptions& options) {
   only_for({"raw", "qcow2"}, "--disk", !options.disk.empty());
   only_for({"raw", "qcow2"}, "--base", !options.base.empty());
   only_for({"raw", "qcow2"}, "--partial", options.partial);
-  only_for({"trace", "pcapng"}, "--from", !options.from.empty());
-  only_for({"trace", "pcapng"}, "--to", !options.to.empty());
+  only_for({"trace", "pcapng", "folded", "chrome-trace"}, "--from", !options.from.empty());
+  only_for({"trace", "pcapng", "folded", "chrome-trace"}, "--to", !options.to.empty());
+  only_for({"folded", "chrome-trace"}, "--every", !options.every.empty());
+  only_for({"folded", "chrome-trace"}, "--symbols", !options.symbols.empty());
   only_for({"cast"}, "--width", options.width.has_value());
   only_for({"cast"}, "--height", options.height.has_value());
   if (options.partial && !options.base.empty()) {
@@ -326,6 +354,8 @@ int export_recording(const ExportOptions& options) {
     disk(options, reader, output);
   } else if (options.format == "pcapng") {
     pcapng(options, reader, output);
+  } else if (options.format == "folded" || options.format == "chrome-trace") {
+    profile(options, reader, output);
   } else {
     trace(options, reader, output);
   }
@@ -345,13 +375,14 @@ void add_export(CLI::App& app, Action& action) {
           "--format", options->format,
           "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
           "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
-          "screen; screen-text: its characters; pcapng: the network's packets, for Wireshark and "
-          "tshark")
+          "screen; screen-text: its characters; folded: call stacks, for flame graphs; "
+          "chrome-trace: who ran when, for Perfetto; pcapng: the network's packets, for Wireshark "
+          "and tshark")
       ->required()
-      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|pcapng")
-      ->check(
-          CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text", "pcapng"})
-              .description(""));
+      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|folded|chrome-trace|pcapng")
+      ->check(CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text",
+                             "folded", "chrome-trace", "pcapng"})
+                  .description(""));
   add_output_option(*command, options->output, "Where to (-: standard output)");
   add_force_flag(*command, options->force, Replaceable::nothing);
   command
@@ -365,10 +396,24 @@ void add_export(CLI::App& app, Action& action) {
       ->type_name("FILE");
   command->add_flag("--partial", options->partial,
                     "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
-  command->add_option("--from", options->from, "trace, pcapng: the first position")
+  command
+      ->add_option("--from", options->from,
+                   "trace, pcapng, folded, chrome-trace: the first position (start)")
       ->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "trace, pcapng: the position to stop at")
+  command
+      ->add_option("--to", options->to,
+                   "trace, pcapng, folded, chrome-trace: the position to stop at (end)")
       ->type_name(kPlaceValues);
+  command
+      ->add_option("--every", options->every,
+                   "folded, chrome-trace: steps between two samples (a 2000th of the stretch)")
+      ->type_name("NUMBER");
+  command
+      ->add_option("--symbols", options->symbols,
+                   "folded, chrome-trace: ELF file of a program of the guest's, for names; may be "
+                   "given again")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   command->add_option("--width", options->width, "cast: columns of the terminal (80)")
       ->type_name("NUMBER")
       ->check(CLI::Range(1, 10'000).description(""));

@@ -7,7 +7,9 @@
 #include <new>
 
 #include "base/error.h"
+#include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/report.h"
 #include "cli/translation_options.h"
 
 namespace {
@@ -60,9 +62,12 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_trim(app, action);
   chronovisor::cli::add_bookmark(app, action);
   chronovisor::cli::add_export(app, action);
+  chronovisor::cli::add_report(app, action);
   chronovisor::cli::add_switch(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);
+  chronovisor::cli::add_api(app, action);
+  chronovisor::cli::add_mcp(app, action);
   chronovisor::cli::add_manual(app, action);
   chronovisor::cli::add_translation_options(app);
   try {

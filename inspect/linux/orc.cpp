@@ -325,13 +325,18 @@ Bytes make_debug_frame(const std::vector<OrcTable>& tables) {
   return out.take();
 }
 
-Bytes frames_from_orc(const Kernel& kernel, const std::vector<Module>& modules) {
+std::vector<OrcTable> orc_tables(const Kernel& kernel, const std::vector<Module>& modules) {
   const auto layout = layout_of(kernel.types());
   if (!layout) return {};
   std::vector<OrcTable> tables{kernel_table(kernel, *layout)};
   if (tables[0].empty()) return {};
   for (const Module& module : modules) tables.push_back(module_table(module, *layout));
-  return make_debug_frame(tables);
+  return tables;
+}
+
+Bytes frames_from_orc(const Kernel& kernel, const std::vector<Module>& modules) {
+  const std::vector<OrcTable> tables = orc_tables(kernel, modules);
+  return tables.empty() ? Bytes{} : make_debug_frame(tables);
 }
 
 }  // namespace chronovisor::linux_guest

@@ -35,6 +35,11 @@ using OrcTable = std::vector<OrcEntry>;
 /// The contents of a .debug_frame section for the tables.
 [[nodiscard]] Bytes make_debug_frame(const std::vector<OrcTable>& tables);
 
+/// The tables of the kernel, the first, and of the modules; none when the kernel's is not
+/// understood. One that is not is empty.
+[[nodiscard]] std::vector<OrcTable> orc_tables(const Kernel& kernel,
+                                               const std::vector<Module>& modules);
+
 /// The tables of the kernel and of the modules as .debug_frame, without those
 /// that are not understood; empty when the kernel's is not. What a module has in
 /// memory only while it is loaded (its __init code) is left out.

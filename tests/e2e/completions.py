@@ -47,7 +47,7 @@ def walk(*command):
 
 commands, options = walk()
 test.check(commands >= 10 and options >= 60, f"only {commands} commands and {options} options")
-test.check(completed("re") == {"record", "replay"}, "commands by their beginning")
+test.check(completed("re") == {"record", "replay", "report"}, "commands by their beginning")
 test.check(completed("debug", "x.cvr", "--ar") == {"--architecture"}, "options after a file")
 test.check(completed("debug", "--architecture", "") == {"auto", "x86-64", "i386"}, "values")
 test.check(completed("record", "--engine", "=", "k") == {"kvm"}, "values after =")

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import time
 
 from harness import Test
@@ -87,6 +88,7 @@ SAMPLES = {
     "compare --module FILE": module, "compare --module FILE,ARGUMENTS": module + ",two words",
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
+    "api --symbols FILE": guest, "mcp --symbols FILE": guest, "report --symbols FILE": guest, "export --symbols FILE": guest,
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     **{f"record --disk FILE{keys}": image + keys
        for keys in ("", ",readonly=on", ",format=raw", ",if=ide", ",if=ahci", ",if=virtio")},
@@ -125,14 +127,15 @@ def line(command, option, value):
             return [with_disk, *([] if option == "--format" else ["--format", "raw"]), *out]
         if value in ("png", "screen-text"):
             return [with_screen, *out]
-        format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore"}.get(option, "cast")
+        format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore",
+                  "--every": "folded", "--symbols": "chrome-trace"}.get(option, "cast")
         rest = [] if option == "--format" else ["--format", format]
         if "trace" in (format, value):
             rest += [*([] if option == "--from" else ["--from", "start"]), *([] if option == "--to" else ["--to", "end"])]
             if option == "--from" and value == "end":
                 rest[-1] = "end"
         return [recording, *rest, *out]
-    if command == "index":
+    if command in ("index", "report"):
         return [recording, *out]
     if command in ("pack", "trim"):
         return [recording, *out]
@@ -193,6 +196,14 @@ def try_value(command, option, shown):
     seconds = 60
     if command == "debug":
         return try_debug(option, value, rest, key)
+    if command == "api" and value.startswith("unix:"):
+        server = subprocess.Popen([test.program, "api", *rest, option, value], stderr=subprocess.PIPE)
+        said = server.stderr.readline()
+        server.terminate()
+        server.wait(timeout=30)
+        test.check(b"listening" in said, f"{key}: {said}")
+        tried += 1
+        return
     if command.startswith("linux") or command == "symbols":
         # There is no Linux here; that the option is understood is seen by what is missed.
         done = test.run(*command.split(), *rest, option, value, expect=3, seconds=seconds)
@@ -210,7 +221,6 @@ def try_debug(option, value, rest, key):
     listen = [] if option == "--listen" else ["--listen", "stdio"]
     tail = [option, value] if value is not None else []
     if option == "--listen" and value != "stdio":
-        import subprocess
         server = subprocess.Popen([test.program, "debug", *rest, option, value], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         said = server.stderr.readline()
         server.terminate()

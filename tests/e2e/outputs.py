@@ -39,7 +39,7 @@ core = ["export", recording, "--format", "vmcore", "--at", "half"]
 cast = ["export", recording, "--format", "cast"]
 quiet = ["--serial", "none"]
 WRITERS = [
-    (trace, "-o"), (core, "-o"), (cast, "-o"), (["symbols", recording], "-o"), (["pack", recording], "-o"),
+    (trace, "-o"), (core, "-o"), (cast, "-o"), (["symbols", recording], "-o"), (["pack", recording], "-o"), (["report", recording], "-o"),
     (["trim", recording, "--to", "half"], "-o"), (["index", recording], "-o"),
     (["live", recording, "--at", "half", "--limit", "200", *quiet], "-o"),
     (["replay", recording], "--serial="), (["live", recording, "--at", "half", "-o", test.path("new.cvr")], "--serial="),

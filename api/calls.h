@@ -1,0 +1,52 @@
+// Owns the calls of one client that wait or are at work: they are done on the session's
+// executor, one at a time, and each can be cancelled. Knows no protocol. start() and
+// cancel() from the client's thread; what they were given is called on the executor's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "api/call_error.h"
+#include "api/context.h"
+#include "api/method.h"
+#include "session/executor.h"
+
+namespace chronovisor::api {
+
+inline constexpr std::size_t kMostWaitingCalls = 256;
+
+class Calls {
+ public:
+  using Outcome = std::variant<Value, CallError>;
+  using Done = std::function<void(const Outcome& outcome)>;
+  using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+  /// Both must outlive this.
+  Calls(Context& context, session::Executor& executor);
+  /// Cancels all, and waits for them.
+  ~Calls();
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+
+  /// `done` is told of its end, once; `progress` now and then, may be empty.
+  /// Throws CallError{busy} when too many wait, and {no_request} when one of this `id`
+  /// does.
+  void start(const std::string& id, const Method& method, Value parameters, Progress progress,
+             Done done);
+  void cancel(const std::string& id);
+  void cancel_all();
+  /// Until none is left.
+  void wait();
+  [[nodiscard]] bool idle() const;
+
+ private:
+  struct State;
+  Context& context_;
+  session::Executor& executor_;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace chronovisor::api

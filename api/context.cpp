@@ -1,0 +1,154 @@
+#include "api/context.h"
+
+#include <fmt/format.h>
+
+#include "api/shape.h"
+#include "session/address_space.h"
+#include "session/place.h"
+
+namespace chronovisor::api {
+namespace {
+
+const char* whereabouts_word(session::Whereabouts whereabouts) {
+  switch (whereabouts) {
+    case session::Whereabouts::branch:
+      return "branch";
+    case session::Whereabouts::live:
+      return "live";
+    case session::Whereabouts::timeline:
+      break;
+  }
+  return "timeline";
+}
+
+}  // namespace
+
+std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
+
+void check_cancelled(const Call& call) {
+  if (call.cancel.requested()) throw CallError(CallFault::cancelled, "cancelled");
+}
+
+AddressNames names_of(Context& context, const Call& call) {
+  return [&context, call](const std::string& name) {
+    const auto found = context.names().symbols(call.cancel).find(name);
+    check_cancelled(call);
+    if (found) return *found;
+    throw CallError(CallFault::wrong_parameters,
+                    "\"" + name.substr(0, 128) + "\" is no number, and no symbol of the guest's");
+  };
+}
+
+Context::Context(session::DebugSession& session, const ContextOptions& options)
+    : session_(session),
+      allow_changes_(options.allow_changes),
+      names_(session.timeline(), options.symbol_files) {}
+
+session::Answer Context::ask(const session::Request& request, const Call& call, bool go) {
+  try {
+    session::Answer answer = session_.ask(request, call.cancel);
+    check_cancelled(call);
+    if (go && session_.destination()) {
+      if (session_.travel_to_destination(call.cancel) == TravelStop::interrupted) {
+        throw CallError(CallFault::cancelled, "cancelled");
+      }
+    }
+    session_.forget_destination();
+    return answer;
+  } catch (const Error&) {
+    session_.forget_destination();
+    check_cancelled(call);
+    throw;
+  }
+}
+
+Position Context::place(const std::string& text, const char* parameter) {
+  const auto marks = std::get<session::BookmarksAnswer>(
+      session_.ask(session::ListBookmarksRequest{}, CancelToken{}));
+  const PlaceContext context{timeline().start(), timeline().end(), timeline().now().position,
+                             marks.bookmarks};
+  try {
+    return parse_place(text, context, parameter);
+  } catch (const Error& error) {
+    throw CallError(CallFault::wrong_parameters, error.what(), "/params/" + std::string(parameter));
+  }
+}
+
+void Context::need_timeline(const char* what) {
+  if (!timeline().on_branch()) return;
+  throw CallError(CallFault::refused,
+                  std::string(what) + ": this is a branch, which has no history; discard it first");
+}
+
+StopSet Context::stops() {
+  StopSet set;
+  for (const StopPoint& stop : stop_points_) {
+    std::function<bool(Machine&)> condition;
+    if (!stop.condition.empty()) {
+      const session::WatchedRange range{stop.address, stop.length};
+      condition = session::parse_condition(
+          stop.condition, stop.kind == StopKind::execute ? std::nullopt : std::optional(range));
+    }
+    const auto& space = session_.settings().address_space;
+    if (space && session::is_user_address(stop.address)) {
+      condition = [in_space = session::in_address_space(*space), condition](Machine& machine) {
+        return in_space(machine) && (!condition || condition(machine));
+      };
+    }
+    if (stop.kind == StopKind::execute) {
+      set.breakpoints.push_back({stop.address, condition});
+    } else {
+      set.watchpoints.push_back(
+          {{stop.address, stop.length, stop.kind != StopKind::write, stop.kind != StopKind::read},
+           condition});
+    }
+  }
+  return set;
+}
+
+Value Context::symbol_at(std::uint64_t address, const Call& call) {
+  const std::string text = names_.symbols(call.cancel).text_at(address);
+  return text.empty() ? Value() : Value(text);
+}
+
+Value Context::where(const Call& call) {
+  const auto when =
+      std::get<session::WhenAnswer>(session_.ask(session::WhenRequest{}, CancelToken{}));
+  const std::uint64_t pc = machine().cpu().linear_rip();
+  Value ended;
+  if (!when.ended.empty()) {
+    ended = Value::Object{{"reason", when.ended}, {"code", when.end_code}};
+  }
+  return Value::Object{{"position", when.moment.position.steps},
+                       {"deliveries", when.moment.deliveries},
+                       {"start", when.start.steps},
+                       {"end", when.end.steps},
+                       {"virtual_ns", when.virtual_ns},
+                       {"pc", hex(pc)},
+                       {"symbol", symbol_at(pc, call)},
+                       {"mode", when.mode},
+                       {"cpl", when.cpl},
+                       {"halted", when.halted},
+                       {"whereabouts", whereabouts_word(when.whereabouts)},
+                       {"guest_ended", std::move(ended)}};
+}
+
+Value where_shape() {
+  using namespace shape;
+  return object(
+      {{"position", count(), "Steps since power-on"},
+       {"deliveries", count(), "Interrupts and exceptions delivered since arriving there"},
+       {"start", count(), "Where the recording begins"},
+       {"end", count(), "Where it ends"},
+       {"virtual_ns", count(), "The guest's time"},
+       {"pc", hex(), "Linear address of the instruction that is next"},
+       {"symbol", or_null(text()), "What is there"},
+       {"mode", text(), "Of the processor: \"64-bit\", \"real mode\""},
+       {"cpl", count(), "0: kernel, 3: user"},
+       {"halted", flag()},
+       {"whereabouts", one_of({"timeline", "branch", "live"})},
+       {"guest_ended", or_null(object({{"reason", text()}, {"code", count()}})),
+        "How the guest ended, where it did so here"}});
+}
+
+}  // namespace chronovisor::api

@@ -1,0 +1,19 @@
+// Owns how bytes are written into a text. Plain functions; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace chronovisor::api {
+
+/// Two lower-case digits a byte.
+[[nodiscard]] std::string hex_text(ByteView bytes);
+/// The bytes of such a text, digits of either case; nothing when it is none.
+[[nodiscard]] std::optional<Bytes> bytes_of_hex(std::string_view text);
+/// Source: RFC 4648, 4.
+[[nodiscard]] std::string base64_text(ByteView bytes);
+
+}  // namespace chronovisor::api

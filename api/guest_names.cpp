@@ -1,0 +1,114 @@
+#include "api/guest_names.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "base/error.h"
+#include "inspect/linux/kernel.h"
+#include "recorder/format/file.h"
+#include "recorder/format/start_condition.h"
+
+namespace chronovisor::api {
+namespace {
+
+constexpr std::uint64_t kMostFileBytes = 1ULL << 30;
+
+Bytes content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
+  file.seekg(0, std::ios::end);
+  const auto size = static_cast<std::uint64_t>(file.tellg());
+  if (!file || size > kMostFileBytes) throw Error(ErrorCode::bad_input, path + ": is too large");
+  file.seekg(0);
+  Bytes content(static_cast<std::size_t>(size));
+  if (!file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(size))) {
+    throw Error(ErrorCode::bad_input, path + ": cannot be read");
+  }
+  return content;
+}
+
+/// Of a guest that was booted as an ELF file; none where it cannot be had.
+std::vector<Symbol> own_symbols(const RecordingReader& reader) {
+  if (start_of(reader).kind != BootKind::multiboot) return {};
+  try {
+    return elf_symbols(images_of(reader)(kKernelRole), reader.name());
+  } catch (const Error&) {
+    return {};  // names are of use, but nothing depends on them
+  }
+}
+
+void append(std::vector<Symbol>& symbols, const std::vector<linux_guest::KernelSymbol>& more) {
+  for (const linux_guest::KernelSymbol& symbol : more) {
+    if (symbol.type == 'a' || symbol.type == 'A') continue;  // a number, not a place
+    symbols.push_back({symbol.address, 0, symbol.name});
+  }
+}
+
+}  // namespace
+
+GuestNames::GuestNames(Timeline& timeline, const std::vector<std::string>& symbol_files)
+    : timeline_(timeline) {
+  for (const std::string& path : symbol_files) {
+    std::vector<Symbol> symbols = elf_symbols(content_of(path), path);
+    if (symbols.empty()) throw Error(ErrorCode::bad_input, path + ": has no symbols");
+    symbols_.add(std::move(symbols));
+  }
+  symbols_.add(own_symbols(timeline.reader()));
+}
+
+void GuestNames::read_kernel_here() {
+  const linux_guest::Kernel kernel(timeline_.machine());
+  std::vector<Symbol> symbols;
+  append(symbols, kernel.symbols());
+  std::vector<linux_guest::Module> modules;
+  try {
+    modules = kernel.modules();
+  } catch (const Error&) {
+    modules.clear();  // the kernel's own are worth having without
+  }
+  for (const linux_guest::Module& module : modules) append(symbols, module.symbols);
+  symbols_.add(std::move(symbols));
+  try {
+    unwinder_ = linux_guest::Unwinder(linux_guest::orc_tables(kernel, modules));
+  } catch (const Error&) {
+    unwinder_ = linux_guest::Unwinder();  // a kernel without types has none that are understood
+  }
+}
+
+void GuestNames::read_kernel(CancelToken cancel) {
+  if (kernel_looked_for_) return;
+  try {
+    read_kernel_here();
+    kernel_looked_for_ = true;
+    return;
+  } catch (const Error&) {
+    if (timeline_.on_branch()) return;  // perhaps elsewhere, later
+  }
+  kernel_looked_for_ = true;
+  const RecordingReader& reader = timeline_.reader();
+  if (reader.checkpoints().empty()) return;
+  timeline_.excursion([&] {
+    if (timeline_.seek({reader.checkpoints().back().position, 0}, cancel) ==
+        TravelStop::interrupted) {
+      kernel_looked_for_ = false;
+      return;
+    }
+    try {
+      read_kernel_here();
+    } catch (const Error&) {
+      return;  // this guest is no Linux
+    }
+  });
+}
+
+const SymbolTable& GuestNames::symbols(CancelToken cancel) {
+  read_kernel(cancel);
+  return symbols_;
+}
+
+const linux_guest::Unwinder& GuestNames::unwinder(CancelToken cancel) {
+  read_kernel(cancel);
+  return unwinder_;
+}
+
+}  // namespace chronovisor::api

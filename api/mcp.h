@@ -1,0 +1,40 @@
+// Owns the Model Context Protocol: the rows of the table as tools of an agent, over
+// whatever carries its messages. Knows no socket.
+// Source: Model Context Protocol, specification of 2025-11-25 and those before.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "api/calls.h"
+#include "api/rpc.h"
+
+namespace chronovisor::api {
+
+/// An answer that is larger becomes an error, which asks for less: an agent reads all of it.
+inline constexpr std::size_t kMostToolBytes = 100'000;
+
+class McpClient final : public Client {
+ public:
+  /// Both must outlive this.
+  McpClient(Context& context, session::Executor& executor, Send send);
+  void receive(std::string_view message) override;
+  void refuse_too_large() override;
+  [[nodiscard]] bool idle() const override { return calls_.idle(); }
+  void cancel_all() override { calls_.cancel_all(); }
+  void wait() override { calls_.wait(); }
+
+ private:
+  void ask(const Incoming& request, std::size_t number, Replies replies);
+  void notice(const Incoming& notification);
+  [[nodiscard]] Value initialize(const Value& parameters);
+  [[nodiscard]] Value tools() const;
+  void call_tool(const Incoming& request, std::size_t number, Replies replies);
+
+  Context& context_;
+  Send send_;
+  bool initialized_ = false;
+  Calls calls_;
+};
+
+}  // namespace chronovisor::api

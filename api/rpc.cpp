@@ -1,0 +1,179 @@
+#include "api/rpc.h"
+
+#include <mutex>
+#include <utility>
+
+#include "api/method_table.h"
+#include "api/schema.h"
+
+namespace chronovisor::api {
+namespace {
+
+Incoming incoming_of(const Value& value) {
+  Incoming request;
+  const auto refuse = [&](const char* why, const char* where) {
+    request.trouble.emplace(CallFault::no_request, why, where);
+    return std::move(request);
+  };
+  if (value.object() == nullptr) return refuse("a request is an object", "");
+  const Value* id = value.member("id");
+  request.notification = id == nullptr;
+  if (id != nullptr) {
+    if (!id->is_null() && id->text() == nullptr && !id->is_number()) {
+      return refuse("id must be a number or a text", "/id");
+    }
+    request.id = *id;
+  }
+  const Value* version = value.member("jsonrpc");
+  if (version == nullptr || version->text() == nullptr || *version->text() != "2.0") {
+    return refuse("jsonrpc must be \"2.0\"", "/jsonrpc");
+  }
+  const Value* method = value.member("method");
+  if (method == nullptr || method->text() == nullptr) {
+    return refuse("method must be a text", "/method");
+  }
+  request.method = *method->text();
+  if (const Value* parameters = value.member("params")) request.parameters = *parameters;
+  return request;
+}
+
+}  // namespace
+
+Message decode_message(std::string_view text) {
+  Value value;
+  try {
+    value = parse_json(text);
+  } catch (const ParseError& error) {
+    throw call_error(error);
+  }
+  Message message;
+  if (const Value::Array* all = value.array()) {
+    if (all->empty()) throw CallError(CallFault::no_request, "a batch of nothing");
+    if (all->size() > kMostBatch) {
+      throw CallError(CallFault::too_large, "a batch has at most 64 requests");
+    }
+    message.batch = true;
+    for (const Value& one : *all) message.requests.push_back(incoming_of(one));
+  } else {
+    message.requests.push_back(incoming_of(value));
+  }
+  return message;
+}
+
+Value answer_message(const Value& id, Value result) {
+  return Value::Object{{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}};
+}
+
+Value error_message(const Value& id, const CallError& error) {
+  return Value::Object{{"jsonrpc", "2.0"}, {"id", id}, {"error", error_object(error)}};
+}
+
+Value notification_message(const char* method, Value parameters) {
+  return Value::Object{{"jsonrpc", "2.0"}, {"method", method}, {"params", std::move(parameters)}};
+}
+
+struct Replies::State {
+  std::mutex mutex;
+  Send send;
+  bool batch = false;
+  std::size_t left = 0;
+  std::vector<Value> answers;
+};
+
+Replies::Replies(Send send, bool batch, std::size_t requests) : state_(std::make_shared<State>()) {
+  state_->send = std::move(send);
+  state_->batch = batch;
+  state_->left = requests;
+  state_->answers.resize(requests);
+}
+
+void Replies::give(std::size_t number, Value answer) const {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->batch) {
+    if (!answer.is_null()) state_->send(answer.json());
+    return;
+  }
+  state_->answers.at(number) = std::move(answer);
+  if (--state_->left > 0) return;
+  Value::Array all;
+  for (Value& one : state_->answers) {
+    if (!one.is_null()) all.push_back(std::move(one));
+  }
+  if (!all.empty()) state_->send(Value(std::move(all)).json());
+}
+
+RpcClient::RpcClient(Context& context, session::Executor& executor, Send send)
+    : send_(std::move(send)), calls_(context, executor) {}
+
+void RpcClient::refuse_too_large() {
+  send_(error_message({}, {CallFault::too_large, "a message has at most 1 MiB"}).json());
+}
+
+void RpcClient::receive(std::string_view text) {
+  Message message;
+  try {
+    message = decode_message(text);
+  } catch (const CallError& error) {
+    send_(error_message({}, error).json());
+    return;
+  }
+  const Replies replies(send_, message.batch, message.requests.size());
+  for (std::size_t n = 0; n < message.requests.size(); ++n) {
+    ask(message.requests[n], n, replies);
+  }
+}
+
+void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies) {
+  const auto answer = [replies, number, id = request.id,
+                       silent = request.notification](const Calls::Outcome& outcome) {
+    if (silent) return replies.give(number, {});
+    if (const auto* error = std::get_if<CallError>(&outcome)) {
+      return replies.give(number, error_message(id, *error));
+    }
+    std::string json = std::get<Value>(outcome).json();
+    if (json.size() > kMostAnswerBytes) {
+      return replies.give(
+          number, error_message(id, {CallFault::too_large, "the answer is too large to be given"}));
+    }
+    replies.give(number, answer_message(id, Value::Made{std::move(json)}));
+  };
+  if (request.trouble) {
+    // One that is malformed gets an answer, whether it has an id or not.
+    return replies.give(number, error_message(request.id, *request.trouble));
+  }
+  if (request.method == "$/cancelRequest") {
+    const Value* id = request.parameters.member("id");
+    if (id == nullptr) {
+      return answer(CallError(CallFault::wrong_parameters, "id: which request", "/params/id"));
+    }
+    calls_.cancel(id->json());
+    return answer(Value(Value::Object{}));
+  }
+  if (request.method == "rpc.discover") return answer(schema_document());
+  const Method* method = find_method(request.method);
+  if (method == nullptr) {
+    return answer(CallError(
+        CallFault::unknown_method,
+        "there is no method \"" + request.method.substr(0, 64) + "\"; rpc.discover lists them",
+        "/method"));
+  }
+  Calls::Progress progress;
+  if (!request.notification) {
+    progress = [send = send_, id = request.id](std::uint64_t done, std::uint64_t total) {
+      send(notification_message("progress",
+                                Value::Object{{"id", id}, {"done", done}, {"total", total}})
+               .json());
+    };
+  }
+  try {
+    // Nobody can name one without an id.
+    const std::string key = request.notification
+                                ? "notification " + std::to_string(++notifications_)
+                                : request.id.json();
+    calls_.start(key, *method, request.parameters, progress, answer);
+  } catch (const CallError& error) {
+    answer(error);
+  }
+}
+
+}  // namespace chronovisor::api

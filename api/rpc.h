@@ -1,0 +1,92 @@
+// Owns JSON-RPC 2.0: what a message asks, and how answers, errors and notifications are
+// written. Bounded: whatever a client sends gets an error, never more than one. Knows no
+// socket. Source: JSON-RPC 2.0 Specification.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/call_error.h"
+#include "api/calls.h"
+#include "api/value.h"
+
+namespace chronovisor::api {
+
+inline constexpr std::size_t kMostMessageBytes = 1U << 20;
+inline constexpr std::size_t kMostBatch = 64;
+/// An answer that is larger becomes an error.
+inline constexpr std::size_t kMostAnswerBytes = 32U << 20;
+
+/// One request of a message.
+struct Incoming {
+  Value id;
+  bool notification = false;  ///< nobody waits for an answer
+  std::string method;
+  Value parameters;
+  std::optional<CallError> trouble;  ///< why it is no request; then only the id counts
+};
+struct Message {
+  bool batch = false;
+  std::vector<Incoming> requests;
+};
+/// Throws CallError for what is no message at all. Any thread.
+[[nodiscard]] Message decode_message(std::string_view text);
+
+[[nodiscard]] Value answer_message(const Value& id, Value result);
+[[nodiscard]] Value error_message(const Value& id, const CallError& error);
+[[nodiscard]] Value notification_message(const char* method, Value parameters);
+
+/// Sends one message, without a newline. Called from any thread.
+using Send = std::function<void(const std::string& message)>;
+
+/// The answers to one message: sent one by one, or all together to a batch.
+class Replies {
+ public:
+  Replies(Send send, bool batch, std::size_t requests);
+  /// The answer to request `number`; null: it gets none.
+  void give(std::size_t number, Value answer) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// What one client asks, and is answered.
+class Client {
+ public:
+  virtual ~Client() = default;
+  /// A whole message. From the client's thread.
+  virtual void receive(std::string_view message) = 0;
+  /// One came that is longer than kMostMessageBytes.
+  virtual void refuse_too_large() = 0;
+  [[nodiscard]] virtual bool idle() const = 0;
+  virtual void cancel_all() = 0;
+  virtual void wait() = 0;
+};
+
+/// A client that speaks JSON-RPC: every row of the table, `rpc.discover`, which gives the
+/// schema, and `$/cancelRequest` {"id"}. Long calls are told of by the notification
+/// `progress` {"id", "done", "total"}.
+class RpcClient final : public Client {
+ public:
+  /// Both must outlive this.
+  RpcClient(Context& context, session::Executor& executor, Send send);
+  void receive(std::string_view message) override;
+  void refuse_too_large() override;
+  [[nodiscard]] bool idle() const override { return calls_.idle(); }
+  void cancel_all() override { calls_.cancel_all(); }
+  void wait() override { calls_.wait(); }
+
+ private:
+  void ask(const Incoming& request, std::size_t number, Replies replies);
+
+  Send send_;
+  std::uint64_t notifications_ = 0;
+  Calls calls_;
+};
+
+}  // namespace chronovisor::api

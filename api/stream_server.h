@@ -1,0 +1,46 @@
+// Owns the carrying of messages, one a line, between clients and their conversations:
+// over standard input and output, or over a Unix socket with several clients at once.
+// Bounded: lines, unsent answers and clients. Knows no protocol. One thread; send() of
+// a client from any.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/rpc.h"
+#include "base/cancel.h"
+
+namespace chronovisor::api {
+
+/// Further ones are let go at once.
+inline constexpr std::size_t kMostClients = 32;
+/// A client that does not read its answers is let go when so much waits for it.
+inline constexpr std::size_t kMostUnsentBytes = 128U << 20;
+
+/// Makes the conversation with a client; `send` carries a message to it.
+using Greet = std::function<std::unique_ptr<Client>(Send send)>;
+
+/// Until standard input ends, and what was asked is answered; or until `stop`.
+/// Throws Error{host}.
+void serve_stdio(const Greet& greet, CancelToken stop);
+
+/// A Unix socket that only its owner may connect to.
+class SocketServer {
+ public:
+  /// Listens at `path`; a socket there that nobody serves any more is replaced.
+  /// Throws Error{usage} when something else is there, Error{host}.
+  explicit SocketServer(const std::string& path);
+  ~SocketServer();
+  SocketServer(const SocketServer&) = delete;
+  SocketServer& operator=(const SocketServer&) = delete;
+
+  /// Until `stop`. Throws Error{host}.
+  void serve(const Greet& greet, CancelToken stop);
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+}  // namespace chronovisor::api

@@ -1,0 +1,176 @@
+#include "inspect/linux/unwind.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "timetravel/linear_memory.h"
+
+namespace chronovisor::linux_guest {
+namespace {
+
+/// ORC's numbers for registers that a stack pointer may come from.
+enum OrcBase : std::uint8_t {
+  kDx = 2,
+  kDi = 3,
+  kBp = 4,
+  kSp = 5,
+  kR10 = 6,
+  kR13 = 7,
+  kBpIndirect = 8,
+  kSpIndirect = 9,
+};
+constexpr std::uint8_t kAtPreviousSp = 1;
+
+// Where struct pt_regs and the frame of an interrupt have what.
+constexpr std::uint64_t kRegsBp = 32, kRegsIp = 128, kRegsSp = 152;
+constexpr std::uint64_t kInterruptIp = 0, kInterruptSp = 24;
+
+constexpr std::uint64_t kKernelHalf = 1ULL << 63;
+/// A frame pointer farther away than this is none.
+constexpr std::uint64_t kLargestFrame = 1U << 20;
+
+struct Registers {
+  std::uint64_t ip = 0, sp = 0, bp = 0;
+};
+
+/// What is known only of the innermost frame.
+std::optional<std::uint64_t> first_register(const CpuState& state, std::uint8_t base) {
+  switch (base) {
+    case kDx:
+      return state.gpr[2];
+    case kDi:
+      return state.gpr[7];
+    case kR10:
+      return state.gpr[10];
+    case kR13:
+      return state.gpr[13];
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<std::uint64_t> load(Machine& machine, std::uint64_t address) {
+  return read_linear_value(machine, address, 8);
+}
+
+std::uint64_t plus(std::uint64_t base, std::int16_t offset) {
+  return base + static_cast<std::uint64_t>(std::int64_t{offset});
+}
+
+/// The stack pointer of the caller, or where registers were saved.
+std::optional<std::uint64_t> frame_address(Machine& machine, const OrcEntry& entry,
+                                           const Registers& now, bool innermost) {
+  switch (entry.sp_register) {
+    case kSp:
+      return plus(now.sp, entry.sp_offset);
+    case kBp:
+      return plus(now.bp, entry.sp_offset);
+    case kBpIndirect:
+      return load(machine, plus(now.bp, entry.sp_offset));
+    case kSpIndirect: {
+      const auto value = load(machine, now.sp);
+      if (!value) return std::nullopt;
+      return plus(*value, entry.sp_offset);
+    }
+    default:
+      return innermost ? first_register(machine.cpu().state, entry.sp_register) : std::nullopt;
+  }
+}
+
+std::optional<Registers> by_orc(Machine& machine, const OrcEntry& entry, const Registers& now,
+                                bool innermost) {
+  if (entry.kind == OrcEntry::Kind::end) return std::nullopt;
+  const auto frame = frame_address(machine, entry, now, innermost);
+  if (!frame) return std::nullopt;
+  Registers caller = now;
+  if (entry.kind != OrcEntry::Kind::registers) {
+    if (entry.bp_register == kAtPreviousSp) {
+      caller.bp = load(machine, plus(*frame, entry.bp_offset)).value_or(0);
+    } else if (entry.bp_register == kBp) {
+      caller.bp = load(machine, plus(now.bp, entry.bp_offset)).value_or(0);
+    }
+  }
+  std::optional<std::uint64_t> ip;
+  std::optional<std::uint64_t> sp = frame;
+  switch (entry.kind) {
+    case OrcEntry::Kind::call:
+      ip = load(machine, *frame - 8);
+      break;
+    case OrcEntry::Kind::registers:
+      ip = load(machine, *frame + kRegsIp);
+      sp = load(machine, *frame + kRegsSp);
+      caller.bp = load(machine, *frame + kRegsBp).value_or(0);
+      break;
+    default:
+      ip = load(machine, *frame + kInterruptIp);
+      sp = load(machine, *frame + kInterruptSp);
+      break;
+  }
+  if (!ip || !sp) return std::nullopt;
+  caller.ip = *ip;
+  caller.sp = *sp;
+  return caller;
+}
+
+/// The frame pointer points at the caller's, the return address is behind it.
+std::optional<Registers> by_frame_pointer(Machine& machine, const Registers& now,
+                                          std::uint64_t word) {
+  if (now.bp < now.sp || now.bp - now.sp > kLargestFrame || now.bp % word != 0) {
+    return std::nullopt;
+  }
+  const auto bp = read_linear_value(machine, now.bp, word);
+  const auto ip = read_linear_value(machine, now.bp + word, word);
+  if (!bp || !ip || *ip == 0) return std::nullopt;
+  return Registers{*ip, now.bp + 2 * word, *bp};
+}
+
+}  // namespace
+
+Unwinder::Unwinder(std::vector<OrcTable> tables) : tables_(std::move(tables)) {
+  std::erase_if(tables_, [](const OrcTable& table) { return table.size() < 2; });
+}
+
+const OrcEntry* Unwinder::entry_for(std::uint64_t pc) const {
+  for (const OrcTable& table : tables_) {
+    if (pc < table.front().address || pc >= table.back().address) continue;
+    const auto after =
+        std::upper_bound(table.begin(), table.end(), pc,
+                         [](std::uint64_t wanted, const auto& e) { return wanted < e.address; });
+    return &*std::prev(after);
+  }
+  return nullptr;
+}
+
+std::vector<StackFrame> Unwinder::frames(Machine& machine, std::size_t limit) const {
+  const Cpu& cpu = machine.cpu();
+  const std::uint64_t word = cpu.long64() ? 8 : 4;
+  Registers now{cpu.linear_rip(), cpu.state.gpr[4], cpu.state.gpr[5]};
+  std::vector<StackFrame> frames;
+  StackFrame::By by = StackFrame::By::registers;
+  bool interrupted = true;  // the innermost stands at its instruction
+  while (frames.size() < limit) {
+    frames.push_back({now.ip, now.sp, by, !frames.empty() && interrupted});
+    // A return address is behind its call, which may be the last of a function.
+    const OrcEntry* entry = entry_for(interrupted ? now.ip : now.ip - 1);
+    const bool innermost = frames.size() == 1;
+    std::optional<Registers> caller;
+    if (entry != nullptr) {
+      caller = by_orc(machine, *entry, now, innermost);
+      by = StackFrame::By::orc;
+      interrupted = entry->kind != OrcEntry::Kind::call;
+    } else {
+      const bool kernel_with_tables = !tables_.empty() && now.ip >= kKernelHalf;
+      if (!kernel_with_tables) caller = by_frame_pointer(machine, now, word);
+      by = StackFrame::By::frame_pointer;
+      interrupted = false;
+    }
+    if (!caller) break;
+    // A stack ends; one that goes round is none. An interrupt may change stacks.
+    if (!interrupted && caller->sp <= now.sp) break;
+    now = *caller;
+  }
+  return frames;
+}
+
+}  // namespace chronovisor::linux_guest

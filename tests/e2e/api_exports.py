@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+"""What the interface's parts write into files: folded call stacks and a trace, which are
+exact and the same each time, and a report in one page that fetches nothing."""
+import base64
+import html.parser
+import json
+import os
+
+from harness import Test
+
+test = Test(__doc__)
+recording = test.path("recording.cvr")
+guest = test.guest("interrupts64")
+test.run("record", "-o", recording, "--multiboot", guest, "--serial", f"file:{test.path('console')}")
+test.run("bookmark", recording, "mark", "9000")
+end = json.loads(test.run("info", recording, "--json").stdout)["end"]
+end = end["position"] if isinstance(end, dict) else end
+
+# A sample at every 100th step: as many as there are, and the same each time.
+folded = test.run("export", recording, "--format", "folded", "--every", "100").stdout.decode()
+counts = {}
+for line in folded.splitlines():
+    stack, count = line.rsplit(" ", 1)
+    counts[stack] = int(count)
+test.check(sum(counts.values()) == -(-end // 100), f"{sum(counts.values())} samples in {end} steps")
+test.check(list(counts) == sorted(counts), "the lines are in no order")
+test.check(any(stack.startswith("kernel;start") for stack in counts), f"no function that the guest has: {counts}")
+again = test.run("export", recording, "--format", "folded", "--every", "100", "--symbols", guest).stdout.decode()
+test.check(again == folded, "another time, other stacks")
+# One sample a step is each instruction: a function has as many as `query executes` counts.
+part = test.run("export", recording, "--format", "folded", "--every", "1", "--from", "mark", "--to", "9500").stdout.decode()
+test.check(sum(int(line.rsplit(" ", 1)[1]) for line in part.splitlines()) == 500, f"not 500 steps: {part}")
+test.run("export", recording, "--format", "folded", "--every", "0", expect=2)
+test.run("export", recording, "--format", "cast", "--every", "5", expect=2)
+test.run("export", recording, "--format", "folded", "--from", "500", "--to", "400", expect=2)
+
+# A trace: slices on each track follow one another, and nothing is out of its place.
+trace = json.loads(test.run("export", recording, "--format", "chrome-trace", "--every", "50").stdout)
+tracks = {e["tid"]: e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M"}
+test.check({"mode", "function", "console", "bookmarks"} <= set(tracks.values()), f"tracks: {tracks}")
+for number, name in tracks.items():
+    slices = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["tid"] == number]
+    for one, other in zip(slices, slices[1:]):
+        test.check(abs(one["ts"] + one["dur"] - other["ts"]) < 1e-6 and one["name"] != other["name"],
+                   f"{name}: {one} is not followed by {other}")
+marks = [e for e in trace["traceEvents"] if e["ph"] == "i" and tracks[e["tid"]] == "bookmarks"]
+test.check(any(e["name"] == "mark" and e["args"]["position"] == 9000 for e in marks), f"bookmarks: {marks}")
+said = "".join(e["name"] for e in trace["traceEvents"] if e["ph"] == "i" and tracks[e["tid"]] == "console")
+with open(test.path("console"), encoding="utf-8") as file:
+    test.check(said == file.read(), f"the console said something else: {said}")
+
+
+class Page(html.parser.HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.fetched, self.images, self.text = set(), [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name == "src" and value.startswith("data:image/png;base64,"):
+                self.images.append(base64.b64decode(value.split(",", 1)[1]))
+            elif name in ("src", "href", "style") or name.startswith("on"):
+                self.fetched.append((tag, name, value))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page_of(path):
+    with open(path, encoding="ascii") as file:
+        content = file.read()
+    page = Page()
+    page.feed(content)
+    test.check(not page.fetched and not page.tags & {"script", "link", "iframe", "object"} and "url(" not in content,
+               f"the page is not alone: {page.fetched} {page.tags}")
+    test.check("default-src 'none'" in content, "the page has no policy")
+    return page
+
+
+test.run("report", recording, "-o", test.path("page.html"))
+page = page_of(test.path("page.html"))
+for wanted in ("Recording", "Call stack", "Registers", "Instructions", "Console", "debug-exit", f"--at {end}", "#0"):
+    test.check(wanted in page.text, f"the page does not have {wanted!r}")
+test.run("report", recording, "-o", test.path("page.html"), expect=2)
+test.run("report", recording, "-o", recording, "--force", expect=2)
+test.run("report", recording, "-o", test.folder, "--at", "mark")  # a folder: report.html in it
+test.check("--at 9000" in page_of(test.path("report.html")).text, "the page is of another place")
+
+# What a guest writes stays text; a screen is a picture.
+evil = test.path("evil.bin")
+text = b"<script>alert(1)</script>&\x01\xff\n"
+code = b"".join(b"\xb0" + bytes([byte]) + b"\xba\xf8\x03\xee" for byte in text)
+with open(evil, "wb") as file:
+    file.write(code + bytes.fromhex("b0fee664f4"))
+test.run("record", "-o", test.path("evil.cvr"), "--flat", evil, "--serial", "none")
+test.run("report", test.path("evil.cvr"), "-o", test.path("evil.html"))
+test.check("<script>alert(1)</script>&??" in page_of(test.path("evil.html")).text, "the console is not there as text")
+rom = test.path("rom")
+with open(rom, "wb") as file:
+    file.write(bytes.fromhex("b006 baf90c ee f4").ljust(0xfff0, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
+test.run("record", "-o", test.path("screen.cvr"), "--bios", rom, "--serial", "none")
+test.run("report", test.path("screen.cvr"), "-o", test.path("screen.html"))
+images = page_of(test.path("screen.html")).images
+test.check(images and images[0].startswith(b"\x89PNG"), "no picture of the screen")
+print(f"{len(counts)} stacks, {len(trace['traceEvents'])} events, pages of {os.path.getsize(test.path('page.html'))} bytes")
