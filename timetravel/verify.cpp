@@ -16,9 +16,9 @@ namespace chronovisor {
 namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
-/// Stretches a thread gets on average: enough to even out, few enough that
-/// restoring the first checkpoint of each does not matter.
-constexpr std::size_t kStretchesPerJob = 4;
+/// Stretches a thread gets on average: enough to even out, few enough that restoring the
+/// first checkpoint of each, and translating anew what is hot, does not matter much.
+constexpr std::size_t kStretchesPerJob = 2;
 constexpr unsigned kMostJobs = 256;
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
