@@ -50,7 +50,7 @@ def modules_for(test, *names):
     return order
 
 
-def initramfs(test, card, script):
+def initramfs(test, card, script, *added):
     """A guest with the modules for `card` that runs `script`, then powers off."""
     modules = modules_for(test, *DRIVERS[card])
     test.check(modules, f"the kernel {test.arguments.kernel} has no module for {card}")
@@ -61,7 +61,7 @@ def initramfs(test, card, script):
         file.write(LEASE)
     busybox = os.path.join(test.package(), "busybox")
     more = ["--busybox", busybox] if os.path.exists(busybox) else []
-    return test.initramfs("--init", init, *more, f"--add=lease={lease}",
+    return test.initramfs("--init", init, *more, f"--add=lease={lease}", *added,
                           *(f"--add=modules/{name}.ko={path}" for name, path in modules.items()))
 
 
