@@ -9,8 +9,9 @@ namespace {
 
 /// Debian and Ubuntu; Fedora; Arch.
 const std::vector<std::string>& usual_folders() {
-  static const std::vector<std::string> folders{"/usr/share/seabios", "/usr/share/qemu",
-                                                "/usr/share/seavgabios"};
+  static const std::vector<std::string> folders{"/usr/share/seabios",    "/usr/share/qemu",
+                                                "/usr/share/seavgabios", "/usr/share/OVMF",
+                                                "/usr/share/edk2/ovmf",  "/usr/share/edk2/x64"};
   return folders;
 }
 
@@ -26,7 +27,19 @@ const FirmwareFile& video_bios_file() {
   return file;
 }
 
-std::vector<const FirmwareFile*> firmware_files() { return {&seabios_file(), &video_bios_file()}; }
+const FirmwareFile& ovmf_file() {
+  static const FirmwareFile file{"OVMF_CODE_4M.fd", "ovmf", "OVMF"};
+  return file;
+}
+
+const FirmwareFile& ovmf_variables_file() {
+  static const FirmwareFile file{"OVMF_VARS_4M.fd", "ovmf", "OVMF's variables"};
+  return file;
+}
+
+std::vector<const FirmwareFile*> firmware_files() {
+  return {&seabios_file(), &video_bios_file(), &ovmf_file(), &ovmf_variables_file()};
+}
 
 std::string find_firmware(const std::string& name, const std::string& folder) {
   const std::vector<std::string> own{folder};

@@ -15,6 +15,9 @@ struct FirmwareFile {
 };
 [[nodiscard]] const FirmwareFile& seabios_file();
 [[nodiscard]] const FirmwareFile& video_bios_file();
+[[nodiscard]] const FirmwareFile& ovmf_file();
+/// What OVMF's flash begins with.
+[[nodiscard]] const FirmwareFile& ovmf_variables_file();
 /// All of them.
 [[nodiscard]] std::vector<const FirmwareFile*> firmware_files();
 
