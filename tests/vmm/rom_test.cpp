@@ -296,6 +296,12 @@ TEST_CASE("the firmware's flash is programmed, erased, and read like memory agai
     CHECK(second->run({Position{1000}, 0}) == MachineStop::ended);
     CHECK(second->digest() == whole->digest());
   }
+  for (const FlashConfig flash :
+       {FlashConfig{9, kRomBytes}, FlashConfig{kFlashBytes, 100},
+        FlashConfig{kFlashBytes, 16U << 20}, FlashConfig{16U << 20, 4096}}) {
+    config.flash = flash;
+    CHECK_THROWS_AS(Machine{config}, Error);
+  }
   Machine without(pc2_config());
   CHECK_THROWS_WITH_AS(without.boot(request),
                        "rom: the machine was not made for these sizes of firmware and variables",

@@ -85,12 +85,26 @@ const Model& model_named(const std::string& name) {
   throw Error(ErrorCode::bad_input, "this program has no machine model \"" + name + "\"");
 }
 
+/// Throws Error{usage} for flash memory that no ROM has room for.
+const MachineConfig& checked(const MachineConfig& config) {
+  const FlashConfig& flash = config.flash;
+  if (flash.size_bytes % kPageSize != 0 || flash.below_4g_bytes % kPageSize != 0 ||
+      flash.below_4g_bytes > kFirmwareRomBytes ||
+      flash.size_bytes > kFirmwareRomBytes - flash.below_4g_bytes) {
+    throw Error(ErrorCode::usage,
+                "firmware of " + std::to_string(flash.below_4g_bytes) + " bytes and variables of " +
+                    std::to_string(flash.size_bytes) +
+                    " below it: both are whole pages of 4 KiB, and 16 MiB at most together");
+  }
+  return config;
+}
+
 }  // namespace
 
 Machine::Machine(const MachineConfig& config) : Machine(config, model_named(config.model)) {}
 
 Machine::Machine(const MachineConfig& config, const Model& model)
-    : config_(config),
+    : config_(checked(config)),
       ram_(config.memory_bytes),
       board_(std::make_unique<Board>(*this, with_drives(model, config.drives))),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
