@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -78,7 +79,7 @@ void add_drive(const Given& given, DriveConfig drive, Drives& drives) {
   auto image = open_disk_image(given.file, format);
   drive.size_bytes = image->size_bytes();
   if (drive.size_bytes == 0) throw Error(ErrorCode::bad_input, given.file + ": is empty");
-  drives.media->add(std::move(image));
+  drives.media->add(std::move(image), given.file);
   drives.drives.push_back(drive);
   // Found again from wherever the recording is replayed.
   const std::string file = is_nbd_address(given.file)
@@ -100,6 +101,9 @@ std::vector<std::string> Drives::files() const {
 Drives open_drives(const DiskOptions& options) {
   Drives result;
   result.media = std::make_shared<HostMedia>();
+  result.media->on_trouble([](const std::string& message) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", message.c_str());
+  });
   for (const std::string& text : options.disks) {
     const Given given = parse(text, "--disk", {"format", "readonly", "if"});
     DriveConfig drive;

@@ -162,6 +162,11 @@ void disk(const ExportOptions& options, const RecordingReader& reader, NewFile& 
                 reader.name() + ": its machine has no disk " + std::to_string(number));
   }
   const auto drive = static_cast<std::uint32_t>(number);
+  if (start_of(reader).machine.drives[drive].size_bytes == 0) {
+    throw Error(ErrorCode::usage, reader.name() + ": drive " + std::to_string(number) +
+                                      " is a CD-ROM drive that began without a disc: there is "
+                                      "nothing to write");
+  }
   MachineThere there(options, reader);
   const auto media = std::make_shared<RecordedMedia>(reader);
   media->set_beyond(image_beyond(options, reader, drive));
@@ -195,6 +200,10 @@ void screen(const ExportOptions& options, const RecordingReader& reader, NewFile
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::bad_input, reader.name() + ": " + why);
   };
+  if (screen_is_unset(machine)) {
+    refuse("the screen shows nothing at position " + grouped(there.position().steps) +
+           ": no mode was set yet; --at names a later one");
+  }
   if (options.format == "png") {
     const auto image = screen_of(machine);
     if (!image) refuse("its machine, of the model " + machine.config().model + ", has no screen");

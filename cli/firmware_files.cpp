@@ -9,8 +9,9 @@ namespace {
 
 /// Debian and Ubuntu; Fedora; Arch.
 const std::vector<std::string>& usual_folders() {
-  static const std::vector<std::string> folders{"/usr/share/seabios", "/usr/share/qemu",
-                                                "/usr/share/seavgabios", "/usr/lib/ipxe/qemu"};
+  static const std::vector<std::string> folders{
+      "/usr/share/seabios",   "/usr/share/qemu",     "/usr/share/seavgabios", "/usr/share/OVMF",
+      "/usr/share/edk2/ovmf", "/usr/share/edk2/x64", "/usr/lib/ipxe/qemu"};
   return folders;
 }
 
@@ -32,8 +33,22 @@ const FirmwareFile& network_boot_file(CardConfig::Model model) {
   return model == CardConfig::Model::virtio ? virtio : e1000;
 }
 
+const FirmwareFile& ovmf_file() {
+  static const FirmwareFile file{"OVMF_CODE_4M.fd", "ovmf", "OVMF"};
+  return file;
+}
+
+const FirmwareFile& ovmf_variables_file() {
+  static const FirmwareFile file{"OVMF_VARS_4M.fd", "ovmf", "OVMF's variables"};
+  return file;
+}
+
 std::vector<const FirmwareFile*> firmware_files() {
-  return {&seabios_file(), &video_bios_file(), &network_boot_file(CardConfig::Model::e1000),
+  return {&seabios_file(),
+          &video_bios_file(),
+          &ovmf_file(),
+          &ovmf_variables_file(),
+          &network_boot_file(CardConfig::Model::e1000),
           &network_boot_file(CardConfig::Model::virtio)};
 }
 

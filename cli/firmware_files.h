@@ -19,6 +19,9 @@ struct FirmwareFile {
 [[nodiscard]] const FirmwareFile& video_bios_file();
 /// What starts from the network by a card of the model.
 [[nodiscard]] const FirmwareFile& network_boot_file(CardConfig::Model model);
+[[nodiscard]] const FirmwareFile& ovmf_file();
+/// What OVMF's flash begins with.
+[[nodiscard]] const FirmwareFile& ovmf_variables_file();
 /// All of them.
 [[nodiscard]] std::vector<const FirmwareFile*> firmware_files();
 

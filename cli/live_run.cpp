@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/live_display.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
 #include "cli/scripted_run.h"
@@ -279,7 +280,8 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
   const bool live = std::any_of(plan.networks.begin(), plan.networks.end(), is_live);
   require_file_name(options.output);
   plan.terminal = options.serial == "stdio" && isatty(STDIN_FILENO) != 0;
-  plan.idle = options.idle.empty() ? (plan.terminal || live ? "wait" : "warp") : options.idle;
+  const bool watched = plan.terminal || live || !options.display.place.empty();
+  plan.idle = options.idle.empty() ? (watched ? "wait" : "warp") : options.idle;
   if (plan.idle != "warp" && plan.idle != "wait") {
     throw Error(ErrorCode::usage, "--idle: \"" + plan.idle + "\" is neither warp nor wait");
   }
@@ -333,6 +335,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     raw.emplace(STDIN_FILENO);
   }
   ScriptedRun script(plan.script, machine, live);
+  LiveDisplay display(options.display, machine, &live.inbox());
   recorder_options.cancel = stop;
   std::optional<Polling> polling;
   recorder_options.stuck = [&](const StuckGuest& guest) {
@@ -353,10 +356,14 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     InputSource& source = links.with_captures(script.source(), machine.config().ns_per_step);
     tape.start(recorder, machine, source, &console, recorder_options);
     links.connect(machine.outputs());
-    live.set_on_wait([&] { recorder->waiting(); });
+    live.set_on_wait([&] {
+      recorder->waiting();
+      display.refresh();
+    });
     Progress progress(!console.on_standard_stream() ||
                       (!options.json && isatty(STDOUT_FILENO) == 0));
     outcome = recorder->run(plan.limit, [&](Position here) {
+      display.refresh();
       const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
       const double speed = millions_a_second(here.steps - from.steps, std::max(seconds, 0.001));
       progress.show("recording: " + grouped(here.steps) + " steps, " +
@@ -403,8 +410,8 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       ->type_name(kEngineValues);
   command
       .add_option("--idle", options.idle,
-                  "warp: jump to the next timer; wait: follow the clock (default on a terminal and "
-                  "with a live network)")
+                  "warp: jump to the next timer; wait: follow the clock (default on a terminal, "
+                  "with a live network and with --display)")
       ->type_name("warp|wait");
   command
       .add_option("--serial", options.serial,
@@ -414,6 +421,7 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       .add_option("--debugcon", options.debugcon,
                   "What firmware says of itself, to port 0x402 of a pc-2 (none)")
       ->type_name(kSerialValues);
+  add_display_options(command, options.display);
   command
       .add_option("--keys", options.keys,
                   "Typed on the guest's keyboard: text, \\n, <f12>, <ctrl-c>, <2s> to wait")

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/live_display.h"
 #include "host/input_script.h"
 #include "host/network/network_options.h"
 #include "recorder/format/recording_writer.h"
@@ -30,6 +31,7 @@ struct RunOptions {
   std::string idle;
   std::string serial = "stdio";
   std::string debugcon = "none";
+  DisplayOptions display;
   std::string keys;
   std::string script;
   std::string limit;

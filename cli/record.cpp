@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,12 +37,15 @@ struct RecordOptions {
   std::string flat;
   std::string machine;
   std::string bios;
+  std::string firmware = "seabios";
+  std::vector<std::string> flash;
   std::string firmware_dir;
   std::string boot_order;
   std::string memory = "256M";
   std::string rtc;
   std::string seed;
   bool reference_images = false;
+  bool no_reboot = false;
 };
 
 /// The files of a start condition, by role.
@@ -83,7 +87,8 @@ bool wants_cards(const RecordOptions& options) { return !options.nets.networks.e
 
 /// Firmware, or how it starts, is asked for.
 bool wants_firmware(const RecordOptions& options) {
-  return !options.bios.empty() || !options.boot_order.empty() || !options.firmware_dir.empty();
+  return !options.bios.empty() || !options.boot_order.empty() || !options.firmware_dir.empty() ||
+         !options.flash.empty() || options.firmware != RecordOptions{}.firmware;
 }
 
 /// Throws Error{usage} unless each letter is one of a, c and d, and there once.
@@ -120,21 +125,50 @@ void start_from_network(const RecordOptions& options, StartCondition& start, Ima
   }
 }
 
+/// A firmware's image, and what its flash begins with; the latter may be empty.
+std::pair<std::string, std::string> firmware_of(const RecordOptions& options) {
+  const bool ovmf = options.firmware == "ovmf";
+  if (static_cast<int>(!options.bios.empty()) + static_cast<int>(ovmf) +
+          static_cast<int>(!options.flash.empty()) >
+      1) {
+    throw Error(ErrorCode::usage, "give one of --bios, --pflash and --firmware ovmf");
+  }
+  if (options.flash.size() > 2) {
+    throw Error(ErrorCode::usage, "--pflash is given once for the firmware and once for variables");
+  }
+  if (ovmf) {
+    return {require_firmware(ovmf_file(), options.firmware_dir),
+            require_firmware(ovmf_variables_file(), options.firmware_dir)};
+  }
+  if (options.bios.empty() && options.flash.empty()) {
+    return {require_firmware(seabios_file(), options.firmware_dir), {}};
+  }
+  const auto place = [&](const std::string& name) {
+    if (std::filesystem::exists(name)) return name;
+    // A name alone is looked for where firmware is.
+    const std::string found = find_firmware(name, options.firmware_dir);
+    return found.empty() ? name : found;
+  };
+  if (!options.bios.empty()) return {place(options.bios), {}};
+  return {place(options.flash[0]), options.flash.size() == 2 ? place(options.flash[1]) : ""};
+}
+
 void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
   start.kind = BootKind::firmware;
-  std::string bios = options.bios;
-  if (bios.empty()) {
-    bios = require_firmware(seabios_file(), options.firmware_dir);
-  } else if (!std::filesystem::exists(bios)) {
-    // A name alone is looked for where firmware is.
-    const std::string found = find_firmware(bios, options.firmware_dir);
-    if (!found.empty()) bios = found;
+  std::tie(start.firmware_name, start.variables_name) = firmware_of(options);
+  images.paths.emplace_back(kFirmwareRole, start.firmware_name);
+  if (!start.variables_name.empty()) {
+    images.paths.emplace_back(kVariablesRole, start.variables_name);
+    start.machine.flash = {PosixInputFile(start.variables_name).size(),
+                           PosixInputFile(start.firmware_name).size()};
+    if (start.machine.flash.size_bytes == 0) {
+      throw Error(ErrorCode::bad_input, start.variables_name + ": is empty");
+    }
   }
-  start.firmware_name = bios;
-  images.paths.emplace_back(kFirmwareRole, bios);
-  start.video_bios_name = options.bios.empty()
-                              ? require_firmware(video_bios_file(), options.firmware_dir)
-                              : find_firmware(video_bios_file().name, options.firmware_dir);
+  const bool seabios =
+      options.bios.empty() && start.variables_name.empty() && options.flash.empty();
+  start.video_bios_name = seabios ? require_firmware(video_bios_file(), options.firmware_dir)
+                                  : find_firmware(video_bios_file().name, options.firmware_dir);
   if (!start.video_bios_name.empty()) {
     images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
   }
@@ -159,13 +193,15 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
     return;
   }
   if (!has_kernel) {
-    throw Error(ErrorCode::usage,
-                "give one of --kernel, --multiboot, --flat, --disk, --cdrom and --bios, or "
-                "--machine pc-2");
+    throw Error(
+        ErrorCode::usage,
+        "give one of --kernel, --multiboot, --flat, --disk, --cdrom, --bios and --pflash, or "
+        "--machine pc-2");
   }
   if (wants_firmware(options)) {
     throw Error(ErrorCode::usage,
-                "--bios, --firmware-dir and --boot are for a machine that starts from firmware; "
+                "--bios, --pflash, --firmware, --firmware-dir and --boot are for a machine that "
+                "starts from firmware; "
                 "leave --kernel, --multiboot and --flat out");
   }
   // Disks and cards are a PC's; without them the smallest machine is the quickest.
@@ -219,6 +255,7 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
       (start.kind == BootKind::flat || start.kind == BootKind::firmware)) {
     throw Error(ErrorCode::usage, "--append goes with --kernel or --multiboot");
   }
+  start.machine.restarts = start.kind == BootKind::firmware && !options.no_reboot;
   start.machine.memory_bytes = parse_size(options.memory, "--memory");
   start.machine.rtc_start_unix_seconds =
       options.rtc.empty()    ? 1'735'689'600
@@ -300,8 +337,20 @@ void add_record(CLI::App& app, Action& action) {
                    "(SeaBIOS)")
       ->type_name("FILE");
   command
+      ->add_option("--firmware", options->firmware,
+                   "Which firmware to look for: SeaBIOS, or OVMF, which is UEFI and keeps its "
+                   "variables in flash memory, part of the machine (seabios)")
+      ->type_name("seabios|ovmf")
+      ->check(CLI::IsMember({"seabios", "ovmf"}).description(""));
+  command
+      ->add_option("--pflash", options->flash,
+                   "Start from this firmware in flash memory; given once more, what the flash "
+                   "for its variables begins with. The files are never written")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+  command
       ->add_option("--firmware-dir", options->firmware_dir,
-                   "Where SeaBIOS and its video BIOS are (where packages put them)")
+                   "Where SeaBIOS, its video BIOS and OVMF are (where packages put them)")
       ->type_name("DIR");
   command
       ->add_option(
@@ -309,6 +358,9 @@ void add_record(CLI::App& app, Action& action) {
           "What firmware starts from, in this order: a floppy, c disk, d CD, n network by iPXE "
           "(cad)")
       ->type_name("LETTERS");
+  command->add_flag("--no-reboot", options->no_reboot,
+                    "A reset ends the run, as it does without firmware, instead of starting the "
+                    "firmware again");
   command->add_option("--memory", options->memory, "Guest memory (256M)")->type_name("SIZE");
   command->add_flag("--reference-images", options->reference_images,
                     "Refer to kernel, disks and other images by path and hash instead of "

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/live_display.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
@@ -34,6 +36,7 @@ struct ReplayCommandOptions {
   std::string engine = "soft";
   std::string kvm_device = kvm::kDevicePath;
   std::string serial = "stdio";
+  DisplayOptions display;
   bool no_verify = false;
   bool force = false;
 };
@@ -73,6 +76,11 @@ int replay(const ReplayCommandOptions& options) {
   watch_stop_signals();
   run.observer = &console;
   run.cancel = stop_signal();
+  std::optional<LiveDisplay> display;
+  run.prepare = [&display, &options, select = run.prepare](Machine& machine) {
+    if (select) select(machine);
+    display.emplace(options.display, machine, nullptr);
+  };
   const std::uint64_t began = monotonic_ns();
   const Position end = std::min(run.to, reader.usable_to());
   ReplayOutcome outcome;
@@ -80,6 +88,7 @@ int replay(const ReplayCommandOptions& options) {
     Progress progress(!console.on_standard_stream() || isatty(STDOUT_FILENO) == 0);
     outcome = replay_recording(reader, run, [&](Position here) {
       progress.show(progress_text("replaying", here.steps, end.steps));
+      display->keep_pace([] { return stop_signal().load(); });
     });
   } catch (const DivergenceError& error) {
     console.flush();
@@ -109,6 +118,7 @@ void add_replay(CLI::App& app, Action& action) {
       ->type_name(kPlaceValues);
   command->add_option("--serial", options->serial, "Where the console goes (stdio)")
       ->type_name(kSerialValues);
+  add_display_options(*command, options->display);
   add_force_flag(*command, options->force, Replaceable::all_but_recordings);
   command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
   command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");

@@ -6,11 +6,27 @@
 #include "base/error.h"
 #include "inspect/export/screen.h"
 #include "recorder/format/file.h"
+#include "recorder/format/input_log.h"
 
 namespace chronovisor::cli {
 namespace {
 
 constexpr std::size_t kMostSaid = 1U << 16;
+
+/// A step that no device of the machine takes would be waited for without end.
+std::vector<ScriptStep> taken_by(const Machine& machine, std::vector<ScriptStep> steps) {
+  for (const ScriptStep& step : steps) {
+    if (step.kind != ScriptStep::Kind::input ||
+        machine.receives(step.input.kind, step.input.device)) {
+      continue;
+    }
+    throw Error(ErrorCode::usage, std::string("the script has an input \"") +
+                                      input_kind_name(step.input.kind) +
+                                      "\", and a machine of the model " + machine.config().model +
+                                      " has nothing that takes it");
+  }
+  return steps;
+}
 
 }  // namespace
 
@@ -28,7 +44,7 @@ std::vector<ScriptStep> script_of(const std::string& file, const std::string& ke
 
 ScriptedRun::ScriptedRun(std::vector<ScriptStep> steps, Machine& machine, InputSource& beside)
     : machine_(machine),
-      input_(std::move(steps), machine.config().ns_per_step, beside,
+      input_(taken_by(machine, std::move(steps)), machine.config().ns_per_step, beside,
              [this](const ScriptStep& step) { return seen(step); }) {
   machine_.outputs().attach(OutputKind::serial, 0, *this);
 }

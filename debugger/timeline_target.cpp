@@ -183,7 +183,8 @@ std::size_t TimelineTarget::write_memory_here(std::uint64_t address, ByteView da
     const auto physical = session_.settings().physical_memory
                               ? std::optional<GuestPhysical>(GuestPhysical{at})
                               : machine.cpu().translate_for_debugger({at});
-    if (!physical || !machine.ram().offset_of(*physical)) break;
+    const auto offset = physical ? machine.ram().offset_of(*physical) : std::nullopt;
+    if (!offset || !machine.ram().takes_writes(*offset / kPageSize)) break;
     const std::size_t chunk =
         std::min<std::size_t>(data.size() - done, kPageSize - (at & ~kPageMask));
     timeline_.note_change();

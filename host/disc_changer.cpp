@@ -39,7 +39,7 @@ std::string DiscChanger::change(const std::string& drive, const std::string& fil
   MediumChange change;
   change.size_bytes = image->size_bytes();
   if (change.size_bytes == 0) throw Error(ErrorCode::bad_input, file + ": is empty");
-  change.medium = media_->add(std::move(image));
+  change.medium = media_->add(std::move(image), file);
   change.forced = force == Force::yes;
   change.name = file;
   push(number, change);

@@ -100,11 +100,20 @@ std::unique_ptr<DiskImage> open_disk_image(const std::string& path, const std::s
     return connect_nbd(socket, name, path);
   }
   if (format == "raw") return std::make_unique<RawImage>(path);
+  static constexpr std::array<std::string_view, 4> kBeginsWithItsName{"qcow2", "vmdk", "vdi",
+                                                                      "vhdx"};
+  if (std::ranges::find(kBeginsWithItsName, format) != kBeginsWithItsName.end()) {
+    if (const std::string found = probe_disk_format(path); found != format) {
+      throw Error(ErrorCode::bad_input, path + ": was given as " + format +
+                                            ", but its first bytes are those of a " + found +
+                                            " image; leave format= out, or say format=" + found);
+    }
+  }
   return serve_nbd(path, format);
 }
 
-std::uint32_t HostMedia::add(std::unique_ptr<DiskImage> image) {
-  images_.push_back(std::move(image));
+std::uint32_t HostMedia::add(std::unique_ptr<DiskImage> image, std::string name) {
+  images_.push_back({std::move(image), std::move(name)});
   return static_cast<std::uint32_t>(images_.size() - 1);
 }
 
@@ -113,7 +122,7 @@ void HostMedia::begin_at(std::uint32_t first) {
 }
 
 DiskImage* HostMedia::image(std::uint32_t medium) {
-  return medium < images_.size() ? images_[medium].get() : nullptr;
+  return medium < images_.size() ? images_[medium].image.get() : nullptr;
 }
 
 bool HostMedia::read_block(std::uint32_t medium, std::uint64_t block, Block out) {
@@ -124,7 +133,13 @@ bool HostMedia::read_block(std::uint32_t medium, std::uint64_t block, Block out)
   const auto count =
       static_cast<std::size_t>(std::min<std::uint64_t>(size - std::min(size, offset), out.size()));
   std::fill(out.begin(), out.end(), std::uint8_t{0});
-  return count == 0 || from->read(offset, std::span<std::uint8_t>(out).first(count));
+  if (count == 0 || from->read(offset, std::span<std::uint8_t>(out).first(count))) return true;
+  Image& failed = images_[medium];
+  if (tell_ && !std::exchange(failed.told, true)) {
+    tell_(failed.name + ": byte " + std::to_string(offset) +
+          " and what follows cannot be read, or are there no more: an I/O error for the guest");
+  }
+  return false;
 }
 
 }  // namespace chronovisor

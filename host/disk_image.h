@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "vmm/devices/core/media.h"
@@ -38,16 +40,25 @@ class DiskImage {
 /// The media of a live run, by number.
 class HostMedia final : public MediaSource {
  public:
+  /// @param name of its file, for messages
   /// @return its number, the next
-  std::uint32_t add(std::unique_ptr<DiskImage> image);
+  std::uint32_t add(std::unique_ptr<DiskImage> image, std::string name);
   /// Numbers below `first` are not given out.
   void begin_at(std::uint32_t first);
   /// May be null: there is no such medium here.
   [[nodiscard]] DiskImage* image(std::uint32_t medium);
+  /// `tell` gets a message when a block cannot be read, of each image the first time.
+  void on_trouble(std::function<void(const std::string& message)> tell) { tell_ = std::move(tell); }
   [[nodiscard]] bool read_block(std::uint32_t medium, std::uint64_t block, Block out) override;
 
  private:
-  std::vector<std::unique_ptr<DiskImage>> images_;
+  struct Image {
+    std::unique_ptr<DiskImage> image;
+    std::string name;
+    bool told = false;
+  };
+  std::vector<Image> images_;
+  std::function<void(const std::string&)> tell_;
 };
 
 }  // namespace chronovisor

@@ -85,13 +85,23 @@ TypedKey key_of_codes(const std::vector<std::uint16_t>& codes) {
   return key;
 }
 
-[[noreturn]] void refuse(std::string_view what, std::size_t at) {
-  throw Error(ErrorCode::usage, "keys: \"" + std::string(what) + "\" at character " +
-                                    std::to_string(at + 1) + " is no key of a US keyboard");
+/// @param at of `what` in `text`, in bytes
+[[noreturn]] void refuse(std::string_view what, std::string_view text, std::size_t at) {
+  const auto continues = [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xc0) == 0x80;
+  };
+  std::size_t end = at + what.size();
+  while (end < text.size() && continues(text[end])) ++end;  // a character of several bytes
+  const auto before = text.substr(0, at);
+  const auto character =
+      before.size() - static_cast<std::size_t>(std::ranges::count_if(before, continues)) + 1;
+  throw Error(ErrorCode::usage, "keys: \"" + std::string(text.substr(at, end - at)) +
+                                    "\" at character " + std::to_string(character) +
+                                    " is no key of a US keyboard");
 }
 
 /// "ctrl-alt-delete"
-TypedKey named(std::string_view name, std::size_t at) {
+TypedKey named(std::string_view name, std::string_view text, std::size_t at) {
   if (!name.empty() && name.front() >= '0' && name.front() <= '9' && name.size() > 1) {
     TypedKey wait;
     wait.wait_ns = wait_of(name);
@@ -108,7 +118,7 @@ TypedKey named(std::string_view name, std::size_t at) {
     } else if (part.size() == 1 && key_of(part.front()) && !key_of(part.front())->shift) {
       codes.push_back(key_of(part.front())->code);
     } else {
-      refuse("<" + std::string(name) + ">", at);
+      refuse(text.substr(at, name.size() + 2), text, at);
     }
     from = dash + 1;
   }
@@ -116,6 +126,12 @@ TypedKey named(std::string_view name, std::size_t at) {
 }
 
 }  // namespace
+
+std::optional<std::uint16_t> scan_code_of_character(char character) {
+  const auto key = key_of(character);
+  if (!key) return std::nullopt;
+  return key->code;
+}
 
 std::uint64_t wait_of(std::string_view text) {
   static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
@@ -143,8 +159,8 @@ std::vector<TypedKey> typed_keys(std::string_view text) {
     char character = text[at];
     if (character == '<') {
       const std::size_t end = text.find('>', at);
-      if (end == std::string_view::npos) refuse(text.substr(at), at);
-      keys.push_back(named(text.substr(at + 1, end - at - 1), at));
+      if (end == std::string_view::npos) refuse(text.substr(at), text, at);
+      keys.push_back(named(text.substr(at + 1, end - at - 1), text, at));
       at = end;
       continue;
     }
@@ -152,12 +168,12 @@ std::vector<TypedKey> typed_keys(std::string_view text) {
       static constexpr std::string_view kLetters = "nte\\";
       static constexpr std::string_view kMeant = "\n\t\x1b\\";
       const std::size_t which = kLetters.find(text[at + 1]);
-      if (which == std::string_view::npos) refuse(text.substr(at, 2), at);
+      if (which == std::string_view::npos) refuse(text.substr(at, 2), text, at);
       character = kMeant[which];
       ++at;
     }
     const auto key = key_of(character);
-    if (!key) refuse(text.substr(at, 1), at);
+    if (!key) refuse(text.substr(at, 1), text, at);
     if (key->shift) {
       keys.push_back(key_of_codes({kLeftShift, key->code}));
     } else {

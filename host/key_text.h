@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct TypedKey {
 /// <enter>, <f1>, <ctrl-alt-delete>, or a time to wait, <2s>, <500ms>. <lt> is "<".
 /// Throws Error{usage}, saying where, for a character or name that has no key.
 [[nodiscard]] std::vector<TypedKey> typed_keys(std::string_view text);
+/// The code of set 1 of the key that has the character, shifted or not.
+[[nodiscard]] std::optional<std::uint16_t> scan_code_of_character(char character);
 /// "2s", "500ms", "10us"; throws Error{usage} for what is no time.
 [[nodiscard]] std::uint64_t wait_of(std::string_view text);
 

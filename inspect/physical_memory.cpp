@@ -27,7 +27,7 @@ bool harmless(Machine& machine, std::uint64_t address) {
 
 std::size_t read_physical_memory(Machine& machine, GuestPhysical address,
                                  std::span<std::uint8_t> out) {
-  std::size_t done = machine.ram().read(address, out);
+  std::size_t done = machine.look(address, out);
   while (done < out.size() && harmless(machine, address.value + done)) {
     // By whole registers of 32 bits, as a guest would read them.
     const std::uint64_t at = address.value + done;

@@ -16,8 +16,8 @@ namespace chronovisor {
          (number >= 0xd && number <= 0x28) || (number >= 0x30 && number <= 0x39) || number == 0x3e;
 }
 
-/// RAM, and the registers of the local and I/O APIC. What else there may be is not
-/// read, since that could change it.
+/// RAM, ROM, a screen's memory, and the registers of the local and I/O APIC. What else
+/// there may be is not read, since that could change it.
 /// @return how many bytes from the start could be read
 std::size_t read_physical_memory(Machine& machine, GuestPhysical address,
                                  std::span<std::uint8_t> out);

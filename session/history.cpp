@@ -10,6 +10,7 @@
 #include "recorder/format/frame_cursor.h"
 #include "session/debug_session.h"
 #include "timetravel/linear_memory.h"
+#include "vmm/devices/interrupt/pic.h"
 #include "vmm/devices/network/received_frame.h"
 
 namespace chronovisor::session {
@@ -39,7 +40,7 @@ std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t le
                        bool physical) {
   if (physical) {
     Bytes bytes(std::min<std::uint64_t>(length, kShownBytes));
-    bytes.resize(machine.ram().read({address}, bytes));
+    bytes.resize(machine.look({address}, bytes));
     if (bytes.empty()) return "(unreadable)";
     if (length == 1 || length == 2 || length == 4 || length == 8) {
       std::uint64_t value = 0;
@@ -60,9 +61,17 @@ std::string value_text(Machine& machine, std::uint64_t address, std::uint64_t le
 
 using Event = EventsAnswer::Event;
 
-/// What the interrupt table at hand calls the handler at `address`.
-std::string handler_name(const std::vector<InterruptGate>& gates, std::uint64_t address) {
+/// What the interrupt table at hand calls the handler at `address`, which has begun. A
+/// BIOS has its interrupts where the processor has exceptions: the 8259A says which it is.
+std::string handler_name(Machine& machine, const std::vector<InterruptGate>& gates,
+                         std::uint64_t address) {
+  constexpr std::uint8_t kReservedVectors = 32;
+  const auto* const pic = dynamic_cast<const Pic*>(machine.device("pic"));
   std::string names;
+  for (const InterruptGate& gate : gates) {
+    if (gate.address != address || gate.vector >= kReservedVectors || pic == nullptr) continue;
+    if (const auto irq = pic->serviced_as(gate.vector)) return fmt::format("IRQ {}", *irq);
+  }
   for (const InterruptGate& gate : gates) {
     if (gate.address != address) continue;
     if (names.size() > 40) return names + " or others";
@@ -226,8 +235,9 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
       const TravelResult result = timeline_.run_forward(stops, cancel, to);
       if (result.stop != TravelStop::breakpoint) break;
       all.push_back(
-          {timeline_.now(), fmt::format("{}, handler at {:#x}", handler_name(gates, result.address),
-                                        result.address)});
+          {timeline_.now(),
+           fmt::format("{}, handler at {:#x}",
+                       handler_name(timeline_.machine(), gates, result.address), result.address)});
     }
   });
   if (cancel.requested()) throw Error(ErrorCode::usage, "interrupted");

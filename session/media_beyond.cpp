@@ -25,7 +25,7 @@ void add_image(const RecordingReader& reader, const StartCondition& start, std::
                                           ": put the original file back");
   }
   media.begin_at(drive);
-  (void)media.add(std::move(image));
+  (void)media.add(std::move(image), path);
   require_same_medium(reader, drive, media, path);
 }
 

@@ -15,7 +15,7 @@ std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
     if (!physical) break;
     const std::size_t chunk =
         std::min<std::size_t>(out.size() - done, kPageSize - ((address + done) & ~kPageMask));
-    const std::size_t got = machine.ram().read(*physical, out.subspan(done, chunk));
+    const std::size_t got = machine.look(*physical, out.subspan(done, chunk));
     done += got;
     if (got < chunk) break;
   }

@@ -12,7 +12,7 @@
 namespace chronovisor {
 
 /// @return how many bytes from the start could be read; less than asked for
-/// where memory is not mapped or is no RAM
+/// where memory is not mapped, or is none (registers of a device)
 std::size_t read_linear_memory(Machine& machine, std::uint64_t address,
                                std::span<std::uint8_t> out);
 

@@ -99,7 +99,7 @@ CodePoint code_point(Machine& machine) {
   for (std::size_t i = 0; i < kMostCodeBytes; ++i) {
     const std::optional<GuestPhysical> address = cpu.translate_for_debugger({point.linear + i});
     std::array<std::uint8_t, 1> byte{};
-    if (!address || machine.ram().read(*address, byte) != 1) break;
+    if (!address || machine.look(*address, byte) != 1) break;
     point.bytes.push_back(byte[0]);
   }
   return point;

@@ -16,6 +16,11 @@ ByteView memory_of(const Vga& vga) {
 
 }  // namespace
 
+bool screen_is_unset(const Machine& machine) {
+  const Vga* const vga = vga_of(machine);
+  return vga != nullptr && !vga->registers().mode_set();
+}
+
 std::optional<ScreenImage> screen_of(const Machine& machine) {
   const Vga* const vga = vga_of(machine);
   if (vga == nullptr) return std::nullopt;

@@ -11,6 +11,8 @@
 
 namespace chronovisor {
 
+/// Whether the machine has a screen on which no mode was set yet.
+[[nodiscard]] bool screen_is_unset(const Machine& machine);
 /// @return nothing when the machine has no screen
 [[nodiscard]] std::optional<ScreenImage> screen_of(const Machine& machine);
 /// The lines of a text mode, without trailing blanks; none in graphics modes. Nothing when

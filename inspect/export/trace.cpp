@@ -151,7 +151,7 @@ std::size_t code_at(Machine& machine, std::uint64_t address,
   std::size_t done = 0;
   while (done < out.size()) {
     const auto physical = machine.cpu().translate_for_debugger({address + done});
-    if (!physical || machine.ram().read(*physical, out.subspan(done, 1)) != 1) break;
+    if (!physical || machine.look(*physical, out.subspan(done, 1)) != 1) break;
     ++done;
   }
   return done;

@@ -55,7 +55,7 @@ Bytes decode_payload(ByteReader& in, std::uint8_t tag, const InputEvent& event) 
 
 }  // namespace
 
-bool is_input_kind(std::uint8_t kind) { return kind >= 1 && kind <= 10; }
+bool is_input_kind(std::uint8_t kind) { return kind >= 1 && kind <= 11; }
 
 const char* input_kind_name(InputKind kind) {
   switch (kind) {
@@ -79,6 +79,8 @@ const char* input_kind_name(InputKind kind) {
       return "reset button";
     case InputKind::clock:
       return "clock";
+    case InputKind::pointer:
+      return "pointer";
   }
   return "unknown";
 }

@@ -92,12 +92,7 @@ void take_drives(const nlohmann::json& list, StartCondition& start) {
     }
     const auto kind = json.at("kind").get<std::string>();
     if (!known || (kind != "disk" && kind != "cdrom")) {
-      throw Error(ErrorCode::bad_input,
-                  "unknown drive "
-                  " + interface + "
-                  ", "
-                  " + kind + "
-                  "");
+      throw Error(ErrorCode::bad_input, "unknown drive \"" + interface + "\", \"" + kind + "\"");
     }
     drive.kind = kind == "cdrom" ? DriveConfig::Kind::cdrom : DriveConfig::Kind::disk;
     drive.read_only = json.at("read_only").get<bool>();
@@ -132,6 +127,18 @@ void take_cards(const nlohmann::json& list, std::vector<CardConfig>& cards) {
     card.address = *address;
     cards.push_back(card);
   }
+}
+
+/// Throws Error{bad_input} for what does not fit into the ROM.
+FlashConfig flash_of(const nlohmann::json& json) {
+  const FlashConfig flash{json.at("size_bytes").get<std::uint64_t>(),
+                          json.at("below_4g_bytes").get<std::uint64_t>()};
+  if (flash.size_bytes % kPageSize != 0 || flash.below_4g_bytes % kPageSize != 0 ||
+      flash.below_4g_bytes > kFirmwareRomBytes ||
+      flash.size_bytes > kFirmwareRomBytes - flash.below_4g_bytes) {
+    throw Error(ErrorCode::bad_input, "flash memory that does not fit into the ROM");
+  }
+  return flash;
 }
 
 ParentRecording parent_of(const nlohmann::json& json) {
@@ -215,11 +222,17 @@ std::string StartCondition::to_json() const {
   }
   if (!machine.drives.empty()) json["machine"]["drives"] = drives_json(*this);
   if (!machine.cards.empty()) json["machine"]["cards"] = cards_json(machine.cards);
+  if (machine.restarts) json["machine"]["restarts"] = true;
+  if (machine.flash.size_bytes != 0) {
+    json["machine"]["flash"] = {{"size_bytes", machine.flash.size_bytes},
+                                {"below_4g_bytes", machine.flash.below_4g_bytes}};
+  }
   json["boot"] = {{"kind", kind_name(kind)},      {"kernel", kernel_name},
                   {"initrd", initrd_name},        {"command_line", command_line},
                   {"flat_address", flat_address}, {"layout", static_cast<unsigned>(layout)}};
   if (kind == BootKind::firmware) {
     json["boot"]["firmware"] = firmware_name;
+    if (!variables_name.empty()) json["boot"]["variables"] = variables_name;
     json["boot"]["video_bios"] = video_bios_name;
     json["boot"]["order"] = boot_order;
   }
@@ -258,6 +271,8 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
         machine.value("section_versions", std::map<std::string, std::uint32_t>{});
     if (machine.contains("drives")) take_drives(machine.at("drives"), start);
     if (machine.contains("cards")) take_cards(machine.at("cards"), start.machine.cards);
+    start.machine.restarts = machine.value("restarts", false);
+    if (machine.contains("flash")) start.machine.flash = flash_of(machine.at("flash"));
     const nlohmann::json& boot = json.at("boot");
     start.kind = kind_of(boot.at("kind").get<std::string>());
     start.kernel_name = boot.at("kernel").get<std::string>();
@@ -265,6 +280,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     start.command_line = boot.at("command_line").get<std::string>();
     start.flat_address = boot.at("flat_address").get<std::uint64_t>();
     start.firmware_name = boot.value("firmware", "");
+    start.variables_name = boot.value("variables", "");
     start.video_bios_name = boot.value("video_bios", "");
     start.boot_order = boot.value("order", "");
     start.layout = layout_of(boot, start.machine.behaviour_version);
@@ -285,6 +301,7 @@ std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImagePr
   auto machine = std::make_unique<Machine>(start.machine);
   const bool firmware = start.kind == BootKind::firmware;
   const Bytes kernel = image(firmware ? kFirmwareRole : kKernelRole);
+  const Bytes variables = start.variables_name.empty() ? Bytes{} : image(kVariablesRole);
   const Bytes video_bios = start.video_bios_name.empty() ? Bytes{} : image(kVideoBiosRole);
   const Bytes initrd = start.initrd_name.empty() ? Bytes{} : image(kInitrdRole);
   std::vector<Bytes> modules;
@@ -296,6 +313,7 @@ std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImagePr
   request.kernel = kernel;
   request.initrd_name = start.initrd_name;
   request.initrd = initrd;
+  request.variables = variables;
   request.video_bios = video_bios;
   request.boot_order = start.boot_order;
   for (std::size_t n = 0; n < modules.size(); ++n) {

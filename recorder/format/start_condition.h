@@ -59,6 +59,7 @@ struct StartCondition {
   std::string kernel_name;
   std::string initrd_name;         ///< empty: none
   std::string firmware_name;       ///< of kind firmware, which has no kernel
+  std::string variables_name;      ///< what the firmware's flash begins with; empty: it has none
   std::string video_bios_name;     ///< empty: none
   std::string boot_order = "cad";  ///< for firmware: which devices it tries, by letter
   std::vector<StartModule> modules;
@@ -83,6 +84,7 @@ struct StartCondition {
 inline constexpr const char* kKernelRole = "kernel";
 inline constexpr const char* kInitrdRole = "initrd";
 inline constexpr const char* kFirmwareRole = "firmware";
+inline constexpr const char* kVariablesRole = "firmware-variables";
 inline constexpr const char* kVideoBiosRole = "video-bios";
 [[nodiscard]] std::string module_role(std::size_t index);
 

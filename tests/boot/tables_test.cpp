@@ -52,8 +52,8 @@ const FirmwareFacts& pc1_facts() {
   static PageSpace memory(ram);
   static UpperMemory upper(ram, [] {});
   static MediaPort media;
-  static const Assembly board(pc1(),
-                              {nobody, nobody, nobody, dma, memory, upper, media, kMiB, 0, 0});
+  static const Assembly board(
+      pc1(), {nobody, nobody, nobody, dma, memory, upper, media, kMiB, 0, 0, ram, {}});
   return board.firmware();
 }
 

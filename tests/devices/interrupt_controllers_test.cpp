@@ -48,6 +48,23 @@ TEST_CASE("the 8259A serves the highest priority first and nests") {
   CHECK(pic.acknowledge() == 0x36);
 }
 
+TEST_CASE("the 8259A says which interrupt in service has a vector") {
+  Pic pic;
+  initialise(pic);
+  pic.set_line(5, true);
+  CHECK_FALSE(pic.serviced_as(0x35));
+  CHECK(pic.acknowledge() == 0x35);
+  CHECK(pic.serviced_as(0x35) == 5U);
+  CHECK_FALSE(pic.serviced_as(0x34));
+  CHECK_FALSE(pic.serviced_as(0x3d));
+  CHECK_FALSE(pic.serviced_as(0x05));
+  out(pic, 0, 0x20);
+  CHECK_FALSE(pic.serviced_as(0x35));
+  pic.set_line(14, true);
+  CHECK(pic.acknowledge() == 0x3e);
+  CHECK(pic.serviced_as(0x3e) == 14U);
+}
+
 TEST_CASE("the 8259A passes slave interrupts through the cascade, each with its own edge") {
   Pic pic;
   initialise(pic);

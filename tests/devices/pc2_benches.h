@@ -301,8 +301,12 @@ struct FwCfgBench final : Bench {
 };
 
 struct RomBench final : Bench {
+  struct Unmapped final : RomMapping {
+    void hide_start(std::uint64_t) override {}
+    void before_change(std::uint64_t, std::uint64_t) override {}
+  };
   PagedRegion content{kFirmwareRomRegion, kFirmwareRomBytes};
-  Rom rom{content};
+  Rom rom{content, std::make_unique<Unmapped>(), {8U << 20, 4U << 20}};
   Traffic traffic;
   RomBench() { traffic.find(rom); }
   Device& device() override { return rom; }

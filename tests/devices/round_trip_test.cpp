@@ -452,8 +452,8 @@ TEST_CASE("every device of every model has a bench in this file, under its secti
     PageSpace memory(ram);
     UpperMemory upper(ram, [] {});
     MediaPort media;
-    const Assembly board(*model,
-                         {nobody, nobody, nobody, dma, memory, upper, media, 1U << 20, 0, 0});
+    const Assembly board(
+        *model, {nobody, nobody, nobody, dma, memory, upper, media, 1U << 20, 0, 0, ram, {}});
     for (const auto& device : board.devices()) {
       CAPTURE(device->name());
       CHECK(benches().contains(std::string(device->name())));

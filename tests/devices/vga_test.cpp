@@ -333,5 +333,23 @@ TEST_CASE("VGA keeps its state through a round trip") {
                    {"pci.intx_asked", "pci.intx"}, 60);
 }
 
+TEST_CASE("a look at the window gives what a read gives, and leaves the latches alone") {
+  VgaBench bench;
+  bench.set_mode(kMode12h);
+  for (unsigned plane = 0; plane < 4; ++plane) {
+    bench.indexed(0x3c4, 2, 1U << plane);
+    bench.poke(0xa0010, static_cast<std::uint8_t>(0x10 + plane));
+    bench.poke(0xa0020, static_cast<std::uint8_t>(0x20 + plane));
+  }
+  bench.indexed(0x3c4, 2, 0x0f);
+  bench.indexed(0x3ce, 4, 2);  // plane 2 is read
+  (void)bench.peek(0xa0020);   // into the latches
+  CHECK(bench.aperture->peek_mmio(0x10) == 0x12);
+  CHECK(bench.aperture->peek_mmio(0x18010) == 0xff);  // mapped nowhere in this mode
+  bench.indexed(0x3ce, 5, 1);                         // write mode 1: the latches
+  bench.poke(0xa0030, 0);
+  CHECK(bench.peek(0xa0030) == 0x22);
+}
+
 }  // namespace
 }  // namespace chronovisor

@@ -94,6 +94,18 @@ test.check(test.json_of(done)["digest"] == report["digest"], "another state of t
 for options in (["--disk", "7"], ["--base", image + ".away", "--partial"]):
     test.run("export", recording, "--format", "raw", "-f", "-o", out, *options, expect=2)
 
+# What cannot be meant is said.
+empty, done = record("empty.cvr", "--cdrom", "none", "--limit", "100")
+done = test.run("export", empty, "--format", "raw", "-f", "-o", out, expect=2)
+test.check(b"drive 0 is a CD-ROM drive that began without a disc" in done.stderr, "an empty drive is exported", done)
+script = test.path("script")
+with open(script, "w", encoding="ascii") as file:
+    file.write("wait 1ms\nclick left\n")
+_, done = record("click.cvr", "--machine", "pc-1", "--script", script, expect=2)
+test.check(b'an input "mouse", and a machine of the model pc-1 has nothing that takes it' in done.stderr, "clicks on pc-1", done)
+_, done = record("fake.cvr", "--disk", image + ".away,format=qcow2", expect=3)
+test.check(b"format=raw" in done.stderr, "a raw image is taken for qcow2", done)
+
 # Who wrote the word that a disk read went over?
 address = 0x1f010
 answer = json.loads(test.run("query", "writes", recording, "--address", hex(address), "--length", "4", "--json").stdout)

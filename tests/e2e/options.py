@@ -26,7 +26,7 @@ with open(rom, "wb") as file:  # resets by port 0xcf9
     program = bytes.fromhex("b006 baf90c ee f4")
     file.write(program.ljust(0xfff0, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
 with_screen = test.path("screen.cvr")
-test.run("record", "-o", with_screen, "--bios", rom, "--serial", "none")
+test.run("record", "-o", with_screen, "--bios", rom, "--serial", "none", "--no-reboot")
 script = test.path("script")
 with open(script, "w") as file:
     file.write("# nothing much\nwait 1ms\nkeys a\nmouse 1 2\nclick left\n")
@@ -81,7 +81,10 @@ SAMPLES = {
     "SECONDS": "1000000000", "LEVEL": "3", "ARGUMENTS": "a=1 b", "ADDRESS": "0x100000", "I/N": "1/2", "NAME": "other",
     "file:PATH": lambda: "file:" + fresh(), "unix:PATH": lambda: "unix:" + fresh(), "tcp:ADDRESS:PORT": "tcp:127.0.0.1:0",
     "FILE": recording, "DIR": test.folder, "KEYS": "a\\n<f1><1ms>", "record --script FILE": script, "live --script FILE": script,
-    "record --bios FILE": rom, "record --firmware-dir DIR": None, "record --boot LETTERS": "dc",
+    "vnc=ADDRESS:DISPLAY": "vnc=127.0.0.1:" + str(3000 + os.getpid() % 20000), "record --display-password FILE": None,
+    "live --display-password FILE": None, "live --display vnc=ADDRESS:DISPLAY": None,  # vnc.py
+    "replay --display-password FILE": None, "replay --display vnc=ADDRESS:DISPLAY": None,
+    "record --bios FILE": rom, "record --pflash FILE": rom, "record --firmware-dir DIR": None, "record --boot LETTERS": "dc",
     "record --kernel FILE": None, "record --initrd FILE": None, "compare --initrd FILE": None,  # endings_linux.py
     "query writes --address SYMBOL": None, "query executes --address SYMBOL": None, "query value --address SYMBOL": None,
     "record --multiboot FILE": guest, "record --module FILE": module, "record --module FILE,ARGUMENTS": module + ",two words",
@@ -109,9 +112,9 @@ def line(command, option, value):
         kind = {"--flat": [], "--multiboot": []}.get(option, ["--multiboot", guest])
         if option in ("--rtc", "--seed", "--idle"):
             kind = ["--flat", flat]
-        if option in ("--keys", "--script"):
+        if option in ("--keys", "--script", "--display"):
             kind += ["--machine", "pc-2"]
-        if option == "--bios":
+        if option in ("--bios", "--pflash", "--firmware"):
             kind = []
         if option == "--boot":
             kind = ["--bios", rom]

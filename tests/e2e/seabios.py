@@ -11,14 +11,14 @@ from harness import Test, skip
 
 test = Test(__doc__)
 firmware = json.loads(test.run("doctor", "--json").stdout)["firmware"]
-if not all(file["found"] for file in firmware.values()):
+if not all(firmware[name]["found"] for name in ("bios-256k.bin", "vgabios-stdvga.bin")):
     skip("SeaBIOS is not installed here (package seabios)")
 
 recording = test.path("seabios.cvr")
 log = test.path("seabios.log")
 # It finds nothing to start, waits a minute of virtual time, and resets.
 done = test.run("record", "-o", recording, "--machine", "pc-2", "--memory", "64M", "--serial", "none",
-                "--debugcon", "file:" + log, "--json")
+                "--no-reboot", "--debugcon", "file:" + log, "--json")
 summary = test.json_of(done)
 with open(log, encoding="ascii", errors="replace") as file:
     said = file.read()
@@ -39,8 +39,9 @@ text = screen()
 test.check("SeaBIOS (version" in text and "No bootable device" in text, f"the screen at the end:\n{text}")
 # Before that, at half of the run, and at the first instruction.
 end = summary["instructions"]
-test.check("SeaBIOS" not in test.run("export", recording, "--format", "screen-text", "--at", "1", expect=(0, 3)).stdout.decode(),
-           "the screen shows what was not yet there")
+for kind in ("screen-text", "png"):
+    done = test.run("export", recording, "--format", kind, "--at", "1", "-o", test.path("early"), expect=3)
+    test.check(b"no mode was set yet" in done.stderr, "a screen before there is one", done)
 picture = test.run("export", recording, "--format", "png", "-o", test.path("end.png"))
 with open(test.path("end.png"), "rb") as file:
     png = file.read()
@@ -68,10 +69,29 @@ typed = test.path("typed.cvr")
 script = test.path("script")
 with open(script, "w", encoding="ascii") as file:
     file.write("wait-screen No bootable device\nkeys a<esc>\nmouse 3 4\nclick left\n")
-first = test.json_of(test.run("record", "-o", typed, "--machine", "pc-2", "--memory", "64M", "--serial", "none", "--script", script, "--json"))
+first = test.json_of(test.run("record", "-o", typed, "--machine", "pc-2", "--memory", "64M", "--serial", "none", "--no-reboot",
+                              "--script", script, "--json"))
 test.check(first["input_events"] >= 6, f"only {first['input_events']} inputs were recorded")
 test.run("verify", typed)
 test.check(first["digest"] != summary["digest"], "the keys changed nothing")
+
+# Without --no-reboot the reset after that minute starts it again, and the run goes on.
+again = test.path("again.cvr")
+log = test.path("again.log")
+second = test.json_of(test.run("record", "-o", again, "--machine", "pc-2", "--memory", "64M", "--serial", "none",
+                               "--limit", str(end + end // 2), "--debugcon", "file:" + log, "--json"))
+test.check(second["instructions"] == end + end // 2, f"the run ended at {second['instructions']}")
+with open(log, encoding="ascii", errors="replace") as file:
+    starts = file.read().count("SeaBIOS (version") / said.count("SeaBIOS (version")
+test.check(starts == 2, f"SeaBIOS started {starts} times")
+test.run("verify", again)
+
+# The debugger and queries see the screen's memory, and the ROM that the trace above is of.
+found = json.loads(test.run("query", "writes", recording, "--address", "0xb8000", "--length", "2", "--physical",
+                            "--count", "--json").stdout)
+test.check(found["count"] > 0, f"no writes to the screen's memory: {found}")
+trace = test.run("export", recording, "--format", "trace", "--from", "start", "--to", "20").stdout.decode()
+test.check("(not mapped)" not in trace, f"code that cannot be read:\n{trace}")
 
 # No images are needed to replay: they are in the recording.
 info = json.loads(test.run("info", recording, "--json").stdout)

@@ -19,7 +19,7 @@ namespace {
 /// A board without a machine around it.
 struct Bare final : Clock, OutputSink, MachineControl, ProcessorPins {
   explicit Bare(const Model& model)
-      : board(model, {*this, *this, *this, dma, memory, upper, media, 1U << 20, 0, 0}) {
+      : board(model, {*this, *this, *this, dma, memory, upper, media, 1U << 20, 0, 0, ram, {}}) {
     board.interrupts().connect(this);
     board.reset();
   }

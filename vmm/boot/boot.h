@@ -43,6 +43,7 @@ struct BootRequest {
   std::uint64_t flat_address = kDefaultFlatAddress;
   BootLayout layout = BootLayout::conventional;
   ByteView rng_seed;               ///< given to a bzImage as its boot-time entropy; empty: none
+  ByteView variables;              ///< firmware only: what its flash holds; empty: it has none
   ByteView video_bios;             ///< firmware only: the screen's option ROM; empty: none
   std::string boot_order = "cad";  ///< firmware only: letters of FirmwareFacts::BootDevice
 };

@@ -81,6 +81,12 @@ void check_firmware(const BootRequest& request) {
     image.fail("has " + std::to_string(image.size()) +
                " bytes; a firmware ROM has 64 KiB to 16 MiB");
   }
+  const std::uint64_t flash = request.variables.size();
+  if (flash % kPageSize != 0 || (flash != 0 && image.size() % kPageSize != 0) ||
+      flash > kFirmwareRomBytes - image.size()) {
+    image.fail("and variables of " + std::to_string(flash) +
+               " bytes below it: both are whole pages of 4 KiB, and 16 MiB at most together");
+  }
   if (request.video_bios.size() > kMostVideoBiosBytes) {
     throw Error(ErrorCode::bad_input, "a video BIOS of " +
                                           std::to_string(request.video_bios.size()) +

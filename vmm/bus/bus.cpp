@@ -94,6 +94,12 @@ std::uint64_t MmioBus::read(GuestPhysical address, unsigned width) {
   return value;
 }
 
+std::optional<std::uint8_t> MmioBus::peek(GuestPhysical address) const {
+  const auto* range = map_.find(address.value);
+  if (range == nullptr) return std::nullopt;
+  return range->target->peek_mmio(address.value - range->first + range->offset);
+}
+
 void MmioBus::write(GuestPhysical address, unsigned width, std::uint64_t value) {
   const auto* range = map_.find(address.value);
   if (range != nullptr && holds_whole(*range, address.value, width)) {

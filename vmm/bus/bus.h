@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/units.h"
 #include "vmm/bus/range_map.h"
@@ -37,6 +38,8 @@ class MmioBus {
   /// An access that crosses the end of a range is done byte by byte.
   [[nodiscard]] std::uint64_t read(GuestPhysical address, unsigned width);
   void write(GuestPhysical address, unsigned width, std::uint64_t value);
+  /// @see MmioDevice::peek_mmio
+  [[nodiscard]] std::optional<std::uint8_t> peek(GuestPhysical address) const;
 
  private:
   RangeMap<MmioDevice> map_{~std::uint64_t{0}};

@@ -22,6 +22,10 @@ class InputRouter final : public InputRoom {
   /// At machine construction; one receiver an input. It must outlive this.
   void add(InputKind kind, std::uint16_t device, InputReceiver& receiver);
   [[nodiscard]] bool has_room(InputKind kind, std::uint16_t device) const override;
+  /// Whether there is a receiver.
+  [[nodiscard]] bool receives(InputKind kind, std::uint16_t device) const {
+    return find(kind, device) != nullptr;
+  }
   /// Throws Error{bad_input} when this machine has no such device.
   void deliver(const Input& input) const;
 

@@ -44,7 +44,7 @@ class AccessWatch {
                                        GuestPhysical physical_page) const;
   /// A data access took the slow path.
   [[nodiscard]] Outcome data_accessed(GuestLinear address, unsigned size, Access access);
-  /// An instruction has written RAM.
+  /// An instruction has written RAM, or a device's memory or registers.
   [[nodiscard]] Outcome physical_written(GuestPhysical address, unsigned size);
   /// Where the debugger's linear addresses lie now.
   using Translate = std::function<std::optional<GuestPhysical>(GuestLinear)>;

@@ -44,6 +44,17 @@ void Cpu::reset() {
   state_replaced();
 }
 
+void Cpu::reset_line() {
+  CHECK_THAT(run_.idle(), "a reset while an instruction executes");
+  const std::uint64_t steps = run_.steps;
+  const std::uint32_t deliveries = deliveries_;
+  const std::uint64_t random_counter = state.random_counter;
+  reset();
+  run_.steps = steps;
+  deliveries_ = deliveries;
+  state.random_counter = random_counter;
+}
+
 void Cpu::set_position(Position position) {
   CHECK_THAT(run_.idle(), "set_position while an instruction executes");
   run_.steps = position.steps;

@@ -89,6 +89,8 @@ class Cpu final : public MmuClient, public DmaObserver {
   // ============================ for the machine ==================================
   /// Power-on state. Source: SDM vol. 3A, "Processor State After Reset".
   void reset();
+  /// The same by the reset line, while the machine runs: time goes on.
+  void reset_line();
   /// Runs until `until` at the latest. Delivers pending interrupts and traps at
   /// step boundaries. Stops on arrival at `until`, before anything due there is
   /// delivered; or, with `deliveries`, once that many exceptions and interrupts
@@ -466,6 +468,7 @@ class Cpu final : public MmuClient, public DmaObserver {
 
   // ============================ MmuClient =================================================
   void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) override;
+  void memory_moved() override { flush_tlb(); }
   void device_touched() override { request_recheck(); }
   void code_translations_dropped() override {
     code_.forget_jumps();

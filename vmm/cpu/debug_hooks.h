@@ -37,8 +37,9 @@ struct WatchHit {
   DeviceRequest request{};  ///< of that device
 };
 
-/// Memory watched by where it lies, however it is mapped. It stops at writes of
-/// devices and of instructions; a page walk that sets A or D bits is neither.
+/// Memory watched by where it lies, however it is mapped, a device's memory included. It
+/// stops at writes of devices and of instructions; a page walk that sets A or D bits is
+/// neither.
 struct PhysicalWatchpoint {
   GuestPhysical address;
   std::uint64_t length = 0;  ///< bytes, at least 1

@@ -19,9 +19,10 @@ Machine::Board::Board(Machine& machine, const Model& model)
              [this] {
                if (cpu_ != nullptr) cpu_->drop_write_tags();
              }),
-      assembly_(model, {*this, *this, *this, machine.dma_, machine.pages_, upper_, machine.media_,
-                        machine.ram_.low_end(), machine.ram_.size() - machine.ram_.low_end(),
-                        machine.config_.rtc_start_unix_seconds}),
+      assembly_(model,
+                {*this, *this, *this, machine.dma_, machine.pages_, upper_, machine.media_,
+                 machine.ram_.low_end(), machine.ram_.size() - machine.ram_.low_end(),
+                 machine.config_.rtc_start_unix_seconds, machine.ram_, machine.config_.flash}),
       interrupts_(assembly_.interrupts()),
       local_apic_(interrupts_.local_apic()) {}
 

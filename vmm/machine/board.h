@@ -49,6 +49,10 @@ class Machine::Board final : public CpuEnvironment,
   [[nodiscard]] const Ending& ending_request() const { return ending_request_; }
   /// Some device could raise NMI while the CPU is halted with interrupts off.
   [[nodiscard]] bool nmi_possible() const { return interrupts_.nmi_possible(); }
+  /// @see MmioDevice::peek_mmio
+  [[nodiscard]] std::optional<std::uint8_t> peek(GuestPhysical address) const {
+    return assembly_.memory().peek(address);
+  }
 
   // CpuEnvironment
   std::uint32_t port_read(std::uint16_t port, unsigned width) override;

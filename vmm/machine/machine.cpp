@@ -85,12 +85,26 @@ const Model& model_named(const std::string& name) {
   throw Error(ErrorCode::bad_input, "this program has no machine model \"" + name + "\"");
 }
 
+/// Throws Error{usage} for flash memory that no ROM has room for.
+const MachineConfig& checked(const MachineConfig& config) {
+  const FlashConfig& flash = config.flash;
+  if (flash.size_bytes % kPageSize != 0 || flash.below_4g_bytes % kPageSize != 0 ||
+      flash.below_4g_bytes > kFirmwareRomBytes ||
+      flash.size_bytes > kFirmwareRomBytes - flash.below_4g_bytes) {
+    throw Error(ErrorCode::usage,
+                "firmware of " + std::to_string(flash.below_4g_bytes) + " bytes and variables of " +
+                    std::to_string(flash.size_bytes) +
+                    " below it: both are whole pages of 4 KiB, and 16 MiB at most together");
+  }
+  return config;
+}
+
 }  // namespace
 
 Machine::Machine(const MachineConfig& config) : Machine(config, model_named(config.model)) {}
 
 Machine::Machine(const MachineConfig& config, const Model& model)
-    : config_(config),
+    : config_(checked(config)),
       ram_(config.memory_bytes),
       board_(std::make_unique<Board>(
           *this, with_cards(with_drives(model, config.drives), config.drives, config.cards))),
@@ -116,7 +130,13 @@ void Machine::add_own_inputs() {
     own_inputs_.push_back(std::make_unique<OwnInput>(std::move(take)));
     board_->inputs().add(kind, 0, *own_inputs_.back());
   };
-  add(InputKind::reset_button, [this](const Input&) { ending_ = {EndReason::reset, 0}; });
+  add(InputKind::reset_button, [this](const Input&) {
+    if (config_.restarts) {
+      restart();
+    } else {
+      ending_ = {EndReason::reset, 0};
+    }
+  });
   add(InputKind::clock, [this](const Input& input) { move_clock(input.payload); });
   add(InputKind::wakeup, [](const Input&) {});  // it has ended an idle wait, and that is all
 }
@@ -142,6 +162,14 @@ void Machine::boot_firmware(const BootRequest& request) {
     throw Error(ErrorCode::bad_input,
                 "a machine of the model " + config_.model + " does not start from firmware");
   }
+  const FlashConfig flash{request.variables.size(),
+                          request.variables.empty() ? 0 : request.kernel.size()};
+  if (flash != config_.flash) {
+    throw Error(ErrorCode::bad_input, request.kernel_name +
+                                          ": the machine was not made for these sizes of firmware "
+                                          "and variables");
+  }
+  rom->write(rom->size() - request.kernel.size() - flash.size_bytes, request.variables);
   rom->write(rom->size() - request.kernel.size(), request.kernel);
   board_->show_firmware();
   const Bytes packed = pack_firmware_items(firmware_items(ram_, board_->firmware(), request));
@@ -151,6 +179,24 @@ void Machine::boot_firmware(const BootRequest& request) {
     video->write(0, request.video_bios);
   }
   state_replaced();
+}
+
+/// The reset line. Memory, media and what a battery keeps stay; time goes on.
+void Machine::restart() {
+  board_->reset();
+  cpu_->reset_line();
+  engine_->state_replaced();
+}
+
+/// What a device asked for during the step that has retired belongs to that step.
+void Machine::attend_to_requests() {
+  const Ending& asked = board_->ending_request();
+  if (asked.reason == EndReason::none) return;
+  if (asked.reason == EndReason::reset && config_.restarts) {
+    restart();
+  } else {
+    ending_ = asked;
+  }
 }
 
 void Machine::copy_boot_state(const BootCpuState& boot) {
@@ -181,6 +227,25 @@ const Device* Machine::device(std::string_view name) const {
     if (device->name() == name) return device.get();
   }
   return nullptr;
+}
+
+std::size_t Machine::look(GuestPhysical address, std::span<std::uint8_t> out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const GuestPhysical here{address.value + done};
+    if (const std::size_t read = ram_.read(here, out.subspan(done)); read != 0) {
+      done += read;
+      continue;
+    }
+    const auto byte = board_->peek(here);
+    if (!byte) break;
+    out[done++] = *byte;
+  }
+  return done;
+}
+
+bool Machine::receives(InputKind kind, std::uint16_t device) const {
+  return board_->inputs().receives(kind, device);
 }
 
 OutputRouter& Machine::outputs() { return board_->outputs(); }
@@ -317,6 +382,7 @@ MachineStop Machine::run(Moment until, CancelToken cancel) {
       stop = engine_->run(until.position, until.deliveries);
     }
     if (position() != here) idle_hops_ = 0;
+    attend_to_requests();
     switch (stop) {
       case CpuStop::budget:
       case CpuStop::recheck:
@@ -326,6 +392,10 @@ MachineStop Machine::run(Moment until, CancelToken cancel) {
       case CpuStop::watchpoint:
         return MachineStop::watchpoint;
       case CpuStop::shutdown:
+        if (config_.restarts) {
+          restart();
+          break;
+        }
         ending_ = {EndReason::triple_fault};
         return MachineStop::ended;
       case CpuStop::halted: {
@@ -335,9 +405,6 @@ MachineStop Machine::run(Moment until, CancelToken cancel) {
         if (!idle(idle_stop)) return idle_stop;
         break;
       }
-    }
-    if (const Ending& asked = board_->ending_request(); asked.reason != EndReason::none) {
-      ending_ = asked;
     }
   }
 }
@@ -499,7 +566,7 @@ std::vector<std::uint32_t> Machine::close_epoch() {
 }
 
 void Machine::replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash) {
-  if (page < ram_.page_count()) cpu_->page_replaced(page);
+  if (const auto known = pages_.processor_page(page)) cpu_->page_replaced(*known);
   pages_.replace(page, bytes, hash);
 }
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/devices/core/card.h"
+#include "vmm/devices/core/firmware_items.h"
 #include "vmm/devices/core/media.h"
 #include "vmm/engine/engine.h"
 #include "vmm/machine/behaviour.h"
@@ -61,6 +63,10 @@ struct MachineConfig {
   std::optional<std::map<std::string, std::uint32_t>> section_versions{};
   std::vector<DriveConfig> drives{};
   std::vector<CardConfig> cards{};
+  /// A reset and a triple fault start the firmware again; else they end the guest.
+  bool restarts = false;
+  /// The flash memory that keeps the firmware's variables. It lies below the firmware.
+  FlashConfig flash{};
   /// Where their contents come from at first; it may be shared by machines of several
   /// threads if it can be asked from them. Null: nothing can be read.
   std::shared_ptr<MediaSource> media{};
@@ -158,11 +164,17 @@ class Machine {
   /// follows from them is derived again and the engine is told, also when it throws.
   void change_cpu(const std::function<void(Cpu&)>& change);
   [[nodiscard]] Ram& ram() { return ram_; }
+  /// Copies bytes of RAM, ROM and devices' memory (a screen's), as the processor would
+  /// read them now, and changes nothing.
+  /// @return how many from the start there are; the rest is left alone
+  std::size_t look(GuestPhysical address, std::span<std::uint8_t> out) const;
   /// What drives read from, and who is told of it.
   [[nodiscard]] MediaPort& media() { return media_; }
   /// What devices' ports to memory connect to.
   [[nodiscard]] DmaBus& dma() { return dma_; }
   [[nodiscard]] const MachineConfig& config() const { return config_; }
+  /// Whether some device takes inputs of the kind and number.
+  [[nodiscard]] bool receives(InputKind kind, std::uint16_t device) const;
   /// For whoever looks at a device's state: by the name of its section; null: there is none.
   [[nodiscard]] const Device* device(std::string_view name) const;
 
@@ -195,6 +207,8 @@ class Machine {
 
   void boot_firmware(const BootRequest& request);
   void copy_boot_state(const BootCpuState& boot);
+  void restart();
+  void attend_to_requests();
   void state_replaced();
   void advance_devices();
   void deliver_inputs();

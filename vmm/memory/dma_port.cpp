@@ -14,7 +14,9 @@ void for_each_piece(const Ram& ram, GuestPhysical address, std::uint64_t size, V
     const std::uint64_t count = std::min(size - done, kPageSize - (here.value & ~kPageMask));
     // What goes past the end of the address space does not begin again at its start.
     const bool wrapped = here.value < address.value;
-    visit(wrapped ? std::nullopt : ram.offset_of(here), done, count);
+    auto offset = wrapped ? std::nullopt : ram.offset_of(here);
+    if (offset && *offset >= ram.size()) offset.reset();  // ROM
+    visit(offset, done, count);
     done += count;
   }
 }

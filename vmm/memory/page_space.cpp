@@ -38,11 +38,21 @@ PageSpace::PageSpace(Ram& ram)
     : ram_(ram), page_count_(ram.page_count()), ram_hashes_(ram.page_count(), zero_hash()) {}
 
 PagedRegion& PageSpace::add_region(std::string name, std::uint64_t size_bytes) {
+  return add(std::make_unique<PagedRegion>(std::move(name), size_bytes));
+}
+
+PagedRegion& PageSpace::add_rom(std::string name, std::uint64_t size_bytes) {
+  PagedRegion& rom = add(std::make_unique<PagedRegion>(std::move(name), ram_.add_rom(size_bytes)));
+  rom_ = regions_.size() - 1;
+  return rom;
+}
+
+PagedRegion& PageSpace::add(std::unique_ptr<PagedRegion> memory) {
+  const std::string& name = memory->name();
   CHECK_THAT(region(name) == nullptr, name);
   CHECK_THAT(!name.empty() && name.size() <= kMostNameBytes && regions_.size() < kMostRegions,
              name);
-  Region added{
-      std::make_unique<PagedRegion>(std::move(name), size_bytes), aligned(page_count_), {}, {}};
+  Region added{std::move(memory), aligned(page_count_), {}, {}};
   const std::uint64_t end = added.first_page + added.memory->page_count();
   if (end > kMostPages) {
     throw Error(ErrorCode::usage, "the regions of a machine have more than 16 TiB together");
@@ -74,6 +84,12 @@ std::optional<std::size_t> PageSpace::region_of(std::uint64_t page) const {
     }
   }
   return std::nullopt;
+}
+
+std::optional<std::uint64_t> PageSpace::processor_page(std::uint64_t page) const {
+  if (page < ram_.page_count()) return page;
+  if (!rom_ || region_of(page) != rom_) return std::nullopt;
+  return ram_.page_count() + (page - regions_[*rom_].first_page);
 }
 
 bool PageSpace::has_page(std::uint64_t page) const {

@@ -49,6 +49,8 @@ class PageSpace {
   /// Adds a region; only before the machine runs or is restored. It stays where
   /// it is. Throws as PagedRegion does.
   PagedRegion& add_region(std::string name, std::uint64_t size_bytes);
+  /// Adds RAM's ROM, with a region that is its content. @see Ram::add_rom
+  PagedRegion& add_rom(std::string name, std::uint64_t size_bytes);
   /// @return null when there is none of that name
   [[nodiscard]] PagedRegion* region(std::string_view name);
   [[nodiscard]] std::vector<RegionPlace> layout() const;
@@ -58,6 +60,9 @@ class PageSpace {
   /// Whether the number is one of a page, not of a gap between regions.
   [[nodiscard]] bool has_page(std::uint64_t page) const;
   [[nodiscard]] ByteView bytes(std::uint64_t page) const;
+  /// What the processor knows the page by, as a page of Ram's offsets; nothing for what
+  /// it reaches by the bus alone.
+  [[nodiscard]] std::optional<std::uint64_t> processor_page(std::uint64_t page) const;
   /// Content hash of a page as of the last hash_dirty_pages().
   [[nodiscard]] const Hash128& hash(std::uint64_t page) const;
   /// Calls `visit` for each page that is not zeros, ascending.
@@ -92,12 +97,14 @@ class PageSpace {
   };
   /// The region that a page is in; nothing for RAM's pages and gaps.
   [[nodiscard]] std::optional<std::size_t> region_of(std::uint64_t page) const;
+  PagedRegion& add(std::unique_ptr<PagedRegion> memory);
   static void set_hash(Region& region, std::uint64_t page, const Hash128& hash);
 
   Ram& ram_;
   std::uint64_t page_count_;
   std::vector<Hash128> ram_hashes_;
   std::vector<Region> regions_;
+  std::optional<std::size_t> rom_;      ///< which region
   std::vector<std::uint32_t> changed_;  ///< hashed, but not taken
 };
 

@@ -33,7 +33,15 @@ PagedRegion::PagedRegion(std::string name, std::uint64_t size_bytes)
   bytes_ = static_cast<std::uint8_t*>(mapping);
 }
 
-PagedRegion::~PagedRegion() { ::munmap(bytes_, size()); }
+PagedRegion::PagedRegion(std::string name, std::span<std::uint8_t> bytes)
+    : name_(std::move(name)),
+      page_count_(bytes.size() / kPageSize),
+      bytes_(bytes.data()),
+      owned_(false) {}
+
+PagedRegion::~PagedRegion() {
+  if (owned_) ::munmap(bytes_, size());
+}
 
 void PagedRegion::read(std::uint64_t offset, std::span<std::uint8_t> out) const {
   const std::uint64_t count =

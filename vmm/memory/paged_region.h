@@ -26,6 +26,9 @@ class PagedRegion {
   /// @param size_bytes rounded up to whole pages; at most 8 TiB
   /// Throws Error{usage} on a bad size, Error{host} when the host has no room.
   PagedRegion(std::string name, std::uint64_t size_bytes);
+  /// A region whose bytes, whole pages of an anonymous mapping, belong to somebody who
+  /// outlives it.
+  PagedRegion(std::string name, std::span<std::uint8_t> bytes);
   ~PagedRegion();
   PagedRegion(const PagedRegion&) = delete;
   PagedRegion& operator=(const PagedRegion&) = delete;
@@ -64,7 +67,8 @@ class PagedRegion {
  private:
   std::string name_;
   std::uint64_t page_count_;
-  std::uint8_t* bytes_ = nullptr;            // an anonymous mapping, released in the destructor
+  std::uint8_t* bytes_ = nullptr;            // an anonymous mapping
+  bool owned_ = true;                        ///< and released in the destructor
   std::unordered_set<std::uint32_t> dirty_;  // asked, never iterated
   std::vector<std::uint32_t> dirty_list_;
 };

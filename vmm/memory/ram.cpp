@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/error.h"
-#include "vmm/memory/upper_memory.h"
 
 namespace chronovisor {
 
@@ -16,7 +15,7 @@ Ram::Ram(std::uint64_t size_bytes) : size_(size_bytes), low_end_(std::min(size_b
     throw Error(ErrorCode::usage, "memory of " + std::to_string(size_bytes) +
                                       " bytes: must be whole pages, from 1 MiB to 256 GiB");
   }
-  void* mapping = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+  void* mapping = ::mmap(nullptr, size_bytes + kMostRomBytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) {
     throw Error(ErrorCode::host, "cannot reserve " + std::to_string(size_bytes) +
@@ -27,7 +26,31 @@ Ram::Ram(std::uint64_t size_bytes) : size_(size_bytes), low_end_(std::min(size_b
   dirty_.assign(page_count(), 0);
 }
 
-Ram::~Ram() { ::munmap(bytes_, size_); }
+Ram::~Ram() { ::munmap(bytes_, size_ + kMostRomBytes); }
+
+std::span<std::uint8_t> Ram::add_rom(std::uint64_t size_bytes) {
+  CHECK_THAT(rom_begin_ == kHighBase && size_bytes != 0 && size_bytes <= kMostRomBytes &&
+                 size_bytes % kPageSize == 0,
+             "one ROM of whole pages");
+  rom_begin_ = rom_seen_from_ = kHighBase - size_bytes;
+  uses_.resize(page_count() + size_bytes / kPageSize, kPageWritesToBus);
+  return {bytes_ + size_, size_bytes};
+}
+
+void Ram::hide_rom_start(std::uint64_t size_bytes) {
+  CHECK_THAT(size_bytes % kPageSize == 0 && size_bytes <= kHighBase - rom_begin_,
+             "a part of the ROM");
+  if (rom_seen_from_ == rom_begin_ + size_bytes) return;
+  rom_seen_from_ = rom_begin_ + size_bytes;
+  if (listener_ != nullptr) listener_->memory_moved();
+}
+
+void Ram::before_rom_change(std::uint64_t rom_offset, std::uint64_t size_bytes) {
+  const std::uint64_t offset = size_ + rom_offset;
+  if (uses_[offset / kPageSize] != kPageWritesToBus && listener_ != nullptr) {
+    listener_->before_write_to_used_page(offset, size_bytes);
+  }
+}
 
 std::size_t Ram::read(GuestPhysical address, std::span<std::uint8_t> out) const {
   std::size_t done = 0;

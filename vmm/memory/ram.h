@@ -5,7 +5,9 @@
 //
 // Physical layout: [0, low_end) with low_end = min(size, 3 GiB), less the VGA
 // window at 0xa0000-0xbffff (which belongs to the bus); the rest of RAM from
-// 4 GiB up. "Offset" is an index into the RAM bytes.
+// 4 GiB up. "Offset" is an index into the RAM bytes. A ROM that ends at 4 GiB has
+// its place behind them, with offsets of its own, so that its code and data are
+// reached as RAM's are; it takes no writes here, and its content belongs to a region.
 #pragma once
 
 #include <array>
@@ -24,6 +26,8 @@ namespace chronovisor {
 enum PageUse : std::uint8_t {
   kPageHasCode = 1,    ///< decoded blocks were made from it
   kPageHasTables = 2,  ///< the TLB holds translations made from it
+  /// The processor's writes to it go to the bus, those of devices nowhere.
+  kPageWritesToBus = 4,
 };
 
 /// Told before a write changes a page whose use is not 0.
@@ -32,6 +36,8 @@ class PageUseListener {
   virtual ~PageUseListener() = default;
   /// @param offset RAM offset of the first byte about to change
   virtual void before_write_to_used_page(std::uint64_t offset, std::uint64_t size) = 0;
+  /// Other addresses have offsets from here on.
+  virtual void memory_moved() {}
 };
 
 class Ram {
@@ -40,6 +46,7 @@ class Ram {
   static constexpr std::uint64_t kHighBase = 4ULL << 30;
   static constexpr std::uint64_t kHoleBegin = 0xa0000;
   static constexpr std::uint64_t kHoleEnd = 0xc0000;
+  static constexpr std::uint64_t kMostRomBytes = 16ULL << 20;
 
   /// @param size_bytes a multiple of 4 KiB, at least 1 MiB
   /// Throws Error{usage} on a bad size, Error{host} when the host has no room.
@@ -54,19 +61,37 @@ class Ram {
   /// First physical address past the RAM above 4 GiB; kHighBase if there is none.
   [[nodiscard]] std::uint64_t high_end() const { return kHighBase + (size_ - low_end_); }
 
-  /// RAM offset of a physical address, or nothing when it is not RAM.
+  /// Offset of a physical address, or nothing when it is neither RAM nor ROM.
   [[nodiscard]] std::optional<std::uint64_t> offset_of(GuestPhysical address) const {
     const std::uint64_t a = address.value;
     if (a < low_end_) {
       if (a >= kHoleBegin && a < kHoleEnd) return std::nullopt;
       return a;
     }
-    if (a >= kHighBase && a < high_end()) return a - kHighBase + low_end_;
+    if (a >= kHighBase) {
+      if (a < high_end()) return a - kHighBase + low_end_;
+    } else if (a >= rom_seen_from_) {
+      return a - rom_begin_ + size_;
+    }
     return std::nullopt;
   }
   [[nodiscard]] GuestPhysical physical_of(std::uint64_t offset) const {
-    return {offset < low_end_ ? offset : offset - low_end_ + kHighBase};
+    if (offset < low_end_) return {offset};
+    return {offset < size_ ? offset - low_end_ + kHighBase : offset - size_ + rom_begin_};
   }
+
+  /// Adds the ROM, before there is a processor. Whoever changes its content owes the
+  /// processor word of it.
+  /// @param size_bytes whole pages, at most kMostRomBytes
+  /// @return its bytes, zeros at first
+  std::span<std::uint8_t> add_rom(std::uint64_t size_bytes);
+  /// The first `size_bytes` of the ROM are reached by the bus alone from here on, and the
+  /// rest as RAM is; whole pages.
+  void hide_rom_start(std::uint64_t size_bytes);
+  /// Bytes of one page of the ROM are about to change.
+  void before_rom_change(std::uint64_t rom_offset, std::uint64_t size_bytes);
+  /// RAM's pages and the ROM's: one more than the highest page of an offset.
+  [[nodiscard]] std::uint64_t all_page_count() const { return uses_.size(); }
 
   /// The raw bytes. Whoever writes through this owes mark_dirty and the listener.
   [[nodiscard]] std::uint8_t* host(std::uint64_t offset) { return bytes_ + offset; }
@@ -76,7 +101,7 @@ class Ram {
   /// @return how many bytes from the start were RAM; the rest is left alone
   std::size_t read(GuestPhysical address, std::span<std::uint8_t> out) const;
   /// Writes physical memory as a device or a loader does: pages become dirty,
-  /// code and translations made from them are dropped.
+  /// code and translations made from them are dropped; ROM stays as it is.
   /// @return how many bytes from the start were RAM; the rest is not written
   std::size_t write(GuestPhysical address, ByteView data);
 
@@ -84,6 +109,10 @@ class Ram {
   void add_use(std::uint64_t page, PageUse use) { uses_[page] |= use; }
   void remove_use(std::uint64_t page, PageUse use) {
     uses_[page] &= static_cast<std::uint8_t>(~use);
+  }
+  /// Whether a write of that page by whoever is not the processor changes it.
+  [[nodiscard]] bool takes_writes(std::uint64_t page) const {
+    return (uses_[page] & kPageWritesToBus) == 0;
   }
   void set_listener(PageUseListener* listener) { listener_ = listener; }
 
@@ -101,8 +130,10 @@ class Ram {
  private:
   std::uint64_t size_;
   std::uint64_t low_end_;
-  std::uint8_t* bytes_ = nullptr;  // an anonymous mapping, released in the destructor
-  std::vector<std::uint8_t> uses_;
+  std::uint64_t rom_begin_ = kHighBase;  ///< physical; there is none at first
+  std::uint64_t rom_seen_from_ = kHighBase;
+  std::uint8_t* bytes_ = nullptr;   // an anonymous mapping, released in the destructor
+  std::vector<std::uint8_t> uses_;  ///< of RAM's pages and the ROM's
   std::vector<std::uint8_t> dirty_;
   std::vector<std::uint32_t> dirty_list_;
   PageUseListener* listener_ = nullptr;

@@ -16,10 +16,6 @@
 
 namespace chronovisor {
 
-/// A use of a page of RAM: the processor's writes to it go to the bus, those of devices
-/// nowhere.
-inline constexpr auto kPageWritesToBus = static_cast<PageUse>(4);
-
 class UpperMemory {
  public:
   static constexpr std::uint64_t kBegin = 0xc0000;

@@ -17,7 +17,9 @@ Assembly::Assembly(const Model& model, const Surroundings& surroundings) {
                       surroundings.media,
                       surroundings.ram_below_4g_bytes,
                       surroundings.ram_above_4g_bytes,
-                      surroundings.rtc_start_unix_seconds};
+                      surroundings.rtc_start_unix_seconds,
+                      surroundings.ram,
+                      surroundings.flash};
   std::vector<Declaration> declarations;
   for (const Part& part : model.parts) {
     Device& device = *devices_.emplace_back(part.make(context));

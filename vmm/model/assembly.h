@@ -28,6 +28,8 @@ class Assembly {
     std::uint64_t ram_below_4g_bytes;
     std::uint64_t ram_above_4g_bytes;
     std::int64_t rtc_start_unix_seconds;
+    Ram& ram;
+    FlashConfig flash;
   };
 
   Assembly(const Model& model, const Surroundings& surroundings);
@@ -38,6 +40,7 @@ class Assembly {
   [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
   [[nodiscard]] PortBus& ports() { return ports_; }
   [[nodiscard]] MmioBus& memory() { return memory_; }
+  [[nodiscard]] const MmioBus& memory() const { return memory_; }
   [[nodiscard]] DeadlineQueue& deadlines() { return deadlines_; }
   [[nodiscard]] InputRouter& inputs() { return inputs_; }
   [[nodiscard]] PcInterrupts& interrupts() { return interrupts_; }

@@ -15,11 +15,13 @@
 
 #include "vmm/devices/core/card.h"
 #include "vmm/devices/core/declaration.h"
+#include "vmm/devices/core/firmware_items.h"
 #include "vmm/devices/core/machine_control.h"
 #include "vmm/devices/core/media.h"
 #include "vmm/devices/interrupt/pc_interrupts.h"
 #include "vmm/memory/dma_port.h"
 #include "vmm/memory/page_space.h"
+#include "vmm/memory/ram.h"
 #include "vmm/memory/upper_memory.h"
 
 namespace chronovisor {
@@ -37,6 +39,8 @@ struct PartContext {
   std::uint64_t ram_below_4g_bytes;
   std::uint64_t ram_above_4g_bytes;
   std::int64_t rtc_start_unix_seconds;
+  Ram& ram;  ///< for what is mapped like RAM
+  FlashConfig flash;
 };
 
 struct Part {

@@ -28,7 +28,7 @@ constexpr PciAddress kPowerManagement{0, 1, 3};
 constexpr PciAddress kVga{0, 2, 0};
 
 std::unique_ptr<Device> host_bridge(PartContext& context) {
-  PagedRegion& rom = context.memory.add_region(kFirmwareRomRegion, kFirmwareRomBytes);
+  PagedRegion& rom = context.memory.add_rom(kFirmwareRomRegion, kFirmwareRomBytes);
   PagedRegion& hidden =
       context.memory.add_region("upper.hidden", UpperMemory::kEnd - UpperMemory::kBegin);
   context.upper.fit(hidden, rom);
@@ -49,9 +49,22 @@ std::unique_ptr<Device> power_management(PartContext& context) {
   return device;
 }
 
+class RomInRam final : public RomMapping {
+ public:
+  explicit RomInRam(Ram& ram) : ram_(ram) {}
+  void hide_start(std::uint64_t size_bytes) override { ram_.hide_rom_start(size_bytes); }
+  void before_change(std::uint64_t offset, std::uint64_t size_bytes) override {
+    ram_.before_rom_change(offset, size_bytes);
+  }
+
+ private:
+  Ram& ram_;
+};
+
 /// Behind the host bridge, which makes the region.
 std::unique_ptr<Device> rom(PartContext& context) {
-  return std::make_unique<Rom>(*context.memory.region(kFirmwareRomRegion));
+  return std::make_unique<Rom>(*context.memory.region(kFirmwareRomRegion),
+                               std::make_unique<RomInRam>(context.ram), context.flash);
 }
 
 std::unique_ptr<Device> vga(PartContext& context) {

@@ -58,6 +58,7 @@ bool CodeCache::invalidate(std::uint64_t ram_offset, std::uint64_t size) {
 }
 
 Block& CodeCache::begin_once() {
+  ++begun_once_;
   once_->instructions.clear();
   once_->length_bytes = 0;
   once_->mode_key = ~std::uint64_t{0};

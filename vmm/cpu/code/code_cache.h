@@ -80,6 +80,8 @@ class CodeCache {
   /// Begins the block that is never kept: of one instruction, for code outside RAM
   /// or cut by the segment limit.
   [[nodiscard]] Block& begin_once();
+  /// How often that was done.
+  [[nodiscard]] std::uint64_t begun_once() const { return begun_once_; }
   [[nodiscard]] bool is_once(const Block& block) const { return &block == once_.get(); }
 
   [[nodiscard]] std::uint64_t blocks_decoded() const { return blocks_decoded_; }
@@ -110,6 +112,7 @@ class CodeCache {
   std::vector<Jump> jumps_;
   std::unique_ptr<Generations> generations_;
   std::uint64_t blocks_decoded_ = 0;
+  std::uint64_t begun_once_ = 0;
 };
 
 }  // namespace chronovisor

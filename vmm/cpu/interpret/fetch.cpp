@@ -112,9 +112,11 @@ const Block* Cpu::build_crossing_block(std::uint64_t linear_rip, ByteView first,
   return &code_.insert(std::move(block));
 }
 
-/// Decodes one instruction that cannot be cached: outside RAM, or cut by the
-/// segment limit.
+/// Decodes one instruction that cannot be cached: outside RAM and ROM, or cut by the
+/// segment limit. That is slow, so whoever wants to end the run is let look often.
 const Block* Cpu::decode_once(std::uint64_t linear_rip, std::uint64_t limit_bytes) {
+  constexpr std::uint64_t kBetweenLooks = 1U << 14;
+  if (code_.begun_once() % kBetweenLooks == 0) recheck_ = true;
   std::array<std::uint8_t, kLongestInstruction> bytes{};
   const std::size_t wanted = std::min<std::uint64_t>(bytes.size(), limit_bytes);
   Block& block = code_.begin_once();

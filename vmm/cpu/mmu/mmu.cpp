@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "vmm/memory/upper_memory.h"
-
 namespace chronovisor {
 
 Mmu::Mmu(Ram& ram, CpuEnvironment& environment, const CpuState& state, AccessWatch& watch,
@@ -18,7 +16,7 @@ Mmu::Mmu(Ram& ram, CpuEnvironment& environment, const CpuState& state, AccessWat
       watch_(watch),
       client_(client),
       kept_(std::make_unique<Kept>()),
-      page_marks_(ram.page_count()) {
+      page_marks_(ram.all_page_count()) {
   kept_->spaces[0] = std::make_unique<AddressSpace>();
   kept_->space = kept_->spaces[0].get();
   choose_table();
@@ -131,19 +129,19 @@ void Mmu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsig
     if (ram_.use(page) != 0) client_.before_write_to_used_page(*offset, size);
     ram_.mark_dirty(page);
     std::memcpy(ram_.host(*offset), data, size);
-    if (watch_.physical_written({physical}, size) == AccessWatch::Outcome::stop_at_boundary) {
-      client_.watched_access();
+  } else {
+    for (unsigned done = 0; done < size;) {
+      const unsigned width = std::min(8U, std::bit_floor(size - done));
+      std::uint64_t value = 0;
+      std::memcpy(&value, data + done, width);
+      environment_.mmio_write({physical + done}, width, value);
+      done += width;
     }
-    return;
+    client_.device_touched();
   }
-  for (unsigned done = 0; done < size;) {
-    const unsigned width = std::min(8U, std::bit_floor(size - done));
-    std::uint64_t value = 0;
-    std::memcpy(&value, data + done, width);
-    environment_.mmio_write({physical + done}, width, value);
-    done += width;
+  if (watch_.physical_written({physical}, size) == AccessWatch::Outcome::stop_at_boundary) {
+    client_.watched_access();
   }
-  client_.device_touched();
 }
 
 /// Raises #AC when alignment is checked. An address that is not canonical comes

@@ -5,7 +5,6 @@
 #include <array>
 
 #include "vmm/cpu/mmu/mmu.h"
-#include "vmm/memory/upper_memory.h"
 
 namespace chronovisor {
 namespace {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/section.h"
@@ -95,6 +96,11 @@ class MmioDevice {
   virtual ~MmioDevice() = default;
   virtual std::uint64_t read_mmio(std::uint64_t offset, unsigned width) = 0;
   virtual void write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) = 0;
+  /// What one byte reads as, where that is memory: for whoever looks from outside, and
+  /// nothing changes. Nothing where a read could do something.
+  [[nodiscard]] virtual std::optional<std::uint8_t> peek_mmio(std::uint64_t /*offset*/) const {
+    return std::nullopt;
+  }
 };
 
 }  // namespace chronovisor

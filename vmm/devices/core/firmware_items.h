@@ -18,6 +18,13 @@ namespace chronovisor {
 /// The regions that hold the ROM up to 4 GiB, the items, and the screen's option ROM.
 inline constexpr const char* kFirmwareRomRegion = "firmware.rom";
 inline constexpr std::uint64_t kFirmwareRomBytes = 16ULL << 20;
+
+/// A part of that region which firmware may write.
+struct FlashConfig {
+  std::uint64_t size_bytes = 0;      ///< 0: there is none
+  std::uint64_t below_4g_bytes = 0;  ///< so much ROM lies behind it
+  bool operator==(const FlashConfig&) const = default;
+};
 inline constexpr const char* kFirmwareItemsRegion = "fw_cfg.items";
 inline constexpr const char* kVideoBiosRegion = "vga.rom";
 

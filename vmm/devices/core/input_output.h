@@ -21,6 +21,7 @@ enum class InputKind : std::uint8_t {
   power_button = 8,   ///< pressed and released
   reset_button = 9,
   clock = 10,  ///< virtual time goes on; payload: new idle ns, 8 bytes, but no further than a timer
+  pointer = 11,  ///< payload: x and y of 0..32767, 2 bytes each; buttons; wheel
 };
 
 struct Input {

@@ -422,10 +422,12 @@ bool Vga::aperture_offset(std::uint64_t& offset) const {
   }
 }
 
-std::uint8_t Vga::read_aperture(std::uint64_t offset) {
-  if (!aperture_offset(offset)) return 0xff;
+Vga::ApertureRead Vga::look_at_aperture(std::uint64_t offset) const {
+  ApertureRead read{0xff, state_.latch};
+  if (!aperture_offset(offset)) return read;
   if (state_.vbe_enabled() && state_.vbe[kVbeBitsPerPixel] != 4) {
-    return memory_byte(std::uint64_t{state_.vbe[kVbeBank]} * 0x10000 + (offset & 0xffff));
+    read.value = memory_byte(std::uint64_t{state_.vbe[kVbeBank]} * 0x10000 + (offset & 0xffff));
+    return read;
   }
   std::uint32_t at = static_cast<std::uint32_t>(offset & 0xffff);
   unsigned plane = state_.graphics[kGfxReadMap] & 3;
@@ -438,16 +440,18 @@ std::uint8_t Vga::read_aperture(std::uint64_t offset) {
   }
   const std::uint64_t bank = std::uint64_t{state_.vbe_enabled() ? state_.vbe[kVbeBank] : 0U} << 16;
   const std::uint64_t base = (bank + at) * 4;
-  for (unsigned p = 0; p < 4; ++p) state_.latch[p] = memory_byte(base + p);
-  if ((state_.graphics[kGfxMode] & 8) == 0) return state_.latch[plane];
+  for (unsigned p = 0; p < 4; ++p) read.latch[p] = memory_byte(base + p);
+  if ((state_.graphics[kGfxMode] & 8) == 0) {
+    read.value = read.latch[plane];
+    return read;
+  }
   // Read mode 1: ones where the four planes have the colour looked for.
-  std::uint8_t equal = 0xff;
   for (unsigned p = 0; p < 4; ++p) {
     if ((state_.graphics[kGfxColorDontCare] >> p & 1) == 0) continue;
     const std::uint8_t wanted = (state_.graphics[kGfxColorCompare] >> p & 1) != 0 ? 0xff : 0;
-    equal &= static_cast<std::uint8_t>(~(state_.latch[p] ^ wanted));
+    read.value &= static_cast<std::uint8_t>(~(read.latch[p] ^ wanted));
   }
-  return equal;
+  return read;
 }
 
 void Vga::write_aperture(std::uint64_t offset, std::uint8_t value) {
@@ -510,9 +514,15 @@ void Vga::write_planes(std::uint32_t plane_offset, std::uint8_t planes, std::uin
 std::uint64_t Vga::Aperture::read_mmio(std::uint64_t offset, unsigned width) {
   std::uint64_t value = 0;
   for (unsigned n = 0; n < width; ++n) {
-    value |= std::uint64_t{vga_.read_aperture(offset + n)} << (8 * n);
+    const ApertureRead read = vga_.look_at_aperture(offset + n);
+    vga_.state_.latch = read.latch;
+    value |= std::uint64_t{read.value} << (8 * n);
   }
   return value;
+}
+
+std::optional<std::uint8_t> Vga::Aperture::peek_mmio(std::uint64_t offset) const {
+  return vga_.look_at_aperture(offset).value;
 }
 
 void Vga::Aperture::write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) {
@@ -527,6 +537,10 @@ std::uint64_t Vga::FrameBuffer::read_mmio(std::uint64_t offset, unsigned width) 
   std::uint64_t value = 0;
   for (unsigned n = 0; n < width; ++n) value |= std::uint64_t{bytes[n]} << (8 * n);
   return value;
+}
+
+std::optional<std::uint8_t> Vga::FrameBuffer::peek_mmio(std::uint64_t offset) const {
+  return offset < memory_.size() ? *memory_.host(offset) : 0xff;
 }
 
 void Vga::FrameBuffer::write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) {

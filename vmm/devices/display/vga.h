@@ -74,6 +74,7 @@ class Vga final : public PciDevice {
     explicit Aperture(Vga& vga) : vga_(vga) {}
     std::uint64_t read_mmio(std::uint64_t offset, unsigned width) override;
     void write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) override;
+    [[nodiscard]] std::optional<std::uint8_t> peek_mmio(std::uint64_t offset) const override;
 
    private:
     Vga& vga_;
@@ -83,6 +84,7 @@ class Vga final : public PciDevice {
     explicit FrameBuffer(PagedRegion& memory) : memory_(memory) {}
     std::uint64_t read_mmio(std::uint64_t offset, unsigned width) override;
     void write_mmio(std::uint64_t offset, unsigned width, std::uint64_t value) override;
+    [[nodiscard]] std::optional<std::uint8_t> peek_mmio(std::uint64_t offset) const override;
 
    private:
     PagedRegion& memory_;
@@ -117,7 +119,12 @@ class Vga final : public PciDevice {
 
   /// Where an address within the aperture lies; false: not in the mapped part.
   [[nodiscard]] bool aperture_offset(std::uint64_t& offset) const;
-  [[nodiscard]] std::uint8_t read_aperture(std::uint64_t offset);
+  /// A byte that the processor reads, and what comes into the latches by that.
+  struct ApertureRead {
+    std::uint8_t value = 0xff;
+    std::array<std::uint8_t, 4> latch{};
+  };
+  [[nodiscard]] ApertureRead look_at_aperture(std::uint64_t offset) const;
   void write_aperture(std::uint64_t offset, std::uint8_t value);
   void write_planes(std::uint32_t plane_offset, std::uint8_t planes, std::uint8_t value);
   [[nodiscard]] std::uint8_t memory_byte(std::uint64_t at) const;

@@ -113,6 +113,10 @@ struct VgaState {
   std::array<std::uint16_t, kVbeRegisters> vbe{};
 
   [[nodiscard]] bool vbe_enabled() const { return (vbe[kVbeEnable] & kVbeEnabled) != 0; }
+  /// Somebody has set a mode: the power-on state shows nothing that could be drawn.
+  [[nodiscard]] bool mode_set() const {
+    return vbe_enabled() || crtc[kCrtcHorizontalTotal] != 0 || crtc[kCrtcVerticalTotal] != 0;
+  }
   /// Graphics rather than characters.
   [[nodiscard]] bool graphics_mode() const { return (graphics[kGfxMiscellaneous] & 1) != 0; }
   /// Lines of a frame that are shown, and all of them.

@@ -196,6 +196,17 @@ void Pic::update() {
   if (output_changed_) output_changed_(level);
 }
 
+std::optional<unsigned> Pic::serviced_as(std::uint8_t vector) const {
+  for (unsigned index = 0; index < chips_.size(); ++index) {
+    const Chip& chip = chips_[index];
+    const unsigned pin = vector - chip.vector_base;
+    if (vector >= chip.vector_base && pin < 8 && (chip.isr >> pin & 1) != 0) {
+      return 8 * index + pin;
+    }
+  }
+  return std::nullopt;
+}
+
 bool Pic::output() const { return output_; }
 
 void Pic::set_line(unsigned line, bool level) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "vmm/devices/core/byte_port_device.h"
@@ -28,6 +29,9 @@ class Pic final : public Device, public BytePortDevice, public InterruptSink {
   /// @param line IRQ 0-15; 2 (the cascade) and anything above are ignored
   void set_line(unsigned line, bool level) override;
   [[nodiscard]] bool output() const;
+  /// The interrupt in service that is delivered as `vector`, if one is. Another event may
+  /// have the same vector.
+  [[nodiscard]] std::optional<unsigned> serviced_as(std::uint8_t vector) const;
   /// Runs both INTA cycles: puts the request in service and returns its vector
   /// (the spurious vector when the request has gone away).
   std::uint8_t acknowledge();

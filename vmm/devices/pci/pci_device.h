@@ -104,6 +104,9 @@ class PciDevice : public Device, public PciFunction {
     explicit Rom(const PagedRegion& content) : content_(content), window(content.size()) {}
     std::uint64_t read_mmio(std::uint64_t offset, unsigned width) override;
     void write_mmio(std::uint64_t /*offset*/, unsigned /*width*/, std::uint64_t /*v*/) override {}
+    [[nodiscard]] std::optional<std::uint8_t> peek_mmio(std::uint64_t offset) const override {
+      return *content_.host(offset);
+    }
 
    private:
     const PagedRegion& content_;

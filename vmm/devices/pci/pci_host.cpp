@@ -45,6 +45,7 @@ constexpr std::array<std::uint8_t, 4> kIsaInterrupts = {10, 10, 11, 11};
 PciHost::HostBridge::HostBridge(UpperMemory* upper) : upper_(upper) { reset(); }
 
 void PciHost::HostBridge::reset() {
+  const auto before = access_by_segment();
   config_ = {};
   config_[0x00] = 0x86;  // Intel
   config_[0x01] = 0x80;
@@ -61,6 +62,23 @@ void PciHost::HostBridge::reset() {
   config_[0x2f] = 0x11;
   config_[kSmram] = kSmramFixed;
   apply_attributes();
+  change_attributes(before);
+}
+
+std::array<UpperMemory::Access, PciHost::HostBridge::kSegments>
+PciHost::HostBridge::access_by_segment() const {
+  std::array<UpperMemory::Access, kSegments> access;
+  for (unsigned n = 0; n < kSegments; ++n) access[n] = access_at(address_of(n));
+  return access;
+}
+
+/// Shows in each segment what the registers say now, and said otherwise before.
+void PciHost::HostBridge::change_attributes(
+    const std::array<UpperMemory::Access, kSegments>& before) {
+  if (upper_ == nullptr) return;
+  for (unsigned n = 0; n < kSegments; ++n) {
+    upper_->change(address_of(n), before[n], access_at(address_of(n)));
+  }
 }
 
 UpperMemory::Access PciHost::HostBridge::access_at(std::uint64_t address) const {
@@ -89,16 +107,9 @@ void PciHost::HostBridge::open_memory() {
 }
 
 void PciHost::HostBridge::write_attributes(unsigned at, std::uint8_t value) {
-  std::array<UpperMemory::Access, kSegments> before;
-  const auto address = [](unsigned segment) {
-    return UpperMemory::kBegin + segment * UpperMemory::kSegmentBytes;
-  };
-  for (unsigned n = 0; n < kSegments; ++n) before[n] = access_at(address(n));
+  const auto before = access_by_segment();
   config_[at] = value;
-  if (upper_ == nullptr) return;
-  for (unsigned n = 0; n < kSegments; ++n) {
-    upper_->change(address(n), before[n], access_at(address(n)));
-  }
+  change_attributes(before);
 }
 
 void PciHost::HostBridge::write_smram(std::uint8_t value) {

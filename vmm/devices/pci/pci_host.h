@@ -67,6 +67,11 @@ class PciHost final : public Device, public PortDevice, public PciBus {
    private:
     static constexpr unsigned kSegments =
         (UpperMemory::kEnd - UpperMemory::kBegin) / UpperMemory::kSegmentBytes;
+    [[nodiscard]] static constexpr std::uint64_t address_of(unsigned segment) {
+      return UpperMemory::kBegin + segment * UpperMemory::kSegmentBytes;
+    }
+    [[nodiscard]] std::array<UpperMemory::Access, kSegments> access_by_segment() const;
+    void change_attributes(const std::array<UpperMemory::Access, kSegments>& before);
     void write_smram(std::uint8_t value);
     void write_attributes(unsigned at, std::uint8_t value);
     UpperMemory* upper_;

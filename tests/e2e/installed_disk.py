@@ -1,0 +1,48 @@
+#!/usr/bin/python3
+"""An installed Debian (scripts/build-disk) starts through SeaBIOS from a disk of one kind:
+GRUB, systemd, a login by typed keys, a file that is written, and off. The recording verifies
+without the image, with its checkpoints and without, and what was embedded of the image is
+little of it. Long: not in the suite; see CONTRIBUTING.md."""
+import json
+import os
+
+from harness import ROOT, Test, skip
+
+test = Test(__doc__, extra=lambda parser: (
+    parser.add_argument("--image", default=os.path.join(ROOT, ".cache/disk.img"), help="made by scripts/build-disk"),
+    parser.add_argument("--interface", default="virtio", choices=("ide", "ahci", "virtio"))))
+image = test.arguments.image
+if not os.path.exists(image):
+    skip(f"there is no {image} (scripts/build-disk -o {image})")
+seconds = 3600
+script = test.path("script")
+with open(script, "w", encoding="ascii") as file:
+    file.write("""wait-screen login:
+keys root\\n
+wait-screen Password
+wait 1s
+keys chronos\\n
+wait-screen #
+keys echo it is $((6*7)) > /root/note; sync; cat /root/note\\n
+wait-screen it is 42
+keys poweroff\\n
+""")
+recording = test.path("installed.cvr")
+serial = test.path("serial")
+done = test.run("record", "-o", recording, "--disk", f"{image},if={test.arguments.interface}", "--memory", "512M",
+                "--serial", "file:" + serial, "--script", script, "--json", seconds=seconds)
+report = test.json_of(done)
+test.check(report["exit"]["reason"] == "poweroff", f"the guest ended by {report['exit']}", done)
+info = json.loads(test.run("info", recording, "--json").stdout)
+embedded = info["disks"][0]["blocks_embedded"] * 4096
+size = info["disks"][0]["bytes"]
+test.check(embedded <= size // 10, f"{embedded} bytes of an image of {size} are embedded")
+away = image + ".away"
+os.rename(image, away)
+try:
+    for options in ([], ["--jobs", "1"]):
+        verified = json.loads(test.run("verify", recording, "--json", *options, seconds=seconds).stdout)
+        test.check(verified["digest"] == report["digest"], f"verified to another state: {verified}")
+finally:
+    os.rename(away, image)
+print(f"{test.arguments.interface}: {report['instructions']} steps, {os.path.getsize(recording)} bytes, {embedded} of {size} embedded")
