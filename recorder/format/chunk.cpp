@@ -80,6 +80,7 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::block_data:
     case ChunkType::block_directory:
     case ChunkType::page_recipes:
+    case ChunkType::page_totals:
       return true;
   }
   return false;
@@ -127,6 +128,8 @@ std::string chunk_type_name(std::uint32_t type) {
       return "block directory";
     case ChunkType::page_recipes:
       return "page recipes";
+    case ChunkType::page_totals:
+      return "page totals";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }
