@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/info_cost.h"
 #include "host/host.h"
 #include "recorder/format/recorded_media.h"
 #include "recorder/format/recording_reader.h"
@@ -402,17 +403,19 @@ void print_text(const RecordingReader& reader, const StartCondition& start,
   if (!tail.empty()) std::printf("  console, at the end:\n%s\n", tail.c_str());
 }
 
-int info(const std::string& file, bool as_json) {
+int info(const std::string& file, bool with_cost, bool as_json) {
   const RecordingReader reader(file);
   const StartCondition start = start_of(reader);
   try {
-    const nlohmann::ordered_json json = describe(reader, start);
+    nlohmann::ordered_json json = describe(reader, start);
+    if (with_cost && as_json) json["cost"] = cost_json(reader);
     if (as_json) {
       std::printf(
           "%s\n",
           json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     } else {
       print_text(reader, start, json);
+      if (with_cost) print_cost(reader);
     }
   } catch (const nlohmann::json::exception& e) {
     throw Error(ErrorCode::bad_input, file + ": " + e.what());
@@ -425,14 +428,17 @@ int info(const std::string& file, bool as_json) {
 void add_info(CLI::App& app, Action& action) {
   struct Options {
     std::string file;
+    bool cost = false;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("info", "Say what is in a recording");
   command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_flag("--cost", options->cost, "Say what made it large, and what to change");
   command->add_flag("--json", options->json, "As one JSON object on stdout");
-  command->callback(
-      [options, &action] { action = [options] { return info(options->file, options->json); }; });
+  command->callback([options, &action] {
+    action = [options] { return info(options->file, options->cost, options->json); };
+  });
 }
 
 }  // namespace chronovisor::cli
