@@ -408,7 +408,7 @@ int info(const std::string& file, bool with_cost, bool as_json) {
   const StartCondition start = start_of(reader);
   try {
     nlohmann::ordered_json json = describe(reader, start);
-    if (with_cost && as_json) json["cost"] = cost_json(reader);
+    if (with_cost && as_json) json["cost"] = parsed(cost_json(reader));
     if (as_json) {
       std::printf(
           "%s\n",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,7 +58,7 @@ std::vector<std::string> advice_on(const RecordingReader& reader, const Parts& p
 
 }  // namespace
 
-nlohmann::ordered_json cost_json(const RecordingReader& reader) {
+std::string cost_json(const RecordingReader& reader) {
   const RecordingCost cost = cost_of(reader);
   const Parts parts = parts_of(reader);
   nlohmann::ordered_json json;
@@ -81,7 +82,7 @@ nlohmann::ordered_json cost_json(const RecordingReader& reader) {
          {"bytes", part.bytes}});
   }
   json["advice"] = advice_on(reader, parts);
-  return json;
+  return json.dump();
 }
 
 void print_cost(const RecordingReader& reader) {
