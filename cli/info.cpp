@@ -5,16 +5,23 @@
 
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/info_cost.h"
 #include "recorder/format/recording_reader.h"
 #include "session/recording_facts.h"
 
 namespace chronovisor::cli {
 namespace {
 
-int info(const std::string& file, bool as_json) {
+int info(const std::string& file, bool with_cost, bool as_json) {
   const RecordingReader reader(file);
   const session::RecordingFacts facts = session::facts_of(reader);
-  std::fputs((as_json ? session::json_of(facts) + "\n" : session::text_of(facts)).c_str(), stdout);
+  if (as_json) {
+    const std::string json = session::json_of(facts);
+    std::printf("%s\n", (with_cost ? json_with_cost(json, reader) : json).c_str());
+  } else {
+    std::fputs(session::text_of(facts).c_str(), stdout);
+    if (with_cost) print_cost(reader);
+  }
   return kDone;
 }
 
@@ -23,14 +30,17 @@ int info(const std::string& file, bool as_json) {
 void add_info(CLI::App& app, Action& action) {
   struct Options {
     std::string file;
+    bool cost = false;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("info", "Say what is in a recording");
   command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command->add_flag("--cost", options->cost, "Say what made it large, and what to change");
   command->add_flag("--json", options->json, "As one JSON object on stdout");
-  command->callback(
-      [options, &action] { action = [options] { return info(options->file, options->json); }; });
+  command->callback([options, &action] {
+    action = [options] { return info(options->file, options->cost, options->json); };
+  });
 }
 
 }  // namespace chronovisor::cli

@@ -17,11 +17,13 @@ constexpr std::uint8_t kWithFooter = 2;
 constexpr std::uint8_t kCountedLog = 0x20;
 constexpr std::uint8_t kUnknownType = 0x40;
 constexpr std::uint8_t kPageRecipes = kCountedLog | kUnknownType;
+constexpr std::uint8_t kPageTotals = 0x10;  ///< with kPageRecipes: totals
 constexpr std::uint8_t kCompressed = 0x80;
 
 std::uint32_t type_of(std::uint8_t tag) {
   if ((tag & kPageRecipes) == kPageRecipes) {
-    return static_cast<std::uint32_t>(ChunkType::page_recipes);
+    return static_cast<std::uint32_t>((tag & kPageTotals) != 0 ? ChunkType::page_totals
+                                                               : ChunkType::page_recipes);
   }
   if ((tag & kUnknownType) != 0) return 1000;
   if ((tag & kCountedLog) != 0) return static_cast<std::uint32_t>(ChunkType::counted_log);

@@ -62,9 +62,9 @@ std::uint64_t counted_events(const RecordingReader& reader) {
 std::uint64_t log_bytes(const RecordingReader& reader) {
   std::uint64_t bytes = reader.file_bytes();
   for (const TypeSize& size : reader.sizes()) {
-    for (const char* type :
-         {"image data", "image", "page batch", "page recipes", "page directory", "page map",
-          "sections", "checkpoint", "interval index", "block data", "block directory"}) {
+    for (const char* type : {"image data", "image", "page batch", "page recipes", "page totals",
+                             "page directory", "page map", "sections", "checkpoint",
+                             "interval index", "block data", "block directory"}) {
       if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
     }
   }

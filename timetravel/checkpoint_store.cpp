@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "vmm/machine/machine.h"
@@ -11,6 +12,10 @@ namespace {
 
 /// Checkpoints in memory, whatever their size.
 constexpr std::size_t kMostSnapshots = 1024;
+/// So many maps of recorded checkpoints are kept whatever their size.
+constexpr std::size_t kLeastRecordedMaps = 8;
+/// Every so many of them go after the others.
+constexpr std::size_t kSteadyMaps = 64;
 
 std::uint64_t bytes_of(const Snapshot& snapshot) {
   std::uint64_t bytes =
@@ -26,7 +31,8 @@ CheckpointStore::CheckpointStore(const RecordingReader& reader, std::uint64_t pa
     : reader_(reader),
       page_count_(page_count),
       budget_bytes_(budget_bytes),
-      account_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
+      account_(std::make_shared<std::atomic<std::uint64_t>>(0)),
+      recorded_account_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
 
 std::optional<Base> CheckpointStore::latest(Position at_most) const {
   std::optional<Base> best;
@@ -55,28 +61,57 @@ std::optional<Position> CheckpointStore::next_after(Position position) const {
   return next;
 }
 
-const PageMap& CheckpointStore::recorded_map(std::size_t checkpoint) const {
-  const std::lock_guard lock(maps_mutex_);
-  while (recorded_maps_.size() <= checkpoint) {
-    const std::size_t n = recorded_maps_.size();
-    const CheckpointInfo& info = reader_.checkpoints()[n];
-    PageMap map = info.parent ? recorded_maps_[*info.parent]
-                              : PageMap(page_count_, Machine::zero_page_hash());
-    for (const PageRecord& page : reader_.page_delta(n)) {
-      if (page.page >= page_count_) {
-        throw Error(ErrorCode::bad_input, reader_.name() + ": the checkpoint at position " +
-                                              grouped(info.position.steps) + " has page " +
-                                              std::to_string(page.page) +
-                                              ", outside the machine's memory");
-      }
-      map.set(page.page, page.content);
+void CheckpointStore::apply_delta(PageMap& map, std::size_t checkpoint) const {
+  for (const PageRecord& page : reader_.page_delta(checkpoint)) {
+    if (page.page >= page_count_) {
+      const Position position = reader_.checkpoints()[checkpoint].position;
+      throw Error(ErrorCode::bad_input,
+                  reader_.name() + ": the checkpoint at position " + grouped(position.steps) +
+                      " has page " + std::to_string(page.page) + ", outside the machine's memory");
     }
-    recorded_maps_.push_back(std::move(map));
+    map.set(page.page, page.content);
   }
-  return recorded_maps_[checkpoint];
 }
 
-const PageMap& CheckpointStore::map_of(const Base& base) const {
+PageMap CheckpointStore::recorded_map(std::size_t checkpoint) const {
+  const std::lock_guard lock(maps_mutex_);
+  // From the nearest map along the chain of parents that is there.
+  std::vector<std::size_t> chain;
+  std::optional<std::size_t> at = checkpoint;
+  while (at && !recorded_maps_.contains(*at)) {
+    chain.push_back(*at);
+    const auto& parent = reader_.checkpoints()[*at].parent;
+    at = parent ? std::optional<std::size_t>(*parent) : std::nullopt;
+  }
+  PageMap map(page_count_, Machine::zero_page_hash(), recorded_account_);
+  if (at) {
+    RecordedMap& known = recorded_maps_.at(*at);
+    known.used = ++uses_;
+    map = known.map;
+  }
+  for (auto next = chain.rbegin(); next != chain.rend(); ++next) {
+    apply_delta(map, *next);
+    keep_recorded(*next, map);
+  }
+  return map;
+}
+
+/// Keeps a map and lets those go that were not used for longest; of old recordings, whose
+/// chains of parents are as long as they are, some go last.
+void CheckpointStore::keep_recorded(std::size_t checkpoint, const PageMap& map) const {
+  recorded_maps_.insert_or_assign(checkpoint, RecordedMap{map, ++uses_});
+  while (recorded_maps_.size() > kLeastRecordedMaps &&
+         recorded_account_->load(std::memory_order_relaxed) > recorded_budget()) {
+    const auto rank = [](const auto& entry) {
+      return std::pair(entry.first % kSteadyMaps == 0, entry.second.used);
+    };
+    recorded_maps_.erase(std::min_element(
+        recorded_maps_.begin(), recorded_maps_.end(),
+        [&](const auto& left, const auto& right) { return rank(left) < rank(right); }));
+  }
+}
+
+PageMap CheckpointStore::map_of(const Base& base) const {
   return base.snapshot ? base.snapshot->pages : recorded_map(base.recorded.value());
 }
 
@@ -108,7 +143,8 @@ void CheckpointStore::add(Position position, Snapshot snapshot) {
 void CheckpointStore::keep_within_budget(Position here) {
   const auto first_recorded =
       reader_.checkpoints().empty() ? Position{kNever} : reader_.checkpoints().front().position;
-  while (snapshots_.size() > kMostSnapshots || bytes_used() > budget_bytes_) {
+  while (snapshots_.size() > kMostSnapshots || bytes_used() > budget_bytes_ ||
+         snapshot_bytes() > budget_bytes_ - recorded_budget()) {
     auto victim = snapshots_.end();
     double least = 0;
     for (auto it = snapshots_.begin(); it != snapshots_.end(); ++it) {

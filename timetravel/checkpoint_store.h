@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,9 +44,10 @@ class CheckpointStore {
   [[nodiscard]] std::optional<Position> next_after(Position position) const;
   [[nodiscard]] bool has_snapshot(Position position) const { return snapshots_.contains(position); }
 
-  /// Contents of all pages at a recorded checkpoint. Throws Error{bad_input}.
-  [[nodiscard]] const PageMap& recorded_map(std::size_t checkpoint) const;
-  [[nodiscard]] const PageMap& map_of(const Base& base) const;
+  /// Contents of all pages at a recorded checkpoint. Those used lately are kept, in a
+  /// quarter of the budget. Throws Error{bad_input}.
+  [[nodiscard]] PageMap recorded_map(std::size_t checkpoint) const;
+  [[nodiscard]] PageMap map_of(const Base& base) const;
   [[nodiscard]] std::vector<Section> sections_of(const Base& base) const;
   /// Fills `out` with a page of `map`, from wherever it is kept.
   void read_page(const PageMap& map, std::uint64_t page,
@@ -58,12 +58,22 @@ class CheckpointStore {
   /// Keeps a checkpoint made at `position`, then thins out around `here`.
   void add(Position position, Snapshot snapshot);
   [[nodiscard]] std::uint64_t bytes_used() const {
-    return account_->load(std::memory_order_relaxed) + pool_.bytes();
+    return snapshot_bytes() + recorded_account_->load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::size_t snapshot_count() const { return snapshots_.size(); }
 
  private:
+  struct RecordedMap {
+    PageMap map;
+    std::uint64_t used = 0;  ///< a number that grows with each use
+  };
   void keep_within_budget(Position here);
+  [[nodiscard]] std::uint64_t snapshot_bytes() const {
+    return account_->load(std::memory_order_relaxed) + pool_.bytes();
+  }
+  [[nodiscard]] std::uint64_t recorded_budget() const { return budget_bytes_ / 4; }
+  void apply_delta(PageMap& map, std::size_t checkpoint) const;
+  void keep_recorded(std::size_t checkpoint, const PageMap& map) const;
 
   const RecordingReader& reader_;
   std::uint64_t page_count_;
@@ -71,7 +81,9 @@ class CheckpointStore {
   PagePool pool_;
   MemoryAccount account_;
   mutable std::mutex maps_mutex_;
-  mutable std::deque<PageMap> recorded_maps_;  ///< of the checkpoints so far; never moved
+  mutable std::map<std::size_t, RecordedMap> recorded_maps_;
+  mutable std::uint64_t uses_ = 0;
+  MemoryAccount recorded_account_;  ///< of recorded maps
   std::map<Position, std::shared_ptr<const Snapshot>> snapshots_;
 };
 

@@ -352,7 +352,6 @@ std::vector<Segment> Timeline::segments_after(Position from, Position to, const 
     const Position next = std::min(to, store_->next_after(from).value_or(to));
     if (question.may_stop(from, next)) {
       segments.push_back({*base, {next, 0}});
-      if (!base->snapshot) (void)store_->recorded_map(*base->recorded);
     }
     from = next;
   }
@@ -400,7 +399,6 @@ std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) 
     const Position upto{to.position.steps + (to.deliveries > 0 ? 1 : 0)};
     if (question.may_stop(base->position, upto)) {
       segments.push_back({*base, to});
-      if (!base->snapshot) (void)store_->recorded_map(*base->recorded);
     }
     to = {base->position, 0};
   }

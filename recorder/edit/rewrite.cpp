@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "recorder/format/checkpoint_chain.h"
 #include "recorder/format/frame_cursor.h"
 #include "recorder/format/page_table.h"
 #include "recorder/format/start_condition.h"
@@ -18,7 +19,7 @@ bool is_medium(const ImageInfo& image) {
 }
 
 /// All pages of a memory that are not zero, ascending.
-using PageList = std::vector<PageRecord>;
+using PageList = ChainPages::PageList;
 
 /// `base` with the pages of `delta` put over it.
 PageList merged(const PageList& base, const PageList& delta) {
@@ -286,13 +287,13 @@ class Rewriter {
     record.idle_ns = info.idle_ns;
     record.digest = info.digest;
     record.sections = source.load_sections(n);
-    const std::size_t count = writer_->checkpoint_count();
-    if (count > 0) record.parent = static_cast<std::uint32_t>(count - 1);
-    record.pages = difference(written_, pages);
+    const auto number = static_cast<std::uint32_t>(writer_->checkpoint_count());
+    record.parent = chain_parent(number);
+    record.pages = difference(written_.of_parent(number), pages);
     writer_->checkpoint(record, [&](const PageRecord& page, PageBytes out) {
       source.read_page(page.content, out);
     });
-    written_ = pages;
+    written_.taken(number, pages);
   }
 
   void copy_digests() {
@@ -360,7 +361,7 @@ class Rewriter {
   Position last_input_;
   std::uint64_t frames_received_ = 0;  ///< that were copied
   SentFrame last_frame_;
-  PageList written_;  ///< of the last checkpoint written
+  ChainPages written_;
 };
 
 }  // namespace

@@ -80,6 +80,7 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::block_data:
     case ChunkType::block_directory:
     case ChunkType::page_recipes:
+    case ChunkType::page_totals:
     case ChunkType::sent_frames:
       return true;
   }
@@ -128,6 +129,8 @@ std::string chunk_type_name(std::uint32_t type) {
       return "block directory";
     case ChunkType::page_recipes:
       return "page recipes";
+    case ChunkType::page_totals:
+      return "page totals";
     case ChunkType::sent_frames:
       return "sent frames";
   }

@@ -65,6 +65,7 @@ enum class ChunkType : std::uint32_t {
   block_data = kCriticalFlag | 18,
   block_directory = kCriticalFlag | 19,
   page_recipes = kCriticalFlag | 20,
+  page_totals = 21,
   sent_frames = 24,
 };
 

@@ -1,42 +1,62 @@
 #include "recorder/format/page_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/units.h"
 
 namespace chronovisor {
 
-std::size_t PageTable::slot_of(const Hash128& content) const {
+std::size_t PageOrdinals::slot_of(const Hash128& content) const {
   const std::size_t mask = slots_.size() - 1;
   std::size_t slot = static_cast<std::size_t>(content.low) & mask;
-  while (slots_[slot] != 0 && pages_[slots_[slot] - 1] != content) slot = (slot + 1) & mask;
+  while (slots_[slot].next_ordinal != 0 && slots_[slot].content != content) {
+    slot = (slot + 1) & mask;
+  }
   return slot;
 }
 
+std::optional<std::uint32_t> PageOrdinals::find(const Hash128& content) const {
+  if (slots_.empty()) return std::nullopt;
+  const Slot& slot = slots_[slot_of(content)];
+  if (slot.next_ordinal == 0) return std::nullopt;
+  return slot.next_ordinal - 1;
+}
+
+void PageOrdinals::add(const Hash128& content, std::uint32_t ordinal) {
+  if (used_ + used_ / 2 + 1 >= slots_.size()) {
+    std::vector<Slot> old = std::exchange(slots_, {});
+    slots_.resize(std::max<std::size_t>(64, old.size() * 2));
+    for (const Slot& slot : old) {
+      if (slot.next_ordinal != 0) slots_[slot_of(slot.content)] = slot;
+    }
+  }
+  Slot& slot = slots_[slot_of(content)];
+  if (slot.next_ordinal != 0) return;
+  slot = {content, ordinal + 1};
+  ++used_;
+}
+
 std::optional<std::uint32_t> PageTable::find(const Hash128& content) const {
-  if (slots_.empty()) return {};
-  const std::uint32_t found = slots_[slot_of(content)];
-  if (found == 0) return {};
-  return found - 1;
+  const std::optional<std::uint32_t> ordinal = recent_.find(content);
+  return ordinal ? ordinal : older_.find(content);
 }
 
 std::uint32_t PageTable::add(const Hash128& content) {
-  CHECK_THAT(pages_.size() < 0xffff'fffe, "more distinct pages than ordinals");
-  if (pages_.size() + pages_.size() / 2 + 1 >= slots_.size()) grow();
-  const auto ordinal = static_cast<std::uint32_t>(pages_.size());
-  const std::size_t slot = slot_of(content);
-  pages_.push_back(content);
-  if (slots_[slot] == 0) slots_[slot] = ordinal + 1;
-  return ordinal;
+  CHECK_THAT(next_ < 0xffff'fffe, "more distinct pages than ordinals");
+  recent_.add(content, next_);
+  return next_++;
 }
 
-void PageTable::grow() {
-  std::vector<std::uint32_t> old = std::move(slots_);
-  slots_.assign(std::max<std::size_t>(64, old.size() * 2), 0);
-  for (const std::uint32_t entry : old) {
-    if (entry != 0) slots_[slot_of(pages_[entry - 1])] = entry;
-  }
+void PageTable::use(const Hash128& content) {
+  if (recent_.find(content)) return;
+  if (const auto ordinal = older_.find(content)) recent_.add(content, *ordinal);
+}
+
+void PageTable::forget() {
+  if (recent_.size() < remembered_) return;
+  older_ = std::exchange(recent_, {});
 }
 
 const Hash128& zero_page_hash() {

@@ -1,6 +1,5 @@
-// Owns the numbering of the distinct pages of a recording: content hash to
-// ordinal and back, in 24 to 32 bytes a page. Knows no file. One thread at a
-// time.
+// Owns the numbers of the distinct pages of a recording: content hash to ordinal. Knows no
+// file. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +10,51 @@
 
 namespace chronovisor {
 
+/// Content hashes and their ordinals, 24 bytes a slot, at most two thirds of which are used.
+class PageOrdinals {
+ public:
+  [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const;
+  /// Of equal contents the first added is found.
+  void add(const Hash128& content, std::uint32_t ordinal);
+  [[nodiscard]] std::size_t size() const { return used_; }
+
+ private:
+  struct Slot {
+    Hash128 content;
+    std::uint32_t next_ordinal = 0;  ///< the ordinal + 1; 0: free
+  };
+  [[nodiscard]] std::size_t slot_of(const Hash128& content) const;
+
+  std::vector<Slot> slots_;  ///< open addressing, a power of two in size
+  std::size_t used_ = 0;
+};
+
+/// The pages that a writer remembers having stored: those used lately, however many there
+/// are in the file. What is forgotten is stored again when it comes again.
 class PageTable {
  public:
-  /// The ordinal of the page with this content, if it is there.
+  /// So many pages used lately are remembered, and at most twice as many.
+  static constexpr std::size_t kRemembered = std::size_t{1} << 20;
+  explicit PageTable(std::size_t remembered = kRemembered) : remembered_(remembered) {}
+
+  /// The ordinal of the page with this content, if it is remembered.
   [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const;
   /// Numbers a page; pages are numbered 0, 1, 2 ... in order of adding.
   std::uint32_t add(const Hash128& content);
-  [[nodiscard]] const Hash128& at(std::uint32_t ordinal) const { return pages_[ordinal]; }
-  [[nodiscard]] std::size_t size() const { return pages_.size(); }
+  /// A page that was found is in use: it is not forgotten next.
+  void use(const Hash128& content);
+  /// Forgets the pages not used for longest, if there are too many. Until the next call
+  /// nothing is forgotten.
+  void forget();
+  /// How many pages have been numbered.
+  [[nodiscard]] std::size_t size() const { return next_; }
+  [[nodiscard]] std::size_t remembered() const { return recent_.size() + older_.size(); }
 
  private:
-  void grow();
-  [[nodiscard]] std::size_t slot_of(const Hash128& content) const;
-
-  std::vector<Hash128> pages_;
-  /// Open addressing: ordinal + 1, or 0 when free. A power of two in size.
-  std::vector<std::uint32_t> slots_;
+  std::size_t remembered_;
+  PageOrdinals recent_;
+  PageOrdinals older_;
+  std::uint32_t next_ = 0;
 };
 
 /// The content hash of a page of zeros; such pages are never stored.

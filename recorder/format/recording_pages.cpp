@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "recorder/format/boot_payload.h"
 #include "recorder/format/page_cache.h"
+#include "recorder/format/page_table.h"
 #include "recorder/format/recording_reader.h"
 
 namespace chronovisor {
@@ -35,27 +36,6 @@ bool RecordingReader::is_there(const PageBatch& batch) const {
   return chunk.raw_length == batch.pages.size() * kPageSize;
 }
 
-void RecordingReader::load_directories(std::size_t end) const {
-  PageCache& cache = *cache_;
-  for (; cache.directories < end; ++cache.directories) {
-    const CheckpointInfo& info = index_.checkpoints[cache.directories];
-    const std::vector<PageBatch> directory = decode_page_directory(
-        read_stream(info.directory, ChunkType::page_directory, "page directory"),
-        place(info.sequence) + ": page directory");
-    // Nothing is taken over before all of it is known to be sound.
-    for (const PageBatch& batch : directory) {
-      if (!is_there(batch)) {
-        fail(info.sequence, "its page directory names a page batch that is not there");
-      }
-    }
-    for (const PageBatch& batch : directory) {
-      cache.batches.push_back({batch.sequence, static_cast<std::uint32_t>(cache.pages.size()),
-                               static_cast<std::uint32_t>(batch.pages.size())});
-      for (const Hash128& content : batch.pages) cache.pages.add(content);
-    }
-  }
-}
-
 std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
   const CheckpointInfo& info = checked_checkpoint(checkpoint);
   const std::vector<PageMapEntry> map = decode_page_map(
@@ -64,46 +44,48 @@ std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) cons
   std::vector<PageRecord> pages;
   pages.reserve(map.size());
   const std::lock_guard lock(cache_->mutex);
-  load_directories(checkpoint + 1);
+  const std::uint32_t end = cache_->end_of(*this, checkpoint);
   for (const PageMapEntry& entry : map) {
-    if (entry.code > cache_->pages.size()) {
-      fail(info.sequence, "its page map names a page that is not there");
+    if (entry.code > end) fail(info.sequence, "its page map names a page that is not there");
+    if (entry.code == 0) {
+      pages.push_back({entry.page, zero_page_hash()});
+      continue;
     }
-    const bool is_zero = entry.code == 0;
-    pages.push_back(
-        {entry.page, is_zero ? zero_page_hash()
-                             : cache_->pages.at(static_cast<std::uint32_t>(entry.code - 1))});
+    const auto ordinal = static_cast<std::uint32_t>(entry.code - 1);
+    const auto& directory = cache_->directory_of(*this, ordinal);
+    pages.push_back({entry.page, directory.pages[ordinal - directory.first]});
   }
   return pages;
 }
 
-std::shared_ptr<const RecipeBatch> RecordingReader::batch_content(std::size_t batch) const {
-  std::uint64_t sequence = 0;
-  std::uint32_t count = 0;
+std::shared_ptr<const RecipeBatch> RecordingReader::batch_content(std::uint64_t sequence,
+                                                                  std::uint32_t count) const {
+  std::shared_ptr<const RecipeBatch> known;
   {
     const std::lock_guard lock(cache_->mutex);
-    if (auto content = cache_->find(batch)) return content;
-    sequence = cache_->batches[batch].sequence;
-    count = cache_->batches[batch].count;
+    known = cache_->find(sequence);
   }
+  const auto checked = [&](std::shared_ptr<const RecipeBatch> content) {
+    // Another directory may have named the chunk before, with other pages.
+    if (content->recipes.size() != count) fail(sequence, "its count of pages is another one");
+    return content;
+  };
+  if (known != nullptr) return checked(known);
   // Unpacking without the lock lets other threads read other batches.
   const bool has_recipes = index_.chunks[static_cast<std::size_t>(sequence)].type ==
                            static_cast<std::uint32_t>(ChunkType::page_recipes);
   auto content = std::make_shared<const RecipeBatch>(
       has_recipes ? decode_recipes(read_chunk(sequence, ChunkType::page_recipes), place(sequence))
                   : plain_batch(read_chunk(sequence, ChunkType::page_batch)));
-  if (content->recipes.size() != count) fail(sequence, "its count of pages is another one");
-  const std::lock_guard lock(cache_->mutex);
-  cache_->keep(batch, content);
-  return content;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    cache_->keep(sequence, content);
+  }
+  return checked(content);
 }
 
 std::uint32_t RecordingReader::ordinal_of(const Hash128& content) const {
-  std::optional<std::uint32_t> ordinal = cache_->pages.find(content);
-  while (!ordinal && cache_->directories < index_.checkpoints.size()) {
-    load_directories(cache_->directories + 1);
-    ordinal = cache_->pages.find(content);
-  }
+  const std::optional<std::uint32_t> ordinal = cache_->ordinal_of(*this, content);
   if (!ordinal) {
     throw Error{ErrorCode::bad_input,
                 name() + ": no page with content " + content.hex() + " is in the recording"};
@@ -126,7 +108,7 @@ void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
   {
     const std::lock_guard lock(cache_->mutex);
     ordinal = ordinal_of(content);
-    sequence = cache_->batches[cache_->batch_of(ordinal)].sequence;
+    sequence = cache_->batch_of(*this, ordinal).sequence;
   }
   make_page(ordinal, out);
   if (hash128(out) != content) fail(sequence, "a page's content does not have its hash");
@@ -136,16 +118,14 @@ void RecordingReader::make_page(std::uint32_t ordinal, PageBytes out) const {
   std::fill(out.begin(), out.end(), std::uint8_t{0});
   // Each difference is put over the others, and what the last page begins from over them.
   for (unsigned hops = 0;; ++hops) {
-    std::size_t batch = 0;
-    std::uint64_t sequence = 0;
-    std::size_t n = 0;
+    PageCache::Batch batch;
     {
       const std::lock_guard lock(cache_->mutex);
-      batch = cache_->batch_of(ordinal);
-      sequence = cache_->batches[batch].sequence;
-      n = ordinal - cache_->batches[batch].first;
+      batch = cache_->batch_of(*this, ordinal);
     }
-    const std::shared_ptr<const RecipeBatch> content = batch_content(batch);
+    const std::uint64_t sequence = batch.sequence;
+    const std::size_t n = ordinal - batch.first;
+    const std::shared_ptr<const RecipeBatch> content = batch_content(sequence, batch.count);
     const PageRecipe& recipe = content->recipes[n];
     if (const auto difference = content->difference(n)) put_over(*difference, out);
     std::array<std::uint8_t, kPageSize> bytes{};

@@ -143,11 +143,11 @@ class RecordingReader {
   [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
   /// Whether chunk `batch.sequence` is there and may hold these pages.
   [[nodiscard]] bool is_there(const PageBatch& batch) const;
-  /// Loads page directories of checkpoints before `end`; needs the cache lock.
-  void load_directories(std::size_t end) const;
   [[nodiscard]] std::vector<BlockEntry> read_block_directory(std::uint64_t sequence) const;
   [[nodiscard]] std::shared_ptr<const Bytes> block_data(std::uint64_t sequence) const;
-  [[nodiscard]] std::shared_ptr<const RecipeBatch> batch_content(std::size_t batch) const;
+  /// The pages in batch chunk `sequence`, which are `count`.
+  [[nodiscard]] std::shared_ptr<const RecipeBatch> batch_content(std::uint64_t sequence,
+                                                                 std::uint32_t count) const;
   /// Makes the page with this number; does not check its content.
   void make_page(std::uint32_t ordinal, PageBytes out) const;
   /// Fills `out` with what a recipe of a page in batch chunk `sequence` begins from.

@@ -407,7 +407,12 @@ void RecordingWriter::write_pending() {
 
 void RecordingWriter::write_pending_tail() {
   ByteWriter directory;
-  for (const PageBatch& batch : pending_->batches) encode_page_batch(batch, directory);
+  std::size_t total = 0;
+  for (const PageBatch& batch : pending_->batches) {
+    encode_page_batch(batch, directory);
+    total += batch.pages.size();
+  }
+  page_totals_.push_back(static_cast<std::uint32_t>(total));
   CheckpointInfo& info = pending_->info;
   info.sections = append_stream(ChunkType::sections, pending_->sections);
   info.directory = append_stream(ChunkType::page_directory, directory.data());
@@ -432,16 +437,26 @@ void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvi
     info.digest = record.digest;
     info.parent = record.parent;
     info.pages = record.pages.size();
+    pages_.forget();
     submit_new_pages(record, provide);
     std::vector<PageMapEntry> map;
     map.reserve(record.pages.size());
     for (const PageRecord& page : record.pages) {
       const bool is_zero = page.content == zero_page_hash();
+      if (!is_zero) pages_.use(page.content);
       map.push_back({page.page, is_zero ? 0 : std::uint64_t{*pages_.find(page.content)} + 1});
     }
     pending_->sections = encode_sections(record.sections);
     pending_->map = encode_page_map(map);
   });
+}
+
+/// So that a reader finds the directory of a page without reading those before it.
+void RecordingWriter::write_page_totals() {
+  if (page_totals_.empty()) return;
+  const Bytes totals = encode_page_totals(page_totals_);
+  if (totals.size() > kMaxChunkBytes) return;
+  append_chunk(ChunkType::page_totals, totals, options_.level);
 }
 
 void RecordingWriter::interval_index(Position from, Position to, ByteView data) {
@@ -515,6 +530,7 @@ void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
     if (summary_json) {
       index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);
     }
+    write_page_totals();
     const Bytes footer = index_.encode();
     const Trailer trailer{offset_, index_.chunks.size()};
     append_stream(ChunkType::footer, footer);

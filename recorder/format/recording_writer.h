@@ -100,7 +100,8 @@ class RecordingWriter {
   /// held back is written first; the checkpoint itself by later calls, at the
   /// latest by flush(), finish() or the next checkpoint.
   void checkpoint(const CheckpointRecord& record, const PageProvider& provide);
-  /// Whether a page of this content would have to be provided.
+  /// Whether a page of this content need not be provided. What was stored long ago and not
+  /// used since may be forgotten with the next checkpoint.
   [[nodiscard]] bool has_page(const Hash128& content) const;
   /// Opaque search data over the interval [from, to).
   void interval_index(Position from, Position to, ByteView data);
@@ -166,6 +167,7 @@ class RecordingWriter {
   void write_ready_batches();
   void write_pending();
   void write_pending_tail();
+  void write_page_totals();
   void append_image(ImageInfo image);
 
   std::unique_ptr<OutputFile> file_;
@@ -176,6 +178,7 @@ class RecordingWriter {
   RecordingIndex index_;
   PageTable pages_;
   LikePages like_;
+  std::vector<std::uint32_t> page_totals_;  ///< pages new with each checkpoint written here
   BackgroundPacker packer_;
   std::optional<Pending> pending_;
   std::uint64_t offset_ = 0;  ///< end of the last whole chunk

@@ -111,6 +111,27 @@ std::vector<PageBatch> decode_page_directory(ByteView data, std::string_view wha
   return batches;
 }
 
+Bytes encode_page_totals(std::span<const std::uint32_t> totals) {
+  ByteWriter out;
+  out.varint(totals.size());
+  for (const std::uint32_t total : totals) out.varint(total);
+  return out.take();
+}
+
+std::vector<std::uint32_t> decode_page_totals(ByteView data, std::string_view what) {
+  ByteReader in(data, what);
+  const std::uint64_t count = in.varint();
+  if (count > in.remaining()) in.fail("more totals than the bytes left can hold");
+  std::vector<std::uint32_t> totals(static_cast<std::size_t>(count));
+  for (std::uint32_t& total : totals) {
+    const std::uint64_t pages = in.varint();
+    if (pages > 0xffff'ffff) in.fail("a total out of range");
+    total = static_cast<std::uint32_t>(pages);
+  }
+  if (!in.at_end()) in.fail("bytes are left over");
+  return totals;
+}
+
 void DigestEncoder::add(const DigestRecord& record) {
   CHECK_THAT(record.position >= last_, "digests never go back");
   out_.varint(record.position.steps - last_.steps);

@@ -102,6 +102,11 @@ struct PageBatch {
 void encode_page_batch(const PageBatch& batch, ByteWriter& out);
 [[nodiscard]] std::vector<PageBatch> decode_page_directory(ByteView data, std::string_view what);
 
+/// page_totals := varint count, count * varint: how many pages the directory of each
+/// checkpoint lists, in their order
+[[nodiscard]] Bytes encode_page_totals(std::span<const std::uint32_t> totals);
+[[nodiscard]] std::vector<std::uint32_t> decode_page_totals(ByteView data, std::string_view what);
+
 /// digests := { varint steps since the one before, u128 } ...
 [[nodiscard]] std::vector<DigestRecord> decode_digests(ByteView data, std::string_view what);
 

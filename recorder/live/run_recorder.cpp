@@ -292,9 +292,11 @@ void RunRecorder::write_checkpoint(Position here) {
   record.idle_ns = machine_.idle_ns();
   record.digest = last_digest_;
   record.sections = machine_.save_sections();
-  if (count > 0) {
-    record.parent = static_cast<std::uint32_t>(count - 1);
-    for (const std::uint32_t page : changed) {
+  const auto number = static_cast<std::uint32_t>(count);
+  record.parent = chain_parent(number);
+  const std::vector<std::uint32_t> since_parent = changed_pages_.taken(number, changed);
+  if (record.parent) {
+    for (const std::uint32_t page : since_parent) {
       record.pages.push_back({page, machine_.page_hash(page)});
     }
   } else {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/cancel.h"
+#include "recorder/format/checkpoint_chain.h"
 #include "recorder/format/interval_index.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/live/console_watch.h"
@@ -150,6 +151,7 @@ class RunRecorder final : private InputSource,
   std::function<std::uint64_t()> clock_ns_;
   RecorderOptions options_;
   Hash128 last_digest_;
+  ChangedPages changed_pages_;  ///< since earlier checkpoints
   AccessGatherer accesses_;
   std::optional<Position> interval_from_;
   std::uint64_t began_ns_ = 0;

@@ -105,7 +105,8 @@ TEST_CASE("a recording's checkpoints carry regions, and cost what was touched") 
   CHECK(reader->verify_bytes().empty());
   CHECK(reader->file_bytes() < 4 << 20);
   for (std::size_t n = 1; n < reader->checkpoints().size(); ++n) {
-    CHECK(reader->page_delta(n).size() < 400);
+    // The 16th's pages are differences from those of the first.
+    CHECK(reader->page_delta(n).size() < (n == 16 ? 800 : 400));
   }
   for (std::size_t n = 0; n < reader->checkpoints().size(); n += 3) {
     CAPTURE(n);
