@@ -116,8 +116,8 @@ Value Context::where(const Call& call) {
       std::get<session::WhenAnswer>(session_.ask(session::WhenRequest{}, CancelToken{}));
   const std::uint64_t pc = machine().cpu().linear_rip();
   Value ended;
-  if (!when.ended.empty()) {
-    ended = Value::Object{{"reason", when.ended}, {"code", when.end_code}};
+  if (when.ended) {
+    ended = Value::Object{{"reason", when.ended->reason}, {"code", when.ended->code}};
   }
   return Value::Object{{"position", when.moment.position.steps},
                        {"deliveries", when.moment.deliveries},
