@@ -30,7 +30,7 @@ std::string layout_of(const Section& section) {
   return text;
 }
 
-/// Of a new machine: a pc-1 as it always was, another model with every kind of drive.
+/// Of a new machine: a pc-1 as it always was, another model with every kind of drive and card.
 std::vector<Section> sections_of_new_machine(const Model& model) {
   MachineConfig config;
   config.memory_bytes = 1U << 20;
@@ -42,12 +42,14 @@ std::vector<Section> sections_of_new_machine(const Model& model) {
                      {Interface::ide, DriveConfig::Kind::cdrom, true, kDriveBytes},
                      {Interface::ahci, DriveConfig::Kind::disk, false, kDriveBytes},
                      {Interface::virtio, DriveConfig::Kind::disk, false, kDriveBytes}};
+    config.cards = {{CardConfig::Model::e1000, {0x52, 0x54, 0, 0x12, 0x34, 0x56}},
+                    {CardConfig::Model::virtio, {0x52, 0x54, 0, 0x12, 0x34, 0x57}}};
   }
   return Machine(config).save_sections();
 }
 
-/// By the section's name with its version; "regions" is that of the drives above. A line is added
-/// when a section or a version comes, and none is ever changed.
+/// By the section's name with its version; "regions", "net0" and "net1" are those of the machine
+/// above. A line is added when a section or a version comes, and none is ever changed.
 const std::map<std::string, std::string> kPins{
     {"cpu", "1d8c502b66c2302aa391f1daeab65030"},
     {"machine", "0972aa3b8341ce8f17a6ead11df64b33"},
@@ -76,6 +78,9 @@ const std::map<std::string, std::string> kPins{
     {"ide", "b7e389eb082b05698fa438d7ca64cfb6"},
     {"ahci", "a0c8a3afd115b423be055677ac0a3134"},
     {"virtio_disk3", "a362db7f6d0206dab61f93639d7ebc74"},
+    {"net0", "7d9278497069b5ce63970c4eb0cff9e0"},
+    {"net1", "4a4c334f533dae3e40c92a0c0baccd8c"},
+    {"rom@2", "15f612b3f04a08c7b68c8a3ddb78cac8"},
     {"regions", "dc450a040ae52fac5ec6ee1cf5b4f8b9"},
 };
 
