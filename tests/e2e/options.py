@@ -26,7 +26,7 @@ with open(rom, "wb") as file:  # resets by port 0xcf9
     program = bytes.fromhex("b006 baf90c ee f4")
     file.write(program.ljust(0xfff0, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
 with_screen = test.path("screen.cvr")
-test.run("record", "-o", with_screen, "--bios", rom, "--serial", "none", "--no-reboot")
+test.run("record", "-o", with_screen, "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
 script = test.path("script")
 with open(script, "w") as file:
     file.write("# nothing much\nwait 1ms\nkeys a\nmouse 1 2\nclick left\n")
@@ -43,6 +43,7 @@ with_disk = test.path("with-disk.cvr")
 test.run("record", "-o", with_disk, "--multiboot", guest, "--serial", "none", "--disk", image)
 with_card = test.path("with-card.cvr")
 test.run("record", "-o", with_card, "--multiboot", guest, "--serial", "none", "--limit", "300", "--net", "none")
+test.run("bookmark", with_card, "mark", "20")
 capture = test.path("capture.pcap")
 with open(capture, "wb") as file:  # one frame of 60 bytes
     file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1) + struct.pack("<IIII", 1, 0, 60, 60) + bytes(60))
@@ -115,13 +116,15 @@ def line(command, option, value):
         if option in ("--keys", "--script", "--display"):
             kind += ["--machine", "pc-2"]
         if option in ("--bios", "--pflash", "--firmware"):
-            kind = []
+            kind = ["--no-reboot"]
+        if option == "--firmware":
+            kind += ["--machine", "pc-2"]
         if option == "--boot":
-            kind = ["--bios", rom]
+            kind = ["--bios", rom, "--no-reboot"]
         return [*kind, *out, *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "live":
-        return [with_card if option == "--net" else going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
+        return [with_card if option in ("--net", "--keys", "--script") else going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "export":
         if value == "pcapng":
