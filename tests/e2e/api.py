@@ -218,12 +218,9 @@ with open(recording, "rb") as file:
     before = file.read()
 
 # A screen.
-rom = test.path("rom")
-with open(rom, "wb") as file:
-    file.write(bytes.fromhex("b006 baf90c ee f4").ljust(0xfff0, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
 with_screen = test.path("screen.cvr")
-test.run("record", "-o", with_screen, "--bios", rom, "--serial", "none")
-with chronovisor.Timeline(Checked.start([test.program, "api", with_screen])) as t:
+test.run("record", "-o", with_screen, "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
+with chronovisor.Timeline(Checked.start([test.program, "api", with_screen, "--at", "end"])) as t:
     t.screen().save(test.path("screen.png"))
     with open(test.path("screen.png"), "rb") as file:
         test.check(file.read(8) == b"\x89PNG\r\n\x1a\n", "no picture")
