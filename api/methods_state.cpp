@@ -97,6 +97,9 @@ Value screen(Context& context, const ScreenRequest& request, const Call& /*call*
     throw CallError(CallFault::bad_input, "this machine, of the model " +
                                               context.machine().config().model + ", has no screen");
   }
+  if (screen_is_unset(context.machine())) {
+    throw CallError(CallFault::bad_input, "the screen shows nothing here: no mode was set yet");
+  }
   Value::Array text;
   for (const std::string& line : *lines) text.emplace_back(line);
   Value png;

@@ -171,6 +171,7 @@ class Reporter {
       travel(place.position);
       const auto image = screen_of(timeline_.machine());
       if (!image) return {};
+      if (screen_is_unset(timeline_.machine())) continue;
       const std::string name =
           escaped(fmt::format("{}, position {}", place.name, grouped(place.position.steps)));
       out += fmt::format(
@@ -179,7 +180,7 @@ class Reporter {
           name, image->width, image->height,
           api::base64_text(png_of(image->width, image->height, image->rgb)));
     }
-    return "<h2>Screen</h2>\n" + out;
+    return out.empty() ? out : "<h2>Screen</h2>\n" + out;
   }
   std::string marks() {
     std::string rows;

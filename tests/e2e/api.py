@@ -224,6 +224,8 @@ with chronovisor.Timeline(Checked.start([test.program, "api", with_screen, "--at
     t.screen().save(test.path("screen.png"))
     with open(test.path("screen.png"), "rb") as file:
         test.check(file.read(8) == b"\x89PNG\r\n\x1a\n", "no picture")
+    t.seek("start")
+    refused("bad-input", t.screen)  # no mode was set yet
 
 # With changes.
 changed = test.path("changed.cvr")

@@ -101,5 +101,7 @@ test.check("<script>alert(1)</script>&??" in page_of(test.path("evil.html")).tex
 test.run("record", "-o", test.path("screen.cvr"), "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
 test.run("report", test.path("screen.cvr"), "-o", test.path("screen.html"))
 images = page_of(test.path("screen.html")).images
+test.run("report", test.path("screen.cvr"), "--at", "start", "-o", test.path("dark.html"))
+test.check(not page_of(test.path("dark.html")).images, "a picture of a screen without a mode")
 test.check(images and images[0].startswith(b"\x89PNG"), "no picture of the screen")
 print(f"{len(counts)} stacks, {len(trace['traceEvents'])} events, pages of {os.path.getsize(test.path('page.html'))} bytes")
