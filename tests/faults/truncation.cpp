@@ -65,7 +65,7 @@ std::vector<std::size_t> cuts(const std::vector<Expected>& expected, std::size_t
 }  // namespace
 
 int main(int argc, char** argv) {
-  Truth truth(record_tiny({.rounds = 235'000,
+  Truth truth(record_tiny({.rounds = 260'000,
                            .checkpoint_every_steps = 100'000,
                            .inputs = {{100'000, 'a'}, {500'000, 'b'}, {900'000, 'c'}}}));
   const Bytes& bytes = truth.bytes();
