@@ -39,7 +39,7 @@ def refused(status, *command, seconds=60):
 
 
 def record(*arguments):
-    return ["record", "-o", test.path("out.cvr"), *arguments, "--serial", "none", "--limit", "5000000"]
+    return ["record", "-o", test.path("out.cvr"), *arguments, "--serial", "none", "--limit", "1000000"]
 
 
 count = 0
