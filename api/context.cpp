@@ -66,7 +66,7 @@ Position Context::place(const std::string& text, const char* parameter) {
   const auto marks = std::get<session::BookmarksAnswer>(
       session_.ask(session::ListBookmarksRequest{}, CancelToken{}));
   const PlaceContext context{timeline().start(), timeline().end(), timeline().now().position,
-                             marks.bookmarks};
+                             marks.bookmarks, &timeline().reader()};
   try {
     return parse_place(text, context, parameter);
   } catch (const Error& error) {
@@ -117,7 +117,9 @@ Value Context::where(const Call& call) {
   const std::uint64_t pc = machine().cpu().linear_rip();
   Value ended;
   if (when.ended) {
-    ended = Value::Object{{"reason", when.ended->reason}, {"code", when.ended->code}};
+    ended = Value::Object{{"reason", when.ended->reason},
+                          {"code", when.ended->code},
+                          {"port", when.ended->port == 0 ? Value() : Value(when.ended->port)}};
   }
   return Value::Object{{"position", when.moment.position.steps},
                        {"deliveries", when.moment.deliveries},
@@ -147,7 +149,10 @@ Value where_shape() {
        {"cpl", count(), "0: kernel, 3: user"},
        {"halted", flag()},
        {"whereabouts", one_of({"timeline", "branch", "live"})},
-       {"guest_ended", or_null(object({{"reason", text()}, {"code", count()}})),
+       {"guest_ended",
+        or_null(object({{"reason", text()},
+                        {"code", count()},
+                        {"port", or_null(count()), "Whose write ended it"}})),
         "How the guest ended, where it did so here"}});
 }
 

@@ -81,29 +81,11 @@ std::string explained(const CallError& error) {
 }  // namespace
 
 McpClient::McpClient(Context& context, session::Executor& executor, Send send)
-    : context_(context), send_(std::move(send)), calls_(context, executor) {}
-
-void McpClient::refuse_too_large() {
-  send_(error_message({}, {CallFault::too_large, "a message has at most 1 MiB"}).json());
-}
-
-void McpClient::receive(std::string_view text) {
-  Message message;
-  try {
-    message = decode_message(text);
-  } catch (const CallError& error) {
-    send_(error_message({}, error).json());
-    return;
-  }
-  const Replies replies(send_, message.batch, message.requests.size());
-  for (std::size_t n = 0; n < message.requests.size(); ++n) {
-    ask(message.requests[n], n, replies);
-  }
-}
+    : Client(context, executor, std::move(send)), context_(context) {}
 
 void McpClient::notice(const Incoming& notification) {
   if (notification.method != "notifications/cancelled") return;
-  if (const Value* id = notification.parameters.member("requestId")) calls_.cancel(id->json());
+  if (const Value* id = notification.parameters.member("requestId")) calls().cancel(id->json());
 }
 
 void McpClient::ask(const Incoming& request, std::size_t number, Replies replies) {
@@ -169,7 +151,7 @@ void McpClient::call_tool(const Incoming& request, std::size_t number, Replies r
   Calls::Progress progress;
   if (const Value* meta = request.parameters.member("_meta")) {
     if (const Value* token = meta->member("progressToken")) {
-      progress = [send = send_, token = *token](std::uint64_t done, std::uint64_t total) {
+      progress = [send = send(), token = *token](std::uint64_t done, std::uint64_t total) {
         send(notification_message(
                  "notifications/progress",
                  Value::Object{{"progressToken", token}, {"progress", done}, {"total", total}})
@@ -188,8 +170,8 @@ void McpClient::call_tool(const Incoming& request, std::size_t number, Replies r
                                                      : succeeded(std::get<Value>(outcome))));
   };
   try {
-    calls_.start(request.id.json(), *method, arguments == nullptr ? Value() : *arguments,
-                 std::move(progress), answer);
+    calls().start(request.id.json(), *method, arguments == nullptr ? Value() : *arguments,
+                  std::move(progress), answer);
   } catch (const CallError& error) {
     replies.give(number, error_message(request.id, error));
   }

@@ -18,23 +18,16 @@ class McpClient final : public Client {
  public:
   /// Both must outlive this.
   McpClient(Context& context, session::Executor& executor, Send send);
-  void receive(std::string_view message) override;
-  void refuse_too_large() override;
-  [[nodiscard]] bool idle() const override { return calls_.idle(); }
-  void cancel_all() override { calls_.cancel_all(); }
-  void wait() override { calls_.wait(); }
 
  private:
-  void ask(const Incoming& request, std::size_t number, Replies replies);
+  void ask(const Incoming& request, std::size_t number, Replies replies) override;
   void notice(const Incoming& notification);
   [[nodiscard]] Value initialize(const Value& parameters);
   [[nodiscard]] Value tools() const;
   void call_tool(const Incoming& request, std::size_t number, Replies replies);
 
   Context& context_;
-  Send send_;
   bool initialized_ = false;
-  Calls calls_;
 };
 
 }  // namespace chronovisor::api

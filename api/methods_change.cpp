@@ -1,14 +1,11 @@
 // What changes something that outlives the answer: the recording's bookmarks, and the
 // guest, on a branch. And the monitor's words, some of which do.
-#include <algorithm>
-#include <array>
-#include <optional>
-
 #include "api/context.h"
 #include "api/encoding.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"
+#include "session/memory_write.h"
 #include "session/words.h"
 
 namespace chronovisor::api {
@@ -107,20 +104,11 @@ Value write_memory(Context& context, const WriteMemoryRequest& request, const Ca
     throw CallError(CallFault::wrong_parameters, "bytes: must be two hexadecimal digits each",
                     "/params/bytes");
   }
-  Machine& machine = context.machine();
-  std::size_t done = 0;
-  while (done < bytes->size()) {
-    const std::uint64_t at = request.address + done;
-    const auto physical = request.physical ? std::optional<GuestPhysical>(GuestPhysical{at})
-                                           : machine.cpu().translate_for_debugger({at});
-    if (!physical || !machine.ram().offset_of(*physical)) break;
-    const std::size_t chunk =
-        std::min<std::size_t>(bytes->size() - done, kPageSize - (at & ~kPageMask));
-    context.timeline().note_change();
-    done += machine.ram().write(*physical, ByteView(*bytes).subspan(done, chunk));
-  }
+  const std::size_t done =
+      session::write_memory(context.timeline(), request.address, *bytes, request.physical);
   if (done == 0) {
-    throw CallError(CallFault::bad_input, hex(request.address) + " is no memory here");
+    throw CallError(CallFault::bad_input,
+                    hex(request.address) + " is no memory here that can be written");
   }
   return Value::Object{{"written", done}, {"where", context.where(call)}};
 }

@@ -48,6 +48,7 @@ Value store_value(Context& context, const session::Store& store, const Call& cal
     if (store.request.started_steps != kNever) {
       value.emplace_back("started", store.request.started_steps);
     }
+    if (store.packet) value.emplace_back("packet", *store.packet);
   }
   return value;
 }
@@ -62,7 +63,8 @@ Value store_shape() {
                  {"after", text(), "The value after"},
                  {"device?", text(), "That wrote by itself; then the instruction did not"},
                  {"request?", text(), "What the device was doing"},
-                 {"started?", count(), "The position at which it was told to"}});
+                 {"started?", count(), "The position at which it was told to"},
+                 {"packet?", count(), "Of the network, that it wrote"}});
 }
 
 Value found_shape() {

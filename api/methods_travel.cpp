@@ -182,13 +182,13 @@ std::vector<Method> travel_methods() {
                                    "processor is about to execute.")
                      .answers(where_shape(), [](Context& context, const WhereRequest&,
                                                 const Call& call) { return context.where(call); }));
-  rows.push_back(
-      Row<session::SeekRequest>("seek", Effect::travels,
-                                "Goes to a place of the recording: a position (steps since "
-                                "power-on), \"start\", \"end\", "
-                                "\"+N\" or \"-N\" steps from here, or the name of a bookmark.")
-          .place("place", &session::SeekRequest::place, "Where to", Presence::required)
-          .answers(where_shape(), seek));
+  rows.push_back(Row<session::SeekRequest>(
+                     "seek", Effect::travels,
+                     "Goes to a place of the recording: a position (steps since "
+                     "power-on), \"start\", \"end\", "
+                     "\"+N\" or \"-N\" steps from here, \"packet:N\", or the name of a bookmark.")
+                     .place("place", &session::SeekRequest::place, "Where to", Presence::required)
+                     .answers(where_shape(), seek));
   rows.push_back(
       Row<session::StepRequest>(
           "step", Effect::travels,

@@ -102,14 +102,14 @@ void Replies::give(std::size_t number, Value answer) const {
   if (!all.empty()) state_->send(Value(std::move(all)).json());
 }
 
-RpcClient::RpcClient(Context& context, session::Executor& executor, Send send)
+Client::Client(Context& context, session::Executor& executor, Send send)
     : send_(std::move(send)), calls_(context, executor) {}
 
-void RpcClient::refuse_too_large() {
+void Client::refuse_too_large() {
   send_(error_message({}, {CallFault::too_large, "a message has at most 1 MiB"}).json());
 }
 
-void RpcClient::receive(std::string_view text) {
+void Client::receive(std::string_view text) {
   Message message;
   try {
     message = decode_message(text);
@@ -146,7 +146,7 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
     if (id == nullptr) {
       return answer(CallError(CallFault::wrong_parameters, "id: which request", "/params/id"));
     }
-    calls_.cancel(id->json());
+    calls().cancel(id->json());
     return answer(Value(Value::Object{}));
   }
   if (request.method == "rpc.discover") return answer(schema_document());
@@ -159,7 +159,7 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
   }
   Calls::Progress progress;
   if (!request.notification) {
-    progress = [send = send_, id = request.id](std::uint64_t done, std::uint64_t total) {
+    progress = [send = send(), id = request.id](std::uint64_t done, std::uint64_t total) {
       send(notification_message("progress",
                                 Value::Object{{"id", id}, {"done", done}, {"total", total}})
                .json());
@@ -170,7 +170,7 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
     const std::string key = request.notification
                                 ? "notification " + std::to_string(++notifications_)
                                 : request.id.json();
-    calls_.start(key, *method, request.parameters, progress, answer);
+    calls().start(key, *method, request.parameters, progress, answer);
   } catch (const CallError& error) {
     answer(error);
   }

@@ -58,14 +58,30 @@ class Replies {
 /// What one client asks, and is answered.
 class Client {
  public:
+  /// Both must outlive this.
+  Client(Context& context, session::Executor& executor, Send send);
   virtual ~Client() = default;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
   /// A whole message. From the client's thread.
-  virtual void receive(std::string_view message) = 0;
+  void receive(std::string_view message);
   /// One came that is longer than kMostMessageBytes.
-  virtual void refuse_too_large() = 0;
-  [[nodiscard]] virtual bool idle() const = 0;
-  virtual void cancel_all() = 0;
-  virtual void wait() = 0;
+  void refuse_too_large();
+  [[nodiscard]] bool idle() const { return calls_.idle(); }
+  void cancel_all() { calls_.cancel_all(); }
+  void wait() { calls_.wait(); }
+
+ protected:
+  [[nodiscard]] const Send& send() const { return send_; }
+  [[nodiscard]] Calls& calls() { return calls_; }
+
+ private:
+  /// Gives `replies` the answer to its request `number`, now or later.
+  virtual void ask(const Incoming& request, std::size_t number, Replies replies) = 0;
+
+  Send send_;
+  Calls calls_;
 };
 
 /// A client that speaks JSON-RPC: every row of the table, `rpc.discover`, which gives the
@@ -73,20 +89,12 @@ class Client {
 /// `progress` {"id", "done", "total"}.
 class RpcClient final : public Client {
  public:
-  /// Both must outlive this.
-  RpcClient(Context& context, session::Executor& executor, Send send);
-  void receive(std::string_view message) override;
-  void refuse_too_large() override;
-  [[nodiscard]] bool idle() const override { return calls_.idle(); }
-  void cancel_all() override { calls_.cancel_all(); }
-  void wait() override { calls_.wait(); }
+  using Client::Client;
 
  private:
-  void ask(const Incoming& request, std::size_t number, Replies replies);
+  void ask(const Incoming& request, std::size_t number, Replies replies) override;
 
-  Send send_;
   std::uint64_t notifications_ = 0;
-  Calls calls_;
 };
 
 }  // namespace chronovisor::api

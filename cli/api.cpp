@@ -58,9 +58,7 @@ int serve(const ApiOptions& options, const MakeClient& make_client) {
   timeline_options.jobs = static_cast<unsigned>(jobs);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   watch_stop_signals();
   Timeline timeline(reader, timeline_options);
   timeline.seek({recorded_place(options.at, reader, "--at"), 0}, stop_signal());

@@ -299,9 +299,7 @@ int debug(const DebugOptions& options) {
   check_vmlinux(options);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   TimelineOptions timeline_options;
   timeline_options.cache_bytes = parse_size(options.cache, "--cache");
   timeline_options.verify = !options.no_verify;

@@ -119,9 +119,7 @@ int diff(const DiffOptions& options) {
   const RecordingReader& left = *opened_left;
   const RecordingReader& right = *opened_right;
   for (const RecordingReader* reader : {&left, &right}) {
-    for (const Damage& damage : reader->damage()) {
-      std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-    }
+    warn_of_damage(*reader);
   }
   watch_stop_signals();
   RecordingDifference difference;

@@ -350,9 +350,7 @@ int export_recording(const ExportOptions& options) {
   watch_stop_signals();
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   if (options.format == "cast") {
     cast(options, reader, output);
   } else if (options.format == "vmcore") {

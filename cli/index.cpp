@@ -70,9 +70,7 @@ IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
                stop_signal());
   {
     const RecordingReader reader(options.file);
-    for (const Damage& damage : reader.damage()) {
-      std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-    }
+    warn_of_damage(reader);
     const RecordingReader* const source = &reader;
     rewrite_recording({&source, 1}, copy.open(), {});
   }

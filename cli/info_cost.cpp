@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "recorder/format/chunk_purpose.h"
 #include "recorder/format/recording_cost.h"
 
 namespace chronovisor::cli {
@@ -25,17 +25,10 @@ struct Parts {
 };
 
 Parts parts_of(const RecordingReader& reader) {
-  Parts parts;
-  for (const TypeSize& size : reader.sizes()) {
-    const std::string_view type = size.type;
-    if (type.starts_with("image")) parts.images += size.stored_bytes;
-    if (type.starts_with("block")) parts.disks += size.stored_bytes;
-    if (type.starts_with("page") || type == "sections" || type == "checkpoint") {
-      parts.checkpoints += size.stored_bytes;
-    }
-    if (type == "interval index") parts.index += size.stored_bytes;
-  }
-  return parts;
+  return {bytes_for(reader.index(), ChunkPurpose::image),
+          bytes_for(reader.index(), ChunkPurpose::disk),
+          bytes_for(reader.index(), ChunkPurpose::checkpoint),
+          bytes_for(reader.index(), ChunkPurpose::index)};
 }
 
 std::vector<std::string> advice_on(const RecordingReader& reader, const Parts& parts) {

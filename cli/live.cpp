@@ -61,9 +61,7 @@ int live(const LiveOptions& options) {
   RunPlan plan = plan_run(options.run, {options.file},
                           plug_networks(options.nets, start_of(parent).machine.cards));
   plan.recorder.begin_with_checkpoint = true;
-  for (const Damage& damage : parent.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(parent);
   const Position at = departure_of(options, plan, parent);
   watch_stop_signals();
   std::unique_ptr<Machine> machine;

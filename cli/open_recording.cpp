@@ -49,12 +49,16 @@ void give_positions(const RecordingReader& reader, const std::string& path) {
 
 }  // namespace
 
+void warn_of_damage(const RecordingReader& reader) {
+  for (const Damage& damage : reader.damage()) {
+    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
+  }
+}
+
 std::unique_ptr<RecordingReader> open_with_positions(const std::string& path) {
   auto reader = std::make_unique<RecordingReader>(path);
   if (reader->counted_chunks() == 0) return reader;
-  for (const Damage& damage : reader->damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(*reader);
   give_positions(*reader, path);
   return std::make_unique<RecordingReader>(path);
 }

@@ -17,4 +17,7 @@ namespace chronovisor::cli {
 /// is as it was. Throws Error{bad_input}.
 [[nodiscard]] std::unique_ptr<RecordingReader> open_with_positions(const std::string& path);
 
+/// Says on stderr what of the recording cannot be used.
+void warn_of_damage(const RecordingReader& reader);
+
 }  // namespace chronovisor::cli

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
 #include "cli/recorded_range.h"
@@ -85,9 +86,7 @@ int rewrite(const PackOptions& options) {
     readers.push_back(std::make_unique<RecordingReader>(input));
     sources.push_back(readers.back().get());
     before += readers.back()->file_bytes();
-    for (const Damage& damage : readers.back()->damage()) {
-      std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-    }
+    warn_of_damage(*readers.back());
   }
   RewriteOptions rewriting;
   rewriting.keep_every = options.no_checkpoints ? 0 : options.thin;

@@ -159,9 +159,7 @@ int query(const QueryCommandOptions& options) {
   if (!options.shard.empty()) request.shard = shard_of(options.shard);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   watch_stop_signals();
   request.query = query_of(options, reader);
   const std::uint64_t began = monotonic_ns();

@@ -56,9 +56,7 @@ int query_packets(const PacketOptions& options) {
   if (!options.filter.empty()) filter.emplace(options.filter);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   watch_stop_signals();
   const std::uint64_t ns_per_step = start_of(reader).machine.ns_per_step;
   PacketWalk walk;

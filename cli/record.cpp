@@ -91,7 +91,7 @@ bool wants_firmware(const RecordOptions& options) {
          !options.flash.empty() || options.firmware != RecordOptions{}.firmware;
 }
 
-/// Throws Error{usage} unless each letter is one of a, c and d, and there once.
+/// Throws Error{usage} unless each letter is one of a, c, d and n, and there once.
 std::string boot_order_of(std::string letters) {
   constexpr std::string_view kAsQemuHasIt = "order=";
   if (letters.starts_with(kAsQemuHasIt)) letters.erase(0, kAsQemuHasIt.size());
@@ -210,7 +210,7 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                                                                         : pc1_name;
 }
 
-StartCondition start_from(const RecordOptions& options, Images& images) {
+StartCondition start_from(const RecordOptions& options, const Networks& networks, Images& images) {
   StartCondition start;
   const int kinds = static_cast<int>(!options.kernel.empty()) +
                     static_cast<int>(!options.multiboot.empty()) +
@@ -218,7 +218,7 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
   if (kinds > 1) {
     throw Error(ErrorCode::usage, "give one of --kernel, --multiboot and --flat");
   }
-  start.machine.cards = parse_networks(options.nets).cards;
+  start.machine.cards = networks.cards;
   choose_machine(options, kinds == 1, start, images);
   start.engine = options.run.engine;
   start.command_line = options.append;
@@ -271,12 +271,12 @@ StartCondition start_from(const RecordOptions& options, Images& images) {
 
 int record(const RecordOptions& options) {
   Images images;
-  StartCondition start = start_from(options, images);
+  const Networks networks = parse_networks(options.nets);
+  StartCondition start = start_from(options, networks, images);
   const Drives drives = open_drives(options.disks);
   start.machine.drives = drives.drives;
   start.machine.media = drives.media;
   start.drive_images = drives.images;
-  const Networks networks = parse_networks(options.nets);
   std::vector<std::string> inputs = drives.files();
   for (const auto& [role, path] : images.paths) inputs.push_back(path);
   for (const NetworkOptions& network : networks.networks) {

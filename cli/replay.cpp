@@ -67,9 +67,7 @@ int replay(const ReplayCommandOptions& options) {
   require_free_serial(options.serial, {"", {options.file}, options.force});
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
-  for (const Damage& damage : reader.damage()) {
-    std::fprintf(stderr, "chronovisor: warning: %s\n", damage.message.c_str());
-  }
+  warn_of_damage(reader);
   ReplayOptions run = replay_options(options, reader);
   ConsoleOutput console(options.serial, stdout);
   console.stop_on_failure(stop_signal());

@@ -12,6 +12,7 @@
 #include "api/encoding.h"
 #include "api/guest_names.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
@@ -54,28 +55,12 @@ struct ReportOptions {
 
 /// Text out of a guest, as a page can show it: escaped, ASCII, without control characters.
 std::string escaped(std::string_view text) {
-  std::string out;
+  std::string plain;
   for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\r':
-        break;
-      default:
-        out += c == '\n' || c == '\t' || (c >= 0x20 && c < 0x7f) ? c : '?';
-    }
+    if (c == '\r') continue;
+    plain += c == '\n' || c == '\t' || (c >= 0x20 && c < 0x7f) ? c : '?';
   }
-  return out;
+  return markup_text(plain);
 }
 
 std::string section(const char* title, const std::string& text) {

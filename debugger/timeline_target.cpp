@@ -14,6 +14,7 @@
 #include "inspect/divergence_report.h"
 #include "inspect/physical_memory.h"
 #include "session/address_space.h"
+#include "session/memory_write.h"
 #include "session/monitor.h"
 #include "timetravel/divergence.h"
 #include "timetravel/linear_memory.h"
@@ -176,21 +177,7 @@ void TimelineTarget::write_register_here(std::size_t index, ByteView value) {
 }
 
 std::size_t TimelineTarget::write_memory_here(std::uint64_t address, ByteView data) {
-  Machine& machine = timeline_.machine();
-  std::size_t done = 0;
-  while (done < data.size()) {
-    const std::uint64_t at = address + done;
-    const auto physical = session_.settings().physical_memory
-                              ? std::optional<GuestPhysical>(GuestPhysical{at})
-                              : machine.cpu().translate_for_debugger({at});
-    const auto offset = physical ? machine.ram().offset_of(*physical) : std::nullopt;
-    if (!offset || !machine.ram().takes_writes(*offset / kPageSize)) break;
-    const std::size_t chunk =
-        std::min<std::size_t>(data.size() - done, kPageSize - (at & ~kPageMask));
-    timeline_.note_change();
-    done += machine.ram().write(*physical, data.subspan(done, chunk));
-  }
-  return done;
+  return session::write_memory(timeline_, address, data, session_.settings().physical_memory);
 }
 
 void TimelineTarget::add_breakpoint(const gdb::Breakpoint& breakpoint) {

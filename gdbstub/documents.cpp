@@ -1,5 +1,8 @@
 #include "gdbstub/documents.h"
 
+#include <algorithm>
+
+#include "base/text.h"
 #include "gdbstub/text.h"
 
 namespace chronovisor::gdb {
@@ -35,26 +38,10 @@ void append_memory(std::string& out, std::uint64_t start, std::uint64_t length) 
 }  // namespace
 
 std::string xml_escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
-    }
-  }
-  return out;
+  std::string plain(text);
+  std::replace_if(
+      plain.begin(), plain.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+  return markup_text(plain);
 }
 
 std::string target_xml(const TargetDescription& description) {

@@ -73,15 +73,11 @@ const std::map<std::string, std::uint16_t, std::less<>>& key_names() {
   return names;
 }
 
-void add_code(Bytes& out, std::uint16_t code, bool release) {
-  if ((code & 0xff00) == kExtended) out.push_back(0xe0);
-  out.push_back(static_cast<std::uint8_t>((code & 0x7f) | (release ? 0x80 : 0)));
-}
-
 TypedKey key_of_codes(const std::vector<std::uint16_t>& codes) {
   TypedKey key;
-  for (const std::uint16_t code : codes) add_code(key.press, code, false);
-  for (auto code = codes.rbegin(); code != codes.rend(); ++code) add_code(key.release, *code, true);
+  for (const std::uint16_t code : codes) add_scan_code(key.press, code, false);
+  for (auto code = codes.rbegin(); code != codes.rend(); ++code)
+    add_scan_code(key.release, *code, true);
   return key;
 }
 
@@ -126,6 +122,11 @@ TypedKey named(std::string_view name, std::string_view text, std::size_t at) {
 }
 
 }  // namespace
+
+void add_scan_code(Bytes& out, std::uint16_t code, bool release) {
+  if ((code & 0xff00) == kExtended) out.push_back(0xe0);
+  out.push_back(static_cast<std::uint8_t>((code & 0x7f) | (release ? 0x80 : 0)));
+}
 
 std::optional<std::uint16_t> scan_code_of_character(char character) {
   const auto key = key_of(character);

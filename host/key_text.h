@@ -22,6 +22,8 @@ struct TypedKey {
 /// <enter>, <f1>, <ctrl-alt-delete>, or a time to wait, <2s>, <500ms>. <lt> is "<".
 /// Throws Error{usage}, saying where, for a character or name that has no key.
 [[nodiscard]] std::vector<TypedKey> typed_keys(std::string_view text);
+/// Appends the bytes of a code of set 1, E0H in the upper byte where it has that prefix.
+void add_scan_code(Bytes& out, std::uint16_t code, bool release);
 /// The code of set 1 of the key that has the character, shifted or not.
 [[nodiscard]] std::optional<std::uint16_t> scan_code_of_character(char character);
 /// "2s", "500ms", "10us"; throws Error{usage} for what is no time.

@@ -86,7 +86,7 @@ Answer DebugSession::answer(const WhenRequest& /*request*/, const Cancel& /*canc
 }
 
 Answer DebugSession::answer(const InfoRequest& /*request*/, const Cancel& /*cancel*/) {
-  const RecordingFacts facts = facts_of(timeline_.reader());
+  const RecordingFacts facts = outline_of(timeline_.reader());
   const StartCondition& start = facts.start;
   InfoAnswer info;
   info.file = facts.file;

@@ -5,9 +5,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "recorder/format/chunk_purpose.h"
 #include "recorder/format/frame_cursor.h"
 #include "recorder/format/recorded_media.h"
 #include "recorder/live/recording_child.h"
+#include "session/run_summary.h"
 
 namespace chronovisor::session {
 namespace {
@@ -61,12 +63,9 @@ std::uint64_t counted_events(const RecordingReader& reader) {
 /// between them, take: what the run itself costs.
 std::uint64_t log_bytes(const RecordingReader& reader) {
   std::uint64_t bytes = reader.file_bytes();
-  for (const TypeSize& size : reader.sizes()) {
-    for (const char* type : {"image data", "image", "page batch", "page recipes", "page totals",
-                             "page directory", "page map", "sections", "checkpoint",
-                             "interval index", "block data", "block directory"}) {
-      if (size.type == type) bytes -= std::min(bytes, size.stored_bytes);
-    }
+  for (const ChunkPurpose purpose :
+       {ChunkPurpose::image, ChunkPurpose::disk, ChunkPurpose::checkpoint, ChunkPurpose::index}) {
+    bytes -= std::min(bytes, bytes_for(reader.index(), purpose));
   }
   return bytes;
 }
@@ -138,70 +137,60 @@ std::vector<CardFacts> cards_of(const RecordingReader& reader, const StartCondit
   return cards;
 }
 
-/// What the summary says of the end, whatever it is: the file may be anybody's.
-void read_summary(RecordingFacts& facts) {
+/// What the summary says, whatever it is: the file may be anybody's.
+void read_summary(const RecordingReader& reader, RecordingFacts& facts) {
+  facts.summary = reader.summary_json();
   facts.ended = "not known: the recorder did not finish";
   if (!facts.summary) return;
-  facts.ended = "not said";
+  const auto end = recorded_end(reader);
+  facts.ended = end ? ending_words(*end) : "not said";
   const nlohmann::json summary = nlohmann::json::parse(*facts.summary, nullptr, false);
   if (!summary.is_object()) return;
   if (const auto seconds = summary.find("seconds");
       seconds != summary.end() && seconds->is_number()) {
     facts.wall_seconds = seconds->get<double>();
   }
-  const auto exit = summary.find("exit");
-  if (exit == summary.end() || !exit->is_object()) return;
-  const auto number = [&](const char* key) {
-    const auto found = exit->find(key);
-    const bool is = found != exit->end() && found->is_number_unsigned();
-    return is ? found->get<std::uint64_t>() : 0;
-  };
-  if (const auto reason = exit->find("reason"); reason != exit->end() && reason->is_string()) {
-    facts.ended = reason->get<std::string>();
-  }
-  if (const std::uint64_t code = number("code"); code != 0) {
-    facts.ended += " with code " + std::to_string(code);
-  }
-  if (const std::uint64_t port = number("port"); port != 0) {
-    facts.ended += " by port " + hex_text(port);
-  }
 }
 
 }  // namespace
 
-RecordingFacts facts_of(const RecordingReader& reader) {
+RecordingFacts outline_of(const RecordingReader& reader) {
   RecordingFacts facts;
   facts.file = reader.name();
   facts.file_bytes = reader.file_bytes();
-  facts.log_bytes = log_bytes(reader);
   facts.format_version = reader.format_version();
   facts.file_id = file_id_text(reader.id());
   facts.start = start_of(reader);
   facts.metadata = reader.metadata_json();
-  facts.summary = reader.summary_json();
-  read_summary(facts);
+  read_summary(reader, facts);
   facts.from = reader.start();
   facts.to = reader.usable_to();
-  facts.idle_ns = last_idle_ns(reader);
-  facts.virtual_ns = facts.to.steps * facts.start.machine.ns_per_step + facts.idle_ns;
-  facts.counted_events = counted_events(reader);
   for (const CheckpointInfo& info : reader.checkpoints()) {
     facts.checkpoints.push_back(info.position);
   }
-  facts.digests = reader.digests().size();
-  facts.indexed_intervals = reader.intervals().size();
-  facts.indexed_steps = indexed_steps(reader);
   for (std::size_t range = 0; range < reader.input_ranges().size(); ++range) {
     for (const InputEvent& event : reader.read_inputs(range).events) {
       ++facts.inputs[std::string(input_kind_name(event.kind))];
     }
   }
+  for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);
+  return facts;
+}
+
+RecordingFacts facts_of(const RecordingReader& reader) {
+  RecordingFacts facts = outline_of(reader);
+  facts.log_bytes = log_bytes(reader);
+  facts.idle_ns = last_idle_ns(reader);
+  facts.virtual_ns = facts.to.steps * facts.start.machine.ns_per_step + facts.idle_ns;
+  facts.counted_events = counted_events(reader);
+  facts.digests = reader.digests().size();
+  facts.indexed_intervals = reader.intervals().size();
+  facts.indexed_steps = indexed_steps(reader);
   facts.images = reader.images();
   facts.drives = drives_of(reader, facts.start);
   facts.cards = cards_of(reader, facts.start);
   facts.sizes = reader.sizes();
   facts.bookmarks = reader.bookmarks();
-  for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);
   facts.state_sections = state_sections(reader);
   facts.replay_trouble = replay_trouble(reader, facts.start);
   facts.console_tail = console_tail(reader);

@@ -65,7 +65,10 @@ struct RecordingFacts {
   std::string console_tail;    ///< the last of the console, as a terminal can take it
 };
 
-/// Damage to optional parts is among the facts. Throws Error{bad_input} for what cannot
+/// What a session says in short: file, start, how it ended, positions, checkpoints,
+/// inputs and damage, without looking at anything else. Throws as facts_of does.
+[[nodiscard]] RecordingFacts outline_of(const RecordingReader& reader);
+/// All of it. Damage to optional parts is among the facts. Throws Error{bad_input} for what cannot
 /// be read otherwise.
 [[nodiscard]] RecordingFacts facts_of(const RecordingReader& reader);
 /// Some twenty lines or more, for people.

@@ -69,9 +69,11 @@ ReplayRun::Arrival ReplayRun::run_machine(Position target, CancelToken cancel) {
   try {
     switch (machine_->run({target, 0}, cancel)) {
       case MachineStop::reached:
-        if (frames_ && frames_->arrived()) {
-          trouble_ = *frames_->arrived();
-          return Arrival::off_track;
+        if (frames_) {
+          if (const auto& trouble = frames_->arrived()) {
+            trouble_ = *trouble;
+            return Arrival::off_track;
+          }
         }
         return Arrival::arrived;
       case MachineStop::interrupted:

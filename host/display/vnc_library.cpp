@@ -1,16 +1,9 @@
 #include "host/display/vnc_library.h"
 
-#include <dlfcn.h>
-#include <sys/auxv.h>
-
-#include <string>
-
-#include "base/error.h"
+#include "host/dynamic_library.h"
 
 namespace chronovisor {
 namespace {
-
-constexpr const char* kName = "libvncserver.so.1";
 
 // The header gives the function another name, by what the library was built with.
 #define CHRONOVISOR_TEXT(name) #name
@@ -19,36 +12,19 @@ constexpr const char* kInitServer = CHRONOVISOR_NAME_OF(rfbInitServer);
 #undef CHRONOVISOR_NAME_OF
 #undef CHRONOVISOR_TEXT
 
-template <class Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) {
-    throw Error(ErrorCode::host, std::string("--display vnc: ") + kName + " has no " + name);
-  }
-}
-
 VncLibrary load() {
-  // A program without a loader would get a second C library with it.
-  if (getauxval(AT_BASE) == 0) {
-    throw Error(ErrorCode::host,
-                "--display vnc: this program is linked statically and cannot load LibVNCServer; "
-                "the one of the Debian package can");
-  }
-  void* library = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    throw Error(ErrorCode::host, std::string("--display vnc: ") + dlerror() +
-                                     " (Debian's package is libvncserver1)");
-  }
+  const DynamicLibrary library(
+      {"libvncserver.so.1", "LibVNCServer", "libvncserver1", "--display vnc"});
   VncLibrary vnc{};
-  find(library, "rfbGetScreen", vnc.get_screen);
-  find(library, kInitServer, vnc.init_server);
-  find(library, "rfbProcessEvents", vnc.process_events);
-  find(library, "rfbMarkRectAsModified", vnc.mark_modified);
-  find(library, "rfbNewFramebuffer", vnc.new_framebuffer);
-  find(library, "rfbCheckPasswordByList", vnc.check_password);
-  find(library, "rfbShutdownServer", vnc.shutdown_server);
-  find(library, "rfbScreenCleanup", vnc.screen_cleanup);
-  find(library, "rfbLogEnable", vnc.log_enable);
+  library.find("rfbGetScreen", vnc.get_screen);
+  library.find(kInitServer, vnc.init_server);
+  library.find("rfbProcessEvents", vnc.process_events);
+  library.find("rfbMarkRectAsModified", vnc.mark_modified);
+  library.find("rfbNewFramebuffer", vnc.new_framebuffer);
+  library.find("rfbCheckPasswordByList", vnc.check_password);
+  library.find("rfbShutdownServer", vnc.shutdown_server);
+  library.find("rfbScreenCleanup", vnc.screen_cleanup);
+  library.find("rfbLogEnable", vnc.log_enable);
   return vnc;
 }
 

@@ -14,6 +14,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/display/vnc_library.h"
+#include "host/host.h"
+#include "host/key_text.h"
+#include "vmm/devices/input/ps2_mouse.h"
 
 namespace chronovisor {
 namespace {
@@ -24,17 +27,6 @@ constexpr int kBytesPerPixel = 4;
 /// Viewers report the wheel as buttons 4 and 5.
 constexpr int kWheelUp = 8;
 constexpr int kWheelDown = 16;
-
-std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                        std::chrono::steady_clock::now().time_since_epoch())
-                                        .count());
-}
-
-void put16(Bytes& out, int value) {
-  out.push_back(static_cast<std::uint8_t>(value));
-  out.push_back(static_cast<std::uint8_t>(value >> 8));
-}
 
 }  // namespace
 
@@ -78,7 +70,7 @@ VncOptions vnc_place(const std::string& text, const std::string& password, bool 
 class VncServer::Implementation {
  public:
   Implementation(const VncOptions& options, Inbox* inbox) : vnc_(vnc_library()) {
-    if (inbox != nullptr && !options.read_only) {
+    if (inbox != nullptr) {
       keys_.emplace(*inbox, InputKind::key, std::uint16_t{0});
       mouse_.emplace(*inbox, InputKind::mouse, std::uint16_t{0});
     }
@@ -124,10 +116,10 @@ class VncServer::Implementation {
   Implementation& operator=(const Implementation&) = delete;
 
   [[nodiscard]] bool wants_picture() const {
-    return watched_.load() && now_ns() - shown_ns_ >= kPictureNs;
+    return watched_.load() && monotonic_ns() - shown_ns_ >= kPictureNs;
   }
   void show(ScreenImage picture) {
-    shown_ns_ = now_ns();
+    shown_ns_ = monotonic_ns();
     const std::scoped_lock lock(mutex_);
     fresh_ = std::move(picture);
   }
@@ -184,8 +176,7 @@ class VncServer::Implementation {
     const auto code = scan_code_of_keysym(keysym);
     if (!code || !keys_) return;
     Bytes bytes;
-    if (*code >> 8 != 0) bytes.push_back(static_cast<std::uint8_t>(*code >> 8));
-    bytes.push_back(static_cast<std::uint8_t>((*code & 0x7f) | (down ? 0 : 0x80)));
+    add_scan_code(bytes, *code, !down);
     keys_->push(std::move(bytes));
   }
 
@@ -203,11 +194,9 @@ class VncServer::Implementation {
     wheel_ = buttons & (kWheelUp | kWheelDown);
     if (right == 0 && down == 0 && wheel == 0 && pressed == pressed_) return;
     pressed_ = pressed;
-    Bytes payload{pressed};
-    put16(payload, right);
-    put16(payload, down);
-    payload.push_back(static_cast<std::uint8_t>(wheel));
-    mouse_->push(std::move(payload));
+    mouse_->push(
+        Ps2Mouse::payload_of({pressed, static_cast<std::int16_t>(right),
+                              static_cast<std::int16_t>(down), static_cast<std::int8_t>(wheel)}));
   }
 
   const VncLibrary& vnc_;

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +17,7 @@ namespace chronovisor {
 struct VncOptions {
   std::string address;  ///< numeric, IPv4
   std::uint16_t port = 0;
-  std::string password;    ///< empty: none; of more than 8 bytes the protocol looks at 8
-  bool read_only = false;  ///< viewers see, and what they type is dropped
+  std::string password;  ///< empty: none; of more than 8 bytes the protocol looks at 8
 };
 
 /// "127.0.0.1:1" is display 1, at port 5901, as with QEMU; "vnc=" may stand in front.

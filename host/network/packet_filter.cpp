@@ -1,15 +1,13 @@
 #include "host/network/packet_filter.h"
 
-#include <dlfcn.h>
 #include <pcap/pcap.h>
-#include <sys/auxv.h>
 
 #include "base/error.h"
+#include "host/dynamic_library.h"
 
 namespace chronovisor {
 namespace {
 
-constexpr const char* kName = "libpcap.so.0.8";
 constexpr int kLongestPacket = 262144;
 
 /// The functions that are used, as pcap.h declares them.
@@ -22,33 +20,15 @@ struct PcapLibrary {
   decltype(&::pcap_offline_filter) filter;
 };
 
-template <class Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) {
-    throw Error(ErrorCode::host, std::string("--filter: ") + kName + " has no " + name);
-  }
-}
-
 PcapLibrary load() {
-  // A program without a loader would get a second C library with it.
-  if (getauxval(AT_BASE) == 0) {
-    throw Error(ErrorCode::host,
-                "--filter: this program is linked statically and cannot load libpcap; the one of "
-                "the Debian package can");
-  }
-  void* library = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    throw Error(ErrorCode::host,
-                std::string("--filter: ") + dlerror() + " (Debian's package is libpcap0.8)");
-  }
+  const DynamicLibrary library({"libpcap.so.0.8", "libpcap", "libpcap0.8", "--filter"});
   PcapLibrary pcap{};
-  find(library, "pcap_open_dead", pcap.open_dead);
-  find(library, "pcap_compile", pcap.compile);
-  find(library, "pcap_geterr", pcap.error);
-  find(library, "pcap_close", pcap.close);
-  find(library, "pcap_freecode", pcap.free_code);
-  find(library, "pcap_offline_filter", pcap.filter);
+  library.find("pcap_open_dead", pcap.open_dead);
+  library.find("pcap_compile", pcap.compile);
+  library.find("pcap_geterr", pcap.error);
+  library.find("pcap_close", pcap.close);
+  library.find("pcap_freecode", pcap.free_code);
+  library.find("pcap_offline_filter", pcap.filter);
   return pcap;
 }
 

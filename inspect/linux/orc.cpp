@@ -7,19 +7,8 @@
 namespace chronovisor::linux_guest {
 namespace {
 
-/// ORC's numbers for registers.
-enum OrcRegister : std::uint8_t {
-  kUndefined = 0,
-  kPreviousSp = 1,
-  kDx = 2,
-  kDi = 3,
-  kBp = 4,
-  kSp = 5,
-  kR10 = 6,
-  kR13 = 7,
-  kBpIndirect = 8,
-  kSpIndirect = 9,
-};
+using enum OrcEntry::Register;
+
 /// DWARF's numbers, System V psABI.
 enum DwarfRegister : std::uint8_t { kDwarfRbp = 6, kDwarfRsp = 7, kDwarfRip = 16 };
 

@@ -15,6 +15,19 @@ namespace chronovisor::linux_guest {
 
 /// How to go from a frame to its caller's, for addresses from `address` on.
 struct OrcEntry {
+  /// ORC's numbers for registers.
+  enum Register : std::uint8_t {
+    kUndefined = 0,
+    kPreviousSp = 1,
+    kDx = 2,
+    kDi = 3,
+    kBp = 4,
+    kSp = 5,
+    kR10 = 6,
+    kR13 = 7,
+    kBpIndirect = 8,
+    kSpIndirect = 9,
+  };
   enum class Kind : std::uint8_t {
     end,        ///< no caller is known
     call,       ///< the return address is below the caller's stack pointer
@@ -23,8 +36,8 @@ struct OrcEntry {
   };
   std::uint64_t address = 0;
   Kind kind = Kind::end;
-  std::uint8_t sp_register = 0;  ///< as ORC numbers them
-  std::uint8_t bp_register = 0;
+  std::uint8_t sp_register = kUndefined;  ///< a Register, or what the guest has there
+  std::uint8_t bp_register = kUndefined;
   std::int16_t sp_offset = 0;
   std::int16_t bp_offset = 0;
 };

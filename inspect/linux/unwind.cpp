@@ -9,18 +9,7 @@
 namespace chronovisor::linux_guest {
 namespace {
 
-/// ORC's numbers for registers that a stack pointer may come from.
-enum OrcBase : std::uint8_t {
-  kDx = 2,
-  kDi = 3,
-  kBp = 4,
-  kSp = 5,
-  kR10 = 6,
-  kR13 = 7,
-  kBpIndirect = 8,
-  kSpIndirect = 9,
-};
-constexpr std::uint8_t kAtPreviousSp = 1;
+using enum OrcEntry::Register;
 
 // Where struct pt_regs and the frame of an interrupt have what.
 constexpr std::uint64_t kRegsBp = 32, kRegsIp = 128, kRegsSp = 152;
@@ -85,7 +74,7 @@ std::optional<Registers> by_orc(Machine& machine, const OrcEntry& entry, const R
   if (!frame) return std::nullopt;
   Registers caller = now;
   if (entry.kind != OrcEntry::Kind::registers) {
-    if (entry.bp_register == kAtPreviousSp) {
+    if (entry.bp_register == kPreviousSp) {
       caller.bp = load(machine, plus(*frame, entry.bp_offset)).value_or(0);
     } else if (entry.bp_register == kBp) {
       caller.bp = load(machine, plus(now.bp, entry.bp_offset)).value_or(0);

@@ -1,27 +1,56 @@
 #include "recorder/format/frame_cursor.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
-namespace chronovisor {
+#include "base/error.h"
 
-FrameCursor::FrameCursor(const RecordingReader& reader, Position from) : reader_(&reader) {
+namespace chronovisor {
+namespace {
+
+/// Nothing: the chunk is damaged.
+std::optional<FrameChunk> readable(const RecordingReader& reader, std::size_t number) {
+  try {
+    return reader.read_frames(number);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return std::nullopt;
+  }
+}
+
+/// The first from `number` on, which becomes its number, that is not damaged.
+std::optional<FrameChunk> next_readable(const RecordingReader& reader, std::size_t& number) {
+  for (; number < reader.frame_chunks(); ++number) {
+    if (auto chunk = readable(reader, number)) return chunk;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+FrameCursor::FrameCursor(const RecordingReader& reader, Position from)
+    : reader_(&reader), next_chunk_(reader.frame_chunks()) {
+  from = std::max(from, reader.start());
   // The first chunk that reaches as far.
   std::size_t low = 0;
   std::size_t high = reader.frame_chunks();
   while (low < high) {
     const std::size_t middle = low + (high - low) / 2;
-    if (reader.read_frames(middle).complete_to < from) {
-      low = middle + 1;
+    std::size_t number = middle;
+    const auto chunk = next_readable(reader, number);
+    if (chunk && chunk->complete_to < from) {
+      low = number + 1;
     } else {
       high = middle;
     }
   }
-  if (low < reader.frame_chunks()) {
-    chunk_ = reader.read_frames(low);
+  auto chunk = next_readable(reader, low);
+  if (chunk && chunk->from <= from) {
+    chunk_ = std::move(*chunk);
     next_chunk_ = low + 1;
   } else {
-    next_chunk_ = low;
-    chunk_.complete_to = from;
+    chunk_.complete_to = from;  // nothing is known of what was sent from there on
   }
   while (const SentFrame* frame = peek()) {
     if (frame->position >= from) break;
@@ -42,9 +71,12 @@ bool FrameCursor::follows(const FrameChunk& chunk) const {
 const SentFrame* FrameCursor::peek() {
   while (next_ >= chunk_.frames.size()) {
     if (next_chunk_ >= reader_->frame_chunks()) return nullptr;
-    FrameChunk chunk = reader_->read_frames(next_chunk_);
-    if (!follows(chunk)) return nullptr;  // some are lost
-    chunk_ = std::move(chunk);
+    auto chunk = readable(*reader_, next_chunk_);
+    if (!chunk || !follows(*chunk)) {  // some are lost
+      next_chunk_ = reader_->frame_chunks();
+      return nullptr;
+    }
+    chunk_ = std::move(*chunk);
     ++next_chunk_;
     next_ = 0;
   }

@@ -3,24 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "recorder/format/chunk_purpose.h"
 #include "recorder/format/page_table.h"
 
 namespace chronovisor {
 namespace {
-
-bool is_of_checkpoints(std::uint32_t type) {
-  switch (static_cast<ChunkType>(type)) {
-    case ChunkType::page_batch:
-    case ChunkType::page_recipes:
-    case ChunkType::page_directory:
-    case ChunkType::page_map:
-    case ChunkType::sections:
-    case ChunkType::checkpoint:
-      return true;
-    default:
-      return false;
-  }
-}
 
 template <class Cost>
 void largest_first(std::vector<Cost>& costs) {
@@ -39,7 +26,7 @@ RecordingCost cost_of(const RecordingReader& reader) {
   for (std::size_t n = 0; n < reader.checkpoints().size(); ++n) {
     CheckpointCost part{n, 0, 0};
     for (; chunk < chunks.size() && chunk <= reader.checkpoints()[n].sequence; ++chunk) {
-      if (is_of_checkpoints(chunks[chunk].type)) {
+      if (chunk_purpose(chunks[chunk].type) == ChunkPurpose::checkpoint) {
         part.bytes += kChunkHeaderSize + chunks[chunk].stored_length;
       }
     }

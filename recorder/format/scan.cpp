@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "recorder/format/chunk_purpose.h"
 #include "recorder/format/records.h"
 
 namespace chronovisor {
@@ -21,23 +22,12 @@ std::string hex_offset(std::uint64_t offset) {
   return text;
 }
 
-bool is_image_type(std::uint32_t type) {
-  return type == static_cast<std::uint32_t>(ChunkType::image) ||
-         type == static_cast<std::uint32_t>(ChunkType::image_data);
-}
+bool is_image_type(std::uint32_t type) { return chunk_purpose(type) == ChunkPurpose::image; }
 
+/// Page totals only spare reading.
 bool is_checkpoint_type(std::uint32_t type) {
-  switch (static_cast<ChunkType>(type)) {
-    case ChunkType::page_batch:
-    case ChunkType::page_recipes:
-    case ChunkType::page_directory:
-    case ChunkType::page_map:
-    case ChunkType::sections:
-    case ChunkType::checkpoint:
-      return true;
-    default:
-      return false;
-  }
+  return chunk_purpose(type) == ChunkPurpose::checkpoint &&
+         type != static_cast<std::uint32_t>(ChunkType::page_totals);
 }
 
 /// Whether the loss of a chunk of this type ends the run's log.

@@ -226,6 +226,9 @@ with chronovisor.Timeline(Checked.start([test.program, "api", with_screen, "--at
         test.check(file.read(8) == b"\x89PNG\r\n\x1a\n", "no picture")
     t.seek("start")
     refused("bad-input", t.screen)  # no mode was set yet
+with chronovisor.Timeline(Checked.start([test.program, "api", with_screen, "--allow-changes", "--at", "end"])) as t:
+    refused("bad-input", t.api.write_memory, 0xfffffff0, "00", physical=True)  # ROM
+    test.check(t.where["whereabouts"] == "timeline", "a write that changed nothing made a branch")
 
 # With changes.
 changed = test.path("changed.cvr")

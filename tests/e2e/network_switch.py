@@ -75,6 +75,9 @@ number = came_syn[0]["packet"]
 part = test.run("query", "packets", server.recording, "--from", f"packet:{number}", "--limit", "1", "--json")
 first = json.loads(part.stdout)["packets"][0]
 test.check(first["position"] == came_syn[0]["position"], f"packet:{number} is {first}")
+asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "seek", "params": {"place": f"packet:{number}"}}) + "\n"
+there = json.loads(test.run("api", server.recording, given=asked.encode()).stdout.splitlines()[0])
+test.check(there["result"]["position"] == first["position"], f"a program comes to {there}")
 
 # The capture: blocks that fit together, both directions, each packet with its position.
 capture = test.path("server.pcapng")

@@ -124,6 +124,31 @@ TEST_CASE("packets are counted over both directions, in their order, and found b
   CHECK(cursor.complete_to() == Position{2000});
 }
 
+/// With a bit of the `number`th chunk of sent frames turned.
+Bytes with_damaged_frames(std::size_t number) {
+  Bytes bytes = recording_with_packets();
+  const RecordingReader whole(std::make_shared<MemoryInputFile>(bytes));
+  for (const ChunkEntry& chunk : whole.index().chunks) {
+    if (chunk.type != static_cast<std::uint32_t>(ChunkType::sent_frames) || number-- != 0) continue;
+    bytes[static_cast<std::size_t>(chunk.offset) + kChunkHeaderSize] ^= 1;
+  }
+  return bytes;
+}
+
+TEST_CASE("a damaged chunk of sent frames costs what it held and what comes behind it") {
+  for (const auto& [number, left] : {std::pair{0, "r0@5 r1@1009"}, {1, "s0@5 r0@5 s1@5 r1@1009"}}) {
+    CAPTURE(number);
+    const RecordingReader reader(
+        std::make_shared<MemoryInputFile>(with_damaged_frames(static_cast<std::size_t>(number))));
+    REQUIRE(reader.frame_chunks() == 2);
+    CHECK_THROWS_AS((void)reader.read_frames(static_cast<std::size_t>(number)), Error);
+    CHECK(packets_of(reader) == left);
+    // Whoever begins in a whole one misses nothing.
+    CHECK((FrameCursor(reader, {3}).peek() != nullptr) == (number == 1));
+    CHECK((FrameCursor(reader, {1000}).peek() != nullptr) == (number == 0));
+  }
+}
+
 TEST_CASE("packets survive packing, and a part of a recording counts its own") {
   const RecordingReader whole(std::make_shared<MemoryInputFile>(recording_with_packets()));
   CHECK(packets_of(*rewritten({&whole}, {})) == packets_of(whole));

@@ -1,0 +1,40 @@
+#include "recorder/format/chunk_purpose.h"
+
+#include "recorder/format/chunk.h"
+
+namespace chronovisor {
+
+ChunkPurpose chunk_purpose(std::uint32_t type) {
+  switch (static_cast<ChunkType>(type)) {
+    case ChunkType::image:
+    case ChunkType::image_data:
+      return ChunkPurpose::image;
+    case ChunkType::block_data:
+    case ChunkType::block_directory:
+      return ChunkPurpose::disk;
+    case ChunkType::page_batch:
+    case ChunkType::page_recipes:
+    case ChunkType::page_totals:
+    case ChunkType::page_directory:
+    case ChunkType::page_map:
+    case ChunkType::sections:
+    case ChunkType::checkpoint:
+      return ChunkPurpose::checkpoint;
+    case ChunkType::interval_index:
+      return ChunkPurpose::index;
+    default:
+      return ChunkPurpose::run;
+  }
+}
+
+std::uint64_t bytes_for(const RecordingIndex& index, ChunkPurpose purpose) {
+  std::uint64_t bytes = 0;
+  for (const ChunkEntry& entry : index.chunks) {
+    if (entry.type != 0 && chunk_purpose(entry.type) == purpose) {
+      bytes += kChunkHeaderSize + entry.stored_length;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace chronovisor
