@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, Protocol, TypedDict
 API_VERSION = '1.0'
 #: A number, "0x...", or a symbol, and "+NUMBER" behind it.
 Address = int | str
-#: A position, "start", "end", "+N", "-N" or a bookmark.
+#: A position, "start", "end", "+N", "-N", "packet:N" or a bookmark.
 Place = int | str
 #: The words for the numbers of errors.
 FAULTS = {
@@ -121,6 +121,8 @@ class BookmarksAnswer(TypedDict):
 class WhereGuestEnded(TypedDict):
     reason: str
     code: int
+    #: Whose write ended it
+    port: int | None
 
 
 class WhereAnswer(TypedDict):
@@ -323,6 +325,8 @@ class LastWriteWrite(TypedDict):
     request: NotRequired[str]
     #: The position at which it was told to
     started: NotRequired[int]
+    #: Of the network, that it wrote
+    packet: NotRequired[int]
 
 
 class LastWriteAnswer(TypedDict):
@@ -589,7 +593,7 @@ class Methods:
 
     def seek(self, place: Place) -> WhereAnswer:
         """Goes to a place of the recording: a position (steps since power-on), "start", "end", "+N" or
-        "-N" steps from here, or the name of a bookmark.
+        "-N" steps from here, "packet:N", or the name of a bookmark.
 
         :param place: Where to
         """
