@@ -1,8 +1,5 @@
 #include "api/guest_names.h"
 
-#include <fstream>
-#include <iterator>
-
 #include "base/error.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/file.h"
@@ -12,20 +9,6 @@ namespace chronovisor::api {
 namespace {
 
 constexpr std::uint64_t kMostFileBytes = 1ULL << 30;
-
-Bytes content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
-  file.seekg(0, std::ios::end);
-  const auto size = static_cast<std::uint64_t>(file.tellg());
-  if (!file || size > kMostFileBytes) throw Error(ErrorCode::bad_input, path + ": is too large");
-  file.seekg(0);
-  Bytes content(static_cast<std::size_t>(size));
-  if (!file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(size))) {
-    throw Error(ErrorCode::bad_input, path + ": cannot be read");
-  }
-  return content;
-}
 
 /// Of a guest that was booted as an ELF file; none where it cannot be had.
 std::vector<Symbol> own_symbols(const RecordingReader& reader) {
@@ -49,7 +32,7 @@ void append(std::vector<Symbol>& symbols, const std::vector<linux_guest::KernelS
 GuestNames::GuestNames(Timeline& timeline, const std::vector<std::string>& symbol_files)
     : timeline_(timeline) {
   for (const std::string& path : symbol_files) {
-    std::vector<Symbol> symbols = elf_symbols(content_of(path), path);
+    std::vector<Symbol> symbols = elf_symbols(read_whole_file(path, kMostFileBytes), path);
     if (symbols.empty()) throw Error(ErrorCode::bad_input, path + ": has no symbols");
     symbols_.add(std::move(symbols));
   }

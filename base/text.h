@@ -1,4 +1,5 @@
-// Owns how numbers are written in messages, and text in XML and HTML. Any thread.
+// Owns how numbers are written in messages, text in XML and HTML, and what is text at all.
+// Any thread.
 #pragma once
 
 #include <cstdint>
@@ -12,5 +13,9 @@ namespace chronovisor {
 
 /// `text` with &, <, > and " as entities.
 [[nodiscard]] std::string markup_text(std::string_view text);
+
+/// Whether `text` is UTF-8: no cut or overlong sequences, no surrogates, nothing beyond
+/// U+10FFFF. (The Unicode Standard, "Unicode Encoding Forms", table of well-formed UTF-8)
+[[nodiscard]] bool is_utf8(std::string_view text);
 
 }  // namespace chronovisor

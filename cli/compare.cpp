@@ -36,13 +36,7 @@ struct CompareOptions {
   bool json = false;
 };
 
-Bytes read_guest(const std::string& path) {
-  const PosixInputFile file(path);
-  Bytes bytes(file.size());
-  if (file.read(0, bytes) != bytes.size())
-    throw Error(ErrorCode::bad_input, path + ": changed while it was read");
-  return bytes;
-}
+Bytes read_guest(const std::string& path) { return read_whole_file(path, kMostImageBytes); }
 
 /// A Multiboot header lies in the first 8 KiB; a bzImage has "HdrS" at 0x202.
 BootKind kind_of(const std::string& name, const Bytes& image) {

@@ -57,13 +57,20 @@ struct DebugOptions {
   bool no_index = false;
 };
 
-/// Whether `path` is a 32-bit ELF file.
-bool is_elf32(const std::string& path) {
-  constexpr std::array<char, 5> kElf32{0x7f, 'E', 'L', 'F', 1};
-  std::array<char, kElf32.size()> start{};
+/// The class of an ELF file (32 or 64 bits), the fifth byte; nothing: it is none.
+/// (System V ABI, "ELF Header", e_ident)
+std::optional<int> elf_class(const std::string& path) {
+  constexpr std::string_view kMagic =
+      "\x7f"
+      "ELF";
+  std::string start(kMagic.size() + 1, '\0');
   std::ifstream file(path, std::ios::binary);
-  return file.read(start.data(), start.size()) && start == kElf32;
+  if (!file.read(start.data(), static_cast<std::streamsize>(start.size()))) return std::nullopt;
+  if (!start.starts_with(kMagic)) return std::nullopt;
+  return start.back();
 }
+
+bool is_elf32(const std::string& path) { return elf_class(path) == 1; }
 
 /// A folder for the files that a debugger started here loads.
 class ScratchFolder {
@@ -150,16 +157,25 @@ RegisterLayout layout_of(const DebugOptions& options, const std::string& symbols
 
 bool is_lldb(const std::string& debugger) { return debugger.find("lldb") != std::string::npos; }
 
-/// Refuses a --vmlinux that could only be ignored.
-void check_vmlinux(const DebugOptions& options) {
+/// A debugger would say what is wrong with it and go on without.
+void require_elf(const std::string& path, const char* option) {
+  if (access(path.c_str(), R_OK) != 0) {
+    throw Error(ErrorCode::bad_input, path + ": " + std::strerror(errno));
+  }
+  if (!elf_class(path)) {
+    throw Error(ErrorCode::bad_input, std::string(option) + " " + path + ": is no ELF file");
+  }
+}
+
+/// Refuses files that could only be ignored.
+void check_symbols(const DebugOptions& options) {
+  if (!options.symbols.empty()) require_elf(options.symbols, "--symbols");
   if (options.vmlinux.empty()) return;
   if (options.gdb.empty() || is_lldb(options.gdb)) {
     throw Error(ErrorCode::usage,
                 "--vmlinux is for --gdb; in another gdb: chronovisor add-vmlinux FILE");
   }
-  if (access(options.vmlinux.c_str(), R_OK) != 0) {
-    throw Error(ErrorCode::bad_input, options.vmlinux + ": " + std::strerror(errno));
-  }
+  require_elf(options.vmlinux, "--vmlinux");
   if (options.vmlinux.find_first_of("\"\\") != std::string::npos) {
     throw Error(ErrorCode::usage, options.vmlinux + ": gdb cannot be told of such a name");
   }
@@ -296,7 +312,7 @@ class SignsOfLife {
 };
 
 int debug(const DebugOptions& options) {
-  check_vmlinux(options);
+  check_symbols(options);
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
+#include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
@@ -167,6 +168,9 @@ void disk(const ExportOptions& options, const RecordingReader& reader, NewFile& 
                                       " is a CD-ROM drive that began without a disc: there is "
                                       "nothing to write");
   }
+  if (!options.partial && options.base.empty()) {  // what is read beside the recording
+    require_free_output({options.output, {start_of(reader).drive_images[drive].file}, true});
+  }
   MachineThere there(options, reader);
   const auto media = std::make_shared<RecordedMedia>(reader);
   media->set_beyond(image_beyond(options, reader, drive));
@@ -219,8 +223,9 @@ void screen(const ExportOptions& options, const RecordingReader& reader, NewFile
 }
 
 void trace(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
-  const Position from = covered_place(options.from, reader, "--from");
-  const Position to = covered_place(options.to, reader, "--to");
+  const Position from =
+      covered_place(options.from.empty() ? "start" : options.from, reader, "--from");
+  const Position to = covered_place(options.to.empty() ? "end" : options.to, reader, "--to");
   if (to < from) throw Error(ErrorCode::usage, "--to is before --from");
   Timeline timeline(reader, {});
   travel(timeline, from);
@@ -280,9 +285,7 @@ std::vector<std::uint64_t> frames_dropped(const RecordingReader& reader) {
 
 void pcapng(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
   const StartCondition start = start_of(reader);
-  if (start.machine.cards.empty()) {
-    throw Error(ErrorCode::bad_input, reader.name() + ": its machine has no network card");
-  }
+  require_network_card(start.machine, reader.name());
   PacketWalk walk;
   if (!options.from.empty()) walk.from = covered_place(options.from, reader, "--from");
   if (!options.to.empty()) walk.to = covered_place(options.to, reader, "--to");
@@ -330,8 +333,10 @@ void require_fitting_options(const ExportOptions& options) {
   if (options.partial && !options.base.empty()) {
     throw Error(ErrorCode::usage, "--partial leaves out what --base is for");
   }
-  if (options.format == "trace" && (options.from.empty() || options.to.empty())) {
-    throw Error(ErrorCode::usage, "--format trace needs --from and --to");
+  if (options.format == "trace" && options.from.empty() && options.to.empty()) {
+    throw Error(ErrorCode::usage,
+                "--format trace needs --from or --to: a line an instruction of everything is "
+                "rarely meant (--from start --to end)");
   }
   if (options.format == "vmcore" || options.format == "png" || options.format == "pcapng" || disk) {
     require_no_terminal(options.output);

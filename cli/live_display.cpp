@@ -15,12 +15,12 @@
 namespace chronovisor::cli {
 namespace {
 
+constexpr std::uint64_t kMostPasswordBytes = 64 << 10;
+
 /// The first line of a file.
 std::string password_of(const std::string& file) {
   if (file.empty()) return {};
-  const PosixInputFile input(file);
-  Bytes bytes(static_cast<std::size_t>(input.size()));
-  bytes.resize(input.read(0, bytes));
+  const Bytes bytes = read_whole_file(file, kMostPasswordBytes);
   std::string line(bytes.begin(), bytes.end());
   line.resize(std::min(line.find('\n'), line.size()));
   if (line.empty()) throw Error(ErrorCode::usage, "--display-password " + file + ": is empty");

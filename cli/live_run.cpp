@@ -100,7 +100,8 @@ class Tape {
   }
   /// Ends the recording and adds to `report` what the file holds.
   void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
-    const std::string summary = report.dump();
+    const std::string summary =
+        report.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
     if (flight_) {
       flight_->finish(summary, {machine.position(), machine.now().ns, monotonic_ns()});
       const RecordingReader reader(path);
@@ -232,7 +233,9 @@ void report_undefined(const CpuCounters& counters) {
 void report_run(const RunOptions& options, const RunOutcome& outcome, Position start,
                 const std::string& reason, double seconds, const nlohmann::ordered_json& summary) {
   if (options.json) {
-    std::printf("%s\n", summary.dump(2).c_str());
+    std::printf(
+        "%s\n",
+        summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     return;
   }
   const std::uint64_t steps = outcome.position.steps - start.steps;
@@ -257,6 +260,9 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   // The recording may not be there yet, so that only its name can be compared.
   if (options.serial == "file:" + options.output) {
     throw Error(ErrorCode::usage, "--serial: " + options.output + " is the recording");
+  }
+  if (options.serial == options.debugcon && options.serial.starts_with("file:")) {
+    throw Error(ErrorCode::usage, "--serial and --debugcon: each would replace the other's file");
   }
   require_free_serial(options.serial, output);
   require_free_serial(options.debugcon, output);

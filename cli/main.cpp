@@ -1,10 +1,15 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <string>
 
 #include "base/error.h"
 #include "cli/api.h"
@@ -23,6 +28,58 @@ void survive_broken_pipes() {
   sigaction(SIGPIPE, &ignored, nullptr);
 }
 
+/// A daemon's or a CI's process may have none of its standard descriptors; then the next
+/// file that is opened, a recording perhaps, would be what messages are written to.
+void hold_standard_descriptors() {
+  while (true) {
+    const int descriptor = open("/dev/null", O_RDWR);
+    if (descriptor < 0) return;
+    if (descriptor <= STDERR_FILENO) continue;
+    close(descriptor);
+    return;
+  }
+}
+
+/// The first word that can only be meant as a command.
+std::string first_word(int argc, char** argv) {
+  for (int n = 1; n < argc; ++n) {
+    if (argv[n][0] != '-') return argv[n];
+  }
+  return {};
+}
+
+/// What is wrong with the arguments, after the command that they are for.
+int refuse_arguments(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  std::string command = "chronovisor";
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    command += " " + at->get_name();
+  }
+  const std::string word = first_word(argc, argv);
+  const bool unknown =
+      at == &app && !word.empty() &&
+      app.get_subcommands([&](const CLI::App* known) { return known->get_name() == word; }).empty();
+  const std::string what =
+      unknown ? "there is no command \"" + word + "\"" : std::string(error.what());
+  std::fprintf(stderr, "chronovisor: %s%s\nRun \"%s --help\" for what can be given.\n",
+               at == &app ? "" : (at->get_name() + ": ").c_str(), what.c_str(), command.c_str());
+  return static_cast<int>(chronovisor::ErrorCode::usage);
+}
+
+/// An option that is given nothing is a shell's variable that is not set, and would count as
+/// not given: a run without its limit. Only lines that a guest is told may be empty.
+void require_values(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_type_name() == "ARGUMENTS") continue;
+    const auto& values = option->results();
+    if (std::find(values.begin(), values.end(), "") == values.end()) continue;
+    throw chronovisor::Error(chronovisor::ErrorCode::usage,
+                             option->get_name(option->get_positional()) + " is given nothing");
+  }
+  for (const CLI::App* inner : command.get_subcommands()) require_values(*inner);
+}
+
 /// @return whether all that was printed has arrived; says so when not
 bool finish_standard_output() {
   const bool failed_before = std::ferror(stdout) != 0;
@@ -37,6 +94,8 @@ bool finish_standard_output() {
 int main(int argc, char** argv) {
   using chronovisor::Error;
   using chronovisor::ErrorCode;
+  hold_standard_descriptors();
+  survive_broken_pipes();
   CLI::App app{
       "chronovisor records a whole computer's run, replays it bit for bit, and lets gdb travel\n"
       "through it in both directions."};
@@ -72,12 +131,14 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_translation_options(app);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // for the help or the version
+    app.exit(asked);
+    return finish_standard_output() ? 0 : static_cast<int>(ErrorCode::host);
   } catch (const CLI::ParseError& error) {
-    const int status = app.exit(error);
-    return status == 0 ? 0 : static_cast<int>(ErrorCode::usage);
+    return refuse_arguments(app, error, argc, argv);
   }
-  survive_broken_pipes();
   try {
+    require_values(app);
     const int status = action();
     chronovisor::cli::report_translation();
     return finish_standard_output() ? status : static_cast<int>(ErrorCode::host);

@@ -58,6 +58,11 @@ Given parse(const std::string& text, unsigned number) {
 
 }  // namespace
 
+void require_network_card(const MachineConfig& machine, const std::string& name) {
+  if (!machine.cards.empty()) return;
+  throw Error(ErrorCode::bad_input, name + ": its machine has no network card");
+}
+
 Networks parse_networks(const NetOptions& options) {
   Networks networks;
   for (const std::string& text : options.networks) {

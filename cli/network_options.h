@@ -7,6 +7,7 @@
 
 #include "host/network/network_options.h"
 #include "vmm/devices/core/card.h"
+#include "vmm/machine/machine.h"
 
 namespace CLI {
 class App;
@@ -27,6 +28,8 @@ struct Networks {
   std::vector<CardConfig> cards;
   std::vector<NetworkOptions> networks;
 };
+/// Throws Error{bad_input} for a recording, `name`, whose machine has no card.
+void require_network_card(const MachineConfig& machine, const std::string& name);
 /// Throws Error{usage}.
 [[nodiscard]] Networks parse_networks(const NetOptions& options);
 /// For cards that are there; one that nothing is said of is plugged into nothing. Throws

@@ -60,7 +60,8 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
     json["images_dropped"] = result.images_dropped;
     json["bytes_before"] = before;
     json["bytes"] = result.bytes;
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n",
+                json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
   } else {
     std::fprintf(stderr, "chronovisor: %s: positions %s to %s, %zu checkpoints; %s, was %s\n",
                  options.output.c_str(), grouped(result.start.steps).c_str(),

@@ -181,14 +181,8 @@ int query(const QueryCommandOptions& options) {
 }
 
 std::string read_answer(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  std::ifstream file(path, std::ios::binary);
-  if (error || !file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
-  if (size > kMostAnswerBytes) throw Error(ErrorCode::bad_input, path + ": is too large");
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (file.bad()) throw Error(ErrorCode::bad_input, path + ": cannot be read");
-  return text;
+  const Bytes bytes = read_whole_file(path, kMostAnswerBytes);
+  return {bytes.begin(), bytes.end()};
 }
 
 int merge(const MergeOptions& options) {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
+#include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/query_packets.h"
@@ -58,7 +59,8 @@ int query_packets(const PacketOptions& options) {
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
   watch_stop_signals();
-  const std::uint64_t ns_per_step = start_of(reader).machine.ns_per_step;
+  const MachineConfig config = start_of(reader).machine;
+  require_network_card(config, reader.name());
   PacketWalk walk;
   walk.from = covered_place(options.from, reader, "--from");
   if (options.to != "end") walk.to = covered_place(options.to, reader, "--to");
@@ -74,7 +76,7 @@ int query_packets(const PacketOptions& options) {
     if (++found > limit) return false;
     if (options.count) return true;
     const std::uint64_t virtual_ns =
-        packet.place.position.steps * ns_per_step + packet.place.idle_ns;
+        packet.place.position.steps * config.ns_per_step + packet.place.idle_ns;
     if (options.json) {
       list.push_back(json_of(packet, virtual_ns));
     } else {
@@ -87,7 +89,8 @@ int query_packets(const PacketOptions& options) {
     json["count"] = std::min(found, limit);
     json["complete"] = found <= limit;
     if (!options.count) json["packets"] = std::move(list);
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n",
+                json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
   } else if (options.count) {
     std::printf("%s\n", std::to_string(std::min(found, limit)).c_str());
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/disk_options.h"
 #include "cli/firmware_files.h"
@@ -59,14 +60,7 @@ struct Images {
   }
 };
 
-Bytes read_whole(const std::string& path) {
-  const PosixInputFile file(path);
-  Bytes bytes(file.size());
-  if (file.read(0, bytes) != bytes.size()) {
-    throw Error(ErrorCode::bad_input, path + ": changed while it was read");
-  }
-  return bytes;
-}
+Bytes read_whole(const std::string& path) { return read_whole_file(path, kMostImageBytes); }
 
 void parse_flat(const std::string& text, StartCondition& start, Images& images) {
   const std::size_t at = text.rfind('@');
@@ -210,6 +204,21 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                                                                         : pc1_name;
 }
 
+/// What the guest is told is kept as text: other bytes would come back as others.
+void require_utf8(const StartCondition& start) {
+  const auto require = [](const std::string& text, const std::string& what) {
+    if (is_utf8(text)) return;
+    throw Error(ErrorCode::usage, what + " has bytes that are not UTF-8; a recording keeps text");
+  };
+  require(start.command_line, start.kind == BootKind::multiboot
+                                  ? "the command line, with the name of the --multiboot file,"
+                                  : "--append");
+  for (const StartModule& module : start.modules) {
+    require(module.name, "the name of a --module");
+    require(module.arguments, "--module " + module.name + ": what it is told");
+  }
+}
+
 StartCondition start_from(const RecordOptions& options, const Networks& networks, Images& images) {
   StartCondition start;
   const int kinds = static_cast<int>(!options.kernel.empty()) +
@@ -264,6 +273,7 @@ StartCondition start_from(const RecordOptions& options, const Networks& networks
   start.machine.entropy_seed = options.seed.empty()       ? 0
                                : options.seed == "random" ? host_entropy()
                                                           : parse_number(options.seed, "--seed");
+  require_utf8(start);
   start.host = host_description();
   start.created_utc = utc_text(unix_seconds());
   return start;

@@ -12,6 +12,7 @@ namespace chronovisor::cli {
 namespace {
 
 constexpr std::size_t kMostSaid = 1U << 16;
+constexpr std::uint64_t kMostScriptBytes = 16 << 20;
 
 /// A step that no device of the machine takes would be waited for without end.
 std::vector<ScriptStep> taken_by(const Machine& machine, std::vector<ScriptStep> steps) {
@@ -33,9 +34,7 @@ std::vector<ScriptStep> taken_by(const Machine& machine, std::vector<ScriptStep>
 std::vector<ScriptStep> script_of(const std::string& file, const std::string& keys) {
   std::vector<ScriptStep> steps;
   if (!file.empty()) {
-    const PosixInputFile input(file);
-    Bytes bytes(input.size());
-    input.read(0, bytes);
+    const Bytes bytes = read_whole_file(file, kMostScriptBytes);
     steps = parse_input_script(std::string(bytes.begin(), bytes.end()), file);
   }
   for (ScriptStep& step : steps_of_keys(keys)) steps.push_back(std::move(step));

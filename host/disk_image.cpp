@@ -27,7 +27,7 @@ constexpr std::string_view kNbdPrefix = "nbd:unix:";
 class RawImage final : public DiskImage {
  public:
   explicit RawImage(const std::string& path)
-      : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+      : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (descriptor_ < 0) fail(path, "open");
     struct stat status {};
     if (::fstat(descriptor_, &status) != 0) close_and_fail(path, "look at");

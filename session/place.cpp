@@ -90,6 +90,7 @@ void require_bookmark_name(const std::string& name) {
   };
   if (name.empty()) refuse("the name is empty");
   if (name.size() > kMaxTextBytes) refuse("the name is too long");
+  if (!is_utf8(name)) refuse("it is not UTF-8");
   if (std::any_of(name.begin(), name.end(),
                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     refuse("a name has no control characters");

@@ -175,14 +175,14 @@ std::string answer_json(const QueryDocument& document) {
   for (const QueryEntry& entry : answer.entries) {
     json["results"].push_back(entry_json(entry, query.kind));
   }
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 QueryDocument parse_answer(const std::string& text, const std::string& name) {
   try {
     return document_in(Json::parse(text));
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::bad_input, name + ": not the JSON answer to a query: " + error.what());
+    throw Error(ErrorCode::bad_input, name + ": not the JSON answer to a query");
   } catch (const Error& error) {
     throw Error(ErrorCode::bad_input, name + ": not the JSON answer to a query: " + error.what());
   }

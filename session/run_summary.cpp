@@ -28,7 +28,7 @@ std::string run_summary(const RunOutcome& outcome, Position start, Position limi
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
   json["undefined_instructions"] = machine.cpu().counters().undefined_instructions;
   json["panicked"] = outcome.panicked;
-  return json.dump();
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {

@@ -17,8 +17,9 @@ constexpr std::uint64_t kMostCaptureBytes = 1ULL << 30;
 std::vector<CapturedFrame> read_capture(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
+  if (error) throw Error(ErrorCode::bad_input, path + ": cannot be read: " + error.message());
   std::ifstream file(path, std::ios::binary);
-  if (error || !file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
+  if (!file) throw Error(ErrorCode::bad_input, path + ": cannot be read");
   if (size > kMostCaptureBytes) throw Error(ErrorCode::bad_input, path + ": is too large");
   Bytes bytes(size);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));

@@ -42,8 +42,16 @@ void OutputFile::append(ByteView data) {
 
 PosixOutputFile::PosixOutputFile(const std::string& path, ExistingFile existing) : path_(path) {
   const int when_there = existing == ExistingFile::refuse ? O_EXCL : O_TRUNC;
-  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | when_there, 0666);
-  if (descriptor_ < 0) throw file_error(ErrorCode::host, path, "create", errno);
+  // A pipe's open waits for its other end, but for this flag; then it is no file either.
+  descriptor_ =
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | when_there, 0666);
+  if (descriptor_ < 0 && errno != ENXIO) throw file_error(ErrorCode::host, path, "create", errno);
+  struct stat status {};
+  if (descriptor_ < 0 || (::fstat(descriptor_, &status) == 0 && S_ISFIFO(status.st_mode))) {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    throw Error(ErrorCode::host, path + ": is a pipe, where a file is needed");
+  }
+  if (!S_ISREG(status.st_mode)) ::fcntl(descriptor_, F_SETFL, O_WRONLY);
 }
 
 PosixOutputFile::PosixOutputFile(const std::string& path, std::uint64_t size_bytes)
@@ -151,7 +159,8 @@ void FaultInjectingOutputFile::truncate(std::uint64_t size_bytes) {
 }
 
 PosixInputFile::PosixInputFile(const std::string& path) : path_(path) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe's open waits for its other end, but for this flag, which plain files ignore.
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor_ < 0) throw file_error(ErrorCode::bad_input, path, "open", errno);
   struct stat status {};
   const bool known = ::fstat(descriptor_, &status) == 0;
@@ -159,6 +168,10 @@ PosixInputFile::PosixInputFile(const std::string& path) : path_(path) {
   if (known && S_ISDIR(status.st_mode)) {
     ::close(descriptor_);
     throw file_error(ErrorCode::bad_input, path, "open", EISDIR);
+  }
+  if (known && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+    ::close(descriptor_);
+    throw Error(ErrorCode::bad_input, path + ": is neither a plain file nor a block device");
   }
   const off_t end = known ? ::lseek(descriptor_, 0, SEEK_END) : -1;
   if (end < 0) {
@@ -187,6 +200,20 @@ std::size_t PosixInputFile::read(std::uint64_t offset, std::span<std::uint8_t> o
     }
   }
   return done;
+}
+
+Bytes read_whole_file(const std::string& path, std::uint64_t most_bytes) {
+  const PosixInputFile file(path);
+  if (file.size() > most_bytes) {
+    throw Error(ErrorCode::bad_input, path + ": is too large: " + std::to_string(file.size()) +
+                                          " bytes, where " + std::to_string(most_bytes) +
+                                          " are the most");
+  }
+  Bytes bytes(static_cast<std::size_t>(file.size()));
+  if (file.read(0, bytes) != bytes.size()) {
+    throw Error(ErrorCode::bad_input, path + ": changed while it was read");
+  }
+  return bytes;
 }
 
 std::size_t MemoryInputFile::read(std::uint64_t offset, std::span<std::uint8_t> out) const {

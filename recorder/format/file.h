@@ -179,6 +179,10 @@ class PosixInputFile final : public InputFile {
   std::uint64_t size_ = 0;
 };
 
+/// The content of a regular file or block device. Throws Error{bad_input}, also when it has
+/// more than `most_bytes`.
+[[nodiscard]] Bytes read_whole_file(const std::string& path, std::uint64_t most_bytes);
+
 class MemoryInputFile final : public InputFile {
  public:
   explicit MemoryInputFile(Bytes bytes, std::string file_name = "memory.cvr")

@@ -11,8 +11,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint64_t kMostImageBytes = 4ULL << 30;
-
 const char* kind_name(BootKind kind) {
   switch (kind) {
     case BootKind::linux_kernel:

@@ -80,6 +80,8 @@ struct StartCondition {
   [[nodiscard]] static StartCondition from_json(const std::string& json, const std::string& what);
 };
 
+/// An image is refused beyond this.
+inline constexpr std::uint64_t kMostImageBytes = 4ULL << 30;
 /// Roles of images in a recording.
 inline constexpr const char* kKernelRole = "kernel";
 inline constexpr const char* kInitrdRole = "initrd";

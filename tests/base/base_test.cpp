@@ -8,6 +8,7 @@
 #include "base/ordered_loader.h"
 #include "base/section.h"
 #include "base/state.h"
+#include "base/text.h"
 
 using namespace chronovisor;
 
@@ -202,4 +203,16 @@ TEST_CASE("two sections are compared field by field") {
   CHECK(differences[0].right == Bytes{5, 0, 0, 0});
   CHECK(differences[1].field == "list");
   CHECK(compare_sections(save(left), save(left), "part").empty());
+}
+
+TEST_CASE("UTF-8 is what the standard calls well-formed") {
+  for (const char* text :
+       {"", "plain", "\xc3\xa4\xe2\x82\xac", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "\xe0\xa0\x80"}) {
+    CHECK(is_utf8(text));
+  }
+  for (const char* bytes :
+       {"\xfe", "\x80", "a\xc3", "\xc0\xaf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\xc3("}) {
+    CHECK_FALSE(is_utf8(bytes));
+  }
 }

@@ -3,6 +3,7 @@
 sense, get a message and the right exit status: never a crash or a hang."""
 import os
 import random
+import subprocess
 
 from harness import Test
 
@@ -112,6 +113,49 @@ for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path(
                 ["bookmark", good, "name", "5", "--delete"], ["bookmark", good, "-d"]):
     done = test.run(*command, expect=2, seconds=30)
     test.check(done.stderr.strip(), "no message on stderr", done)
+    count += 1
+
+# What is refused says what it is
+for said, command in {b'no command "bogus"': ["bogus"], b"record: --output": ["record"], b"UTF-8": record("--multiboot", boot, "--append", os.fsdecode(b"a\xfe")),
+                      b"--limit is given nothing": [*record("--multiboot", boot)[:-1], ""], b"name is given nothing": ["bookmark", good, "", "5"],
+                      b"to is given nothing": ["verify", good, "--to", ""]}.items():
+    done = test.run(*command, expect=2, seconds=30)
+    test.check(said in done.stderr, f"the refusal does not say {said}", done)
+    count += 1
+odd_name = test.path(os.fsdecode(b"kernel\xfe"))
+with open(odd_name, "wb") as file:
+    file.write(boot_bytes)
+test.run(*record("--multiboot", odd_name), expect=2)  # its name is the first word of its line
+test.run(*record("--multiboot", odd_name, "--multiboot-argv0", "none"), expect=(0, 1))
+for command in (["debug", good, "--gdb", "--symbols", __file__], ["debug", good, "--gdb", "--vmlinux", __file__],
+                ["query", "packets", good], ["export", good, "--format", "pcapng", "-o", test.path("none.pcapng")]):
+    refused(3, *command)
+    count += 1
+
+# A pipe that nobody writes to keeps nobody waiting, and a device is no file
+pipe = test.path("pipe")
+os.mkfifo(pipe)
+for name in (pipe, "/dev/zero"):
+    for command in (["info", name], ["verify", name], record("--kernel", name), record("--multiboot", boot, "--module", name),
+                    ["record", "-o", test.path("out.cvr"), "--disk", name], ["record", "-o", test.path("out.cvr"), "--net", "pcap:" + name],
+                    ["query", "merge", name, name]):
+        test.run(*command, expect=3, seconds=20)
+        count += 1
+test.run("record", "-o", pipe, "--multiboot", boot, "--serial", "none", expect=5, seconds=20)
+
+# The help is data as well
+if os.path.exists("/dev/full"):
+    for words in (["--help"], ["--version"], ["record", "--help"]):
+        with open("/dev/full", "wb") as full:
+            status = subprocess.run([test.program, *words], stdout=full, stderr=subprocess.DEVNULL, timeout=30).returncode
+        test.check(status == 5, f"{words} into a full device: status {status}")
+        count += 1
+
+# Without standard descriptors no file takes their numbers
+closed = test.path("closed.cvr")
+for how in ("<&- >&- 2>&-", "<&- 2>&-", ">&- 2>&-"):
+    subprocess.run(["sh", "-c", f'exec "$0" record -o "$1" --multiboot "$2" {how}', test.program, closed, boot], timeout=60)
+    test.run("verify", closed)
     count += 1
 
 # A guest whose #UD handler is undefined itself never retires another step; its

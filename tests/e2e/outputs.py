@@ -147,6 +147,19 @@ export.send_signal(signal.SIGTERM)
 test.check(export.wait(timeout=60) == 5, f"interrupted: {export.returncode}")
 test.check(not [name for name in os.listdir(test.folder) if name.startswith("long.txt")], "an interrupted export leaves a file")
 
+# A hangup ends a recording, which is whole; under nohup it does not.
+for ignored in (False, True):
+    hung = test.path("hung.cvr")
+    recorder = subprocess.Popen([*(["nohup"] if ignored else []), test.program, "record", "-o", hung, "--flat", spin, "--limit", "400000000", *quiet],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not os.path.exists(hung) or os.path.getsize(hung) == 0:
+        time.sleep(0.01)
+    recorder.send_signal(signal.SIGHUP)
+    test.check(recorder.wait(timeout=120) == 0, f"a hangup: {recorder.returncode}")
+    reason = test.json_of(test.run("info", hung, "--json"))["summary"]["exit"]["reason"]
+    test.check((reason == "limit") == ignored, f"a hangup{' under nohup' if ignored else ''}: {reason}")
+    os.unlink(hung)
+
 # Beyond the end is an error that says where the end is.
 beyond = str(end + 1)
 for command in (["replay", recording, "--to"], ["verify", recording, "--to"], ["verify", recording, "--from"], ["replay", recording, "--from"],
