@@ -41,7 +41,7 @@ server, forwarded = Server(), free_port()
 image = initramfs(test, test.arguments.card, f"""
 $b ip link set eth0 up
 $b udhcpc -i eth0 -n -q -s /lease || echo "NO LEASE"
-$b ping -c 2 -w 5 10.0.2.2 | $b grep "packets received"
+$b ping -c 2 -i 0.1 -w 5 10.0.2.2 | $b grep "packets received"
 echo "IN $($b nc 10.0.2.2 {server.port} | sha256sum)"
 dd if=/dev/urandom of=/out bs=4096 count={to_host_bytes // 4096} 2>/dev/null
 echo "OUT $(sha256sum < /out)"
@@ -71,7 +71,10 @@ test.check(card["model"] == test.arguments.card and card["bytes_received"] > tes
 test.check(counts["sent"] == card["frames_sent"] and counts["received"] == card["frames_received"],
            f"the recorder counts {counts}, the recording holds {card}")
 frames = card["frames_sent"] + card["frames_received"]
-print(f"{test.arguments.card}: {report['instructions']:,} steps, {frames} frames, {report['seconds']:.1f} s")
+beside = (info["log_bytes"] - card["bytes_received"]) / frames
+test.check(beside <= 100, f"the log has {beside:.0f} bytes a frame beside its payload")
+print(f"{test.arguments.card}: {report['instructions']:,} steps, {frames} frames, {report['seconds']:.1f} s; "
+      f"the log has {beside:.1f} bytes a frame beside what was received")
 
 verified = test.json_of(test.run("verify", recorder.recording, "--jobs", "1", "--json"))
 test.check(verified["digest"] == report["digest"], f"verified to another state: {verified}")
@@ -80,6 +83,6 @@ done = test.run("replay", recorder.recording, "--from", middle, "--serial", "non
 said = done.stderr.decode()
 test.check(f"{report['instructions']:,}" in said and "digests equal" in said, "the replay ends elsewhere", done)
 packed = test.path("packed.cvr")
-test.run("pack", recorder.recording, "-o", packed)
+test.run("pack", recorder.recording, "-o", packed, "--level", "1")
 test.check(test.json_of(test.run("info", packed, "--json"))["cards"] == info["cards"], "packing loses frames")
 print("verified, replayed, packed")
