@@ -1,0 +1,179 @@
+// Owns the disassembly: instructions around one address, which of them is chosen, and what
+// can be asked of the chosen one. Follows the machine unless told to stay.
+
+import { button, byId, el, fill } from "./dom.js";
+import { hex } from "./format.js";
+
+const kShown = 60;
+const kBefore = 512;   // bytes of the function before the machine that are shown
+const kGuess = 40;     // bytes looked at where no function is known
+
+export class Code extends EventTarget {
+  #rpc;
+  #session;
+  #stops;
+  #actions;
+  #lines = [];
+  #chosen = -1;
+  #address = null;   // null: follow the machine
+  node = byId("code");
+
+  constructor(rpc, session, stops, actions) {
+    super();
+    this.#rpc = rpc;
+    this.#session = session;
+    this.#stops = stops;
+    this.#actions = actions;
+    stops.addEventListener("changed", () => this.#draw());
+    const at = byId("code-address");
+    byId("code-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.show(at.value.trim());
+    });
+    fill(byId("code-buttons"),
+      button("Here", () => this.follow(), { title: "Show where the machine stands (h)" }),
+      button("Break", () => this.toggle(), { title: "Breakpoint at the chosen line (b)" }),
+      button("Run to", () => this.runTo(), { title: "Run to the chosen line (u)" }),
+      button("Last time", () => this.arrival("backward"),
+        { title: "When was the chosen line executed last? Goes there (l)" }),
+      button("Next time", () => this.arrival("forward"),
+        { title: "When is the chosen line executed next? Goes there (n)" }),
+      button("All times", () => this.all(), { title: "All times the chosen line is executed, as marks on the strip (e)" }));
+    this.node.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  visible() {
+    return true;
+  }
+  /// The machine stands elsewhere: what was shown meanwhile is left.
+  arrived() {
+    this.#address = null;
+    byId("code-address").value = "";
+  }
+  follow() {
+    this.#address = null;
+    byId("code-address").value = "";
+    this.dispatchEvent(new Event("wanted"));
+  }
+  /// An address or a symbol.
+  show(address) {
+    this.#address = address || null;
+    byId("code-address").value = this.#address ?? "";
+    this.dispatchEvent(new Event("wanted"));
+  }
+
+  async refresh(signal) {
+    const here = BigInt(this.#session.where.pc);
+    const wanted = this.#address ?? hex(here);
+    const found = await this.#rpc.call("symbol", { address: wanted }, { signal });
+    const address = BigInt(found.address);
+    const from = await this.#beginning(address, found.offset, signal);
+    const answer = await this.#rpc.call("disassemble",
+      { address: hex(from), count: Math.min(400, kShown + Number(address - from)) }, { signal });
+    if (signal.aborted) return;
+    const at = answer.instructions.findIndex((line) => BigInt(line.address) >= address);
+    this.#lines = answer.instructions.slice(Math.max(0, at - 150), at + kShown);
+    this.#chosen = Math.max(0, this.#lines.findIndex((line) => BigInt(line.address) === address));
+    this.#draw();
+    this.#row(this.#chosen)?.scrollIntoView({ block: "center" });
+    this.#source(signal, wanted);
+  }
+
+  /// The last address at or before from which the instructions lead to `address`.
+  async #beginning(address, offset, signal) {
+    if (offset !== null && offset <= kBefore) return address - BigInt(offset);
+    const tries = [];
+    for (let back = kGuess; back > kGuess - 16; back--) tries.push(address - BigInt(back));
+    const answers = await this.#rpc.each(
+      tries.map((from) => ["disassemble", { address: hex(BigInt.asUintN(64, from)), count: kGuess }]), { signal });
+    for (let n = 0; n < tries.length; n++) {
+      const lines = answers[n]?.instructions ?? [];
+      const upTo = lines.findIndex((line) => BigInt(line.address) === address);
+      if (upTo > 0 && lines.slice(0, upTo).every((line) => line.text && !line.text.includes("(bad)"))) return tries[n];
+    }
+    return address;
+  }
+
+  async #source(signal, address) {
+    const line = byId("code-source");
+    line.textContent = "";
+    try {
+      const answer = await this.#rpc.call("source", { address }, { signal });
+      if (signal.aborted || !answer.file) return;
+      line.textContent = `${answer.file}:${answer.line}${answer.text ? `  ${answer.text.trim()}` : ""}`;
+    } catch {
+      // This server knows no source lines.
+    }
+  }
+
+  #draw() {
+    const focused = this.node.contains(document.activeElement);
+    let symbol = null;
+    const rows = this.#lines.flatMap((line, n) => {
+      const name = (line.symbol ?? "").replace(/\+0x[0-9a-f]+$/, "");
+      const heading = name && name !== symbol ? [el("tr", { class: "function" }, el("td", { colspan: "4", text: `${name}:` }))] : [];
+      symbol = name;
+      return [...heading, this.#line(line, n)];
+    });
+    fill(this.node, el("table", { class: "code", "aria-label": "Disassembly" }, el("tbody", {}, ...rows)));
+    if (focused) this.#row(this.#chosen)?.focus();
+  }
+
+  #line(line, n) {
+    const here = line.address === this.#session.where.pc || line.here;
+    const stop = this.#stops.at(line.address, "execute");
+    const [, mnemonic, operands] = /^(\S*)\s*(.*)$/.exec(line.text ?? "not mapped");
+    return el("tr", { class: (here ? "here " : "") + (n === this.#chosen ? "chosen" : ""),
+      tabindex: n === this.#chosen ? "0" : "-1", data: { n },
+      on: { click: () => this.#choose(n), focus: () => this.#choose(n) } },
+      el("td", { class: "gutter" }, el("button", { type: "button", class: "stop",
+        text: (stop ? "●" : "○") , tabindex: "-1", "aria-pressed": String(Boolean(stop)),
+        "aria-label": `Breakpoint at ${line.address}`, title: stop ? "Take the breakpoint off" : "Break here",
+        on: { click: (event) => { event.stopPropagation(); this.#stops.toggle(line.address); } } }),
+      el("span", { class: "arrow", text: here ? "▶" : "", "aria-label": here ? "here" : null, role: here ? "img" : null })),
+      el("td", { class: "address", text: line.address.slice(2).padStart(line.address.length > 10 ? 16 : 8, "0"), title: line.symbol ?? "" }),
+      el("td", { class: "mnemonic", text: mnemonic }),
+      el("td", { class: "operands", text: operands }));
+  }
+
+  #row(n) {
+    return this.node.querySelector(`tr[data-n="${n}"]`);
+  }
+  #choose(n) {
+    if (n === this.#chosen) return;
+    const old = this.#row(this.#chosen);
+    old?.classList.remove("chosen");
+    old?.setAttribute("tabindex", "-1");
+    this.#chosen = n;
+    const row = this.#row(n);
+    row?.classList.add("chosen");
+    row?.setAttribute("tabindex", "0");
+  }
+  #key(event) {
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 12, PageUp: -12 }[event.key];
+    if (!by || event.target.tagName !== "TR") return;
+    this.#row(Math.max(0, Math.min(this.#chosen + by, this.#lines.length - 1)))?.focus();
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  get chosen() {
+    return this.#lines[this.#chosen]?.address ?? null;
+  }
+  toggle() {
+    if (this.chosen) this.#stops.toggle(this.chosen);
+  }
+  runTo(direction = "forward") {
+    if (this.chosen) this.#actions.runTo(BigInt(this.chosen), direction);
+  }
+  arrival(direction) {
+    if (this.chosen) this.#actions.arrival(BigInt(this.chosen), direction);
+  }
+  all() {
+    if (!this.chosen) return;
+    this.dispatchEvent(new CustomEvent("search", { detail: { kind: "executes", address: this.chosen, length: 1 } }));
+  }
+  focus() {
+    this.#row(this.#chosen)?.focus();
+  }
+}
