@@ -16,6 +16,7 @@ export class Code extends EventTarget {
   #lines = [];
   #chosen = -1;
   #address = null;   // null: follow the machine
+  #take = false;     // the keyboard is to be here once there is something
   node = byId("code");
 
   constructor(rpc, session, stops, actions) {
@@ -29,6 +30,7 @@ export class Code extends EventTarget {
     byId("code-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.show(at.value.trim());
+      this.#take = true;
     });
     fill(byId("code-buttons"),
       button("Here", () => this.follow(), { title: "Show where the machine stands (h)" }),
@@ -76,6 +78,8 @@ export class Code extends EventTarget {
     this.#chosen = Math.max(0, this.#lines.findIndex((line) => BigInt(line.address) === address));
     this.#draw();
     this.#row(this.#chosen)?.scrollIntoView({ block: "center" });
+    if (this.#take) this.focus();
+    this.#take = false;
     this.#source(signal, wanted);
   }
 

@@ -43,6 +43,12 @@ export function labelled(text, control, props = {}) {
   return el("label", { class: "field", ...props }, el("span", { text }), control);
 }
 
+/// Into a field, with what stands there chosen, so that typing replaces it.
+export function enter(field) {
+  field.focus();
+  field.select();
+}
+
 /// Whether keys that are typed go into a control there.
 export function takesText(node) {
   if (!(node instanceof HTMLElement)) return false;

@@ -6,7 +6,7 @@ import { Actions } from "./actions.js";
 import { Bookmarks } from "./bookmarks.js";
 import { Code } from "./code.js";
 import { Console } from "./console.js";
-import { byId } from "./dom.js";
+import { byId, enter } from "./dom.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
 import { Log, Tasks } from "./linux.js";
@@ -119,7 +119,7 @@ group("Travel", [
   ["R", "run back to the one before", () => session.run("backward")],
   ["u", "run to the chosen line of code", () => code.runTo("forward")],
   ["U", "run back to it", () => code.runTo("backward")],
-  ["g", "go to a position, a bookmark, +N or -N", () => byId("go-place").focus()],
+  ["g", "go to a position, a bookmark, +N or -N", () => enter(byId("go-place"))],
   ["Home", "to the start", () => session.seek("start")],
   ["End", "to the end", () => session.seek("end")],
   ["[", "where this page was before", () => session.visit(-1)],
@@ -150,11 +150,12 @@ group("Timeline", [
 ]);
 group("Page", [
   ["/", "find a function or variable", () => symbols.focus()],
-  ["m", "show memory at an address", () => byId("memory-address").focus()],
-  ["c", "show code at an address", () => byId("code-address").focus()],
+  ["m", "show memory at an address", () => enter(byId("memory-address"))],
+  ["c", "show code at an address", () => enter(byId("code-address"))],
   ["h", "show the code where the machine stands", () => code.follow()],
   ["k", "bookmark this moment", () => bookmarks.focus()],
   ["1 … 9", "the tabs below"],
+  ["x", "more or less room for the tabs below", () => document.body.classList.toggle("tall-dock")],
   ["f", "to the next part of the page", () => cyclePanels(1)],
   ["F", "to the part before", () => cyclePanels(-1)],
   ["t", "light or dark", () => theme.toggle()],
@@ -163,4 +164,4 @@ group("Page", [
 for (let n = 1; n <= 9; n++) keys.bind(String(n), () => tabs.number(n - 1));
 
 // For tests and for the curious at the browser's prompt.
-globalThis.chronovisor = { rpc, session, strip, search, memory, code, jobs, views, about, console: console_, screen, log };
+globalThis.chronovisor = { rpc, session, strip, search, memory, code, jobs, views, actions, about, console: console_, screen, log };

@@ -35,6 +35,7 @@ export class Memory extends EventTarget {
     });
     byId("memory-form").addEventListener("submit", (event) => {
       event.preventDefault();
+      this.#take = true;
       this.show(byId("memory-address").value.trim());
     });
     fill(byId("memory-buttons"),
@@ -88,8 +89,12 @@ export class Memory extends EventTarget {
     this.#pointers = new Map();
     this.#draw();
     await this.#findPointers(signal);
-    if (!signal.aborted) this.#draw();
+    if (signal.aborted) return;
+    this.#draw();
+    if (this.#take) this.focus();
+    this.#take = false;
   }
+  #take = false;     // the keyboard is to be here once there is something
   #first = null;
   #wide = 16;
 
@@ -105,8 +110,9 @@ export class Memory extends EventTarget {
   /// Words that lead somewhere get a button: to a symbol, or to mapped memory.
   async #findPointers(signal) {
     const words = [];
-    for (let at = 0; at + 8 <= this.#bytes.length; at += 8) {
-      const value = little(this.#bytes, at, 8);
+    const word = this.#word;
+    for (let at = 0; at + word <= this.#bytes.length; at += word) {
+      const value = little(this.#bytes, at, word);
       if (addressLike(value)) words.push([at, value]);
     }
     const asked = words.flatMap(([, value]) => [["symbol", { address: hex(value) }], ["translate", { address: hex(value) }]]);
@@ -138,7 +144,8 @@ export class Memory extends EventTarget {
       text += printable(this.#bytes[n]);
     }
     while (cells.length < this.#wide) cells.push(el("td", { text: "  " }));
-    const leads = [at, at + 8].slice(0, this.#wide / 8).map((word) => this.#pointers.get(word)).filter(Boolean);
+    const leads = Array.from({ length: this.#wide / this.#word }, (_, n) => this.#pointers.get(at + n * this.#word))
+      .filter(Boolean);
     return el("tr", {},
       el("th", { scope: "row", text: hex(this.#first + BigInt(at)).slice(2).padStart(12, "0") }),
       ...cells,
@@ -164,6 +171,10 @@ export class Memory extends EventTarget {
 
   #cell(n) {
     return this.node.querySelector(`td[data-byte="${n}"]`);
+  }
+  /// Bytes of a pointer, as the processor is.
+  get #word() {
+    return this.#session.where.mode === "64-bit" ? 8 : 4;
   }
   /// Of the first chosen byte, within what is shown.
   get #offset() {
@@ -218,7 +229,7 @@ export class Memory extends EventTarget {
     this.show(BigInt.asUintN(64, this.#first + BigInt(pages * (kBytes - 2 * this.#wide))));
   }
   followPointer() {
-    const word = this.#offset & ~7;
+    const word = Math.floor(this.#offset / this.#word) * this.#word;
     const lead = this.#pointers.get(word);
     if (lead) this.show(lead.address, 4);
   }
@@ -226,7 +237,7 @@ export class Memory extends EventTarget {
   get chosen() {
     const { from, length } = this.#chosen;
     const pointer = length === 1 && this.#pointers.has(Number(from - this.#first));
-    return { address: from, length: pointer ? 8 : length };
+    return { address: from, length: pointer ? this.#word : length };
   }
   lastWrite() {
     this.#actions.lastWrite(this.chosen);

@@ -20,8 +20,8 @@ export class Screen {
     if (signal.aborted) return;
     const picture = el("img", { class: "picture", width, height, src: `data:image/png;base64,${png}`,
       alt: `The guest's screen, ${width} by ${height} pixels` });
-    const characters = text.length > 0 && el("details", {}, el("summary", { text: "Its characters" }),
-      el("pre", { text: text.join("\n"), tabindex: "0", role: "region", "aria-label": "Characters of the screen" }));
-    fill(this.node, picture, characters || null);
+    const characters = text.length > 0 && el("pre", { text: text.join("\n"), tabindex: "0", role: "region",
+      "aria-label": "Characters of the screen" });
+    fill(this.node, el("div", { class: "screen" }, picture, characters || null));
   }
 }

@@ -37,7 +37,7 @@ export class Search extends EventTarget {
       mark: (entry) => (entry.position === session.where.position ? "here" : ""),
       act: (entry) => session.seek(entry.position) });
     this.#plot = new Plot((position) => session.seek(position));
-    fill(this.node, this.#form(), this.#summary, this.#plot.node, this.#list.node);
+    fill(this.node, this.#form(), this.#summary, el("div", { class: "results" }, this.#list.node, this.#plot.node));
     this.#show();
   }
 

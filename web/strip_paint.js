@@ -4,7 +4,7 @@
 
 import { short } from "./format.js";
 
-export const kRowHeight = 15;
+export const kRowHeight = 14;
 export const kRulerHeight = 18;
 export const kOverviewHeight = 14;
 
