@@ -16,6 +16,7 @@ export class Code extends EventTarget {
   #lines = [];
   #chosen = -1;
   #address = null;   // null: follow the machine
+  #sources = new Map();
   #take = false;     // the keyboard is to be here once there is something
   node = byId("code");
 
@@ -77,10 +78,11 @@ export class Code extends EventTarget {
     this.#lines = answer.instructions.slice(Math.max(0, at - 150), at + kShown);
     this.#chosen = Math.max(0, this.#lines.findIndex((line) => BigInt(line.address) === address));
     this.#draw();
+    await this.#source(signal);
+    if (signal.aborted) return;
     this.#row(this.#chosen)?.scrollIntoView({ block: "center" });
     if (this.#take) this.focus();
     this.#take = false;
-    this.#source(signal, wanted);
   }
 
   /// The last address at or before from which the instructions lead to `address`.
@@ -98,26 +100,36 @@ export class Code extends EventTarget {
     return address;
   }
 
-  async #source(signal, address) {
-    const line = byId("code-source");
-    line.textContent = "";
+  /// Where the lines of source begin, by address; without debug information there are none.
+  async #source(signal) {
+    this.#sources = new Map();
+    const first = BigInt(this.#lines[0]?.address ?? 0);
+    const last = BigInt(this.#lines.at(-1)?.address ?? 0);
     try {
-      const answer = await this.#rpc.call("source", { address }, { signal });
-      if (signal.aborted || !answer.file) return;
-      line.textContent = `${answer.file}:${answer.line}${answer.text ? `  ${answer.text.trim()}` : ""}`;
+      const answer = await this.#rpc.call("source",
+        { address: hex(first), length: Math.min(0xffff, Number(last - first) + 1) }, { signal });
+      if (signal.aborted) return;
+      for (const { address, file, line } of answer.lines) {
+        this.#sources.set(BigInt(address) < first ? hex(first) : address, `${file}:${line}`);
+      }
     } catch {
-      // This server knows no source lines.
+      return;
     }
+    if (this.#sources.size > 0) this.#draw();
   }
 
   #draw() {
     const focused = this.node.contains(document.activeElement);
     let symbol = null;
+    let from = null;
     const rows = this.#lines.flatMap((line, n) => {
       const name = (line.symbol ?? "").replace(/\+0x[0-9a-f]+$/, "");
       const heading = name && name !== symbol ? [el("tr", { class: "function" }, el("td", { colspan: "4", text: `${name}:` }))] : [];
       symbol = name;
-      return [...heading, this.#line(line, n)];
+      const source = this.#sources.get(line.address);
+      const told = source && source !== from ? [el("tr", { class: "source" }, el("td"), el("td", { colspan: "3", text: source }))] : [];
+      from = source ?? from;
+      return [...heading, ...told, this.#line(line, n)];
     });
     fill(this.node, el("table", { class: "code", "aria-label": "Disassembly" }, el("tbody", {}, ...rows)));
     if (focused) this.#row(this.#chosen)?.focus();
