@@ -37,6 +37,7 @@ export class Code extends EventTarget {
       button("Here", () => this.follow(), { title: "Show where the machine stands (h)" }),
       button("Break", () => this.toggle(), { title: "Breakpoint at the chosen line (b)" }),
       button("Run to", () => this.runTo(), { title: "Run to the chosen line (u)" }),
+      button("Back to", () => this.runTo("backward"), { title: "Run back to the chosen line (U)" }),
       button("Last time", () => this.arrival("backward"),
         { title: "When was the chosen line executed last? Goes there (l)" }),
       button("Next time", () => this.arrival("forward"),

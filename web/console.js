@@ -98,7 +98,7 @@ export class Console {
     this.#write(upTo);
     const next = lines.findIndex((line) => line.position > position);
     this.#list.set(lines, { near: next < 0 ? lines.length : next });
-    if (lines.length > 0) this.#list.reveal(Math.max(0, (next < 0 ? lines.length : next) - 1), false);
+    if (lines.length > 0) this.#list.reveal(Math.max(0, (next < 0 ? lines.length : next) - 1));
   }
 
   #write(upTo) {

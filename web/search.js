@@ -71,6 +71,11 @@ export class Search extends EventTarget {
     this.#show();
   }
 
+  /// In order of position, as far as it has got.
+  get results() {
+    return this.#results;
+  }
+
   /// `what`: {kind, address, length, view}.
   async run(what) {
     this.clear();

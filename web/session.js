@@ -5,6 +5,7 @@
 import { count, place } from "./format.js";
 
 const kMostVisited = 200;
+const kOthers = { gdb: "A gdb", page: "Another page", agent: "An agent" };
 
 export class Session extends EventTarget {
   #rpc;
@@ -19,14 +20,20 @@ export class Session extends EventTarget {
     super();
     this.#rpc = rpc;
     this.#jobs = jobs;
-    rpc.addEventListener("moved", (event) => this.#arrive(event.detail.where, "followed"));
+    rpc.addEventListener("moved", ({ detail: { where, by } }) => {
+      const elsewhere = this.where && this.where.position !== where.position;
+      this.#arrive(where, "followed");
+      if (elsewhere && kOthers[by]) jobs.say(`${kOthers[by]} went to ${count(where.position)}.`);
+    });
   }
 
+  /// With every new connection.
   async begin() {
+    const known = this.info !== null;
     const [version, info, where] = await Promise.all([
       this.#rpc.call("version"), this.#rpc.call("info"), this.#rpc.call("where")]);
     Object.assign(this, { version, info });
-    this.dispatchEvent(new Event("begun"));
+    if (!known) this.dispatchEvent(new Event("begun"));
     this.#arrive(where, "begun");
   }
 

@@ -121,7 +121,7 @@ export class Strip extends EventTarget {
   }
 
   #drawNow() {
-    if (!this.#session.where) return;
+    if (!this.#session.where || !this.#session.info) return;
     const began = performance.now();
     const stage = byId("strip-stage");
     this.view.width = Math.max(100, stage.clientWidth);

@@ -4,7 +4,7 @@
 import { vector } from "./format.js";
 
 const kMostVectors = 4;
-const kNames = { space: "who runs", mode: "kernel / user", marks: "bookmarks", search: "found" };
+const kNames = { space: "who runs", mode: "▨ kernel ■ user", marks: "bookmarks", search: "found" };
 
 export class StripLanes {
   #lanes = new Map();      // name -> {kind, unit}
