@@ -11,6 +11,7 @@ import { Tiles } from "./tiles.js";
 
 const kClickPixels = 4;
 const kSnapPixels = 6;
+const kSlowMs = 100;
 
 export class Strip extends EventTarget {
   #session;
@@ -125,7 +126,7 @@ export class Strip extends EventTarget {
     const began = performance.now();
     const stage = byId("strip-stage");
     this.view.width = Math.max(100, stage.clientWidth);
-    this.#tiles.want(this.view.from, this.view.to, this.view.level);
+    this.#soon("tiles", () => this.#tiles.want(this.view.from, this.view.to, this.view.level));
     for (const { tile } of this.#tiles.cover(this.view.from, this.view.to, this.view.level, () => true)) {
       this.lanes.learn(tile);
     }
@@ -138,10 +139,24 @@ export class Strip extends EventTarget {
     this.#paint.paint({ view: this.view, tiles: this.#tiles, lanes: this.lanes, rows, marks: this.marks,
       found: this.#found, here: this.#session.where.position, cursor: this.#cursor,
       drag: this.#drag?.selecting ? this.#drag : null });
-    this.#describe();
+    this.#soon("words", () => this.#describe());
     this.painted.frames++;
     this.painted.ms += performance.now() - began;
   }
+
+  /// At once when it was not done lately, else a little later: what need not keep up with
+  /// every frame.
+  #soon(name, action) {
+    if (this.#timers.has(name)) return;
+    const wait = Math.max(0, (this.#done.get(name) ?? -Infinity) + kSlowMs - performance.now());
+    this.#timers.set(name, setTimeout(() => {
+      this.#timers.delete(name);
+      this.#done.set(name, performance.now());
+      action();
+    }, wait));
+  }
+  #timers = new Map();
+  #done = new Map();
 
   #showLabels(rows, height) {
     const text = rows.map((row) => row.label).join("\n");
