@@ -32,9 +32,11 @@ void append(std::vector<Symbol>& symbols, const std::vector<linux_guest::KernelS
 GuestNames::GuestNames(Timeline& timeline, const std::vector<std::string>& symbol_files)
     : timeline_(timeline) {
   for (const std::string& path : symbol_files) {
-    std::vector<Symbol> symbols = elf_symbols(read_whole_file(path, kMostFileBytes), path);
+    const Bytes content = read_whole_file(path, kMostFileBytes);
+    std::vector<Symbol> symbols = elf_symbols(content, path);
     if (symbols.empty()) throw Error(ErrorCode::bad_input, path + ": has no symbols");
     symbols_.add(std::move(symbols));
+    lines_.add(content, path);
   }
   symbols_.add(own_symbols(timeline.reader()));
 }

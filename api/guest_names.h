@@ -1,5 +1,6 @@
-// Owns what the guest's addresses are called, and how its stacks are unwound: from ELF
-// files that the user names, the guest's own ELF file, and the tables of a Linux kernel.
+// Owns what the guest's addresses are called, which lines they come from, and how its stacks
+// are unwound: from ELF files that the user names, the guest's own ELF file, and the tables
+// of a Linux kernel.
 // Made when they are first asked for. The thread that owns the timeline.
 #pragma once
 
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "inspect/line_table.h"
 #include "inspect/linux/unwind.h"
 #include "inspect/symbol_table.h"
 #include "timetravel/timeline.h"
@@ -23,6 +25,8 @@ class GuestNames {
   /// checkpoint when none is up there. The machine stands there again.
   [[nodiscard]] const SymbolTable& symbols(CancelToken cancel);
   [[nodiscard]] const linux_guest::Unwinder& unwinder(CancelToken cancel);
+  /// Of the files that the user named.
+  [[nodiscard]] const LineTable& lines() const { return lines_; }
 
  private:
   void read_kernel(CancelToken cancel);
@@ -30,6 +34,7 @@ class GuestNames {
 
   Timeline& timeline_;
   SymbolTable symbols_;
+  LineTable lines_;
   linux_guest::Unwinder unwinder_;
   bool kernel_looked_for_ = false;
 };

@@ -12,6 +12,7 @@ namespace {
 using namespace shape;
 
 constexpr std::uint64_t kMostShownSymbols = 1000;
+constexpr std::uint64_t kMostSourceBytes = 1U << 16;
 
 struct PageRequest {
   std::uint64_t limit = 100;
@@ -35,6 +36,11 @@ struct SymbolsRequest {
 };
 
 struct KernelRequest {};
+
+struct SourceRequest {
+  std::uint64_t address = 0;
+  std::uint64_t length = 1;
+};
 
 Value log_line(const linux_guest::LogLine& line) {
   return Value::Object{{"time_ns", line.time_ns}, {"level", line.level}, {"text", line.text}};
@@ -96,6 +102,18 @@ Value symbol_list(Context& context, const SymbolsRequest& request, const Call& c
   });
 }
 
+Value source(Context& context, const SourceRequest& request, const Call& /*call*/) {
+  const LineTable& lines = context.names().lines();
+  Value::Array found;
+  for (const LineTable::Row& row : lines.within(request.address, request.length)) {
+    if (row.line == 0) continue;
+    found.emplace_back(Value::Object{{"address", hex(row.address)},
+                                     {"file", lines.files()[row.file]},
+                                     {"line", std::uint64_t{row.line}}});
+  }
+  return Value::Object{{"lines", std::move(found)}};
+}
+
 }  // namespace
 
 std::vector<Method> guest_methods() {
@@ -119,6 +137,18 @@ std::vector<Method> guest_methods() {
                                                  {"address", hex()},
                                                  {"size", count(), "0: not known"}})),
                    symbol_list));
+  rows.push_back(
+      Row<SourceRequest>("source", Effect::looks,
+                         "Which lines of which source files instructions come from, by the debug "
+                         "information of the files given with --symbols.")
+          .address("address", &SourceRequest::address, "The first instruction")
+          .count("length", &SourceRequest::length, {1, kMostSourceBytes}, "Bytes of code")
+          .answers(object({{"lines",
+                            list_of(object({{"address", hex(), "From here on"},
+                                            {"file", text()},
+                                            {"line", count()}})),
+                            "The first begins at the address or before; none: it is not known"}}),
+                   source));
   rows.push_back(
       Row<KernelRequest>("linux_kernel", Effect::looks, "Which Linux kernel runs in the guest.")
           .not_for_agents()

@@ -86,6 +86,8 @@ culprit = agent.call("last_write", address=other + READINGS, length=8, go=True)[
 test.check(culprit["symbol"].startswith("copy_text"), f"the pointer was destroyed by {culprit}")
 here = agent.call("disassemble", count=1)["instructions"][0]
 test.check("movb" in here["text"] and here["symbol"] == culprit["symbol"], f"no store of a byte: {here}")
+line = agent.call("source", address=here["address"])["lines"][0]
+test.check(line["file"].endswith("config.c") and line["line"] == 13, f"it is not in that line: {line}")
 found_after = check["position"] - culprit["position"]
 test.check(found_after > 1_000_000, f"only {found_after} steps before it was noticed")
 

@@ -1,0 +1,53 @@
+// What a guest writes, and what its symbols are called, stays text: nothing of it becomes an
+// element, runs, or is fetched.
+
+import { check, Page } from "./browser.mjs";
+
+export async function hostile(browser, url) {
+  const page = await Page.open(browser, url);
+  await page.evaluate(() => globalThis.chronovisor.session.seek("end"));
+  for (const name of ["Console", "Symbols", "Found"]) {
+    await page.tab.getByRole("tab", { name: new RegExp(`^${name}`) }).click();
+    await page.idle();
+    await page.picture(`hostile-${name.toLowerCase()}`);
+  }
+  await page.tab.getByRole("tab", { name: "Symbols" }).click();
+  await page.tab.getByText("<img src=x onerror").first().waitFor();
+  await page.evaluate(() => globalThis.chronovisor.actions.arrival(
+    BigInt(document.querySelector("#panel-symbols tbody td:nth-child(2)").textContent), "backward"));
+  const lines = await page.text(".console-lines");
+  check(lines.includes("<script>globalThis.taken=1</script>"), `the console does not show it: ${lines}`);
+  const { taken, elements } = await page.evaluate(() => ({ taken: globalThis.taken,
+    elements: document.querySelectorAll("main script, main img:not(.picture), main svg").length }));
+  check(taken === undefined && elements === 0, `the guest got into the page: ${taken}, ${elements} elements`);
+  await page.close();
+}
+
+export async function screen(browser, url) {
+  const page = await Page.open(browser, url);
+  await page.evaluate(() => globalThis.chronovisor.session.seek("end"));
+  await page.tab.getByRole("tab", { name: "Screen" }).click();
+  await page.tab.locator("img.picture").waitFor();
+  const width = await page.evaluate(() => document.querySelector("img.picture").naturalWidth);
+  check(width >= 320, `the picture is ${width} wide`);
+  await page.picture("screen");
+  await page.close();
+}
+
+/// A report for a bug is one file: it opens from disk, without a script and without the network.
+export async function report(browser, file) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  await context.setOffline(true);
+  const tab = await context.newPage();
+  const asked = [];
+  tab.on("request", (request) => asked.push(request.url()));
+  const complaints = [];
+  tab.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  await tab.goto(`file://${file}`);
+  const text = await tab.textContent("body");
+  check(text.includes("poweroff") && text.includes("cannot have said"), "the report says nothing of the run");
+  const others = asked.filter((url) => !url.startsWith("data:") && url !== `file://${file}`);
+  check(others.length === 0 && complaints.length === 0, `it asked for ${others}; ${complaints}`);
+  if (process.env.PICTURES) await tab.screenshot({ path: `${process.env.PICTURES}/report.png` });
+  await context.close();
+}
