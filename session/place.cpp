@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "host/host.h"
 #include "recorder/format/frame_cursor.h"
 
