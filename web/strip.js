@@ -131,7 +131,7 @@ export class Strip extends EventTarget {
       this.lanes.learn(tile);
     }
     for (const { tile } of this.#tiles.cover(this.view.from, this.view.to, this.view.level,
-      (each) => each.samples)) this.lanes.learn(tile);
+      (each) => each.samples?.length)) this.lanes.learn(tile);
     const rows = this.lanes.rows();
     const height = kOverviewHeight + kRulerHeight + rows.length * kRowHeight;
     this.#showLabels(rows, height);
@@ -172,7 +172,7 @@ export class Strip extends EventTarget {
     const parts = [`${this.#cursor === null ? "here" : "cursor"}: ${count(at)}`];
     const level = this.view.level;
     const [counted] = this.#tiles.cover(at, at, level, () => true);
-    const [sampled] = this.#tiles.cover(at, at, level, (tile) => tile.samples);
+    const [sampled] = this.#tiles.cover(at, at, level, (tile) => tile.samples?.length);
     if (sampled) {
       const { tile } = sampled;
       const bin = Math.floor(((at - tile.from) / (tile.to - tile.from)) * tile.bins);
