@@ -139,6 +139,7 @@ export class Strip extends EventTarget {
     this.#paint.paint({ view: this.view, tiles: this.#tiles, lanes: this.lanes, rows, marks: this.marks,
       found: this.#found, here: this.#session.where.position, cursor: this.#cursor,
       drag: this.#drag?.selecting ? this.#drag : null });
+    byId("strip").classList.add("painted");
     this.#soon("words", () => this.#describe());
     this.painted.frames++;
     this.painted.ms += performance.now() - began;
