@@ -36,6 +36,8 @@ export class Console {
     this.#field = labelled("Console", this.#select);
     this.#empty = note("The guest has written nothing yet.");
     fill(this.node, this.#field, el("div", { class: "split" }, this.#screen, el("div", { class: "lines" }, this.#empty, this.#list.node)));
+    this.#field.hidden = true;
+    this.#list.node.hidden = true;
     this.#open();
     session.addEventListener("begun", () => this.#text.load().catch((error) => jobs.fail(error)));
     this.#text.addEventListener("more", () => this.#draw());

@@ -131,7 +131,7 @@ export class Strip extends EventTarget {
       this.lanes.learn(tile);
     }
     for (const { tile } of this.#tiles.cover(this.view.from, this.view.to, this.view.level,
-      (each) => each.samples)) this.lanes.learn(tile);
+      (each) => each.samples?.length)) this.lanes.learn(tile);
     const rows = this.lanes.rows();
     const height = kOverviewHeight + kRulerHeight + rows.length * kRowHeight;
     this.#showLabels(rows, height);
@@ -139,6 +139,7 @@ export class Strip extends EventTarget {
     this.#paint.paint({ view: this.view, tiles: this.#tiles, lanes: this.lanes, rows, marks: this.marks,
       found: this.#found, here: this.#session.where.position, cursor: this.#cursor,
       drag: this.#drag?.selecting ? this.#drag : null });
+    byId("strip").classList.add("painted");
     this.#soon("words", () => this.#describe());
     this.painted.frames++;
     this.painted.ms += performance.now() - began;
@@ -172,7 +173,7 @@ export class Strip extends EventTarget {
     const parts = [`${this.#cursor === null ? "here" : "cursor"}: ${count(at)}`];
     const level = this.view.level;
     const [counted] = this.#tiles.cover(at, at, level, () => true);
-    const [sampled] = this.#tiles.cover(at, at, level, (tile) => tile.samples);
+    const [sampled] = this.#tiles.cover(at, at, level, (tile) => tile.samples?.length);
     if (sampled) {
       const { tile } = sampled;
       const bin = Math.floor(((at - tile.from) / (tile.to - tile.from)) * tile.bins);

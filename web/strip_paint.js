@@ -74,7 +74,7 @@ export class StripPaint {
     this.#ruler(view);
     const level = view.level;
     const counted = model.tiles.cover(view.from, view.to, level, () => true);
-    const sampled = model.tiles.cover(view.from, view.to, level, (tile) => tile.samples);
+    const sampled = model.tiles.cover(view.from, view.to, level, (tile) => tile.samples?.length);
     const top = kOverviewHeight + kRulerHeight;
     rows.forEach((row, n) => {
       const y = top + n * kRowHeight;
@@ -110,7 +110,7 @@ export class StripPaint {
     const xOf = (position) => ((position - view.start) / whole) * width;
     context.fillStyle = colours.back;
     context.fillRect(0, 0, width, kOverviewHeight);
-    for (const { tile } of tiles.cover(view.start, view.end, 60, (each) => each.samples)) {
+    for (const { tile } of tiles.cover(view.start, view.end, 60, (each) => each.samples?.length)) {
       for (const sample of tile.samples) {
         const x = xOf(binFrom(tile, sample.bin));
         const across = Math.max(1, (xOf(tile.to) - xOf(tile.from)) / tile.bins);

@@ -5,6 +5,7 @@
 
 const kColumns = 512;
 const kBins = 128;  // of activity in one tile: each is a short run at the server
+const kFirstLook = 32;
 const kMostTiles = 600;
 const kMostAtOnce = 3;
 
@@ -121,10 +122,18 @@ export class Tiles extends EventTarget {
     }
   }
 
+  /// A first look at the whole recording, then what is in view, then the rest of the whole.
+  #nextSampled() {
+    const top = `${this.#topLevel}:`;
+    const rank = (key) => (!key.startsWith(top) ? 1 : (this.#tiles.get(key).samples?.length ?? 0) < kFirstLook ? 0 : 2);
+    return this.#wanted.filter((key) => this.#tiles.has(key) && this.#tiles.get(key).cursor !== null)
+      .sort((a, b) => rank(a) - rank(b))[0];
+  }
+
   /// The next page of samples for what is in view.
   async #sample() {
     if (this.#active || !this.#jobs.idle) return;
-    const key = this.#wanted.find((each) => this.#tiles.has(each) && this.#tiles.get(each).cursor !== null);
+    const key = this.#nextSampled();
     if (!key) return;
     this.#active = true;
     const tile = this.#tiles.get(key);

@@ -601,7 +601,9 @@ TEST_CASE("a state with any values in its fields is refused, or the device goes 
 }
 
 TEST_CASE("a state of another shape is refused") {
-  for (const auto& [name, kind] : benches()) {
+  for (const auto& bench : benches()) {
+    const std::string& name = bench.first;
+    const BenchKind& kind = bench.second;
     CAPTURE(name);
     const Bytes section = save(kind.make()->device());
     const auto refused = [&](const Bytes& bytes) {

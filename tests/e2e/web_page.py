@@ -17,6 +17,8 @@ def options(parser):
 
 
 test = Test(__doc__, needs_kernel=True, extra=options)
+if b"serve" not in test.run("--help").stdout:
+    skip("this program has no server of pages")
 chromium = shutil.which("chromium")
 if chromium is None:
     skip("there is no chromium")

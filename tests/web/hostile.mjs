@@ -23,6 +23,33 @@ export async function hostile(browser, url) {
   await page.close();
 }
 
+/// The timeline's arithmetic, at the longest and the shortest stretch it has to show.
+export async function arithmetic(browser, url) {
+  const page = await Page.open(browser, url);
+  const said = await page.evaluate(async () => {
+    const { StripView } = await import("/strip_view.js");
+    const view = new StripView();
+    view.width = 1100;
+    view.bounds(0, 1e11);
+    const aim = 73_123_456_789;
+    const x = view.xOf(aim);
+    for (let n = 0; n < 100; n++) {
+      view.zoom(aim, 0.7);
+      if (Math.abs(view.xOf(aim) - x) > 1) return `it slips to ${view.xOf(aim)} in step ${n}`;
+    }
+    if (view.span !== 16 || view.positionAt(view.xOf(aim)) !== aim) return `${view.span} steps, ${view.positionAt(x)}`;
+    if (view.level !== 0 || view.ticks(110).step !== 2) return `level ${view.level}, marks every ${view.ticks(110).step}`;
+    view.pan(-1e12);
+    if (view.from !== 0) return `it begins at ${view.from}`;
+    view.zoom(5, 1e30);
+    if (view.from !== 0 || view.to !== 1e11) return `all of it is ${view.from} to ${view.to}`;
+    if (2 ** view.level < 1e11 / 1100 || 2 ** view.level > 2e11 / 1100) return `level ${view.level}`;
+    return "";
+  });
+  check(said === "", said);
+  await page.close();
+}
+
 export async function screen(browser, url) {
   const page = await Page.open(browser, url);
   await page.evaluate(() => globalThis.chronovisor.session.seek("end"));

@@ -4,7 +4,7 @@
 import { openBrowser } from "./browser.mjs";
 import { withKeys, withMouse } from "./culprit.mjs";
 import { follow } from "./follow.mjs";
-import { hostile, report, screen } from "./hostile.mjs";
+import { arithmetic, hostile, report, screen } from "./hostile.mjs";
 import { looks } from "./looks.mjs";
 
 const { demo, door, evil, display, file, axe } = JSON.parse(process.argv[2]);
@@ -14,6 +14,7 @@ const tests = {
   "gdb and the page follow each other": (browser) => follow(browser, demo, door),
   "every view, light and dark": (browser) => looks(browser, demo, axe),
   "hostile text": (browser) => hostile(browser, evil),
+  "the timeline's arithmetic": (browser) => arithmetic(browser, evil),
   "a screen": (browser) => screen(browser, display),
   "a report without network": (browser) => report(browser, file),
 };

@@ -71,7 +71,7 @@ void Assembly::wire(const Model& model, const Declaration& declaration) {
   for (const auto& [pin, irq, trigger] : declaration.interrupts()) {
     line_of(model, irq).add_pin(*pin);
     const auto known = std::find_if(facts_.isa_interrupts.begin(), facts_.isa_interrupts.end(),
-                                    [irq](const auto& fact) { return fact.irq == irq; });
+                                    [irq = irq](const auto& fact) { return fact.irq == irq; });
     if (known == facts_.isa_interrupts.end()) {
       facts_.isa_interrupts.push_back({irq, gsi_of(model, irq), trigger});
     } else if (trigger == Trigger::level) {
