@@ -134,25 +134,37 @@ int compare(const CompareOptions& options) {
   const auto engines = engines_of(options.engines);
   watch_stop_signals();
   bool equal = true;
+  bool interrupted = false;
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const std::string& guest : options.guests) {
+    if (interrupted) break;
     const std::uint64_t began = monotonic_ns();
     const kvm::LockStepOutcome outcome = compare_guest(options, guest, engines);
     const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
     equal = equal && !outcome.difference;
+    // What was not looked at is not equal.
+    interrupted = stop_signal() && !outcome.difference && outcome.ending.reason == EndReason::none;
     all.push_back(to_json(guest, outcome));
+    if (interrupted) {
+      all.back()["equal"] = nullptr;
+      all.back()["end"] = "interrupted";
+    }
     if (options.json) continue;
     std::printf("%s: %s: %s steps and deliveries compared in %.1f s, ended by %s\n", guest.c_str(),
-                outcome.difference ? "DIFFERENT" : "equal", grouped(outcome.events).c_str(),
-                seconds,
+                outcome.difference ? "DIFFERENT"
+                : interrupted      ? "equal so far"
+                                   : "equal",
+                grouped(outcome.events).c_str(), seconds,
                 outcome.difference ? "the difference"
+                : interrupted      ? "an interrupt"
                 : outcome.ending.reason == EndReason::none
                     ? "the limit"
                     : std::string(end_reason_name(outcome.ending.reason)).c_str());
     if (outcome.difference) print_difference(*outcome.difference, engines);
   }
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
-  return equal ? kDone : static_cast<int>(ErrorCode::divergence);
+  if (!equal) return static_cast<int>(ErrorCode::divergence);
+  return interrupted ? static_cast<int>(ErrorCode::host) : kDone;
 }
 
 }  // namespace

@@ -100,7 +100,7 @@ int replay(const ReplayCommandOptions& options) {
                grouped(outcome.position.steps).c_str(), seconds,
                options.no_verify ? "no digests compared"
                                  : (grouped(outcome.digests_checked) + " digests equal").c_str());
-  return kDone;
+  return outcome.interrupted ? static_cast<int>(ErrorCode::host) : kDone;
 }
 
 }  // namespace

@@ -133,6 +133,10 @@ std::uint64_t parse_size(const std::string& text, const std::string& option) {
     }
     if (unit != 1) number.pop_back();
   }
+  if (number.empty() || number.find_first_not_of("0123456789xXabcdefABCDEF_,") != std::string::npos) {
+    throw Error(ErrorCode::usage,
+                option + ": \"" + text + "\" is not a size: bytes, or a number with K, M or G");
+  }
   const std::uint64_t value = parse_number(number, option);
   if (value > (~std::uint64_t{0}) / unit) {
     throw Error(ErrorCode::usage, option + ": \"" + text + "\" is too large");

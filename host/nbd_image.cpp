@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "host/host.h"
 
 extern char** environ;
 
@@ -34,6 +35,13 @@ constexpr std::uint32_t kRequestMagic = 0x25609513;
 constexpr std::uint32_t kSimpleReplyMagic = 0x67446698;
 constexpr std::uint16_t kRead = 0;
 constexpr std::uint16_t kDisconnect = 2;
+
+constexpr int kPollMs = 10;
+constexpr int kFarewellTries = 100;
+constexpr int kOpenTries = 500;
+/// For a server to greet, and for it to read.
+constexpr std::uint64_t kGreetingNs = 10'000'000'000;
+constexpr std::uint64_t kReadNs = 60'000'000'000;
 
 /// The protocol's integers are big-endian.
 template <class T>
@@ -66,6 +74,10 @@ class Server {
   ~Server() {
     if (process_ > 0) {
       ::kill(process_, SIGTERM);
+      for (int tries = 0; tries < kFarewellTries && !ended(); ++tries) ::poll(nullptr, 0, kPollMs);
+    }
+    if (process_ > 0) {  // an image can keep it from looking at signals
+      ::kill(process_, SIGKILL);
       ::waitpid(process_, nullptr, 0);
     }
     if (folder_.empty()) return;
@@ -114,8 +126,8 @@ class NbdImage final : public DiskImage {
   NbdImage(Descriptor descriptor, std::optional<Server> server, const std::string& export_name,
            const std::string& what)
       : server_(std::move(server)), descriptor_(std::move(descriptor)) {
-    if (!negotiate(export_name)) {
-      throw Error(ErrorCode::bad_input, what + ": the NBD server does not give this export");
+    if (const char* trouble = negotiate(export_name)) {
+      throw Error(ErrorCode::bad_input, what + ": " + trouble);
     }
   }
   ~NbdImage() override {
@@ -133,13 +145,13 @@ class NbdImage final : public DiskImage {
     Bytes request;
     put_request(request, kRead, offset, static_cast<std::uint32_t>(out.size()));
     std::array<std::uint8_t, 16> reply{};
-    if (!send_all(request) || !receive_all(reply) || big(reply, 0, 4) != kSimpleReplyMagic ||
+    if (!send_all(request) || !receive_all(reply, kReadNs) || big(reply, 0, 4) != kSimpleReplyMagic ||
         big(reply, 8, 8) != handle_) {
       broken_ = true;
       return false;
     }
     if (big(reply, 4, 4) != 0) return false;  // this read alone failed
-    if (!receive_all(out)) broken_ = true;
+    if (!receive_all(out, kReadNs)) broken_ = true;
     return !broken_;
   }
 
@@ -168,8 +180,15 @@ class NbdImage final : public DiskImage {
     }
     return true;
   }
-  [[nodiscard]] bool receive_all(std::span<std::uint8_t> out) const {
+  /// Whether all of it came within that time; a user who wants to stop does not wait.
+  [[nodiscard]] bool receive_all(std::span<std::uint8_t> out, std::uint64_t time_ns) const {
+    const std::uint64_t until = monotonic_ns() + time_ns;
     while (!out.empty()) {
+      pollfd waiting{descriptor_.number(), POLLIN, 0};
+      if (::poll(&waiting, 1, kPollMs) == 0) {
+        if (stop_signal() || monotonic_ns() >= until) return false;
+        continue;
+      }
       const ssize_t got = ::recv(descriptor_.number(), out.data(), out.size(), 0);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return false;
@@ -178,13 +197,15 @@ class NbdImage final : public DiskImage {
     return true;
   }
 
-  [[nodiscard]] bool negotiate(const std::string& export_name) {
+  /// @return what is wrong, or null
+  [[nodiscard]] const char* negotiate(const std::string& export_name) {
     std::array<std::uint8_t, 18> hello{};
-    if (!receive_all(hello) || big(hello, 0, 8) != kInitMagic || big(hello, 8, 8) != kOptionMagic) {
-      return false;
+    if (!receive_all(hello, kGreetingNs)) return "the NBD server says nothing";
+    if (big(hello, 0, 8) != kInitMagic || big(hello, 8, 8) != kOptionMagic) {
+      return "what is there is no NBD server";
     }
     const auto flags = static_cast<std::uint16_t>(big(hello, 16, 2));
-    if ((flags & kFixedNewStyle) == 0) return false;
+    if ((flags & kFixedNewStyle) == 0) return "the NBD server speaks an older protocol";
     const bool no_zeroes = (flags & kNoZeroes) != 0;
     Bytes answer;
     put(answer, std::uint32_t{static_cast<std::uint32_t>(flags & (kFixedNewStyle | kNoZeroes))});
@@ -193,10 +214,11 @@ class NbdImage final : public DiskImage {
     put(answer, static_cast<std::uint32_t>(export_name.size()));
     answer.insert(answer.end(), export_name.begin(), export_name.end());
     std::array<std::uint8_t, 10> about{};
-    if (!send_all(answer) || !receive_all(about)) return false;
+    constexpr const char* kNoExport = "the NBD server does not give this export";
+    if (!send_all(answer) || !receive_all(about, kGreetingNs)) return kNoExport;
     size_bytes_ = big(about, 0, 8);
     std::array<std::uint8_t, 124> zeroes{};
-    return no_zeroes || receive_all(zeroes);
+    return no_zeroes || receive_all(zeroes, kGreetingNs) ? nullptr : kNoExport;
   }
 
   std::optional<Server> server_;  ///< ends after the connection
@@ -217,7 +239,6 @@ Server start_server(const std::string& path, const std::string& format) {
   std::vector<std::string> words{"qemu-nbd",
                                  "--read-only",
                                  "--format=" + format,
-                                 "--persistent",
                                  "--shared=1",
                                  "--socket=" + server.socket(),
                                  path};
@@ -258,13 +279,13 @@ std::unique_ptr<DiskImage> serve_nbd(const std::string& path, const std::string&
     throw Error(ErrorCode::bad_input, path + ": cannot open: " + std::strerror(errno));
   }
   Server server = start_server(path, format);
-  constexpr int kMostTries = 500;
-  for (int tries = 0; tries < kMostTries; ++tries) {
+  // Without --persistent it ends with its one connection, however this program ends.
+  for (int tries = 0; tries < kOpenTries && !stop_signal(); ++tries) {
     if (auto descriptor = connected(server.socket())) {
       return std::make_unique<NbdImage>(std::move(*descriptor), std::move(server), "", path);
     }
     if (server.ended()) break;
-    ::poll(nullptr, 0, 10);
+    ::poll(nullptr, 0, kPollMs);
   }
   throw Error(ErrorCode::bad_input, path + ": qemu-nbd does not open it as " + format);
 }

@@ -1,6 +1,7 @@
 #include "recorder/format/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ void OutputFile::append(ByteView data) {
 }
 
 PosixOutputFile::PosixOutputFile(const std::string& path, ExistingFile existing) : path_(path) {
-  const int when_there = existing == ExistingFile::refuse ? O_EXCL : O_TRUNC;
+  const int when_there = existing == ExistingFile::refuse ? O_EXCL : 0;
   // A pipe's open waits for its other end, but for this flag; then it is no file either.
   descriptor_ =
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | when_there, 0666);
@@ -51,7 +52,23 @@ PosixOutputFile::PosixOutputFile(const std::string& path, ExistingFile existing)
     if (descriptor_ >= 0) ::close(descriptor_);
     throw Error(ErrorCode::host, path + ": is a pipe, where a file is needed");
   }
-  if (!S_ISREG(status.st_mode)) ::fcntl(descriptor_, F_SETFL, O_WRONLY);
+  if (!S_ISREG(status.st_mode)) {
+    ::fcntl(descriptor_, F_SETFL, O_WRONLY);
+    return;
+  }
+  try {
+    lock();
+    truncate(0);
+  } catch (const Error&) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+/// Two that write to one file leave neither's content.
+void PosixOutputFile::lock() const {
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  throw Error(ErrorCode::host, path_ + ": is being written by another program");
 }
 
 PosixOutputFile::PosixOutputFile(const std::string& path, std::uint64_t size_bytes)
@@ -59,6 +76,7 @@ PosixOutputFile::PosixOutputFile(const std::string& path, std::uint64_t size_byt
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (descriptor_ < 0) throw file_error(ErrorCode::host, path, "open for writing", errno);
   try {
+    lock();
     truncate(size_bytes);
   } catch (const Error&) {
     ::close(descriptor_);

@@ -45,6 +45,7 @@ class OutputFile {
 
 enum class ExistingFile { refuse, replace };
 
+/// Locked as long as it is open: nobody else who asks, as this does, can write to it.
 class PosixOutputFile final : public OutputFile {
  public:
   /// Creates `path`. Throws Error{host}, also when the file exists and
@@ -63,6 +64,7 @@ class PosixOutputFile final : public OutputFile {
   [[nodiscard]] const std::string& name() const override { return path_; }
 
  private:
+  void lock() const;
   void sync_directory() const;
 
   std::string path_;

@@ -3,7 +3,9 @@
 sense, get a message and the right exit status: never a crash or a hang."""
 import os
 import random
+import socket
 import subprocess
+import threading
 
 from harness import Test
 
@@ -142,6 +144,25 @@ for name in (pipe, "/dev/zero"):
         test.run(*command, expect=3, seconds=20)
         count += 1
 test.run("record", "-o", pipe, "--multiboot", boot, "--serial", "none", expect=5, seconds=20)
+
+# What listens at an image's address may be anything
+talker = socket.socket(socket.AF_UNIX)
+talker.bind(test.path("talker"))
+talker.listen()
+
+
+def talk():
+    peer, _ = talker.accept()
+    peer.sendall(b"SSH-2.0-what is this doing here\r\n")
+    peer.close()
+
+
+thread = threading.Thread(target=talk)
+thread.start()
+done = test.run("record", "-o", test.path("out.cvr"), "--disk", "nbd:unix:" + test.path("talker"), expect=3, seconds=30)
+test.check(b"is no NBD server" in done.stderr, "a server of something else", done)
+thread.join()
+count += 1
 
 # The help is data as well
 if os.path.exists("/dev/full"):

@@ -23,6 +23,13 @@ os.symlink(recording, soft)
 other = test.path("letter.txt")
 
 
+def caught(process):
+    """The signals that it has handlers for."""
+    with open(f"/proc/{process}/status", encoding="ascii") as status:
+        mask = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt"))
+    return {str(number) for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
 def letter():
     with open(other, "wb") as file:
         file.write(b"dear user")
@@ -159,6 +166,27 @@ for ignored in (False, True):
     reason = test.json_of(test.run("info", hung, "--json"))["summary"]["exit"]["reason"]
     test.check((reason == "limit") == ignored, f"a hangup{' under nohup' if ignored else ''}: {reason}")
     os.unlink(hung)
+
+# A second one that writes to a recording that is being made is refused, and harms nothing.
+first = subprocess.Popen([test.program, "record", "-o", hung, "--flat", spin, "--limit", "4000000000", *quiet],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+while not os.path.exists(hung) or os.path.getsize(hung) == 0:
+    time.sleep(0.01)
+done = test.run("record", "-o", hung, "--flat", spin, "--limit", "1000", *quiet, expect=5)
+test.check(b"is being written" in done.stderr, "why a second recorder is refused", done)
+first.send_signal(signal.SIGTERM)
+test.check(first.wait(timeout=120) == 0, f"stopped: {first.returncode}")
+test.run("verify", hung)
+# What was interrupted is not equal.
+for command in (["replay", hung, *quiet], ["compare", "--engines", "soft,soft", "--limit", "4000000000", "--kind", "flat", spin]):
+    begun = subprocess.Popen([test.program, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while begun.poll() is None and str(int(signal.SIGTERM)) not in caught(begun.pid):
+        time.sleep(0.002)  # it does not look out for signals yet
+    begun.send_signal(signal.SIGTERM)
+    said = b"".join(begun.communicate(timeout=120))
+    test.check((begun.returncode == 5) == (b"interrupt" in said), f"{command[0]}, interrupted: {begun.returncode} {said}")
+    if command[0] == "compare":
+        test.check(begun.returncode == 5, f"compare of what never ends: {begun.returncode} {said}")
 
 # Beyond the end is an error that says where the end is.
 beyond = str(end + 1)
