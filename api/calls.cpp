@@ -5,7 +5,9 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <vector>
 
+#include "api/desks.h"
 #include "host/host.h"
 
 namespace chronovisor::api {
@@ -14,15 +16,12 @@ namespace {
 /// Progress is told no more often.
 constexpr std::uint64_t kProgressNs = 250'000'000;
 
-Calls::Outcome outcome_of(Context& context, const Method& method, const Value& parameters,
-                          const Call& call) {
+/// What `work` gives or throws, as an outcome.
+template <typename Work>
+Calls::Outcome outcome_of(const Call& call, Work work) {
   try {
     check_cancelled(call);
-    if (method.effect == Effect::changes && !context.allow_changes()) {
-      throw CallError(CallFault::read_only,
-                      method.name + " changes something; it was started without --allow-changes");
-    }
-    return method.run(context, parameters, call);
+    return work();
   } catch (const Error& error) {
     return call_error(error);
   } catch (const std::bad_alloc&) {
@@ -34,14 +33,87 @@ Calls::Outcome outcome_of(Context& context, const Method& method, const Value& p
 
 }  // namespace
 
+/// One call from when it came until it is answered.
+class Calls::Work {
+ public:
+  Work(std::shared_ptr<State> state, std::string id, const Method& its_method, Value parameters,
+       Progress progress, Done done)
+      : method(its_method),
+        state_(std::move(state)),
+        id_(std::move(id)),
+        parameters_(std::move(parameters)),
+        progress_(std::move(progress)),
+        done_(std::move(done)) {}
+
+  const Method& method;
+
+  [[nodiscard]] Call call() {
+    Call made{cancel_, {}};
+    if (!progress_) return made;
+    made.progress = [this, told_ns = monotonic_ns()](std::uint64_t done,
+                                                     std::uint64_t total) mutable {
+      const std::uint64_t now = monotonic_ns();
+      if (now - told_ns < kProgressNs) return;
+      told_ns = now;
+      progress_(done, total);
+    };
+    return made;
+  }
+  [[nodiscard]] Value run(Context& context, const Call& call) const {
+    if (method.effect == Effect::changes && !context.allow_changes()) {
+      throw CallError(CallFault::read_only,
+                      method.name + " changes something; it was started without --allow-changes");
+    }
+    return method.run(context, parameters_, call);
+  }
+  /// @return whether it is to be done: it was not cancelled before
+  bool begin();
+  /// Answers, once.
+  void finish(const Outcome& outcome);
+  /// Asks whoever is at work to stop; where nobody is yet, it is answered at once.
+  void cancel();
+
+ private:
+  enum class Stage : std::uint8_t { waits, at_work, answered };
+
+  std::shared_ptr<State> state_;
+  std::string id_;
+  Value parameters_;
+  Progress progress_;
+  Done done_;
+  std::atomic<bool> cancel_{false};
+  std::atomic<Stage> stage_{Stage::waits};
+};
+
 struct Calls::State {
   mutable std::mutex mutex;
   std::condition_variable changed;
-  std::map<std::string, std::shared_ptr<std::atomic<bool>>> cancels;
+  std::map<std::string, std::shared_ptr<Work>> works;
 };
 
-Calls::Calls(Context& context, session::Executor& executor)
-    : context_(context), executor_(executor), state_(std::make_shared<State>()) {}
+bool Calls::Work::begin() {
+  Stage expected = Stage::waits;
+  return stage_.compare_exchange_strong(expected, Stage::at_work);
+}
+
+void Calls::Work::finish(const Outcome& outcome) {
+  done_(outcome);
+  stage_ = Stage::answered;
+  const std::lock_guard lock(state_->mutex);
+  state_->works.erase(id_);
+  state_->changed.notify_all();
+}
+
+void Calls::Work::cancel() {
+  cancel_ = true;
+  Stage expected = Stage::waits;
+  if (stage_.compare_exchange_strong(expected, Stage::answered)) {
+    finish(CallError(CallFault::cancelled, "cancelled"));
+  }
+}
+
+Calls::Calls(Context& context, session::Executor& executor, const Caller& caller)
+    : context_(context), executor_(executor), caller_(caller), state_(std::make_shared<State>()) {}
 
 Calls::~Calls() {
   cancel_all();
@@ -50,56 +122,97 @@ Calls::~Calls() {
 
 void Calls::start(const std::string& id, const Method& method, Value parameters, Progress progress,
                   Done done) {
-  auto cancel = std::make_shared<std::atomic<bool>>(false);
+  const auto work = std::make_shared<Work>(state_, id, method, std::move(parameters),
+                                           std::move(progress), std::move(done));
   {
     const std::lock_guard lock(state_->mutex);
-    if (state_->cancels.size() >= kMostWaitingCalls) {
+    if (state_->works.size() >= kMostWaitingCalls) {
       throw CallError(CallFault::busy, "256 calls are waiting already; wait for an answer");
     }
-    if (!state_->cancels.emplace(id, cancel).second) {
+    if (!state_->works.emplace(id, work).second) {
       throw CallError(CallFault::no_request, "a call with this id is waiting already", "/id");
     }
   }
-  executor_.submit([&context = context_, state = state_, cancel, id, &method,
-                    parameters = std::move(parameters), progress = std::move(progress),
-                    done = std::move(done)] {
-    Call call{*cancel, {}};
-    std::uint64_t told_ns = monotonic_ns();
-    if (progress) {
-      call.progress = [&](std::uint64_t so_far, std::uint64_t total) {
-        const std::uint64_t now = monotonic_ns();
-        if (now - told_ns < kProgressNs) return;
-        told_ns = now;
-        progress(so_far, total);
-      };
+  Desks* const desks = context_.desks();
+  if (desks != nullptr && method.desk == Desk::strip) {
+    desks->submit_strip([work](const Desks::Visit& visit) {
+      if (!work->begin()) return;
+      const Call call = work->call();
+      work->finish(outcome_of(call, [&] { return work->run(visit(), call); }));
+    });
+    return;
+  }
+  const bool beside = desks != nullptr && method.desk == Desk::search;
+  executor_.submit([this_caller = caller_, &context = context_, &executor = executor_, work,
+                    beside] {
+    if (beside && !context.timeline().on_branch()) {
+      return search(context, executor, this_caller, work);
     }
-    const Outcome outcome = outcome_of(context, method, parameters, call);
-    done(outcome);
-    const std::lock_guard lock(state->mutex);
-    state->cancels.erase(id);
-    state->changed.notify_all();
+    if (!work->begin()) return;
+    const Call call = work->call();
+    const Outcome outcome = outcome_of(call, [&] { return work->run(context, call); });
+    context.call_done(this_caller);
+    work->finish(outcome);
+  });
+}
+
+/// On the session's thread: a question that is answered beside it, from where it stands now.
+/// Where that has led elsewhere, the session goes there.
+void Calls::search(Context& context, session::Executor& executor, const Caller& caller,
+                   const std::shared_ptr<Work>& work) {
+  const Standing standing = context.standing();
+  context.desks()->submit_search(standing, [&context, &executor, caller, work,
+                                            from = standing.moment](const Desks::Visit& visit) {
+    if (!work->begin()) return;
+    const Call call = work->call();
+    Moment there = from;
+    const Outcome outcome = outcome_of(call, [&] {
+      Context& desk = visit();
+      if (desk.timeline().seek(from, call.cancel) == TravelStop::interrupted) check_cancelled(call);
+      Value answer = work->run(desk, call);
+      there = desk.timeline().now();
+      return answer;
+    });
+    if (there == from || std::holds_alternative<CallError>(outcome)) return work->finish(outcome);
+    executor.submit([&context, caller, work, call, outcome, there] {
+      const Outcome arrived = outcome_of(call, [&] {
+        context.go_to(there, call);
+        return std::get<Value>(outcome);
+      });
+      context.call_done(caller);
+      work->finish(arrived);
+    });
   });
 }
 
 void Calls::cancel(const std::string& id) {
-  const std::lock_guard lock(state_->mutex);
-  const auto found = state_->cancels.find(id);
-  if (found != state_->cancels.end()) found->second->store(true);
+  std::shared_ptr<Work> work;
+  {
+    const std::lock_guard lock(state_->mutex);
+    const auto found = state_->works.find(id);
+    if (found == state_->works.end()) return;
+    work = found->second;
+  }
+  work->cancel();
 }
 
 void Calls::cancel_all() {
-  const std::lock_guard lock(state_->mutex);
-  for (const auto& [id, cancel] : state_->cancels) cancel->store(true);
+  std::vector<std::shared_ptr<Work>> all;
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (const auto& [id, work] : state_->works) all.push_back(work);
+  }
+  for (const auto& work : all) work->cancel();
 }
 
 void Calls::wait() {
   std::unique_lock lock(state_->mutex);
-  state_->changed.wait(lock, [this] { return state_->cancels.empty(); });
+  state_->changed.wait(lock, [this] { return state_->works.empty(); });
 }
 
 bool Calls::idle() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->cancels.empty();
+  return state_->works.empty();
 }
 
 }  // namespace chronovisor::api

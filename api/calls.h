@@ -24,8 +24,8 @@ class Calls {
   using Done = std::function<void(const Outcome& outcome)>;
   using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-  /// Both must outlive this.
-  Calls(Context& context, session::Executor& executor);
+  /// Context and executor must outlive this.
+  Calls(Context& context, session::Executor& executor, const Caller& caller);
   /// Cancels all, and waits for them.
   ~Calls();
   Calls(const Calls&) = delete;
@@ -44,8 +44,13 @@ class Calls {
 
  private:
   struct State;
+  class Work;
+  static void search(Context& context, session::Executor& executor, const Caller& caller,
+                     const std::shared_ptr<Work>& work);
+
   Context& context_;
   session::Executor& executor_;
+  Caller caller_;
   std::shared_ptr<State> state_;
 };
 

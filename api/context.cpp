@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "api/desks.h"
 #include "api/shape.h"
 #include "session/address_space.h"
 #include "session/place.h"
@@ -62,11 +63,52 @@ session::Answer Context::ask(const session::Request& request, const Call& call, 
   }
 }
 
+Standing Context::standing() {
+  return {timeline().now(), session_.settings(), bookmarks()};
+}
+
+void Context::stand_in(const Standing& standing) {
+  session_.take_settings(standing.settings);
+  standing_ = standing;
+}
+
+void Context::go_to(Moment there, const Call& call) {
+  if (session_.go_to(there, call.cancel) == TravelStop::interrupted) {
+    throw CallError(CallFault::cancelled, "cancelled");
+  }
+}
+
+void Context::call_done(const Caller& caller) {
+  if (desks_ != nullptr) desks_->note();
+  if (follower_) follower_(caller);
+}
+
+std::vector<Bookmark> Context::bookmarks() {
+  if (standing_) return standing_->bookmarks;
+  return std::get<session::BookmarksAnswer>(
+             session_.ask(session::ListBookmarksRequest{}, CancelToken{}))
+      .bookmarks;
+}
+
+Position Context::here() {
+  return standing_ ? standing_->moment.position : timeline().now().position;
+}
+
+const std::vector<Lane>& Context::lanes(const Call& call) {
+  if (!lanes_) {
+    try {
+      lanes_ = lanes_of(timeline().reader(), call.cancel);
+    } catch (const Error&) {
+      check_cancelled(call);
+      throw;
+    }
+  }
+  return *lanes_;
+}
+
 Position Context::place(const std::string& text, const char* parameter) {
-  const auto marks = std::get<session::BookmarksAnswer>(
-      session_.ask(session::ListBookmarksRequest{}, CancelToken{}));
-  const PlaceContext context{timeline().start(), timeline().end(), timeline().now().position,
-                             marks.bookmarks, &timeline().reader()};
+  const PlaceContext context{timeline().start(), timeline().end(), here(), bookmarks(),
+                             &timeline().reader()};
   try {
     return parse_place(text, context, parameter);
   } catch (const Error& error) {
@@ -80,15 +122,30 @@ void Context::need_timeline(const char* what) {
                   std::string(what) + ": this is a branch, which has no history; discard it first");
 }
 
+const StopPoint& Context::add_stop_point(StopPoint stop) {
+  const bool executes = stop.kind == StopKind::execute;
+  if (executes) stop.length = 1;
+  if (!stop.text.empty()) {
+    const session::WatchedRange range{stop.address, stop.length};
+    stop.condition =
+        session::parse_condition(stop.text, executes ? std::nullopt : std::optional(range));
+  }
+  stop.id = ++last_stop_id_;
+  ++breakpoint_changes_;
+  stop_points_.push_back(std::move(stop));
+  return stop_points_.back();
+}
+
+bool Context::remove_stop_point(std::uint64_t id) {
+  const bool there = std::erase_if(stop_points_, [&](const StopPoint& s) { return s.id == id; }) > 0;
+  if (there) ++breakpoint_changes_;
+  return there;
+}
+
 StopSet Context::stops() {
   StopSet set;
   for (const StopPoint& stop : stop_points_) {
-    std::function<bool(Machine&)> condition;
-    if (!stop.condition.empty()) {
-      const session::WatchedRange range{stop.address, stop.length};
-      condition = session::parse_condition(
-          stop.condition, stop.kind == StopKind::execute ? std::nullopt : std::optional(range));
-    }
+    session::Condition condition = stop.condition;
     const auto& space = session_.settings().address_space;
     if (space && session::is_user_address(stop.address)) {
       condition = [in_space = session::in_address_space(*space), condition](Machine& machine) {

@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "api/guest_names.h"
+#include "api/lanes.h"
 #include "api/method.h"
+#include "session/condition.h"
 #include "session/debug_session.h"
 
 namespace chronovisor::api {
@@ -23,12 +26,28 @@ struct StopPoint {
   StopKind kind = StopKind::execute;
   std::uint64_t address = 0;
   std::uint64_t length = 1;
-  std::string condition;
+  std::string text;              ///< of the condition; empty: there is none
+  session::Condition condition;  ///< as `text` was understood when it was set
 };
 
 struct ContextOptions {
   bool allow_changes = false;
   std::vector<std::string> symbol_files{};
+};
+
+/// Where a session stands, for questions that are asked beside it.
+struct Standing {
+  Moment moment;
+  session::Settings settings;
+  std::vector<Bookmark> bookmarks;
+};
+
+class Desks;
+
+/// Who asks: to others it matters only what kind of client it is.
+struct Caller {
+  std::uint64_t number = 0;
+  const char* kind = "page";  ///< or "agent"
 };
 
 class Context {
@@ -41,6 +60,21 @@ class Context {
   [[nodiscard]] Machine& machine() { return session_.timeline().machine(); }
   [[nodiscard]] bool allow_changes() const { return allow_changes_; }
   [[nodiscard]] GuestNames& names() { return names_; }
+
+  [[nodiscard]] Standing standing();
+  /// Answers as if it stood there; the machine stays.
+  void stand_in(const Standing& standing);
+  /// Goes there, and is on the timeline then. Throws CallError{cancelled}.
+  void go_to(Moment there, const Call& call);
+  /// Null: everything is answered by the session itself.
+  [[nodiscard]] Desks* desks() const { return desks_; }
+  void set_desks(Desks* desks) { desks_ = desks; }
+
+  [[nodiscard]] std::vector<Bookmark> bookmarks();
+  /// From where places are counted.
+  [[nodiscard]] Position here();
+  /// What happened where, gathered when it is first asked for. Throws CallError{cancelled}.
+  [[nodiscard]] const std::vector<Lane>& lanes(const Call& call);
 
   /// Asks the session. What it armed is forgotten, unless `go`: then it is gone to.
   /// Throws CallError{cancelled} when cancelled.
@@ -55,8 +89,11 @@ class Context {
   /// Throws CallError{refused} on a branch.
   void need_timeline(const char* what);
 
-  [[nodiscard]] std::vector<StopPoint>& stop_points() { return stop_points_; }
-  [[nodiscard]] std::uint64_t next_stop_id() { return ++last_stop_id_; }
+  [[nodiscard]] const std::vector<StopPoint>& stop_points() const { return stop_points_; }
+  /// Sets one, and says which number it has. Throws Error{usage} for a condition that is none.
+  const StopPoint& add_stop_point(StopPoint stop);
+  /// @return whether there was one
+  bool remove_stop_point(std::uint64_t id);
   /// All of them.
   [[nodiscard]] StopSet stops();
 
@@ -65,12 +102,28 @@ class Context {
   /// Where the machine stands; see where_shape().
   [[nodiscard]] Value where(const Call& call);
 
+  /// Memory or registers were changed by a client.
+  void count_change() { ++changes_; }
+  /// How often that was, and how often breakpoints were set or taken off.
+  [[nodiscard]] std::uint64_t changes() const { return changes_; }
+  [[nodiscard]] std::uint64_t breakpoint_changes() const { return breakpoint_changes_; }
+  /// Told when a client's call has been done, before its answer is given. May be empty.
+  using Follower = std::function<void(const Caller& caller)>;
+  void set_follower(Follower follower) { follower_ = std::move(follower); }
+  void call_done(const Caller& caller);
+
  private:
   session::DebugSession& session_;
   bool allow_changes_;
   GuestNames names_;
   std::vector<StopPoint> stop_points_;
   std::uint64_t last_stop_id_ = 0;
+  std::uint64_t changes_ = 0;
+  std::uint64_t breakpoint_changes_ = 0;
+  Follower follower_;
+  Desks* desks_ = nullptr;
+  std::optional<Standing> standing_;  ///< another's
+  std::optional<std::vector<Lane>> lanes_;
 };
 
 [[nodiscard]] Value where_shape();

@@ -81,7 +81,7 @@ std::string explained(const CallError& error) {
 }  // namespace
 
 McpClient::McpClient(Context& context, session::Executor& executor, Send send)
-    : Client(context, executor, std::move(send)), context_(context) {}
+    : Client(context, executor, std::move(send), "agent"), context_(context) {}
 
 void McpClient::notice(const Incoming& notification) {
   if (notification.method != "notifications/cancelled") return;

@@ -32,6 +32,13 @@ enum class Effect : std::uint8_t {
 };
 [[nodiscard]] const char* effect_word(Effect effect);
 
+/// Where a method is answered, if there is such a place: see api/desks.h.
+enum class Desk : std::uint8_t {
+  session,  ///< by the session itself, one after the other
+  search,   ///< beside it, from where it stands; where the answer leads, it goes
+  strip,    ///< beside it, and wherever it stands
+};
+
 /// One call that is being answered.
 struct Call {
   CancelToken cancel{};
@@ -59,6 +66,7 @@ struct Method {
   Effect effect = Effect::looks;
   std::vector<Parameter> parameters;
   Value answer;      ///< its shape; always an object
+  Desk desk = Desk::session;
   bool tool = true;  ///< shown to agents, of whom attention is asked for each
   /// Checks what a client sends, without a session. Throws CallError.
   std::function<void(const Value& parameters, const AddressNames& names)> check;
@@ -173,6 +181,11 @@ class Row {
   /// Programs have a use for it, agents hardly.
   Row&& not_for_agents() && {
     method_.tool = false;
+    return std::move(*this);
+  }
+
+  Row&& beside(Desk desk) && {
+    method_.desk = desk;
     return std::move(*this);
   }
 

@@ -12,7 +12,7 @@ namespace chronovisor::api {
 
 /// Of the published interface. The first number changes when what worked before does
 /// not any more, the second when something is added.
-inline constexpr const char* kApiVersion = "1.0";
+inline constexpr const char* kApiVersion = "1.1";
 
 [[nodiscard]] std::span<const Method> methods();
 /// Null when there is none of this name.
@@ -20,6 +20,7 @@ inline constexpr const char* kApiVersion = "1.0";
 
 // The groups.
 [[nodiscard]] std::vector<Method> recording_methods();  ///< methods_recording.cpp
+[[nodiscard]] std::vector<Method> strip_methods();      ///< methods_strip.cpp
 [[nodiscard]] std::vector<Method> travel_methods();     ///< methods_travel.cpp
 [[nodiscard]] std::vector<Method> state_methods();      ///< methods_state.cpp
 [[nodiscard]] std::vector<Method> search_methods();     ///< methods_search.cpp

@@ -1,7 +1,7 @@
 // What changes something that outlives the answer: the recording's bookmarks, and the
 // guest, on a branch. And the monitor's words, some of which do.
 #include "api/context.h"
-#include "api/encoding.h"
+#include "base/encoding.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"
@@ -110,11 +110,13 @@ Value write_memory(Context& context, const WriteMemoryRequest& request, const Ca
     throw CallError(CallFault::bad_input,
                     hex(request.address) + " is no memory here that can be written");
   }
+  context.count_change();
   return Value::Object{{"written", done}, {"where", context.where(call)}};
 }
 
 Value write_register(Context& context, const WriteRegisterRequest& request, const Call& call) {
   context.timeline().note_change();
+  context.count_change();
   context.machine().change_cpu([&](Cpu& cpu) {
     if (request.name == WrittenRegister::rip) {
       cpu.state.gpr[kGprRip] = request.value;

@@ -7,7 +7,7 @@
 #include "api/shape.h"
 #include "recorder/format/input_log.h"
 #include "recorder/format/start_condition.h"
-#include "session/interrupt_stepping.h"
+#include "session/delivery_walk.h"
 
 namespace chronovisor::api {
 namespace {
@@ -84,18 +84,17 @@ struct Event {
 class EventWalk {
  public:
   EventWalk(Context& context, const Call& call, Position from, Position to)
-      : context_(context), call_(call), to_(to), inputs_(context.timeline().reader(), from) {
-    // A guest may set its table up anywhere: what it is here, at the end and at the
-    // beginning of the stretch.
-    add_gates();
+      : context_(context),
+        call_(call),
+        to_(to),
+        inputs_(context.timeline().reader(), from),
+        deliveries_(context.timeline()) {
+    // As the tables are here, at the end and at the beginning of the stretch.
+    deliveries_.learn_gates();
     travel(to);
-    add_gates();
+    deliveries_.learn_gates();
     travel(from);
-    add_gates();
-    for (const session::InterruptGate& gate : gates_) {
-      stops_.breakpoints.push_back(
-          {gate.address, [](Machine& there) { return there.moment().deliveries > 0; }});
-    }
+    deliveries_.learn_gates();
     find_delivery();
   }
 
@@ -124,39 +123,29 @@ class EventWalk {
       check_cancelled(call_);
     }
   }
-  void add_gates() {
-    for (const session::InterruptGate& gate : session::interrupt_gates(context_.machine())) {
-      const bool known =
-          std::any_of(gates_.begin(), gates_.end(), [&](const session::InterruptGate& other) {
-            return other.address == gate.address && other.vector == gate.vector;
-          });
-      if (!known) gates_.push_back(gate);
-    }
-  }
   void find_delivery() {
     delivery_.reset();
-    const TravelResult result = context_.timeline().run_forward(stops_, call_.cancel, to_);
+    const auto handler = deliveries_.next(to_, call_.cancel);
     check_cancelled(call_);
-    if (result.stop != TravelStop::breakpoint) return;
+    if (!handler) return;
     const Moment here = context_.timeline().now();
     Value::Array vectors;
-    for (const session::InterruptGate& gate : gates_) {
-      if (gate.address == result.address) vectors.emplace_back(std::uint64_t{gate.vector});
+    for (const std::uint8_t vector : deliveries_.vectors_of(*handler)) {
+      vectors.emplace_back(std::uint64_t{vector});
     }
     delivery_ = Event{here, Value::Object{{"position", here.position.steps},
                                           {"deliveries", here.deliveries},
                                           {"kind", "delivery"},
                                           {"vectors", std::move(vectors)},
-                                          {"handler", hex(result.address)},
-                                          {"symbol", context_.symbol_at(result.address, call_)}}};
+                                          {"handler", hex(*handler)},
+                                          {"symbol", context_.symbol_at(*handler, call_)}}};
   }
 
   Context& context_;
   const Call& call_;
   Position to_;
   InputCursor inputs_;
-  std::vector<session::InterruptGate> gates_;
-  StopSet stops_;
+  session::DeliveryWalk deliveries_;
   std::optional<Event> delivery_;
 };
 
@@ -275,6 +264,7 @@ std::vector<Method> recording_methods() {
           .count("limit", &ConsoleRequest::limit, {1, kMostConsoleBytes},
                  "Most bytes of text in one answer")
           .text("cursor", &ConsoleRequest::cursor, kCursorText)
+          .beside(Desk::strip)
           .answers(object({{"pieces",
                             list_of(object(
                                 {{"position", count()}, {"channel", text()}, {"text", text()}}))},
@@ -291,6 +281,7 @@ std::vector<Method> recording_methods() {
           .place("to", &EventListRequest::to, "Events up to this place")
           .count("limit", &EventListRequest::limit, kPageRange, kLimitText)
           .text("cursor", &EventListRequest::cursor, kCursorText)
+          .beside(Desk::search)
           .answers(object({{"events",
                             list_of(object(
                                 {{"position", count()},

@@ -148,7 +148,8 @@ Row<Request> scan_row(const char* name, const char* description, Range length,
       .place("from", &Request::from, "Positions from here on")
       .place("to", &Request::to, "Positions before here")
       .count("limit", &Request::limit, kPageRange, kLimitText)
-      .text("cursor", &Request::cursor, kCursorText);
+      .text("cursor", &Request::cursor, kCursorText)
+      .beside(Desk::search);
 }
 
 /// What runs a scan of this kind.
@@ -217,6 +218,7 @@ std::vector<Method> nearest_rows() {
               "physical", [](LastWrite & r) -> auto& { return r.request.physical; },
               "The address is a physical one: by any mapping, and by devices")
           .flag("go", &LastWrite::go, kGoText)
+          .beside(Desk::search)
           .answers(object({{"write", store_shape()}, {"went", flag()}}),
                    [](Context& context, const LastWrite& request, const Call& call) {
                      const auto answer = context.ask_for<session::LastWriteAnswer>(
@@ -234,6 +236,7 @@ std::vector<Method> nearest_rows() {
                  "How many bytes")
           .count("count", &session::HistoryRequest::count, {1, kMostHistory}, "How many writes")
           .flag("physical", &session::HistoryRequest::physical, "The address is a physical one")
+          .beside(Desk::search)
           .answers(object({{"writes", list_of(store_shape())},
                            {"complete", flag(), "There is none before these"}}),
                    [](Context& context, const session::HistoryRequest& request, const Call& call) {
@@ -252,6 +255,7 @@ std::vector<Method> nearest_rows() {
           .address("address", &ReadsRequest::address, "The first byte")
           .count("length", &ReadsRequest::length, {1, kMostWatchedBytes}, "How many bytes")
           .count("count", &ReadsRequest::count, {1, kMostHistory}, "How many reads")
+          .beside(Desk::search)
           .answers(object({{"reads", list_of(found_shape())},
                            {"complete", flag(), "There is none before these"}}),
                    reads));
@@ -275,6 +279,7 @@ std::vector<Method> nearest_rows() {
               "physical", [](Watch & r) -> auto& { return r.request.physical; },
               "The address is a physical one")
           .flag("go", &Watch::go, kGoText)
+          .beside(Desk::search)
           .answers(found_shape(), [](Context& context, const Watch& request, const Call& call) {
             return found_value(
                 context, context.ask_for<session::FoundAnswer>(request.request, call, request.go),
@@ -293,6 +298,7 @@ std::vector<Method> nearest_rows() {
               "condition", [](Reached & r) -> auto& { return r.request.condition; },
               "Only where this holds, as \"$rdi == 0\"")
           .flag("go", &Reached::go, kGoText)
+          .beside(Desk::search)
           .answers(found_shape(), [](Context& context, const Reached& request, const Call& call) {
             return found_value(
                 context, context.ask_for<session::FoundAnswer>(request.request, call, request.go),
@@ -353,6 +359,7 @@ Method query_row() {
       .place("to", &CountRequest::to, "Positions before here")
       .count("limit", &CountRequest::limit, {1, kMostQueryLimit}, kLimitText)
       .count("jobs", &CountRequest::jobs, {0, kMostJobs}, "Threads; 0: one a core")
+      .beside(Desk::search)
       .answers(object({{"recording", anything(), "Of what it was asked"},
                        {"query", anything(), "What was asked"},
                        {"count?", count(), "How many there are"},

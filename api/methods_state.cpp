@@ -3,7 +3,7 @@
 #include <array>
 
 #include "api/context.h"
-#include "api/encoding.h"
+#include "base/encoding.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"

@@ -125,7 +125,7 @@ Value stop_value(const StopPoint& stop) {
                        {"kind", kStopKinds[static_cast<std::size_t>(stop.kind)]},
                        {"address", hex(stop.address)},
                        {"length", stop.length},
-                       {"condition", stop.condition}};
+                       {"condition", stop.text}};
 }
 
 Value stop_shape() {
@@ -140,21 +140,12 @@ Value set_stop(Context& context, const SetStopRequest& request, const Call& /*ca
   if (context.stop_points().size() >= kMostStops) {
     throw CallError(CallFault::refused, "there are 1000 breakpoints already");
   }
-  StopPoint stop{context.next_stop_id(), request.kind, request.address, request.length,
-                 request.condition};
-  const bool executes = request.kind == StopKind::execute;
-  if (executes) stop.length = 1;
-  if (!stop.condition.empty()) {
-    try {
-      const session::WatchedRange range{stop.address, stop.length};
-      static_cast<void>(
-          session::parse_condition(stop.condition, executes ? std::nullopt : std::optional(range)));
-    } catch (const Error& error) {
-      throw CallError(CallFault::wrong_parameters, error.what(), "/params/condition");
-    }
+  try {
+    return stop_value(context.add_stop_point(
+        {0, request.kind, request.address, request.length, request.condition, {}}));
+  } catch (const Error& error) {
+    throw CallError(CallFault::wrong_parameters, error.what(), "/params/condition");
   }
-  context.stop_points().push_back(stop);
-  return stop_value(stop);
 }
 
 Value list_stops(Context& context, const ListStopsRequest& /*request*/, const Call& /*call*/) {
@@ -164,9 +155,7 @@ Value list_stops(Context& context, const ListStopsRequest& /*request*/, const Ca
 }
 
 Value delete_stop(Context& context, const DeleteStopRequest& request, const Call& /*call*/) {
-  const auto gone = std::erase_if(context.stop_points(),
-                                  [&](const StopPoint& stop) { return stop.id == request.id; });
-  if (gone == 0) {
+  if (!context.remove_stop_point(request.id)) {
     throw CallError(CallFault::not_found, "there is no breakpoint " + std::to_string(request.id),
                     "/params/id");
   }

@@ -9,6 +9,7 @@
 #include "recorder/format/input_log.h"
 #include "recorder/format/start_condition.h"
 #include "session/address_space.h"
+#include "session/delivery_walk.h"
 
 namespace chronovisor::api {
 namespace {
@@ -21,10 +22,6 @@ std::string frame_name(const SymbolTable& symbols, std::uint64_t pc) {
   std::string name = place ? place->symbol->name : "[unknown]";
   std::replace(name.begin(), name.end(), ';', ':');
   return name;
-}
-
-std::string root_name(const Sample& sample) {
-  return sample.user ? "user " + hex(sample.address_space) : "kernel";
 }
 
 // The tracks.
@@ -120,14 +117,60 @@ void export_outputs(const RecordingReader& reader, const SampleOptions& options,
 
 }  // namespace
 
+std::string root_name(const Sample& sample) {
+  return sample.user ? "user " + hex(sample.address_space) : "kernel";
+}
+
+Marks::Marks(const RecordingReader& reader, Position from)
+    : marks_(reader.bookmarks()), from_(from) {
+  std::stable_sort(marks_.begin(), marks_.end(),
+                   [](const Bookmark& a, const Bookmark& b) { return a.position < b.position; });
+}
+
+void Marks::pass(const Sample& sample, const std::function<void(const Bookmark&)>& visit) {
+  for (; next_ < marks_.size() && marks_[next_].position <= sample.position; ++next_) {
+    if (marks_[next_].position >= from_) visit(marks_[next_]);
+  }
+}
+
+SampleOptions part_of(const SampleOptions& all, const Shard& shard) {
+  const std::uint64_t steps = all.to.steps - all.from.steps;
+  const std::uint64_t samples = steps / all.every + (steps % all.every != 0 ? 1 : 0);
+  // The first sample of a shard's, without an overflow.
+  const auto first = [&](std::uint64_t number) {
+    return samples / shard.of * number + samples % shard.of * number / shard.of;
+  };
+  SampleOptions part = all;
+  part.from.steps = all.from.steps + first(shard.number - 1) * all.every;
+  const std::uint64_t behind = first(shard.number);
+  if (behind < samples) part.to.steps = all.from.steps + behind * all.every;
+  part.from = std::min(part.from, part.to);
+  return part;
+}
+
 void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& options,
-                   CancelToken cancel, const std::function<void(const Sample&)>& visit) {
+                   CancelToken cancel, const std::function<void(const Sample&)>& visit,
+                   const std::function<void(const DeliveredHere&)>& deliver) {
   const SymbolTable& symbols = names.symbols(cancel);
   const linux_guest::Unwinder& unwinder = names.unwinder(cancel);
   const auto interrupted = [&] {
     if (cancel.requested()) throw Error(ErrorCode::host, "interrupted");
   };
   const Timeline::Excursion back(timeline);
+  session::DeliveryWalk deliveries(timeline);
+  const auto run_to = [&](Position to) {
+    if (!deliver) {
+      timeline.run_forward({}, cancel, to);
+      return interrupted();
+    }
+    deliveries.learn_gates();
+    while (const auto handler = deliveries.next(to, cancel)) {
+      interrupted();
+      deliver({timeline.now(), timeline.machine().now().ns,
+               deliveries.vectors_of(*handler).front()});
+    }
+    interrupted();
+  };
   timeline.seek({options.from, 0}, cancel);
   interrupted();
   for (std::uint64_t at = options.from.steps; at < options.to.steps;) {
@@ -145,8 +188,7 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
     visit(sample);
     if (options.to.steps - at <= options.every) break;
     at += options.every;
-    timeline.run_forward({}, cancel, {at});
-    interrupted();
+    run_to({at});
   }
 }
 
@@ -164,19 +206,13 @@ void export_folded(Timeline& timeline, GuestNames& names, const SampleOptions& o
 void export_chrome_trace(Timeline& timeline, GuestNames& names, const SampleOptions& options,
                          CancelToken cancel, const ProfileSink& out) {
   TraceWriter writer(out);
-  std::vector<Bookmark> marks = timeline.reader().bookmarks();
-  std::stable_sort(marks.begin(), marks.end(),
-                   [](const Bookmark& a, const Bookmark& b) { return a.position < b.position; });
-  std::size_t next_mark = 0;
+  Marks marks(timeline.reader(), options.from);
   std::optional<Stretch> mode, function;
   Sample last;
   sample_stacks(timeline, names, options, cancel, [&](const Sample& sample) {
-    // At the first sample behind it: the time between is not known without going there.
-    for (; next_mark < marks.size() && marks[next_mark].position <= sample.position; ++next_mark) {
-      if (marks[next_mark].position < options.from) continue;
-      writer.instant(kBookmark, sample.virtual_ns, marks[next_mark].name,
-                     marks[next_mark].position);
-    }
+    marks.pass(sample, [&](const Bookmark& mark) {
+      writer.instant(kBookmark, sample.virtual_ns, mark.name, mark.position);
+    });
     follow(mode, sample.halted ? "halted" : root_name(sample), sample, kMode, writer);
     follow(function, sample.frames.empty() ? "[unknown]" : sample.frames.back(), sample, kFunction,
            writer);

@@ -11,6 +11,7 @@
 
 #include "api/guest_names.h"
 #include "base/cancel.h"
+#include "timetravel/shard.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::api {
@@ -30,13 +31,42 @@ struct Sample {
   std::vector<std::string> frames;  ///< names, the outermost first
 };
 
+/// The samples of one shard, one behind the other: travelling between them is what takes
+/// long.
+[[nodiscard]] SampleOptions part_of(const SampleOptions& all, const Shard& shard);
+
 /// Receives pieces of the text, in order.
 using ProfileSink = std::function<void(std::string_view)>;
 
+/// An interrupt or exception that has been delivered.
+struct DeliveredHere {
+  Moment moment;
+  std::uint64_t virtual_ns = 0;
+  std::uint8_t vector = 0;
+};
+
 /// Shows a sample of each place that is a multiple of `every` from `from` on, before
-/// `to`. Throws Error{host} when cancelled.
+/// `to`, and, where `deliver` is given, what is delivered between them. Throws Error{host}
+/// when cancelled.
 void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& options,
-                   CancelToken cancel, const std::function<void(const Sample&)>& visit);
+                   CancelToken cancel, const std::function<void(const Sample&)>& visit,
+                   const std::function<void(const DeliveredHere&)>& deliver = {});
+
+/// "user 0x1f3a000", "kernel"
+[[nodiscard]] std::string root_name(const Sample& sample);
+
+/// The bookmarks as samples pass them: the time of one is not known without going there.
+class Marks {
+ public:
+  Marks(const RecordingReader& reader, Position from);
+  /// Shows those up to the sample.
+  void pass(const Sample& sample, const std::function<void(const Bookmark&)>& visit);
+
+ private:
+  std::vector<Bookmark> marks_;
+  Position from_;
+  std::size_t next_ = 0;
+};
 
 /// "kernel;main;work 12", a line for each stack and how often it was met, in the order of
 /// the alphabet: what flame-graph tools read.

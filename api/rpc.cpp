@@ -1,13 +1,20 @@
 #include "api/rpc.h"
 
+#include <atomic>
 #include <mutex>
 #include <utility>
 
 #include "api/method_table.h"
 #include "api/schema.h"
+#include "api/views.h"
 
 namespace chronovisor::api {
 namespace {
+
+std::uint64_t next_client_number() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
 
 Incoming incoming_of(const Value& value) {
   Incoming request;
@@ -102,8 +109,10 @@ void Replies::give(std::size_t number, Value answer) const {
   if (!all.empty()) state_->send(Value(std::move(all)).json());
 }
 
-Client::Client(Context& context, session::Executor& executor, Send send)
-    : send_(std::move(send)), calls_(context, executor) {}
+Client::Client(Context& context, session::Executor& executor, Send send, const char* kind)
+    : send_(std::move(send)),
+      caller_{next_client_number(), kind},
+      calls_(context, executor, caller_) {}
 
 void Client::refuse_too_large() {
   send_(error_message({}, {CallFault::too_large, "a message has at most 1 MiB"}).json());
@@ -121,6 +130,15 @@ void Client::receive(std::string_view text) {
   for (std::size_t n = 0; n < message.requests.size(); ++n) {
     ask(message.requests[n], n, replies);
   }
+}
+
+RpcClient::RpcClient(Context& context, session::Executor& executor, Send send, Views* views)
+    : Client(context, executor, std::move(send), "page"), views_(views) {
+  if (views_ != nullptr) views_->add(caller(), this->send());
+}
+
+RpcClient::~RpcClient() {
+  if (views_ != nullptr) views_->remove(caller());
 }
 
 void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies) {

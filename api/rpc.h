@@ -55,11 +55,14 @@ class Replies {
   std::shared_ptr<State> state_;
 };
 
+class Views;
+
 /// What one client asks, and is answered.
 class Client {
  public:
-  /// Both must outlive this.
-  Client(Context& context, session::Executor& executor, Send send);
+  /// Context and executor must outlive this.
+  /// @param kind what it is to others: "page" or "agent"
+  Client(Context& context, session::Executor& executor, Send send, const char* kind);
   virtual ~Client() = default;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -75,12 +78,14 @@ class Client {
  protected:
   [[nodiscard]] const Send& send() const { return send_; }
   [[nodiscard]] Calls& calls() { return calls_; }
+  [[nodiscard]] const Caller& caller() const { return caller_; }
 
  private:
   /// Gives `replies` the answer to its request `number`, now or later.
   virtual void ask(const Incoming& request, std::size_t number, Replies replies) = 0;
 
   Send send_;
+  Caller caller_;
   Calls calls_;
 };
 
@@ -89,11 +94,14 @@ class Client {
 /// `progress` {"id", "done", "total"}.
 class RpcClient final : public Client {
  public:
-  using Client::Client;
+  /// @param views whoever tells of what others do; null: nobody. Must outlive this.
+  RpcClient(Context& context, session::Executor& executor, Send send, Views* views = nullptr);
+  ~RpcClient() override;
 
  private:
   void ask(const Incoming& request, std::size_t number, Replies replies) override;
 
+  Views* views_;
   std::uint64_t notifications_ = 0;
 };
 

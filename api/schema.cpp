@@ -19,6 +19,7 @@ Value method_document(const Method& method) {
   return Value::Object{{"name", method.name},
                        {"description", method.description},
                        {"paramStructure", "by-name"},
+                       {"x-beside", method.desk != Desk::session},
                        {"params", std::move(parameters)},
                        {"result", Value::Object{{"name", "answer"}, {"schema", method.answer}}},
                        {"x-effect", effect_word(method.effect)}};

@@ -1,11 +1,8 @@
 #include "api/stream_server.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,9 +10,12 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "host/network/descriptor.h"
+#include "host/network/sockets.h"
 
 namespace chronovisor::api {
 namespace {
@@ -36,23 +36,20 @@ constexpr std::size_t kEnoughUnsentBytes = 8U << 20;
 class Wake {
  public:
   Wake() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (fd_ < 0) host_error("eventfd");
+    if (!fd_.open()) host_error("eventfd");
   }
-  ~Wake() { close(fd_); }
-  Wake(const Wake&) = delete;
-  Wake& operator=(const Wake&) = delete;
-  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
   void ring() const {
     const std::uint64_t one = 1;
-    static_cast<void>(!::write(fd_, &one, sizeof(one)));  // full: it rings already
+    static_cast<void>(!::write(fd_.get(), &one, sizeof(one)));  // full: it rings already
   }
   void hush() const {
     std::uint64_t count = 0;
-    static_cast<void>(!::read(fd_, &count, sizeof(count)));
+    static_cast<void>(!::read(fd_.get(), &count, sizeof(count)));
   }
 
  private:
-  int fd_;
+  Descriptor fd_;
 };
 
 /// What waits to be sent to a client; filled by any thread.
@@ -120,14 +117,17 @@ class Outbox {
 /// A client and the line that it is sending.
 class Stream {
  public:
-  Stream(int in, int out, bool is_socket, const Greet& greet, const std::shared_ptr<Wake>& wake)
-      : in_(in), out_(out), is_socket_(is_socket), outbox_(std::make_shared<Outbox>(wake)) {
-    client_ = greet([outbox = outbox_](const std::string& message) { outbox->add(message); });
+  /// Over a socket.
+  Stream(Descriptor peer, const Greet& greet, const std::shared_ptr<Wake>& wake)
+      : Stream(peer.get(), peer.get(), true, greet, wake) {
+    peer_ = std::move(peer);
   }
+  /// Over descriptors of somebody else's.
+  Stream(int in, int out, const Greet& greet, const std::shared_ptr<Wake>& wake)
+      : Stream(in, out, false, greet, wake) {}
   ~Stream() {
     outbox_->close();
     client_.reset();  // which waits for what it asked
-    if (is_socket_) close(in_);
   }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -164,6 +164,10 @@ class Stream {
   void cancel() { client_->cancel_all(); }
 
  private:
+  Stream(int in, int out, bool is_socket, const Greet& greet, const std::shared_ptr<Wake>& wake)
+      : in_(in), out_(out), is_socket_(is_socket), outbox_(std::make_shared<Outbox>(wake)) {
+    client_ = greet([outbox = outbox_](const std::string& message) { outbox->add(message); });
+  }
   void take() {
     std::array<char, kReadBytes> buffer;
     const ssize_t got = ::read(in_, buffer.data(), buffer.size());
@@ -197,6 +201,7 @@ class Stream {
     }
   }
 
+  Descriptor peer_;  ///< of a socket
   int in_;
   int out_;
   bool is_socket_;
@@ -215,30 +220,11 @@ bool wait_for(std::vector<pollfd>& all) {
   return false;
 }
 
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    throw Error(ErrorCode::usage, "unix:" + path + ": is too long for a socket, or empty");
-  }
-  std::copy(path.begin(), path.end(), address.sun_path);
-  return address;
-}
-
-bool someone_listens(const sockaddr_un& address) {
-  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) host_error("socket");
-  const bool there =
-      connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
-  close(probe);
-  return there;
-}
-
 }  // namespace
 
 void serve_stdio(const Greet& greet, CancelToken stop) {
   const auto wake = std::make_shared<Wake>();
-  Stream stream(STDIN_FILENO, STDOUT_FILENO, false, greet, wake);
+  Stream stream(STDIN_FILENO, STDOUT_FILENO, greet, wake);
   while (!stream.done() && !stop.requested()) {
     std::vector<pollfd> all{{wake->fd(), POLLIN, 0}};
     stream.want(all);
@@ -250,43 +236,16 @@ void serve_stdio(const Greet& greet, CancelToken stop) {
   if (stream.lost()) throw Error(ErrorCode::host, "standard output: its reader has gone");
 }
 
-SocketServer::SocketServer(const std::string& path) : path_(path) {
-  const sockaddr_un address = address_of(path);
-  struct stat status {};
-  if (lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode)) {
-      throw Error(ErrorCode::usage,
-                  "unix:" + path + ": exists and is not a socket; name another path");
-    }
-    if (someone_listens(address)) {
-      throw Error(ErrorCode::usage, "unix:" + path + ": another server listens there");
-    }
-    if (unlink(path.c_str()) != 0) host_error("unix:" + path);
-  }
-  fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd_ < 0) host_error("unix:" + path);
-  const mode_t before = umask(0177);
-  const bool bound = bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
-  umask(before);
-  if (!bound || listen(fd_, static_cast<int>(kMostClients)) != 0) {
-    const int reason = errno;
-    close(fd_);
-    errno = reason;
-    host_error("unix:" + path);
-  }
-}
+SocketServer::SocketServer(const std::string& path) : path_(path), listener_(listen_unix(path)) {}
 
-SocketServer::~SocketServer() {
-  close(fd_);
-  unlink(path_.c_str());
-}
+SocketServer::~SocketServer() { unlink(path_.c_str()); }
 
 void SocketServer::serve(const Greet& greet, CancelToken stop) {
   const auto wake = std::make_shared<Wake>();
   std::vector<std::unique_ptr<Stream>> clients;
   while (!stop.requested()) {
     std::vector<pollfd> all{{wake->fd(), POLLIN, 0}};
-    all.push_back({fd_, POLLIN, 0});
+    all.push_back({listener_.get(), POLLIN, 0});
     for (const auto& client : clients) client->want(all);
     if (!wait_for(all)) continue;
     wake->hush();
@@ -295,12 +254,9 @@ void SocketServer::serve(const Greet& greet, CancelToken stop) {
     }
     std::erase_if(clients, [](const auto& client) { return client->done(); });
     if ((all[1].revents & POLLIN) == 0) continue;
-    const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) continue;
-    if (clients.size() < kMostClients) {
-      clients.push_back(std::make_unique<Stream>(fd, fd, true, greet, wake));
-    } else {
-      close(fd);
+    Descriptor peer = accept_peer(listener_);
+    if (peer.open() && clients.size() < kMostClients) {
+      clients.push_back(std::make_unique<Stream>(std::move(peer), greet, wake));
     }
   }
   for (const auto& client : clients) client->cancel();

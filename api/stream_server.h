@@ -10,6 +10,7 @@
 
 #include "api/rpc.h"
 #include "base/cancel.h"
+#include "host/network/descriptor.h"
 
 namespace chronovisor::api {
 
@@ -29,7 +30,8 @@ void serve_stdio(const Greet& greet, CancelToken stop);
 class SocketServer {
  public:
   /// Listens at `path`; a socket there that nobody serves any more is replaced.
-  /// Throws Error{usage} when something else is there, Error{host}.
+  /// Throws Error{usage} when something else is there, Error{host}, also when another server
+  /// listens there.
   explicit SocketServer(const std::string& path);
   ~SocketServer();
   SocketServer(const SocketServer&) = delete;
@@ -40,7 +42,7 @@ class SocketServer {
 
  private:
   std::string path_;
-  int fd_ = -1;
+  Descriptor listener_;
 };
 
 }  // namespace chronovisor::api

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "api/perfetto.h"
 #include "api/profile.h"
 #include "base/error.h"
 #include "cli/commands.h"
@@ -17,6 +18,7 @@
 #include "cli/option_values.h"
 #include "cli/output_options.h"
 #include "cli/recorded_range.h"
+#include "cli/shard_option.h"
 #include "host/host.h"
 #include "inspect/export/cast.h"
 #include "inspect/export/disk.h"
@@ -48,6 +50,7 @@ struct ExportOptions {
   std::string disk;
   std::string base;
   std::string every;
+  std::string shard;
   std::vector<std::string> symbols;
   bool partial = false;
   bool force = false;
@@ -248,12 +251,15 @@ void profile(const ExportOptions& options, const RecordingReader& reader, NewFil
                   ? std::max<std::uint64_t>((how.to.steps - how.from.steps) / kUsualSamples, 1)
                   : parse_number(options.every, "--every");
   if (how.every == 0) throw Error(ErrorCode::usage, "--every: 0 is not from 1 on");
+  how = api::part_of(how, shard_of(options.shard));
   Timeline timeline(reader, {});
   api::GuestNames names(timeline, options.symbols);
   TextOutput out(output.open());
   const auto write = [&](std::string_view text) { out.write(text); };
   if (options.format == "folded") {
     api::export_folded(timeline, names, how, stop_signal(), write);
+  } else if (options.format == "perfetto") {
+    api::export_perfetto(timeline, names, how, stop_signal(), write);
   } else {
     api::export_chrome_trace(timeline, names, how, stop_signal(), write);
   }
@@ -324,10 +330,11 @@ void require_fitting_options(const ExportOptions& options) {
   only_for({"raw", "qcow2"}, "--disk", !options.disk.empty());
   only_for({"raw", "qcow2"}, "--base", !options.base.empty());
   only_for({"raw", "qcow2"}, "--partial", options.partial);
-  only_for({"trace", "pcapng", "folded", "chrome-trace"}, "--from", !options.from.empty());
-  only_for({"trace", "pcapng", "folded", "chrome-trace"}, "--to", !options.to.empty());
-  only_for({"folded", "chrome-trace"}, "--every", !options.every.empty());
-  only_for({"folded", "chrome-trace"}, "--symbols", !options.symbols.empty());
+  only_for({"trace", "pcapng", "folded", "chrome-trace", "perfetto"}, "--from", !options.from.empty());
+  only_for({"trace", "pcapng", "folded", "chrome-trace", "perfetto"}, "--to", !options.to.empty());
+  only_for({"folded", "chrome-trace", "perfetto"}, "--every", !options.every.empty());
+  only_for({"folded"}, "--shard", !options.shard.empty());
+  only_for({"folded", "chrome-trace", "perfetto"}, "--symbols", !options.symbols.empty());
   only_for({"cast"}, "--width", options.width.has_value());
   only_for({"cast"}, "--height", options.height.has_value());
   if (options.partial && !options.base.empty()) {
@@ -338,7 +345,8 @@ void require_fitting_options(const ExportOptions& options) {
                 "--format trace needs --from or --to: a line an instruction of everything is "
                 "rarely meant (--from start --to end)");
   }
-  if (options.format == "vmcore" || options.format == "png" || options.format == "pcapng" || disk) {
+  if (options.format == "vmcore" || options.format == "png" || options.format == "pcapng" ||
+      options.format == "perfetto" || disk) {
     require_no_terminal(options.output);
   }
   if (options.force && options.output == "-") {
@@ -366,7 +374,8 @@ int export_recording(const ExportOptions& options) {
     disk(options, reader, output);
   } else if (options.format == "pcapng") {
     pcapng(options, reader, output);
-  } else if (options.format == "folded" || options.format == "chrome-trace") {
+  } else if (options.format == "folded" || options.format == "chrome-trace" ||
+             options.format == "perfetto") {
     profile(options, reader, output);
   } else {
     trace(options, reader, output);
@@ -388,12 +397,13 @@ void add_export(CLI::App& app, Action& action) {
           "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
           "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
           "screen; screen-text: its characters; folded: call stacks, for flame graphs; "
-          "chrome-trace: who ran when, for Perfetto; pcapng: the network's packets, for Wireshark "
+          "perfetto: who ran when, interrupts and what the log says on tracks; chrome-trace: the "
+          "same without interrupts, as JSON; pcapng: the network's packets, for Wireshark "
           "and tshark")
       ->required()
-      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|folded|chrome-trace|pcapng")
+      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|folded|chrome-trace|perfetto|pcapng")
       ->check(CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text",
-                             "folded", "chrome-trace", "pcapng"})
+                             "folded", "chrome-trace", "perfetto", "pcapng"})
                   .description(""));
   add_output_option(*command, options->output, "Where to (-: standard output)");
   add_force_flag(*command, options->force, Replaceable::nothing);
@@ -410,22 +420,24 @@ void add_export(CLI::App& app, Action& action) {
                     "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
   command
       ->add_option("--from", options->from,
-                   "trace, pcapng, folded, chrome-trace: the first position (start)")
+                   "trace, pcapng, folded, chrome-trace, perfetto: the first position (start)")
       ->type_name(kPlaceValues);
   command
       ->add_option("--to", options->to,
-                   "trace, pcapng, folded, chrome-trace: the position to stop at (end)")
+                   "trace, pcapng, folded, chrome-trace, perfetto: the position to stop at (end)")
       ->type_name(kPlaceValues);
   command
       ->add_option("--every", options->every,
-                   "folded, chrome-trace: steps between two samples (a 2000th of the stretch)")
+                   "folded, chrome-trace, perfetto: steps between two samples (a 2000th of the stretch)")
       ->type_name("NUMBER");
   command
       ->add_option("--symbols", options->symbols,
-                   "folded, chrome-trace: ELF file of a program of the guest's, for names; may be "
+                   "folded, chrome-trace, perfetto: ELF file of a program of the guest's, for names; may be "
                    "given again")
       ->type_name("FILE")
       ->allow_extra_args(false);
+  add_shard_option(*command, options->shard,
+                   "folded: only the Ith of N parts of the samples; merge joins the lines");
   command->add_option("--width", options->width, "cast: columns of the terminal (80)")
       ->type_name("NUMBER")
       ->check(CLI::Range(1, 10'000).description(""));

@@ -11,7 +11,9 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/output_options.h"
+#include "cli/shard_option.h"
 #include "host/host.h"
+#include "recorder/edit/index_part.h"
 #include "recorder/edit/new_file.h"
 #include "recorder/edit/rewrite.h"
 #include "timetravel/index_build.h"
@@ -25,6 +27,7 @@ struct IndexOptions {
   std::string file;
   std::string output;
   std::string jobs = "0";
+  std::string shard;
   bool force = false;
   bool json = false;
 };
@@ -79,6 +82,38 @@ IndexReport index_copy(const IndexOptions& options, unsigned jobs) {
   return report;
 }
 
+/// Of what is missing only what a shard is to make, for merge to add to the recording.
+int index_shard(const IndexOptions& options, unsigned jobs) {
+  if (options.output.empty()) {
+    throw Error(ErrorCode::usage, "--shard needs -o PART, which merge adds to the recording");
+  }
+  const Shard shard = shard_of(options.shard);
+  watch_stop_signals();
+  NewFile output({options.output, {options.file}, options.force}, stop_signal());
+  const auto opened = open_with_positions(options.file);
+  IndexState state = index_state(*opened);
+  IndexState own;
+  for (std::size_t n = 0; n < state.missing.size(); ++n) {
+    if (shard.takes(n)) own.missing.push_back(state.missing[n]);
+  }
+  own.missing_steps = state.missing_steps / shard.of;
+  BuiltIndex built;
+  {
+    Progress progress(true);
+    built = build_index(*opened, own, jobs, stop_signal(),
+                        [&](std::uint64_t done, std::uint64_t total) {
+                          progress.show(progress_text("indexing", done, total));
+                        });
+  }
+  if (built.cancelled) throw Error(ErrorCode::host, "interrupted; index again");
+  output.open()->append(
+      encode_index_part({opened->id(), shard.number, shard.of, std::move(built.intervals)}));
+  output.commit();
+  std::fprintf(stderr, "chronovisor: %s: %zu of %zu intervals that were missing\n",
+               options.output.c_str(), own.missing.size(), state.missing.size());
+  return kDone;
+}
+
 int index(const IndexOptions& options) {
   const std::uint64_t jobs = parse_number(options.jobs, "--jobs");
   if (jobs > kMostJobs) {
@@ -88,6 +123,7 @@ int index(const IndexOptions& options) {
     throw Error(ErrorCode::usage, "--force goes with --output");
   }
   if (!options.output.empty()) require_file_name(options.output);
+  if (!options.shard.empty()) return index_shard(options, static_cast<unsigned>(jobs));
   watch_stop_signals();
   const bool in_place = options.output.empty();
   const std::string& result = in_place ? options.file : options.output;
@@ -137,6 +173,9 @@ void add_index(CLI::App& app, Action& action) {
       ->required();
   add_output_option(*command, options->output, "Leave FILE alone, write an indexed copy");
   command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
+  add_shard_option(*command, options->shard,
+                   "Only every Nth interval that is missing, from the Ith on, into -o PART; merge "
+                   "adds the parts to the recording");
   add_force_flag(*command, options->force, Replaceable::recordings);
   command->add_flag("--json", options->json, "Report as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return index(*options); }; });

@@ -14,7 +14,9 @@
 #include "base/error.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/merge.h"
 #include "cli/report.h"
+#include "cli/serve.h"
 #include "cli/translation_options.h"
 
 namespace {
@@ -127,6 +129,8 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_compare(app, action);
   chronovisor::cli::add_api(app, action);
   chronovisor::cli::add_mcp(app, action);
+  chronovisor::cli::add_merge(app, action);
+  chronovisor::cli::add_serve(app, action);
   chronovisor::cli::add_manual(app, action);
   chronovisor::cli::add_translation_options(app);
   try {

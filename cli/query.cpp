@@ -2,19 +2,18 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/long_run.h"
+#include "cli/merge.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_range.h"
+#include "cli/shard_option.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/start_condition.h"
@@ -29,8 +28,6 @@ using namespace session;
 namespace {
 
 constexpr std::uint64_t kMostJobs = 256;
-constexpr std::uint64_t kMostShards = 1'000'000;
-constexpr std::uint64_t kMostAnswerBytes = 4ULL << 30;
 
 struct QueryCommandOptions {
   QueryKind kind = QueryKind::writes;
@@ -50,11 +47,6 @@ struct QueryCommandOptions {
   bool json = false;
 };
 
-struct MergeOptions {
-  std::vector<std::string> files;
-  bool json = false;
-};
-
 std::uint64_t number_within(const std::string& text, const std::string& option, std::uint64_t least,
                             std::uint64_t most) {
   const std::uint64_t value = parse_number(text, option);
@@ -63,19 +55,6 @@ std::uint64_t number_within(const std::string& text, const std::string& option, 
                                       " to " + std::to_string(most));
   }
   return value;
-}
-
-QueryShard shard_of(const std::string& text) {
-  const std::size_t slash = text.find('/');
-  if (slash == std::string::npos) {
-    throw Error(ErrorCode::usage, "--shard: \"" + text + "\" is not like 2/8");
-  }
-  QueryShard shard;
-  shard.of =
-      static_cast<std::uint32_t>(number_within(text.substr(slash + 1), "--shard", 1, kMostShards));
-  shard.number =
-      static_cast<std::uint32_t>(number_within(text.substr(0, slash), "--shard", 1, shard.of));
-  return shard;
 }
 
 /// Where the symbol of a Linux guest lies, as of the last checkpoint.
@@ -134,24 +113,6 @@ Query query_of(const QueryCommandOptions& options, const RecordingReader& reader
   return query;
 }
 
-void print(const QueryDocument& document, bool json) {
-  const std::string text = json ? answer_json(document) : answer_text(document);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw Error(ErrorCode::host, "the answer cannot be written");
-  }
-}
-
-void tell(const QueryAnswer& answer) {
-  if (answer.entries.empty() && answer.query.select != QuerySelect::count) {
-    std::fprintf(stderr, "chronovisor: nothing found\n");
-  }
-  if (answer.query.select == QuerySelect::all && answer.count > answer.entries.size()) {
-    std::fprintf(stderr, "chronovisor: there are %s; the first %s are listed (--limit)\n",
-                 grouped(answer.count).c_str(), grouped(answer.entries.size()).c_str());
-  }
-}
-
 int query(const QueryCommandOptions& options) {
   QueryRequest request;
   request.jobs = static_cast<unsigned>(number_within(options.jobs, "--jobs", 0, kMostJobs));
@@ -171,28 +132,11 @@ int query(const QueryCommandOptions& options) {
           progress.show(progress_text("searching", done, total));
         });
   }
-  print(document, options.json);
-  tell(document.answer);
+  print_answer(document, options.json);
   std::fprintf(stderr, "chronovisor: searched %zu of %zu intervals, %s steps, in %.2f s\n",
                document.answer.searched, document.answer.intervals,
                grouped(document.answer.steps).c_str(),
                static_cast<double>(monotonic_ns() - began) / 1e9);
-  return kDone;
-}
-
-std::string read_answer(const std::string& path) {
-  const Bytes bytes = read_whole_file(path, kMostAnswerBytes);
-  return {bytes.begin(), bytes.end()};
-}
-
-int merge(const MergeOptions& options) {
-  std::vector<QueryDocument> shards;
-  for (const std::string& file : options.files) {
-    shards.push_back(parse_answer(read_answer(file), file));
-  }
-  const QueryDocument whole = merge_shards(std::move(shards), options.files);
-  print(whole, options.json);
-  tell(whole.answer);
   return kDone;
 }
 
@@ -227,10 +171,8 @@ void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* 
   command->add_option("--limit", options->limit, "List at most this many, the earliest (100000)")
       ->type_name("NUMBER");
   command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
-  command
-      ->add_option("--shard", options->shard,
-                   "Only every Nth interval, from the Ith on; query merge joins the JSON")
-      ->type_name("I/N");
+  add_shard_option(*command, options->shard,
+                   "Only every Nth interval, from the Ith on; merge joins the JSON");
   command->add_flag("--no-index", options->no_index, "Search also what the index rules out");
   command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return query(*options); }; });
@@ -248,14 +190,7 @@ void add_query(CLI::App& app, Action& action) {
   add_question(*command, action, QueryKind::value,
                "Changes of a variable: position, instruction, old and new value");
   add_packet_question(*command, action);
-  auto options = std::make_shared<MergeOptions>();
-  CLI::App* merging =
-      command->add_subcommand("merge", "Join the JSON answers of all shards of a query");
-  merging->add_option("files", options->files, "The answers, in any order")
-      ->type_name("FILE")
-      ->required();
-  merging->add_flag("--json", options->json, "As one JSON object on stdout");
-  merging->callback([options, &action] { action = [options] { return merge(*options); }; });
+  add_query_merge(*command, action);
 }
 
 }  // namespace chronovisor::cli

@@ -13,10 +13,12 @@
 #include "cli/option_values.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_range.h"
+#include "cli/shard_option.h"
 #include "host/host.h"
 #include "host/network/packet_filter.h"
 #include "inspect/packet_text.h"
 #include "recorder/format/start_condition.h"
+#include "session/query_document.h"
 #include "timetravel/packets.h"
 
 namespace chronovisor::cli {
@@ -28,6 +30,7 @@ struct PacketOptions {
   std::string from = "start";
   std::string to = "end";
   std::string limit = "100000";
+  std::string shard;
   bool count = false;
   bool json = false;
 };
@@ -51,6 +54,20 @@ void print(const WholePacket& packet, std::uint64_t virtual_ns) {
               packet.bytes.empty() ? "" : packet_text(packet.bytes).c_str());
 }
 
+/// Behind everything that came or went.
+Position past_end(const RecordingReader& reader) { return {reader.usable_to().steps + 1}; }
+
+/// The packets of one shard, one behind the other: of the sent ones a replay makes the bytes.
+void part_of(PacketWalk& walk, const Shard& shard, Position end) {
+  const std::uint64_t from = walk.from.steps;
+  const std::uint64_t steps = std::max(std::min(walk.to, end).steps, from) - from;
+  const auto begin = [&](std::uint64_t number) {
+    return Position{from + steps / shard.of * number + steps % shard.of * number / shard.of};
+  };
+  walk.from = begin(shard.number - 1);
+  if (shard.number < shard.of) walk.to = begin(shard.number);
+}
+
 int query_packets(const PacketOptions& options) {
   const std::uint64_t limit = parse_number(options.limit, "--limit");
   std::optional<PacketFilter> filter;
@@ -65,6 +82,21 @@ int query_packets(const PacketOptions& options) {
   walk.from = covered_place(options.from, reader, "--from");
   if (options.to != "end") walk.to = covered_place(options.to, reader, "--to");
   walk.cancel = stop_signal();
+  const Shard shard = shard_of(options.shard);
+  if (!options.shard.empty() && !options.json) {
+    throw Error(ErrorCode::usage, "--shard needs --json, which merge joins");
+  }
+  nlohmann::ordered_json json;
+  if (!options.shard.empty()) {
+    json["recording"] = session::queried(reader).id;
+    json["query"] = {{"filter", options.filter},
+                     {"from", walk.from.steps},
+                     {"to", std::min(walk.to, past_end(reader)).steps},
+                     {"limit", limit},
+                     {"count", options.count}};
+    json["shard"] = {{"number", shard.number}, {"of", shard.of}};
+    part_of(walk, shard, past_end(reader));
+  }
   Progress progress(true);
   walk.progress = [&](Position here) {
     progress.show(progress_text("replaying", here.steps, reader.usable_to().steps));
@@ -85,7 +117,6 @@ int query_packets(const PacketOptions& options) {
     return true;
   });
   if (options.json) {
-    nlohmann::ordered_json json;
     json["count"] = std::min(found, limit);
     json["complete"] = found <= limit;
     if (!options.count) json["packets"] = std::move(list);
@@ -120,6 +151,8 @@ void add_packet_question(CLI::App& query, Action& action) {
   command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
   command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
       ->type_name("NUMBER");
+  add_shard_option(*command, options->shard,
+                   "Only the Ith of N parts of the stretch; merge joins the JSON");
   command->add_flag("--count", options->count, "Only how many");
   command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
   command->callback([options, &action] { action = [options] { return query_packets(*options); }; });

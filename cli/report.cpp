@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "api/encoding.h"
+#include "base/encoding.h"
 #include "api/guest_names.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -163,7 +163,7 @@ class Reporter {
           "<figure><img alt=\"The screen: {0}\" width=\"{1}\" height=\"{2}\" "
           "src=\"data:image/png;base64,{3}\"><figcaption>{0}</figcaption></figure>\n",
           name, image->width, image->height,
-          api::base64_text(png_of(image->width, image->height, image->rgb)));
+          base64_text(png_of(image->width, image->height, image->rgb)));
     }
     return out.empty() ? out : "<h2>Screen</h2>\n" + out;
   }

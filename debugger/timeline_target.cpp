@@ -89,8 +89,12 @@ class MachineReader final : public gdb::RegisterMemoryReader {
 }  // namespace
 
 TimelineTarget::TimelineTarget(session::DebugSession& session, session::Executor& executor,
-                               RegisterLayout layout)
-    : session_(session), executor_(executor), timeline_(session.timeline()), layout_(layout) {}
+                               RegisterLayout layout, Sharing sharing)
+    : session_(session),
+      executor_(executor),
+      timeline_(session.timeline()),
+      layout_(layout),
+      sharing_(sharing) {}
 
 const gdb::TargetDescription& TimelineTarget::description() const {
   return layout_ == RegisterLayout::i386 ? gdb::i386_target_description()
@@ -330,6 +334,7 @@ gdb::StopReason TimelineTarget::run_here(const gdb::ResumeRequest& request, Canc
   } catch (const DivergenceError& error) {
     throw Error(ErrorCode::divergence, explained(error, cancel));
   }
+  known_ = timeline_.now();
   // The machine may stand here for hours; what it did shall not be lost.
   if (LiveBranch* live = timeline_.live()) live->flush();
   return last_stop_;
@@ -338,6 +343,11 @@ gdb::StopReason TimelineTarget::run_here(const gdb::ResumeRequest& request, Canc
 gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request, CancelToken cancel) {
   if (session_.destination() && request.kind != gdb::ResumeKind::restart) {
     return travel_to_destination(cancel);
+  }
+  if (sharing_ == Sharing::shared && timeline_.now() != known_) {
+    gdb::StopReason reason;
+    reason.kind = gdb::StopKind::arrived;
+    return reason;
   }
   switch (request.kind) {
     case gdb::ResumeKind::step:
@@ -366,6 +376,10 @@ gdb::StopReason TimelineTarget::resume(const gdb::ResumeRequest& request, Cancel
     }
   }
   return {};
+}
+
+void TimelineTarget::client_attached() {
+  executor_.borrow([&] { known_ = timeline_.now(); });
 }
 
 void TimelineTarget::monitor(std::string_view command,

@@ -19,11 +19,15 @@ namespace chronovisor::debugger {
 /// How registers are shown for a whole session; see gdbstub/x86_registers.h.
 enum class RegisterLayout : std::uint8_t { x86_64, i386 };
 
+/// Whether others travel in the session, too. Then a resume that finds the machine elsewhere
+/// than its debugger believes ends there, so that the debugger sees it.
+enum class Sharing : std::uint8_t { alone, shared };
+
 class TimelineTarget final : public gdb::DebugTarget {
  public:
   /// Both must outlive this.
   TimelineTarget(session::DebugSession& session, session::Executor& executor,
-                 RegisterLayout layout);
+                 RegisterLayout layout, Sharing sharing = Sharing::alone);
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;
@@ -41,6 +45,7 @@ class TimelineTarget final : public gdb::DebugTarget {
   void monitor(std::string_view command, const std::function<void(std::string_view)>& output,
                CancelToken cancel) override;
   [[nodiscard]] std::string thread_description() const override;
+  void client_attached() override;
   [[nodiscard]] bool physical_memory() const override {
     return executor_.borrow([&] { return session_.settings().physical_memory; });
   }
@@ -72,6 +77,8 @@ class TimelineTarget final : public gdb::DebugTarget {
   session::Executor& executor_;
   Timeline& timeline_;
   RegisterLayout layout_;
+  Sharing sharing_;
+  Moment known_;  ///< where the debugger was told that the machine stands
   std::vector<gdb::Breakpoint> breakpoints_;
   gdb::StopReason last_stop_;
 };

@@ -1,5 +1,6 @@
 #include "gdbstub/text.h"
 
+#include "base/encoding.h"
 #include "base/error.h"
 
 namespace chronovisor::gdb {
@@ -9,28 +10,11 @@ constexpr char kDigits[] = "0123456789abcdef";
 constexpr std::size_t kShownCharacters = 40;
 }  // namespace
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+int hex_digit(char c) { return chronovisor::hex_digit(c); }
 
-void append_hex(std::string& out, ByteView data) {
-  const std::size_t start = out.size();
-  out.resize(start + 2 * data.size());
-  char* to = out.data() + start;
-  for (const std::uint8_t byte : data) {
-    *to++ = kDigits[byte >> 4];
-    *to++ = kDigits[byte & 15];
-  }
-}
+void append_hex(std::string& out, ByteView data) { chronovisor::append_hex(out, data); }
 
-std::string hex_bytes(ByteView data) {
-  std::string out;
-  append_hex(out, data);
-  return out;
-}
+std::string hex_bytes(ByteView data) { return chronovisor::hex_text(data); }
 
 std::string hex_text(std::string_view text) { return hex_bytes(as_bytes(text)); }
 
@@ -48,18 +32,7 @@ std::string join(std::initializer_list<std::string_view> pieces) {
   return out;
 }
 
-std::optional<Bytes> decode_hex(std::string_view text) {
-  if (text.size() % 2 != 0) return std::nullopt;
-  Bytes out;
-  out.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = hex_digit(text[i]);
-    const int low = hex_digit(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out.push_back(static_cast<std::uint8_t>(high * 16 + low));
-  }
-  return out;
-}
+std::optional<Bytes> decode_hex(std::string_view text) { return bytes_of_hex(text); }
 
 bool PacketReader::take(char c) {
   if (at_end() || packet_[offset_] != c) return false;

@@ -24,6 +24,8 @@ class BookmarkBook {
   BookmarkBook(const RecordingReader& reader, UnwrittenBookmarks unwritten)
       : reader_(reader), unwritten_(unwritten) {}
 
+  /// Grows with every change.
+  [[nodiscard]] std::uint64_t changes() const { return removed_.size(); }
   /// By position.
   [[nodiscard]] std::vector<Bookmark> all() const;
   /// Names `position`, in the file where that can be written. Throws Error{usage}

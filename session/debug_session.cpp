@@ -28,7 +28,10 @@ Answer DebugSession::ask(const Request& request, CancelToken cancel) {
 
 TravelStop DebugSession::travel_to_destination(CancelToken cancel) {
   CHECK_THAT(destination_.has_value(), "a destination to travel to");
-  const Moment target = *std::exchange(destination_, std::nullopt);
+  return go_to(*std::exchange(destination_, std::nullopt), cancel);
+}
+
+TravelStop DebugSession::go_to(Moment target, CancelToken cancel) {
   if (timeline_.on_branch()) timeline_.discard_branch();
   Timeline::Excursion excursion(timeline_);
   const TravelStop stop = timeline_.seek(target, cancel);

@@ -48,14 +48,21 @@ class DebugSession {
   [[nodiscard]] Timeline& timeline() { return timeline_; }
   [[nodiscard]] InterruptStepping& stepping() { return stepping_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
+  /// Those of another session on the same recording.
+  void take_settings(const Settings& settings) { settings_ = settings; }
   void set_physical_memory(bool physical) { settings_.physical_memory = physical; }
   void set_skip_interrupts(bool skip) { settings_.skip_interrupts = skip; }
+
+  /// Grows with every bookmark that is made or taken away.
+  [[nodiscard]] std::uint64_t bookmark_changes() const { return bookmarks_.changes(); }
 
   /// Where the next resume is to go, if a request has armed it.
   [[nodiscard]] const std::optional<Moment>& destination() const { return destination_; }
   void forget_destination() { destination_.reset(); }
   /// Goes there; when cancelled, back where it was.
   TravelStop travel_to_destination(CancelToken cancel);
+  /// Goes to a moment of the timeline, giving a branch up; when cancelled, back.
+  TravelStop go_to(Moment target, CancelToken cancel);
 
   /// While it lives, the machine runs, and `cancel` is what asks it to stop.
   class Running {

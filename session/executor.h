@@ -91,6 +91,12 @@ class Executor {
     }
     return submit(std::move(job)).get();
   }
+  /// Called after each job, on its thread, while no other is at work: for who follows what
+  /// all of them do. Empty: nobody does. Must not be set from a job.
+  void set_follower(std::function<void()> follower) {
+    const std::lock_guard lock(work_);
+    follower_ = std::move(follower);
+  }
   /// Does something short on the calling thread, with no job at work meanwhile: for
   /// reads that would be lost in the way to another thread and back. From within a
   /// job it is done at once.
@@ -107,7 +113,10 @@ class Executor {
     explicit AtWork(Executor& its_executor) : executor(its_executor) {
       executor.at_work_ = std::this_thread::get_id();
     }
-    ~AtWork() { executor.at_work_ = std::thread::id(); }
+    ~AtWork() {
+      if (executor.follower_) executor.follower_();
+      executor.at_work_ = std::thread::id();
+    }
     AtWork(const AtWork&) = delete;
     AtWork& operator=(const AtWork&) = delete;
     Executor& executor;
@@ -119,6 +128,7 @@ class Executor {
   bool none_before(std::unique_lock<std::mutex>& work);
 
   std::mutex work_;  ///< held while a job is at work
+  std::function<void()> follower_;
   std::atomic<std::thread::id> at_work_;
   std::mutex queue_;  ///< guards what follows
   std::condition_variable changed_;

@@ -9,6 +9,7 @@
 #include "inspect/packet_text.h"
 #include "recorder/format/frame_cursor.h"
 #include "session/debug_session.h"
+#include "session/delivery_walk.h"
 #include "timetravel/linear_memory.h"
 #include "vmm/devices/interrupt/pic.h"
 #include "vmm/devices/network/received_frame.h"
@@ -223,21 +224,17 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
     all.push_back({{event->position, 0}, input_text(*event)});
   }
   add_packets(timeline_.reader(), from, to, all);
-  const std::vector<InterruptGate> gates = interrupt_gates(timeline_.machine());
-  StopSet stops;
-  for (const InterruptGate& gate : gates) {
-    stops.breakpoints.push_back(
-        {gate.address, [](Machine& there) { return there.moment().deliveries > 0; }});
-  }
+  DeliveryWalk walk(timeline_);
+  walk.learn_gates();
   timeline_.excursion([&] {
     timeline_.seek({from, 0}, cancel);
     while (all.size() < kMostEvents) {
-      const TravelResult result = timeline_.run_forward(stops, cancel, to);
-      if (result.stop != TravelStop::breakpoint) break;
-      all.push_back(
-          {timeline_.now(),
-           fmt::format("{}, handler at {:#x}",
-                       handler_name(timeline_.machine(), gates, result.address), result.address)});
+      const auto handler = walk.next(to, cancel);
+      if (!handler) break;
+      all.push_back({timeline_.now(),
+                     fmt::format("{}, handler at {:#x}",
+                                 handler_name(timeline_.machine(), walk.gates(), *handler),
+                                 *handler)});
     }
   });
   if (cancel.requested()) throw Error(ErrorCode::usage, "interrupted");

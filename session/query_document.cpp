@@ -143,7 +143,7 @@ QueryDocument answer_query(
   QueryOptions how;
   how.jobs = request.jobs;
   how.use_index = request.use_index;
-  how.shard = request.shard.value_or(QueryShard{});
+  how.shard = request.shard.value_or(Shard{});
   how.cancel = cancel;
   QueryDocument document{queried(reader), request.shard, {}};
   document.answer = run_query(reader, request.query, how, progress);

@@ -27,7 +27,7 @@ struct QueriedRecording {
 /// An answer with all that its JSON form says.
 struct QueryDocument {
   QueriedRecording recording;
-  std::optional<QueryShard> shard;  ///< nothing: of the whole recording
+  std::optional<Shard> shard;  ///< nothing: of the whole recording
   QueryAnswer answer;
 };
 

@@ -78,7 +78,7 @@ struct QueryRequest {
   Query query;
   unsigned jobs = 0;  ///< threads; 0: one a core
   bool use_index = true;
-  std::optional<QueryShard> shard;  ///< nothing: all intervals
+  std::optional<Shard> shard;  ///< nothing: all intervals
 };
 /// So many steps as InterruptStepping takes them, as one travel; arms its end. No
 /// breakpoint stops it on the way.

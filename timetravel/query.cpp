@@ -105,7 +105,7 @@ class QueryRun {
     answer_.query = query_;
     answer_.intervals = starts.size();
     for (std::size_t n = 0; n < starts.size(); ++n) {
-      if (n % options_.shard.of != options_.shard.number - 1) continue;
+      if (!options_.shard.takes(n)) continue;
       const Position end = n + 1 < starts.size() ? starts[n + 1] : reader_.usable_to();
       const Position from = std::max(starts[n], query_.from);
       const Position to = std::min(end, query_.to);

@@ -14,6 +14,7 @@
 
 #include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
+#include "timetravel/shard.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
@@ -41,12 +42,6 @@ inline constexpr std::uint64_t kMostWatchedBytes = 1U << 20;
 inline constexpr std::uint64_t kMostExecutedBytes = 4096;
 inline constexpr std::uint64_t kMostQueryEntries = 10'000'000;
 
-/// Whole intervals dealt out in turn: shard `number` of `of` has every `of`th.
-struct QueryShard {
-  std::uint32_t number = 1;  ///< from 1
-  std::uint32_t of = 1;
-};
-
 struct QueryEntry {
   Moment moment;              ///< just before it happened
   bool by_delivery = false;   ///< an interrupt's or exception's delivery wrote, not a step
@@ -64,7 +59,7 @@ struct QueryEntry {
 struct QueryOptions {
   unsigned jobs = 0;  ///< threads; 0: one a core
   bool use_index = true;
-  QueryShard shard;
+  Shard shard;  ///< of the intervals
   CancelToken cancel{};
 };
 

@@ -22,11 +22,15 @@ constexpr std::size_t kStretchesPerJob = 2;
 constexpr unsigned kMostJobs = 256;
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
+/// Stretches of a shard: so many that each has several, however many jobs it has.
+constexpr std::size_t kStretchesPerShard = 4;
+
 /// A part of the recording that one machine runs through.
 struct Stretch {
   std::optional<Position> from;  ///< as in ReplayOptions
   Position begin;
   Position end;
+  bool is_last = true;  ///< otherwise what is recorded at its end counts for the next one
 };
 
 struct StretchOutcome {
@@ -51,20 +55,40 @@ std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& op
     begin = reader.checkpoints()[*checkpoint].position;
   }
   std::vector<Stretch> stretches{{options.from, begin, std::max(begin, end)}};
+  const bool sharded = options.shard.of > 1;
   const unsigned jobs = std::clamp(options.jobs, 1U, kMostJobs);
-  if (jobs == 1) return stretches;
+  if (jobs == 1 && !sharded) return stretches;
   std::vector<Position> cuts;
   for (const CheckpointInfo& info : reader.checkpoints()) {
     if (info.position > begin && info.position < end) cuts.push_back(info.position);
   }
-  const std::size_t wanted = std::min<std::size_t>(cuts.size() + 1, jobs * kStretchesPerJob);
+  // All shards of a recording have to cut it at the same places.
+  const std::size_t wanted =
+      std::min<std::size_t>(cuts.size() + 1, sharded ? options.shard.of * kStretchesPerShard
+                                                     : jobs * kStretchesPerJob);
   for (std::size_t n = 1; n < wanted; ++n) {
     const Position cut = cuts[n * cuts.size() / wanted];
     if (cut <= stretches.back().begin) continue;
     stretches.back().end = cut;
+    stretches.back().is_last = false;
     stretches.push_back({cut, cut, end});
   }
   return stretches;
+}
+
+/// Those that a shard is to check.
+std::vector<Stretch> own_of(const std::vector<Stretch>& all, const Shard& shard) {
+  std::vector<Stretch> own;
+  for (std::size_t n = 0; n < all.size(); ++n) {
+    if (shard.takes(n)) own.push_back(all[n]);
+  }
+  return own;
+}
+
+std::uint64_t steps_of(const std::vector<Stretch>& stretches) {
+  std::uint64_t steps = 0;
+  for (const Stretch& stretch : stretches) steps += stretch.end.steps - stretch.begin.steps;
+  return steps;
 }
 
 /// Replays one stretch and checks what is recorded in it.
@@ -87,8 +111,9 @@ class StretchCheck {
     while (true) {
       const Position here = run_.position();
       outcome.reached = here;
-      check_digest(here, outcome);
-      check_checkpoint(here, outcome);
+      const bool counts = stretch_.is_last || here < stretch_.end;
+      if (check_digest(here) && counts) ++outcome.digests_checked;
+      if (check_checkpoint(here) && counts) ++outcome.checkpoints_checked;
       if (here >= stretch_.end) break;
       Position next = std::min(stretch_.end, Position{here.steps + kSliceSteps});
       if (const auto digest = digests_.upper_bound(here); digest != digests_.end()) {
@@ -116,24 +141,25 @@ class StretchCheck {
                           stretch_.from);
   }
 
-  void check_digest(Position here, StretchOutcome& outcome) {
+  /// @return whether there is one
+  bool check_digest(Position here) {
     const auto recorded = digests_.find(here);
-    if (recorded == digests_.end()) return;
+    if (recorded == digests_.end()) return false;
     const Hash128 digest = run_.machine().digest();
     if (digest != recorded->second) {
       diverged("at position " + grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
                    recorded->second.hex(),
                here);
     }
-    ++outcome.digests_checked;
+    return true;
   }
 
   /// The digest says that the machine is right; this says that the checkpoint
-  /// holds that same machine, whole.
-  void check_checkpoint(Position here, StretchOutcome& outcome) {
+  /// holds that same machine, whole. @return whether there is one
+  bool check_checkpoint(Position here) {
     const std::optional<std::size_t> checkpoint = reader_.checkpoint_before(here);
-    if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return;
-    if (!digests_.contains(here)) return;
+    if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return false;
+    if (!digests_.contains(here)) return false;
     if (recorded_) {
       recorded_->move_to(*checkpoint);
     } else {
@@ -150,7 +176,7 @@ class StretchCheck {
                    ": the checkpoint there holds another state than its digest says",
                here);
     }
-    ++outcome.checkpoints_checked;
+    return true;
   }
 
   static bool same_pages(const PageMap& left, const PageMap& right) {
@@ -182,7 +208,7 @@ class Crew {
         first_failed_(stretches_.size()) {}
 
   void run(unsigned jobs, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
-    const std::uint64_t total = stretches_.back().end.steps - stretches_.front().begin.steps;
+    const std::uint64_t total = steps_of(stretches_);
     if (options_.cancel.requested()) stop_from(0);
     std::vector<std::jthread> threads;
     working_ = static_cast<unsigned>(std::min<std::size_t>(jobs, stretches_.size()));
@@ -249,11 +275,15 @@ class Crew {
 VerifyOutcome verify_recording(const RecordingReader& reader, const VerifyOptions& options,
                                const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   const Position end = std::min(options.to, reader.usable_to());
-  std::vector<Stretch> stretches = plan(reader, options, end);
+  const std::vector<Stretch> all = plan(reader, options, end);
+  std::vector<Stretch> stretches = own_of(all, options.shard);
   VerifyOutcome outcome;
-  outcome.from = stretches.front().begin;
+  outcome.from = all.front().begin;
   outcome.to = outcome.from;
   outcome.stretches = stretches.size();
+  // There may be fewer checkpoints than shards.
+  if (stretches.empty()) return outcome;
+  const bool has_last = stretches.back().is_last;
   Crew crew(reader, options, std::move(stretches));
   crew.run(std::clamp(options.jobs, 1U, kMostJobs), progress);
   for (const StretchOutcome& stretch : crew.outcomes()) {
@@ -268,6 +298,7 @@ VerifyOutcome verify_recording(const RecordingReader& reader, const VerifyOption
     outcome.to = stretch.reached;
     outcome.digest = stretch.digest;
   }
+  outcome.has_end = has_last && !outcome.interrupted;
   return outcome;
 }
 

@@ -10,6 +10,7 @@
 #include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
 #include "timetravel/replay.h"
+#include "timetravel/shard.h"
 
 namespace chronovisor {
 
@@ -22,6 +23,8 @@ struct VerifyOptions {
   /// are replayed side by side, each restored from the checkpoint it begins at;
   /// the first one boots.
   unsigned jobs = 1;
+  /// With more than one: of the stretches that all the shards make, every Nth.
+  Shard shard{};
   CancelToken cancel{};
   std::optional<Tamper> tamper{};
   /// As in ReplayOptions; called once a stretch, from the thread that runs it.
@@ -32,6 +35,7 @@ struct VerifyOutcome {
   Position from;
   Position to;
   Hash128 digest;  ///< of the state at `to`
+  bool has_end = false;  ///< `digest` is known: the last stretch was checked
   std::uint64_t digests_checked = 0;
   std::uint64_t checkpoints_checked = 0;  ///< whole checkpoints compared with the replay
   std::uint64_t stretches = 0;

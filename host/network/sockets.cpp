@@ -60,7 +60,7 @@ void bind_unix(const Descriptor& socket_fd, const std::string& path) {
     }
     unlink(path.c_str());
   }
-  const mode_t before = umask(0077);
+  const mode_t before = umask(0177);
   const int bound = bind(socket_fd.get(), plain(address), sizeof(address));
   umask(before);
   if (bound != 0) fail(path);

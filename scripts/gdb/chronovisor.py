@@ -11,6 +11,8 @@ import json
 import os
 import re
 import struct
+import threading
+import time
 
 import gdb
 
@@ -961,6 +963,68 @@ class Switch(gdb.Parameter):
         return f"chronovisor {self.name} is {value}."
 
 
+class Follow(gdb.Parameter):
+    """Goes along when another view of the session, a page of `chronovisor serve`, travels."""
+
+    set_doc = "Set whether gdb shows at once where a page of `chronovisor serve` has gone."
+    show_doc = "Show whether gdb shows at once where a page of `chronovisor serve` has gone."
+    SECONDS = 0.3
+
+    def __init__(self):
+        super().__init__("chronovisor follow", gdb.COMMAND_RUNNING, gdb.PARAM_BOOLEAN)
+        self.value = False
+        self.seen = None
+        self.asked = threading.Event()
+        self.thread = None
+        gdb.events.stop.connect(self.forget)
+        gdb.events.exited.connect(self.forget)
+
+    def forget(self, _event):
+        """gdb knows by itself where it is."""
+        self.seen = None
+
+    def get_set_string(self):
+        self.seen = None
+        if self.value and self.thread is None:
+            self.thread = threading.Thread(target=self.watch, daemon=True)
+            self.thread.start()
+        return ""
+
+    def get_show_string(self, value):
+        return f"chronovisor follow is {value}."
+
+    def watch(self):
+        """Asks now and then, on gdb's own thread, as long as that is wanted."""
+        while self.value:
+            self.asked.clear()
+            gdb.post_event(self.look)
+            self.asked.wait()
+            time.sleep(self.SECONDS)
+        self.thread = None
+
+    def look(self):
+        try:
+            if not self.value or gdb.selected_inferior().pid == 0 or gdb.selected_thread() is None or \
+                    gdb.selected_thread().is_running():
+                return
+            when = asked("when")
+            if "error" in when:
+                return
+            place = (when["position"], when["deliveries"], when["whereabouts"])
+            before, self.seen = self.seen, place
+            if before is None or before == place:
+                return
+            gdb.execute("maintenance flush register-cache", to_string=True)
+            gdb.write(f"\nA page has gone to position {when['position']:,}.\n")
+            gdb.execute("frame")
+            gdb.write(gdb.parameter("prompt") or "")
+            gdb.flush()
+        except gdb.error:
+            pass  # the connection goes, or the guest runs: the next look tells
+        finally:
+            self.asked.set()
+
+
 class PositionFunction(gdb.Function):
     """The present position: $chronovisor_position()"""
 
@@ -996,6 +1060,7 @@ def install():
         command()
     for verb in ("set", "show"):
         Chronovisor(verb + " chronovisor", "Settings of Chronovisor.")
+    Follow()
     Switch("skip-interrupts", "skip-interrupts", True, "stepping passes over handlers merely delivered.")
     Switch("linear-pc", "linear-pc", True, "the program counter includes the base of CS.")
     Switch("physical-memory", "phys", False, "memory commands use physical addresses.")

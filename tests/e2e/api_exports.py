@@ -5,6 +5,8 @@ import base64
 import html.parser
 import json
 import os
+import re
+import subprocess
 
 from harness import Test
 
@@ -48,6 +50,87 @@ test.check(any(e["name"] == "mark" and e["args"]["position"] == 9000 for e in ma
 said = "".join(e["name"] for e in trace["traceEvents"] if e["ph"] == "i" and tracks[e["tid"]] == "console")
 with open(test.path("console"), encoding="utf-8") as file:
     test.check(said == file.read(), f"the console said something else: {said}")
+
+
+# The same for Perfetto, by its definitions (protos/perfetto/trace): each field by its number
+# and its kind, and nothing that is not among these.
+VARINT, TEXT = "varint", "text"
+DEFINITIONS = {
+    "Trace": {1: ("packet", "TracePacket")},
+    "TracePacket": {8: ("timestamp", VARINT), 10: ("trusted_packet_sequence_id", VARINT),
+                    11: ("track_event", "TrackEvent"), 60: ("track_descriptor", "TrackDescriptor")},
+    "TrackDescriptor": {1: ("uuid", VARINT), 2: ("name", TEXT), 5: ("parent_uuid", VARINT)},
+    "TrackEvent": {4: ("debug_annotations", "DebugAnnotation"), 9: ("type", VARINT), 11: ("track_uuid", VARINT),
+                   22: ("categories", TEXT), 23: ("name", TEXT)},
+    "DebugAnnotation": {3: ("uint_value", VARINT), 10: ("name", TEXT)},
+}
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if not byte & 128:
+            return value, at
+
+
+def decoded(data, kind):
+    fields, at = {}, 0
+    while at < len(data):
+        key, at = varint(data, at)
+        name, of = DEFINITIONS[kind][key >> 3]
+        test.check(key & 7 == (0 if of == VARINT else 2), f"{kind}.{name} is of another kind")
+        value, at = varint(data, at)
+        if of != VARINT:
+            piece, at = data[at:at + value], at + value
+            test.check(len(piece) == value, f"{kind}.{name} ends early")
+            value = piece.decode() if of == TEXT else decoded(piece, of)
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+perfetto = ["export", recording, "--format", "perfetto", "--every", "50"]
+binary = test.run(*perfetto).stdout
+test.check(binary == test.run(*perfetto).stdout, "another time, another trace")
+packets = decoded(binary, "Trace")["packet"]
+tracks, open_slices, last, found = {}, {}, {}, {}
+for packet in packets:
+    test.check(packet["trusted_packet_sequence_id"] == [1], f"a packet of no sequence: {packet}")
+    if "track_descriptor" in packet:
+        one = packet["track_descriptor"][0]
+        test.check(one["uuid"][0] not in tracks and one["uuid"][0] != 0, f"a track twice: {one}")
+        test.check(one.get("parent_uuid", [1])[0] == 1, f"a track below none: {one}")
+        tracks[one["uuid"][0]] = one["name"][0]
+        continue
+    event = packet["track_event"][0]
+    name, kind, at = tracks[event["track_uuid"][0]], event["type"][0], packet["timestamp"][0]
+    test.check(at >= last.get(name, 0), f"{name}: time goes back")
+    last[name] = at
+    if kind == 1:
+        test.check(not open_slices.get(name), f"{name}: a slice within a slice")
+        open_slices[name] = True
+    elif kind == 2:
+        test.check(open_slices.get(name), f"{name}: an end of nothing")
+        open_slices[name] = False
+    if kind != 2:
+        annotation = event["debug_annotations"][0]
+        found.setdefault(name, []).append((event["name"][0], annotation["uint_value"][0]))
+        test.check(annotation["name"] == ["position"] and annotation["uint_value"][0] <= end, f"{event}")
+test.check(not any(open_slices.values()), "a slice without an end")
+test.check({"mode", "function", "console: serial0", "bookmarks", "interrupts"} <= set(found), f"tracks: {set(found)}")
+test.check("".join(said for said, _ in found["console: serial0"]) == said, "the console says something else")
+test.check(("mark", 9000) in found["bookmarks"], f"bookmarks: {found['bookmarks']}")
+walked = [event["position"] for event in json.loads(subprocess.run(
+    [test.program, "api", recording], input=json.dumps({"jsonrpc": "2.0", "id": 1, "method": "events", "params": {"limit": 1000}}).encode(),
+    capture_output=True, check=True).stdout)["result"]["events"] if event["kind"] == "delivery"]
+test.check(sorted(at for name in ("interrupts", "exceptions") for _, at in found.get(name, [])) == walked,
+           f"deliveries at {found['interrupts'][:5]}, but events says {walked[:5]}")
+
+# What flame-graph tools read: a stack of frames between semicolons, a space and a number.
+for line in folded.splitlines():
+    test.check(re.fullmatch(r"[^;\s][^;]*(;[^;]+)* \d+", line), f"no folded stack: {line!r}")
 
 
 class Page(html.parser.HTMLParser):

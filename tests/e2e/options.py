@@ -92,6 +92,7 @@ SAMPLES = {
     "compare --module FILE": module, "compare --module FILE,ARGUMENTS": module + ",two words",
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
+    "serve --listen ADDRESS:PORT": "127.0.0.1:0", "serve --symbols FILE": guest,
     "api --symbols FILE": guest, "mcp --symbols FILE": guest, "report --symbols FILE": guest, "export --symbols FILE": guest,
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     **{f"record --disk FILE{keys}": image + keys
@@ -101,6 +102,7 @@ SAMPLES = {
     **{f"{command} --net {shown}": value for command in ("record", "live") for shown, value in NETWORKS.items()},
     "EXPRESSION": "tcp port 80",
     "MILLISECONDS": "1.5", "switch --for SECONDS": "0.1",
+    "merge --into FILE": None,  # shards.py
     "query writes --length NUMBER": "8", "query executes --length NUMBER": "8",
 }
 
@@ -134,7 +136,7 @@ def line(command, option, value):
         if value in ("png", "screen-text"):
             return [with_screen, *out]
         format = {"--from": "trace", "--to": "trace", "--width": "cast", "--height": "cast", "--at": "vmcore",
-                  "--every": "folded", "--symbols": "chrome-trace"}.get(option, "cast")
+                  "--every": "folded", "--symbols": "chrome-trace", "--shard": "folded"}.get(option, "cast")
         rest = [] if option == "--format" else ["--format", format]
         if "trace" in (format, value):
             rest += [*([] if option == "--from" else ["--from", "start"]), *([] if option == "--to" else ["--to", "end"])]
@@ -148,7 +150,7 @@ def line(command, option, value):
     if command == "symbols":
         return [recording, *out]
     if command == "query packets":
-        return [with_card]
+        return [with_card, *(["--json"] if option == "--shard" else [])]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
     if command == "switch":
@@ -202,6 +204,8 @@ def try_value(command, option, shown):
     seconds = 60
     if command == "debug":
         return try_debug(option, value, rest, key)
+    if command == "serve":
+        return try_serve([*rest, option, value], key)
     if command == "api" and value.startswith("unix:"):
         server = subprocess.Popen([test.program, "api", *rest, option, value], stderr=subprocess.PIPE)
         said = server.stderr.readline()
@@ -218,6 +222,17 @@ def try_value(command, option, shown):
         wanted = (0, 1) if not uses_kvm or has_kvm else (0, 1, 3, 5)
         wanted += (4,) if command == "compare" and uses_kvm else ()
         done = test.run(*command.split(), *rest, option, value, expect=wanted, seconds=seconds)
+    tried += 1
+
+
+def try_serve(arguments, key):
+    """It serves, and ends when it is told to."""
+    global tried
+    server = subprocess.Popen([test.program, "serve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    said = server.stdout.readline()
+    server.terminate()
+    test.check(server.wait(timeout=60) == 0 and b"#token=" in said, f"{key}: {said}")
+    server.stdout.close()
     tried += 1
 
 
@@ -240,16 +255,18 @@ def try_debug(option, value, rest, key):
 def try_flag(command, name, key):
     """A flag needs no value; those that start or wait for something are tried elsewhere."""
     global tried
-    if name in ("--help", "--version", "--gdb", "--keep", "--delete", "--move", "--bytes-only"):
+    if name in ("--help", "--version", "--gdb", "--keep", "--delete", "--move", "--bytes-only", "--open"):
         return
     rest = line(command, name, "")
+    if command == "serve":
+        return try_serve([*rest, name], key)
     if command == "query":
         test.run("query", name, "writes", recording, "-a", "0x100000", seconds=60)
         tried += 1
         return
     if command == "debug":
         return try_debug(name, None, [*rest, name], key)
-    if command == "query merge":
+    if command in ("query merge", "merge"):
         return
     if command == "diff":
         rest = [recording, recording]

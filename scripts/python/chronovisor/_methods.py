@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
-API_VERSION = '1.0'
+API_VERSION = '1.1'
 #: A number, "0x...", or a symbol, and "+NUMBER" behind it.
 Address = int | str
 #: A position, "start", "end", "+N", "-N", "packet:N" or a bookmark.
@@ -115,6 +115,73 @@ class BookmarksAnswer(TypedDict):
     #: How many there are
     total: int
     #: Cursor for what follows; null: that was all
+    next: str | None
+
+
+class LanesLane(TypedDict):
+    name: str
+    kind: Literal['console', 'input', 'network', 'disk', 'idle', 'checkpoint']
+    #: What is counted
+    unit: str
+    #: In the whole recording
+    total: int
+    #: One a bin
+    counts: list[int]
+
+
+class LanesMark(TypedDict):
+    name: str
+    position: int
+    kind: Literal['panic', 'stuck', 'bookmark']
+
+
+class LanesAnswer(TypedDict):
+    from: int
+    to: int
+    bins: int
+    lanes: list[LanesLane]
+    marks: list[LanesMark]
+    #: Where the machine stands
+    here: int
+
+
+class ActivitySampleSpace(TypedDict):
+    #: CR3
+    space: str
+    #: Per cent
+    share: int
+
+
+class ActivitySampleVector(TypedDict):
+    vector: int
+    kind: Literal['exception', 'interrupt']
+    count: int
+
+
+class ActivitySample(TypedDict):
+    bin: int
+    #: From here on was looked
+    position: int
+    #: How far
+    steps: int
+    #: Per cent
+    kernel: int
+    #: Per cent
+    user: int
+    #: Per cent
+    halted: int
+    spaces: list[ActivitySampleSpace]
+    vectors: list[ActivitySampleVector]
+
+
+class ActivityAnswer(TypedDict):
+    from: int
+    to: int
+    bins: int
+    #: All of each bin was looked at
+    exact: bool
+    samples: list[ActivitySample]
+    #: Cursor for further bins
     next: str | None
 
 
@@ -586,6 +653,40 @@ class Methods:
         :param cursor: The `next` of the answer before: go on there
         """
         return self._caller.call('bookmarks', {'limit': limit, 'cursor': cursor})
+
+    def lanes(
+            self,
+            from_: Place | None = None,
+            *,
+            to: Place | None = None,
+            bins: int | None = None) -> LanesAnswer:
+        """What happened where, counted in bins of a stretch: console output, inputs, packets, new data
+        from disks, checkpoints, and the bookmarks. By the recording's log alone, at once however long
+        the stretch is.
+
+        :param from_: The first position (start)
+        :param to: The last position (end)
+        :param bins: How many bins (512)
+        """
+        return self._caller.call('lanes', {'from': from_, 'to': to, 'bins': bins})
+
+    def activity(
+            self,
+            from_: Place | None = None,
+            *,
+            to: Place | None = None,
+            bins: int | None = None,
+            cursor: str | None = None) -> ActivityAnswer:
+        """What the processor did in a stretch, in bins: kernel, programs and waiting in per cent, address
+        spaces, and interrupts and exceptions by vector. Of up to 20,000,000 steps all of it; of more a
+        short run in each bin, the bins from coarse to fine, a page at a time.
+
+        :param from_: The first position (start)
+        :param to: The last position (end)
+        :param bins: How many bins (256)
+        :param cursor: The `next` of the answer before: go on there
+        """
+        return self._caller.call('activity', {'from': from_, 'to': to, 'bins': bins, 'cursor': cursor})
 
     def where(self) -> WhereAnswer:
         """Where in the recording the machine stands, and what its processor is about to execute."""

@@ -7,8 +7,12 @@
 
 #include "base/bytes.h"
 
-namespace chronovisor::api {
+namespace chronovisor {
 
+/// The value of one hexadecimal digit, or -1.
+[[nodiscard]] int hex_digit(char c);
+/// Appends two lower-case digits for each byte.
+void append_hex(std::string& out, ByteView bytes);
 /// Two lower-case digits a byte.
 [[nodiscard]] std::string hex_text(ByteView bytes);
 /// The bytes of such a text, digits of either case; nothing when it is none.
@@ -16,4 +20,4 @@ namespace chronovisor::api {
 /// Source: RFC 4648, 4.
 [[nodiscard]] std::string base64_text(ByteView bytes);
 
-}  // namespace chronovisor::api
+}  // namespace chronovisor

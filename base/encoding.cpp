@@ -1,38 +1,42 @@
-#include "api/encoding.h"
+#include "base/encoding.h"
 
 #include <algorithm>
 
-namespace chronovisor::api {
-namespace {
+namespace chronovisor {
 
-std::optional<std::uint8_t> digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<std::uint8_t>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<std::uint8_t>(c - 'A' + 10);
-  return std::nullopt;
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
 }
 
-}  // namespace
+void append_hex(std::string& out, ByteView bytes) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  const std::size_t start = out.size();
+  out.resize(start + 2 * bytes.size());
+  char* to = out.data() + start;
+  for (const std::uint8_t byte : bytes) {
+    *to++ = kDigits[byte >> 4];
+    *to++ = kDigits[byte & 15];
+  }
+}
 
 std::string hex_text(ByteView bytes) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string out;
-  out.reserve(bytes.size() * 2);
-  for (const std::uint8_t byte : bytes) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
-  }
+  append_hex(out, bytes);
   return out;
 }
 
 std::optional<Bytes> bytes_of_hex(std::string_view text) {
   if (text.size() % 2 != 0) return std::nullopt;
   Bytes bytes;
+  bytes.reserve(text.size() / 2);
   for (std::size_t n = 0; n < text.size(); n += 2) {
-    const auto high = digit(text[n]);
-    const auto low = digit(text[n + 1]);
-    if (!high || !low) return std::nullopt;
-    bytes.push_back(static_cast<std::uint8_t>(*high << 4 | *low));
+    const int high = hex_digit(text[n]);
+    const int low = hex_digit(text[n + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    bytes.push_back(static_cast<std::uint8_t>(high * 16 + low));
   }
   return bytes;
 }
@@ -53,4 +57,4 @@ std::string base64_text(ByteView bytes) {
   return out;
 }
 
-}  // namespace chronovisor::api
+}  // namespace chronovisor

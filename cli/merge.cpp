@@ -1,0 +1,317 @@
+// merge: what one run would have given, from what the shards of it gave.
+#include "cli/merge.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/exit_status.h"
+#include "host/host.h"
+#include "recorder/edit/index_edit.h"
+#include "recorder/edit/index_part.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/records.h"
+
+namespace chronovisor::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::uint64_t kMostFileBytes = 4ULL << 30;
+
+struct MergeOptions {
+  std::vector<std::string> files;
+  std::string into;
+  bool json = false;
+};
+
+/// A file and what is in it.
+struct Given {
+  std::string name;
+  std::string text;
+};
+
+[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::bad_input, why); }
+
+Given read(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (error || !file) refuse(path + ": cannot be read");
+  if (size > kMostFileBytes) refuse(path + ": is too large");
+  Given given{path, std::string(std::istreambuf_iterator<char>(file), {})};
+  if (file.bad()) refuse(path + ": cannot be read");
+  return given;
+}
+
+std::vector<Given> read_all(const std::vector<std::string>& files) {
+  std::vector<Given> all;
+  for (const std::string& file : files) all.push_back(read(file));
+  return all;
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error(ErrorCode::host, "the answer cannot be written");
+  }
+}
+
+/// Of each shard of `of` exactly one.
+void require_all(const std::vector<std::pair<std::uint32_t, std::string>>& numbers,
+                 std::uint32_t of) {
+  std::map<std::uint32_t, std::string> there;
+  for (const auto& [number, name] : numbers) {
+    const auto [other, fresh] = there.emplace(number, name);
+    if (!fresh) {
+      refuse("shard " + std::to_string(number) + " of " + std::to_string(of) +
+             " is given twice: " + other->second + " and " + name);
+    }
+  }
+  for (std::uint32_t number = 1; number <= of; ++number) {
+    if (there.contains(number)) continue;
+    refuse("shard " + std::to_string(number) + " of " + std::to_string(of) + " is missing; " +
+           std::to_string(numbers.size()) + " were given");
+  }
+}
+
+int merge_queries(const std::vector<Given>& given, bool json) {
+  std::vector<session::QueryDocument> shards;
+  std::vector<std::string> names;
+  for (const Given& one : given) {
+    shards.push_back(session::parse_answer(one.text, one.name));
+    names.push_back(one.name);
+  }
+  print_answer(session::merge_shards(std::move(shards), names), json);
+  return kDone;
+}
+
+/// Documents of shards in their order; all of one recording, and of one question where there
+/// is one.
+std::vector<Json> shards_in_order(const std::vector<Given>& given) {
+  std::vector<Json> all;
+  std::vector<std::pair<std::uint32_t, std::string>> numbers;
+  std::uint32_t of = 0;
+  for (const Given& one : given) {
+    Json json = Json::parse(one.text);
+    if (!json.contains("shard")) refuse(one.name + ": is no shard's");
+    const auto its_of = json.at("shard").at("of").get<std::uint32_t>();
+    if (of == 0) of = its_of;
+    if (its_of != of) refuse(one.name + ": is one of another number of shards");
+    if (!all.empty() && (json.at("recording") != all.front().at("recording") ||
+                         json.value("query", Json()) != all.front().value("query", Json()))) {
+      refuse(one.name + ": is about something else than " + given.front().name);
+    }
+    numbers.emplace_back(json.at("shard").at("number").get<std::uint32_t>(), one.name);
+    all.push_back(std::move(json));
+  }
+  require_all(numbers, of);
+  std::sort(all.begin(), all.end(), [](const Json& a, const Json& b) {
+    return a.at("shard").at("number") < b.at("shard").at("number");
+  });
+  return all;
+}
+
+int merge_packets(const std::vector<Given>& given) {
+  std::vector<Json> shards = shards_in_order(given);
+  const Json query = shards.front().at("query");
+  const std::uint64_t limit = query.at("limit").get<std::uint64_t>();
+  std::uint64_t count = 0;
+  bool complete = true;
+  Json packets = Json::array();
+  for (const Json& shard : shards) {
+    count += shard.at("count").get<std::uint64_t>();
+    complete = complete && shard.at("complete").get<bool>();
+    if (!shard.contains("packets")) continue;
+    for (const Json& packet : shard.at("packets")) {
+      if (packets.size() < limit) packets.push_back(packet);
+    }
+  }
+  Json whole;
+  whole["count"] = std::min(count, limit);
+  whole["complete"] = complete && count <= limit;
+  if (!query.at("count").get<bool>()) whole["packets"] = std::move(packets);
+  print(whole.dump(2) + "\n");
+  return kDone;
+}
+
+/// The report of the whole, and the status with which its run would have ended.
+int merge_verifications(const std::vector<Given>& given, bool as_json) {
+  const std::vector<Json> shards = shards_in_order(given);
+  const auto first_with = [&](const std::string& result) {
+    return std::find_if(shards.begin(), shards.end(), [&](const Json& shard) {
+      return shard.at("result").get<std::string>() == result;
+    });
+  };
+  // What a difference leads to is not looked at: the earliest counts.
+  auto worst = first_with("damaged");
+  if (worst == shards.end()) {
+    for (auto shard = shards.begin(); shard != shards.end(); ++shard) {
+      if (shard->at("result").get<std::string>() != "diverged") continue;
+      if (worst == shards.end() || shard->at("position").get<std::uint64_t>() <
+                                       worst->at("position").get<std::uint64_t>()) {
+        worst = shard;
+      }
+    }
+  }
+  if (worst == shards.end()) worst = first_with("interrupted");
+  Json whole = worst == shards.end() ? shards.front() : *worst;
+  whole.erase("shard");
+  whole.erase("recording");
+  whole["bytes"] = shards.front().at("bytes");
+  whole["damage"] = shards.front().at("damage");
+  const std::string result = whole.at("result").get<std::string>();
+  if (worst == shards.end()) {
+    for (const char* sum : {"digests_checked", "checkpoints_checked", "stretches"}) {
+      std::uint64_t all = 0;
+      for (const Json& shard : shards) all += shard.at(sum).get<std::uint64_t>();
+      whole[sum] = all;
+    }
+    double seconds = 0;
+    std::uint64_t position = 0;
+    for (const Json& shard : shards) {
+      seconds += shard.at("seconds").get<double>();
+      position = std::max(position, shard.at("position").get<std::uint64_t>());
+      if (shard.contains("digest")) whole["digest"] = shard.at("digest");
+    }
+    whole["seconds"] = seconds;
+    whole["position"] = position;
+    if (!whole.contains("digest")) refuse("no shard has checked the end");
+    // As verify has its members in order.
+    whole.erase("result");
+    whole["result"] = result;
+  }
+  if (as_json) {
+    print(whole.dump(2) + "\n");
+  } else if (worst == shards.end()) {
+    print(whole.at("file").get<std::string>() + ": " + result + " in " +
+          std::to_string(shards.size()) + " shards; " +
+          grouped(whole.at("digests_checked").get<std::uint64_t>()) + " digests and " +
+          grouped(whole.at("checkpoints_checked").get<std::uint64_t>()) +
+          " checkpoints equal to position " + grouped(whole.at("position").get<std::uint64_t>()) +
+          "\n");
+  } else {
+    print(whole.at("file").get<std::string>() + ": " + result + "\n" +
+          whole.value("message", std::string()) + "\n");
+  }
+  if (result == "diverged") return static_cast<int>(ErrorCode::divergence);
+  if (result == "interrupted") return static_cast<int>(ErrorCode::host);
+  return result == "identical" ? kDone : static_cast<int>(ErrorCode::bad_input);
+}
+
+/// Adds up the lines "stack count".
+int merge_folded(const std::vector<Given>& given) {
+  std::map<std::string, std::uint64_t> stacks;
+  for (const Given& one : given) {
+    for (std::size_t at = 0; at < one.text.size();) {
+      const std::size_t end = std::min(one.text.find('\n', at), one.text.size());
+      const std::string line = one.text.substr(at, end - at);
+      at = end + 1;
+      const std::size_t space = line.rfind(' ');
+      const bool counted = space != std::string::npos && space > 0 && space + 1 < line.size() &&
+                           line.find_first_not_of("0123456789", space + 1) == std::string::npos;
+      if (!counted) refuse(one.name + ": is nothing that shards give: " + line.substr(0, 60));
+      stacks[line.substr(0, space)] += parse_number(line.substr(space + 1), one.name);
+    }
+  }
+  std::string text;
+  for (const auto& [stack, count] : stacks) text += stack + " " + std::to_string(count) + "\n";
+  print(text);
+  return kDone;
+}
+
+int merge_index(const std::vector<Given>& given, const std::string& into) {
+  if (into.empty()) {
+    throw Error(ErrorCode::usage, "these are parts of an index: --into RECORDING");
+  }
+  std::vector<NewInterval> intervals;
+  std::vector<std::pair<std::uint32_t, std::string>> numbers;
+  std::uint32_t of = 0;
+  const FileId id = RecordingReader(into).id();
+  for (const Given& one : given) {
+    IndexPart part = decode_index_part(as_bytes(one.text), one.name);
+    if (part.recording != id) refuse(one.name + ": belongs to another recording than " + into);
+    if (of == 0) of = part.of;
+    if (part.of != of) refuse(one.name + ": is one of another number of shards");
+    numbers.emplace_back(part.number, one.name);
+    std::move(part.intervals.begin(), part.intervals.end(), std::back_inserter(intervals));
+  }
+  require_all(numbers, of);
+  std::stable_sort(intervals.begin(), intervals.end(), [](const auto& a, const auto& b) {
+    return a.from < b.from;
+  });
+  append_intervals(into, intervals);
+  std::fprintf(stderr, "chronovisor: %s: %zu intervals added\n", into.c_str(), intervals.size());
+  return kDone;
+}
+
+int merge(const MergeOptions& options) {
+  const std::vector<Given> given = read_all(options.files);
+  const Given& first = given.front();
+  if (is_index_part(as_bytes(first.text))) return merge_index(given, options.into);
+  if (!options.into.empty()) {
+    throw Error(ErrorCode::usage, "--into is for the parts of an index");
+  }
+  if (first.text.empty() || first.text.front() != '{') return merge_folded(given);
+  try {
+    const Json json = Json::parse(first.text);
+    if (json.contains("digests_checked") || json.contains("damage")) {
+      return merge_verifications(given, options.json);
+    }
+    if (json.contains("shard") && json.contains("complete")) return merge_packets(given);
+  } catch (const nlohmann::json::exception& error) {
+    refuse(first.name + ": is nothing that shards give: " + error.what());
+  }
+  return merge_queries(given, options.json);
+}
+
+}  // namespace
+
+void print_answer(const session::QueryDocument& document, bool json) {
+  print(json ? answer_json(document) : answer_text(document));
+  const QueryAnswer& answer = document.answer;
+  if (answer.entries.empty() && answer.query.select != QuerySelect::count) {
+    std::fprintf(stderr, "chronovisor: nothing found\n");
+  }
+  if (answer.query.select == QuerySelect::all && answer.count > answer.entries.size()) {
+    std::fprintf(stderr, "chronovisor: there are %s; the first %s are listed (--limit)\n",
+                 grouped(answer.count).c_str(), grouped(answer.entries.size()).c_str());
+  }
+}
+
+void add_merge(CLI::App& app, Action& action) {
+  auto options = std::make_shared<MergeOptions>();
+  CLI::App* command =
+      app.add_subcommand("merge", "Join what the shards of verify, query, index or export gave");
+  command->add_option("files", options->files, "What they gave, all of it, in any order")
+      ->type_name("FILE")
+      ->required();
+  command->add_option("--into", options->into, "Of an index: the recording that it is added to")
+      ->type_name("FILE");
+  command->add_flag("--json", options->json, "As one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return merge(*options); }; });
+}
+
+void add_query_merge(CLI::App& query, Action& action) {
+  auto options = std::make_shared<MergeOptions>();
+  CLI::App* command =
+      query.add_subcommand("merge", "Join the JSON answers of all shards of a query");
+  command->add_option("files", options->files, "The answers, in any order")
+      ->type_name("FILE")
+      ->required();
+  command->add_flag("--json", options->json, "As one JSON object on stdout");
+  command->callback([options, &action] {
+    action = [options] { return merge_queries(read_all(options->files), options->json); };
+  });
+}
+
+}  // namespace chronovisor::cli
