@@ -98,6 +98,8 @@ class Tape {
   [[nodiscard]] std::uint64_t disk_bytes() {
     return flight_ ? flight_->disk_bytes() : whole_->file_bytes();
   }
+  /// Of a recording that is written whole.
+  [[nodiscard]] RecordingWriter& writer() { return *whole_; }
   /// Ends the recording and adds to `report` what the file holds.
   void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
     const std::string summary =
@@ -295,6 +297,13 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
   if (!options.limit.empty()) plan.limit = {parse_number(options.limit, "--limit")};
   plan.writer.sync = sync_of(options.sync);
   if (!options.keep.empty()) plan.keep = parse_keep(options.keep);
+  require_sound(options.replication);
+  if (options.replication.wanted()) {
+    if (plan.keep) {
+      throw Error(ErrorCode::usage, "--keep: a run that is replicated is recorded as a whole");
+    }
+    plan.writer.hold_ns = 0;  // a mark follows what is in the file
+  }
   plan.recorder.checkpoints = !options.no_checkpoints;
   plan.recorder.checkpoint_budget_percent = options.checkpoint_budget;
   plan.recorder.index = !options.no_index;
@@ -326,6 +335,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
                                  ConsoleOutput::Of::firmware);
   firmware_console.stop_on_failure(stop_signal());
   const Listening listening(machine.outputs(), &firmware_console);
+  const bool replicated = options.replication.wanted();
+  replica::OutputGate gate(replica::OutputGate::Begins::open);
   const Position from = machine.position();
   watch_stop_signals();
   std::atomic<bool>& stop = stop_signal();
@@ -357,13 +368,26 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   const std::uint64_t began = monotonic_ns();
   RunOutcome outcome;
   RecorderCosts costs;
+  std::optional<Replication> replication;
   {
     std::optional<RunRecorder> recorder;
     InputSource& source = links.with_captures(script.source(), machine.config().ns_per_step);
-    tape.start(recorder, machine, source, &console, recorder_options);
-    links.connect(machine.outputs());
+    if (replicated) {
+      replication.emplace(options.replication, options.output, gate, source, tape.writer(), stop);
+    }
+    tape.start(recorder, machine, replicated ? replication->input() : source,
+               replicated ? nullptr : &console, recorder_options);
+    const Listening gated(machine.outputs(), replicated ? &gate : nullptr);
+    if (replicated) gate.outside().attach(console);
+    links.connect(replicated ? gate.outside() : machine.outputs());
+    std::optional<replica::ControlServer> control;
+    if (!options.replication.peer.control.empty()) {
+      control.emplace(options.replication.peer.control,
+                      [&](const std::string& word) { return replication->answer(word); });
+    }
     live.set_on_wait([&] {
       recorder->waiting();
+      if (replication) replication->waiting();
       display.refresh();
     });
     Progress progress(!console.on_standard_stream() ||
@@ -377,6 +401,10 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
                     size_text(tape.disk_bytes()));
     });
     costs = recorder->costs();
+    if (replication) {
+      replication->ended({machine.position(), machine.idle_ns()},
+                         outcome.ending.reason != EndReason::none);
+    }
   }
   const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
   raw.reset();
@@ -385,6 +413,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   summary["checkpoint_seconds"] = static_cast<double>(costs.checkpoint_ns) / 1e9;
   if (!plan.networks.empty()) summary["network"] = network_json(links);
   if (outcome.stuck && polling) summary["stuck"] = stuck_json(*outcome.stuck, *polling);
+  if (replication) summary["replication"] = nlohmann::ordered_json::parse(replication->status());
   const bool failed = ended_abnormally(outcome);
   if (failed) {
     summary["interrupts_enabled"] = outcome.interrupts_enabled;
@@ -405,6 +434,9 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   report_run(options, outcome, from, ending, seconds, summary);
   console.finish();
   firmware_console.finish();
+  if (replication && replication->lost()) {
+    throw Error(ErrorCode::host, "the backup has taken over from this machine");
+  }
   return failed ? kGuestFailed : kDone;
 }
 
@@ -461,6 +493,7 @@ void add_run_options(CLI::App& command, RunOptions& options) {
                   "Say that the guest is stuck, and what it polls, after so many steps in one loop "
                   "without input or output (4,000,000,000; 0: never)")
       ->type_name("STEPS");
+  add_replication_options(command, options.replication);
   command.add_flag("--stop-when-stuck", options.stop_when_stuck, "End the run then, with status 1");
   command.add_flag("--json", options.json, "Report the outcome as one JSON object on stdout");
 }

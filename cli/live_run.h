@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/live_display.h"
+#include "cli/replication.h"
 #include "host/input_script.h"
 #include "host/network/network_options.h"
 #include "recorder/format/recording_writer.h"
@@ -40,6 +41,7 @@ struct RunOptions {
   std::string keep;
   std::string sync = "none";
   std::string stuck_after;
+  ReplicationOptions replication;
   bool stop_when_stuck = false;
   bool force = false;
   bool no_checkpoints = false;

@@ -124,6 +124,10 @@ int main(int argc, char** argv) {
   chronovisor::cli::add_bookmark(app, action);
   chronovisor::cli::add_export(app, action);
   chronovisor::cli::add_report(app, action);
+  chronovisor::cli::add_backup(app, action);
+  chronovisor::cli::add_arbiter(app, action);
+  chronovisor::cli::add_status(app, action);
+  chronovisor::cli::add_hand_over(app, action);
   chronovisor::cli::add_switch(app, action);
   chronovisor::cli::add_doctor(app, action);
   chronovisor::cli::add_compare(app, action);

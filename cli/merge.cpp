@@ -4,9 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,6 +15,7 @@
 #include "host/host.h"
 #include "recorder/edit/index_edit.h"
 #include "recorder/edit/index_part.h"
+#include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/records.h"
 
@@ -43,14 +41,8 @@ struct Given {
 [[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::bad_input, why); }
 
 Given read(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  std::ifstream file(path, std::ios::binary);
-  if (error || !file) refuse(path + ": cannot be read");
-  if (size > kMostFileBytes) refuse(path + ": is too large");
-  Given given{path, std::string(std::istreambuf_iterator<char>(file), {})};
-  if (file.bad()) refuse(path + ": cannot be read");
-  return given;
+  const Bytes bytes = read_whole_file(path, kMostFileBytes);
+  return {path, std::string(bytes.begin(), bytes.end())};
 }
 
 std::vector<Given> read_all(const std::vector<std::string>& files) {

@@ -47,6 +47,9 @@ test.run("bookmark", with_card, "mark", "20")
 capture = test.path("capture.pcap")
 with open(capture, "wb") as file:  # one frame of 60 bytes
     file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1) + struct.pack("<IIII", 1, 0, 60, 60) + bytes(60))
+key_file = test.path("key")
+with open(key_file, "w", encoding="ascii") as file:
+    file.write("a key of 24 bytes or so")
 has_kvm = json.loads(test.run("doctor", "--json").stdout)["engines"]["kvm"]["usable"]
 
 fresh_names = 0
@@ -100,11 +103,20 @@ SAMPLES = {
     "record --cdrom FILE": image, "record --cdrom FILE,format=raw": image + ",format=raw",
     "export --disk NUMBER": "0", "export --base FILE": image,
     **{f"{command} --net {shown}": value for command in ("record", "live") for shown, value in NETWORKS.items()},
+    **{f"{command} --net {shown}": value for command in ("backup",) for shown, value in NETWORKS.items()},
+    "PATH": fresh, "tcp:HOST:PORT": lambda: f"tcp:127.0.0.1:{port()}",
+    **{f"{command} --psk-file FILE": key_file for command in ("record", "live", "backup", "arbiter")},
     "EXPRESSION": "tcp port 80",
     "MILLISECONDS": "1.5", "switch --for SECONDS": "0.1",
     "merge --into FILE": None,  # shards.py
     "query writes --length NUMBER": "8", "query executes --length NUMBER": "8",
 }
+
+def replicated(option, value):
+    """What goes with an option of a replication; nobody is at the other end."""
+    rest = ["--psk-file", key_file] if option in ("--replicate", "--arbiter", "--listen") and value.startswith("tcp:") else []
+    return rest + (["--replicate", f"unix:{fresh()}"] if option in ("--psk-file", "--arbiter", "--control") else [])
+
 
 # The rest of a command line that works, for an option and its value.
 def line(command, option, value):
@@ -123,10 +135,11 @@ def line(command, option, value):
             kind += ["--machine", "pc-2"]
         if option == "--boot":
             kind = ["--bios", rom, "--no-reboot"]
+        kind += replicated(option, value)
         return [*kind, *out, *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "live":
-        return [with_card if option in ("--net", "--keys", "--script") else going_on, *out, *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
+        return [with_card if option in ("--net", "--keys", "--script") else going_on, *out, *replicated(option, value), *([] if option == "--at" else ["--at", "20"]), *([] if option == "--serial" else ["--serial", "none"]),
                 *([] if option == "--limit" else ["--limit", "20000000"])]
     if command == "export":
         if value == "pcapng":
@@ -153,6 +166,12 @@ def line(command, option, value):
         return [with_card, *(["--json"] if option == "--shard" else [])]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
+    if command == "backup":
+        return [*out, *([] if option == "--listen" else ["--listen", f"unix:{fresh()}"]),
+                *([] if option == "--serial" else ["--serial", "none"]), *replicated(option, value)]
+    if command == "arbiter":
+        return [*([] if option == "--listen" else ["--listen", f"unix:{fresh()}"]),
+                *([] if option == "--claims" else ["--claims", fresh()]), *([] if option != "--listen" else replicated(option, value))]
     if command == "switch":
         return [*([] if option == "--listen" else ["--listen", "unix:" + fresh()]), *([] if option == "--for" else ["--for", "0.01"])]
     if command == "diff":
@@ -200,6 +219,8 @@ def try_value(command, option, shown):
         test.run("query", option, value, "writes", recording, "-a", "0x100000", seconds=60)
         tried += 1
         return
+    if command in ("backup", "arbiter"):
+        return try_server(command, [*rest, option, value], key)
     uses_kvm = "kvm" in value
     seconds = 60
     if command == "debug":
@@ -252,14 +273,32 @@ def try_debug(option, value, rest, key):
     tried += 1
 
 
+def try_server(command, rest, key):
+    """It waits for others, until a signal ends it."""
+    global tried
+    server = subprocess.Popen([test.program, command, *rest], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    try:
+        server.wait(timeout=0.2)
+        test.fail(f"{key}: it ended: {server.stderr.read().decode()}")
+    except subprocess.TimeoutExpired:
+        server.terminate()
+    said = server.communicate(timeout=60)[1].decode()
+    test.check(server.returncode == (5 if command == "backup" else 0), f"{key}: {said}")
+    tried += 1
+
+
 def try_flag(command, name, key):
     """A flag needs no value; those that start or wait for something are tried elsewhere."""
     global tried
     if name in ("--help", "--version", "--gdb", "--keep", "--delete", "--move", "--bytes-only", "--open"):
         return
+    if command == "status":  # of a run that is there: replica_kills.py
+        return
     rest = line(command, name, "")
     if command == "serve":
         return try_serve([*rest, name], key)
+    if command == "backup":
+        return try_server(command, [*rest, name], key)
     if command == "query":
         test.run("query", name, "writes", recording, "-a", "0x100000", seconds=60)
         tried += 1

@@ -1,0 +1,60 @@
+// status: how a replicated run stands.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "replica/transport/control.h"
+
+namespace chronovisor::cli {
+namespace {
+
+struct StatusOptions {
+  std::string socket;
+  bool json = false;
+};
+
+/// A line a fact; what is inside of another one after its name.
+void print_facts(const nlohmann::ordered_json& json, const std::string& before) {
+  for (const auto& [name, value] : json.items()) {
+    if (value.is_object()) {
+      print_facts(value, before + name + " ");
+      continue;
+    }
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::printf("%-28s %s\n", (before + name).c_str(), text.c_str());
+  }
+}
+
+int status(const StatusOptions& options) {
+  const std::string answer = replica::ask_control(options.socket, "status");
+  const auto json = nlohmann::ordered_json::parse(answer, nullptr, false);
+  if (!json.is_object()) {
+    throw Error(ErrorCode::bad_input, options.socket + ": an answer that is none: " + answer);
+  }
+  if (options.json) {
+    std::printf("%s\n", json.dump(2).c_str());
+  } else {
+    print_facts(json, "");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Action& action) {
+  auto options = std::make_shared<StatusOptions>();
+  CLI::App* command =
+      app.add_subcommand("status", "Show how a primary or a backup stands (--control)");
+  command->add_option("socket", options->socket, "Its control socket")
+      ->type_name("PATH")
+      ->required();
+  command->add_flag("--json", options->json, "As one JSON object");
+  command->callback([options, &action] { action = [options] { return status(*options); }; });
+}
+
+}  // namespace chronovisor::cli

@@ -1,0 +1,57 @@
+// Owns the point at which a machine that is recorded and replicated meets both: an input
+// source in front of the live one. Whenever the machine asks, it decides whether a mark is
+// due, flushes the log, and waits where the policy says so. The machine's thread.
+//
+// Marks: when an output waits, at most every 0.2 ms, or at once from a machine that falls
+// idle; else every 1 ms or 1,000,000 steps. One that runs is asked every 100,000 steps.
+//
+// A backup that is too far behind slows the machine gently: from 100,000,000 steps on by 1 ms
+// a look more for each further 100,000,000, at most 5 ms. With more than 8 MiB of outputs
+// waiting the machine stands until some have left.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "recorder/format/recording_writer.h"
+#include "replica/primary/primary.h"
+#include "vmm/machine/input.h"
+
+namespace chronovisor::replica {
+
+class GatedInput final : public InputSource {
+ public:
+  /// @param stop set when the machine must not run on
+  GatedInput(InputSource& beside, Primary& primary, OutputGate& gate, RecordingWriter& writer,
+             std::atomic<bool>& stop)
+      : beside_(beside), primary_(primary), gate_(gate), writer_(writer), stop_(stop) {}
+
+  [[nodiscard]] Position next_look(Position now) override;
+  std::optional<Input> take(InputStamp here, const InputRoom& room) override;
+  IdleOutcome idle(InputStamp here, std::uint64_t deadline_idle_ns) override;
+  /// The live source calls this while the machine waits, at least every 100 ms.
+  void waiting();
+  /// The run has ended here; waits until what it put out has left.
+  void ended(InputStamp here, bool guest_ended);
+  /// The backup is live by a hand-over.
+  [[nodiscard]] bool handed_over() const { return handed_over_; }
+
+ private:
+  void attend(InputStamp here);
+  void mark(InputStamp here, std::uint64_t now_ns);
+  void slow_down(std::uint64_t now_ns);
+
+  InputSource& beside_;
+  Primary& primary_;
+  OutputGate& gate_;
+  RecordingWriter& writer_;
+  std::atomic<bool>& stop_;
+  InputStamp marked_;
+  std::uint64_t marked_outputs_ = 0;
+  std::uint64_t marked_ns_ = 0;
+  InputStamp waits_at_;
+  bool any_mark_ = false;
+  bool handed_over_ = false;
+};
+
+}  // namespace chronovisor::replica
