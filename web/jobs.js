@@ -12,7 +12,8 @@ export class Jobs extends EventTarget {
   /// the machine; refused (null) while another one does.
   async run(name, work, { exclusive = false } = {}) {
     if (exclusive && this.travelling) {
-      this.say(`${this.travelling.name} is at work: Escape cancels it`);
+      // A key that is held down asks for the same again and again.
+      if (this.travelling.name !== name) this.say(`${this.travelling.name} is at work: Escape cancels it`);
       return null;
     }
     this.yieldBackground();

@@ -5,6 +5,7 @@ import { button, byId, el, fill, note } from "./dom.js";
 import { addressLike, bytes as bytesOf, hex, little, nearby, number, printable } from "./format.js";
 
 const kBytes = 288;        // shown at once
+const kMostLeads = 40;     // each costs two questions
 const kWide = 640;         // pixels from which a row has 16 bytes, not 8
 
 export class Memory extends EventTarget {
@@ -13,6 +14,7 @@ export class Memory extends EventTarget {
   #stops;
   #actions;
   #address = null;
+  #told = false;             // which address; until then it is the stack's
   #bytes = new Uint8Array();
   #before = null;            // {address, bytes} as shown where the machine stood before
   #changed = new Set();
@@ -61,13 +63,14 @@ export class Memory extends EventTarget {
   show(address, length = null) {
     byId("memory-address").value = typeof address === "bigint" ? hex(address) : address;
     this.#address = address;
+    this.#told = true;
     this.wantedLength = length;
     this.#before = null;
     this.dispatchEvent(new Event("wanted"));
   }
 
   async refresh(signal) {
-    if (this.#address === null) {
+    if (!this.#told) {
       const { rsp } = await this.#rpc.call("registers", {}, { signal });
       if (signal.aborted) return;
       this.#address = BigInt(rsp);
@@ -115,6 +118,7 @@ export class Memory extends EventTarget {
       const value = little(this.#bytes, at, word);
       if (addressLike(value)) words.push([at, value]);
     }
+    words.splice(kMostLeads);
     const asked = words.flatMap(([, value]) => [["symbol", { address: hex(value) }], ["translate", { address: hex(value) }]]);
     const answers = await this.#rpc.each(asked, { signal });
     words.forEach(([at, value], n) => {

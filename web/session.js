@@ -12,6 +12,7 @@ export class Session extends EventTarget {
   #jobs;
   #visited = [];
   #visit = -1;
+  #visiting = null;  // where it goes within its own history
   where = null;
   info = null;
   version = null;
@@ -48,7 +49,7 @@ export class Session extends EventTarget {
       before.pc === where.pc;
     this.where = where;
     if (same && how !== "changed") return;
-    if (how !== "visited") this.#remember(where);
+    if (where.position !== this.#visiting) this.#remember(where);
     this.dispatchEvent(new CustomEvent("moved", { detail: { where, before, how } }));
   }
 
@@ -61,14 +62,14 @@ export class Session extends EventTarget {
   }
 
   /// A call that moves the machine, as the job `name`; its answer, or null when it failed.
-  async travel(name, method, params, { quiet = false, how = "moved" } = {}) {
+  async travel(name, method, params) {
     try {
       return await this.#jobs.run(name, async (options) => {
         const answer = await this.#rpc.call(method, params, options);
         const where = answer.where ?? (answer.position !== undefined && answer.pc !== undefined &&
           answer.whereabouts !== undefined ? answer : await this.#rpc.call("where"));
-        this.#arrive(where, how);
-        if (!quiet) this.#jobs.say("");
+        this.#arrive(where, "moved");
+        this.#jobs.say("");
         return answer;
       }, { exclusive: true });
     } catch (error) {
@@ -77,9 +78,9 @@ export class Session extends EventTarget {
     }
   }
 
-  seek(to, how) {
+  seek(to) {
     const text = typeof to === "number" ? String(to) : place(to);
-    return this.travel(`Go to ${typeof to === "number" ? count(to) : text}`, "seek", { place: text }, { how });
+    return this.travel(`Go to ${typeof to === "number" ? count(to) : text}`, "seek", { place: text });
   }
   step(steps = 1) {
     return this.travel(steps < 0 ? "Step back" : "Step", "step",
@@ -105,10 +106,12 @@ export class Session extends EventTarget {
   async visit(by) {
     const next = this.#visit + by;
     if (next < 0 || next >= this.#visited.length) return;
-    if (await this.seek(this.#visited[next], "visited")) {
+    this.#visiting = this.#visited[next];
+    if (await this.seek(this.#visiting)) {
       this.#visit = next;
       this.dispatchEvent(new Event("visited"));
     }
+    this.#visiting = null;
   }
 
   /// The machine stands where it stood, and is another: memory was written, a branch begun.

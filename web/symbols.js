@@ -42,8 +42,12 @@ export class Symbols extends EventTarget {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#first(), kTypingMs);
     });
-    this.#input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || this.#list.rows.length === 0) return;
+    this.#input.addEventListener("keydown", async (event) => {
+      if (event.key !== "Enter") return;
+      // What was typed may not have been looked for yet.
+      clearTimeout(this.#timer);
+      await this.#first();
+      if (this.#list.rows.length === 0) return;
       actions.arrival(BigInt(this.#list.rows[0].address), event.shiftKey ? "forward" : "backward");
     });
     fill(this.node, el("div", { class: "row" }, labelled("Find", this.#input), this.#total, this.#pager,

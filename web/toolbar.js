@@ -29,7 +29,9 @@ export class Toolbar {
     const place = byId("go-place");
     byId("go-form").addEventListener("submit", async (event) => {
       event.preventDefault();
-      if (place.value.trim() && (await session.seek(place.value.trim()))) place.value = "";
+      if (!place.value.trim() || !(await session.seek(place.value.trim()))) return;
+      place.value = "";
+      place.blur();
     });
     byId("help-open").addEventListener("click", help);
     session.addEventListener("begun", () => this.#begin());

@@ -107,6 +107,7 @@ with session("--at", "mark") as t:
     names = [symbol["name"] for symbol in api.symbols(limit=1000)["symbols"]]
     test.check(names, "the guest's ELF file has no symbols")
     one = api.symbols(limit=1)["symbols"][0]
+    test.check(not api.source(one["address"])["lines"], "lines of source without debug information")
     test.check(t.symbol(one["name"]) == int(one["address"], 16), "a symbol is not where it is")
     test.check(t.where["symbol"] is not None, f"no name for {t.where}")
 

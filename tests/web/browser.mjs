@@ -31,7 +31,7 @@ export class Page {
       const from = new URL(request.url());
       if (from.protocol !== "data:" && from.host !== new URL(url).host) page.complaints.push(`asked ${request.url()}`);
     });
-    page.tab.setDefaultTimeout(20000);
+    page.tab.setDefaultTimeout(60000);
     await page.tab.goto(url);
     await page.idle();
     return page;

@@ -62,12 +62,12 @@ export async function withKeys(browser, url) {
   const type = async (text) => {
     await keyboard.type(text);
     keys += text.length;
-    // What is typed is looked for after a moment.
-    await page.tab.waitForTimeout(400);
   };
   await press("End", "/");
   await type("audit_failed");
   await press("Enter");
+  await page.tab.waitForFunction(() => document.querySelector("#status").textContent !== "");
+  await page.idle();
   check(/audit_failed/.test(await page.text("#whereabouts")), `not there: ${await page.text("#status")}`);
   const follow = async (register) => {
     const value = await page.text(`[data-register="${register}"]`);

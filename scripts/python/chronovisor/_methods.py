@@ -494,6 +494,18 @@ class SymbolsAnswer(TypedDict):
     next: str | None
 
 
+class SourceLine(TypedDict):
+    #: From here on
+    address: str
+    file: str
+    line: int
+
+
+class SourceAnswer(TypedDict):
+    #: The first begins at the address or before; none: it is not known
+    lines: list[SourceLine]
+
+
 class LinuxKernelAnswer(TypedDict):
     version: str
     text_address: str
@@ -1023,6 +1035,15 @@ class Methods:
         :param cursor: The `next` of the answer before: go on there
         """
         return self._caller.call('symbols', {'match': match, 'limit': limit, 'cursor': cursor})
+
+    def source(self, address: Address, *, length: int | None = None) -> SourceAnswer:
+        """Which lines of which source files instructions come from, by the debug information of the files
+        given with --symbols.
+
+        :param address: The first instruction
+        :param length: Bytes of code (1)
+        """
+        return self._caller.call('source', {'address': address, 'length': length})
 
     def linux_kernel(self) -> LinuxKernelAnswer:
         """Which Linux kernel runs in the guest."""

@@ -50,6 +50,7 @@ await call("events", { from: 0, to: 5000, limit: 5 });
 await call("console");
 await call("bookmarks");
 await call("symbols", { limit: 5 });
+await call("source", { address: "0x1000" });
 const there = await call("seek", { place: "end" });
 await call("last_write", { address: stack, length: 256 });
 
