@@ -259,11 +259,15 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
     throw Error(ErrorCode::usage, "--serial: " + options.output + " is the recording");
   }
   require_free_serial(options.serial, output);
-  require_free_serial(options.debugcon, output);
+  for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
+    require_free_serial(*place, output);
+  }
   std::vector<std::string> others = inputs;
   others.push_back(options.output);
   require_free_serial(options.serial, {"", others, options.force});
-  require_free_serial(options.debugcon, {"", others, options.force});
+  for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
+    require_free_serial(*place, {"", others, options.force});
+  }
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;
@@ -320,6 +324,14 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
                                  ConsoleOutput::Of::firmware);
   firmware_console.stop_on_failure(stop_signal());
   const Listening listening(machine.outputs(), &firmware_console);
+  ConsoleOutput virtio_console(options.console, options.json ? stderr : stdout,
+                               ConsoleOutput::Of::console);
+  virtio_console.stop_on_failure(stop_signal());
+  const Listening listening_to_console(machine.outputs(), &virtio_console);
+  ConsoleOutput printer(options.parallel, options.json ? stderr : stdout,
+                        ConsoleOutput::Of::parallel);
+  printer.stop_on_failure(stop_signal());
+  const Listening listening_to_printer(machine.outputs(), &printer);
   const Position from = machine.position();
   watch_stop_signals();
   std::atomic<bool>& stop = stop_signal();
@@ -399,6 +411,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   report_run(options, outcome, from, ending, seconds, summary);
   console.finish();
   firmware_console.finish();
+  virtio_console.finish();
+  printer.finish();
   return failed ? kGuestFailed : kDone;
 }
 
@@ -420,6 +434,10 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command
       .add_option("--debugcon", options.debugcon,
                   "What firmware says of itself, to port 0x402 of a pc-2 (none)")
+      ->type_name(kSerialValues);
+  command.add_option("--console", options.console, "What goes out by a virtio console (none)")
+      ->type_name(kSerialValues);
+  command.add_option("--parallel", options.parallel, "What is printed by the parallel port (none)")
       ->type_name(kSerialValues);
   add_display_options(command, options.display);
   command

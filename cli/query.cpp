@@ -13,6 +13,8 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/query_inputs.h"
+#include "cli/query_io.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
@@ -254,6 +256,8 @@ void add_query(CLI::App& app, Action& action) {
   add_question(*command, action, QueryKind::value,
                "Changes of a variable: position, instruction, old and new value");
   add_packet_question(*command, action);
+  add_io_question(*command, action);
+  add_input_question(*command, action);
   auto options = std::make_shared<MergeOptions>();
   CLI::App* merging =
       command->add_subcommand("merge", "Join the JSON answers of all shards of a query");
