@@ -48,6 +48,10 @@ const char* channel_word(ConsoleChannel channel) {
       return "serial1";
     case ConsoleChannel::firmware:
       return "firmware";
+    case ConsoleChannel::console:
+      return "console";
+    case ConsoleChannel::parallel:
+      return "parallel";
   }
   return "unknown";
 }

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view kDiskValues =
     "FILE|FILE,readonly=on|FILE,format=raw|FILE,if=ide|FILE,if=ahci|FILE,if=virtio";
+constexpr std::string_view kFloppyValues = "FILE|FILE,readonly=on|FILE,format=raw";
 constexpr std::string_view kDiscValues = "FILE|FILE,format=raw";
 
 /// An image as it is given: FILE[,KEY=VALUE]...
@@ -114,6 +115,13 @@ Drives open_drives(const DiskOptions& options) {
     drive.read_only = value_of(given, "readonly", "--disk", {"off", "on"}) == "on";
     add_drive(given, drive, result);
   }
+  for (const std::string& text : options.floppies) {
+    const Given given = parse(text, "--floppy", {"format", "readonly"});
+    DriveConfig drive;
+    drive.interface = DriveConfig::Interface::floppy;
+    drive.read_only = value_of(given, "readonly", "--floppy", {"off", "on"}) == "on";
+    add_drive(given, drive, result);
+  }
   for (const std::string& text : options.cdroms) {
     DriveConfig drive;
     drive.kind = DriveConfig::Kind::cdrom;
@@ -152,6 +160,11 @@ void add_disk_options(CLI::App& command, DiskOptions& options) {
                   "format=raw|qcow2|vmdk|vdi|vhdx (by its first bytes); or nbd:unix:SOCKET. "
                   "Repeatable")
       ->type_name(std::string(kDiskValues))
+      ->allow_extra_args(false);
+  command
+      .add_option("--floppy", options.floppies,
+                  "A floppy disk of up to 2880 KiB; like --disk it is never written. Twice at most")
+      ->type_name(std::string(kFloppyValues))
       ->allow_extra_args(false);
   command
       .add_option("--cdrom", options.cdroms,

@@ -20,6 +20,7 @@ namespace chronovisor::cli {
 struct DiskOptions {
   std::vector<std::string> disks;
   std::vector<std::string> cdroms;
+  std::vector<std::string> floppies;
 };
 void add_disk_options(CLI::App& command, DiskOptions& options);
 

@@ -11,6 +11,7 @@
 #include "host/host.h"
 #include "inspect/export/screen.h"
 #include "recorder/format/file.h"
+#include "vmm/devices/virtio/virtio_tablet.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -73,7 +74,10 @@ void LiveDisplay::keep_pace(const std::function<bool()>& stop) {
 }
 
 void LiveDisplay::refresh() {
-  if (!server_ || !server_->wants_picture()) return;
+  if (!server_) return;
+  const auto* const tablet = dynamic_cast<const VirtioTablet*>(machine_.device("tablet"));
+  server_->point_by_place(tablet != nullptr && tablet->in_use());
+  if (!server_->wants_picture()) return;
   if (auto picture = screen_of(machine_)) server_->show(std::move(*picture));
 }
 

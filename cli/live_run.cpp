@@ -255,6 +255,18 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
 
 namespace {
 
+/// Each would replace what the other has written.
+void require_different_files(
+    const std::vector<std::pair<const char*, const std::string*>>& places) {
+  for (std::size_t n = 0; n < places.size(); ++n) {
+    for (std::size_t m = 0; m < n; ++m) {
+      if (*places[n].second != *places[m].second || !places[n].second->starts_with("file:")) continue;
+      throw Error(ErrorCode::usage, std::string(places[m].first) + " and " + places[n].first +
+                                        ": each would replace the other's file");
+    }
+  }
+}
+
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
   OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
@@ -263,15 +275,20 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   if (options.serial == "file:" + options.output) {
     throw Error(ErrorCode::usage, "--serial: " + options.output + " is the recording");
   }
-  if (options.serial == options.debugcon && options.serial.starts_with("file:")) {
-    throw Error(ErrorCode::usage, "--serial and --debugcon: each would replace the other's file");
-  }
+  require_different_files({{"--serial", &options.serial},
+                           {"--debugcon", &options.debugcon},
+                           {"--console", &options.console},
+                           {"--parallel", &options.parallel}});
   require_free_serial(options.serial, output);
-  require_free_serial(options.debugcon, output);
+  for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
+    require_free_serial(*place, output);
+  }
   std::vector<std::string> others = inputs;
   others.push_back(options.output);
   require_free_serial(options.serial, {"", others, options.force});
-  require_free_serial(options.debugcon, {"", others, options.force});
+  for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
+    require_free_serial(*place, {"", others, options.force});
+  }
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;
@@ -329,14 +346,23 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   kvm::select_engine(machine, options.engine, options.kvm_device);
   // Where the engine does not see every access, `index` adds it later, from a replay.
   if (!machine.engine().tells_observers()) recorder_options.index = false;
+  const bool replicated = options.replication.wanted();
+  replica::OutputGate gate(replica::OutputGate::Begins::open);
+  OutputRouter& outside = replicated ? gate.outside() : machine.outputs();
   ConsoleOutput console(options.serial, options.json ? stderr : stdout);
   console.stop_on_failure(stop_signal());
   ConsoleOutput firmware_console(options.debugcon, options.json ? stderr : stdout,
                                  ConsoleOutput::Of::firmware);
   firmware_console.stop_on_failure(stop_signal());
-  const Listening listening(machine.outputs(), &firmware_console);
-  const bool replicated = options.replication.wanted();
-  replica::OutputGate gate(replica::OutputGate::Begins::open);
+  const Listening listening(outside, &firmware_console);
+  ConsoleOutput virtio_console(options.console, options.json ? stderr : stdout,
+                               ConsoleOutput::Of::console);
+  virtio_console.stop_on_failure(stop_signal());
+  const Listening listening_to_console(outside, &virtio_console);
+  ConsoleOutput printer(options.parallel, options.json ? stderr : stdout,
+                        ConsoleOutput::Of::parallel);
+  printer.stop_on_failure(stop_signal());
+  const Listening listening_to_printer(outside, &printer);
   const Position from = machine.position();
   watch_stop_signals();
   std::atomic<bool>& stop = stop_signal();
@@ -379,7 +405,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
                replicated ? nullptr : &console, recorder_options);
     const Listening gated(machine.outputs(), replicated ? &gate : nullptr);
     if (replicated) gate.outside().attach(console);
-    links.connect(replicated ? gate.outside() : machine.outputs());
+    links.connect(outside);
     std::optional<replica::ControlServer> control;
     if (!options.replication.peer.control.empty()) {
       control.emplace(options.replication.peer.control,
@@ -434,6 +460,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   report_run(options, outcome, from, ending, seconds, summary);
   console.finish();
   firmware_console.finish();
+  virtio_console.finish();
+  printer.finish();
   if (replication && replication->lost()) {
     throw Error(ErrorCode::host, "the backup has taken over from this machine");
   }
@@ -458,6 +486,10 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command
       .add_option("--debugcon", options.debugcon,
                   "What firmware says of itself, to port 0x402 of a pc-2 (none)")
+      ->type_name(kSerialValues);
+  command.add_option("--console", options.console, "What goes out by a virtio console (none)")
+      ->type_name(kSerialValues);
+  command.add_option("--parallel", options.parallel, "What is printed by the parallel port (none)")
       ->type_name(kSerialValues);
   add_display_options(command, options.display);
   command

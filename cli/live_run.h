@@ -32,6 +32,8 @@ struct RunOptions {
   std::string idle;
   std::string serial = "stdio";
   std::string debugcon = "none";
+  std::string console = "none";
+  std::string parallel = "none";
   DisplayOptions display;
   std::string keys;
   std::string script;

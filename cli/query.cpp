@@ -11,6 +11,8 @@
 #include "cli/merge.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/query_inputs.h"
+#include "cli/query_io.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_range.h"
 #include "cli/shard_option.h"
@@ -191,6 +193,8 @@ void add_query(CLI::App& app, Action& action) {
                "Changes of a variable: position, instruction, old and new value");
   add_packet_question(*command, action);
   add_query_merge(*command, action);
+  add_io_question(*command, action);
+  add_input_question(*command, action);
 }
 
 }  // namespace chronovisor::cli

@@ -45,6 +45,7 @@ struct RecordOptions {
   std::string memory = "256M";
   std::string rtc;
   std::string seed;
+  std::vector<std::string> devices;
   bool reference_images = false;
   bool no_reboot = false;
 };
@@ -74,7 +75,29 @@ void parse_flat(const std::string& text, StartCondition& start, Images& images) 
 }
 
 bool wants_drives(const RecordOptions& options) {
-  return !options.disks.disks.empty() || !options.disks.cdroms.empty();
+  return !options.disks.disks.empty() || !options.disks.cdroms.empty() ||
+         !options.disks.floppies.empty();
+}
+
+/// Those that were asked for, and those whose output has a place.
+ExtraDevices wanted_extras(const RecordOptions& options) {
+  ExtraDevices extras;
+  for (const std::string& name : options.devices) {
+    const auto device = find_extra_device(name);
+    if (!device) {
+      std::string all;
+      for (const ExtraDevice known : kExtraDevices) {
+        all += (all.empty() ? "" : ", ") + std::string(extra_device_name(known));
+      }
+      throw Error(ErrorCode::usage, "--device " + name + ": is none of " + all);
+    }
+    extras.add(*device);
+  }
+  if (options.run.console != "none") extras.add(ExtraDevice::console);
+  if (options.run.parallel != "none") extras.add(ExtraDevice::parallel);
+  // What is clicked on a screen has a place there.
+  if (!options.run.display.place.empty()) extras.add(ExtraDevice::tablet);
+  return extras;
 }
 
 bool wants_cards(const RecordOptions& options) { return !options.nets.networks.empty(); }
@@ -147,6 +170,16 @@ std::pair<std::string, std::string> firmware_of(const RecordOptions& options) {
   return {place(options.flash[0]), options.flash.size() == 2 ? place(options.flash[1]) : ""};
 }
 
+/// An image begins with the header of a UEFI firmware volume.
+/// Source: UEFI Platform Initialization Specification, vol. 3, "Firmware Volume Header".
+bool is_uefi(const std::string& file) {
+  constexpr std::size_t kSignatureAt = 40;
+  constexpr std::string_view kSignature = "_FVH";
+  Bytes bytes(kSignature.size());
+  const std::size_t read = PosixInputFile(file).read(kSignatureAt, bytes);
+  return read == bytes.size() && std::equal(bytes.begin(), bytes.end(), kSignature.begin());
+}
+
 void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
   start.kind = BootKind::firmware;
   std::tie(start.firmware_name, start.variables_name) = firmware_of(options);
@@ -159,6 +192,7 @@ void start_from_firmware(const RecordOptions& options, StartCondition& start, Im
       throw Error(ErrorCode::bad_input, start.variables_name + ": is empty");
     }
   }
+  if (is_uefi(start.firmware_name)) start.machine.power_base = kUefiPowerBase;
   const bool seabios =
       options.bios.empty() && start.variables_name.empty() && options.flash.empty();
   start.video_bios_name = seabios ? require_firmware(video_bios_file(), options.firmware_dir)
@@ -175,7 +209,7 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                     Images& images) {
   const std::string pc1_name = pc1().name;
   if (!has_kernel && (wants_firmware(options) || wants_drives(options) || wants_cards(options) ||
-                      !options.machine.empty())) {
+                      !options.devices.empty() || !options.machine.empty())) {
     start.machine.model = options.machine.empty() ? pc2().name : options.machine;
     if (start.machine.model == pc1_name) {
       throw Error(
@@ -187,10 +221,10 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
     return;
   }
   if (!has_kernel) {
-    throw Error(
-        ErrorCode::usage,
-        "give one of --kernel, --multiboot, --flat, --disk, --cdrom, --bios and --pflash, or "
-        "--machine pc-2");
+    throw Error(ErrorCode::usage,
+                "give one of --kernel, --multiboot, --flat, --disk, --cdrom, --floppy, --bios and "
+                "--pflash, or "
+                "--machine pc-2");
   }
   if (wants_firmware(options)) {
     throw Error(ErrorCode::usage,
@@ -199,9 +233,10 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                 "leave --kernel, --multiboot and --flat out");
   }
   // Disks and cards are a PC's; without them the smallest machine is the quickest.
-  start.machine.model = !options.machine.empty()                        ? options.machine
-                        : wants_drives(options) || wants_cards(options) ? pc2().name
-                                                                        : pc1_name;
+  start.machine.model = !options.machine.empty() ? options.machine
+                        : wants_drives(options) || wants_cards(options) || !options.devices.empty()
+                            ? pc2().name
+                            : pc1_name;
 }
 
 /// What the guest is told is kept as text: other bytes would come back as others.
@@ -228,6 +263,7 @@ StartCondition start_from(const RecordOptions& options, const Networks& networks
     throw Error(ErrorCode::usage, "give one of --kernel, --multiboot and --flat");
   }
   start.machine.cards = networks.cards;
+  start.machine.extras = wanted_extras(options);
   choose_machine(options, kinds == 1, start, images);
   start.engine = options.run.engine;
   start.command_line = options.append;
@@ -379,6 +415,13 @@ void add_record(CLI::App& app, Action& action) {
       ->type_name("SECONDS|now");
   command->add_option("--seed", options->seed, "Entropy the guest draws from (0)")
       ->type_name("NUMBER|random");
+  command
+      ->add_option("--device", options->devices,
+                   "What a machine has besides: a tablet, which points at a place of the screen "
+                   "(with --display it is there); rng, virtio's, from the seed; console, virtio's; "
+                   "hpet, a timer; parallel, a printer's port. Repeatable")
+      ->type_name("tablet|rng|console|hpet|parallel")
+      ->allow_extra_args(false);
   add_disk_options(*command, options->disks);
   add_net_options(*command, options->nets);
   add_run_options(*command, options->run);

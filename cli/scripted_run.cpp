@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "host/host.h"
 #include "inspect/export/screen.h"
 #include "recorder/format/file.h"
 #include "recorder/format/input_log.h"
@@ -43,8 +44,9 @@ std::vector<ScriptStep> script_of(const std::string& file, const std::string& ke
 
 ScriptedRun::ScriptedRun(std::vector<ScriptStep> steps, Machine& machine, InputSource& beside)
     : machine_(machine),
-      input_(taken_by(machine, std::move(steps)), machine.config().ns_per_step, beside,
-             [this](const ScriptStep& step) { return seen(step); }) {
+      input_(
+          taken_by(machine, std::move(steps)), machine.config().ns_per_step, beside,
+          [this](const ScriptStep& step) { return seen(step); }, [] { stop_signal() = true; }) {
   machine_.outputs().attach(OutputKind::serial, 0, *this);
 }
 

@@ -2,10 +2,43 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "base/error.h"
 
 namespace chronovisor {
+namespace {
+
+std::string_view option_of(ConsoleOutput::Of of) {
+  switch (of) {
+    case ConsoleOutput::Of::guest:
+      return "--serial";
+    case ConsoleOutput::Of::firmware:
+      return "--debugcon";
+    case ConsoleOutput::Of::console:
+      return "--console";
+    case ConsoleOutput::Of::parallel:
+      return "--parallel";
+  }
+  return "a console";
+}
+
+bool belongs(ConsoleOutput::Of of, const Output& output) {
+  switch (of) {
+    case ConsoleOutput::Of::guest:
+      return output.device == 0 &&
+             (output.kind == OutputKind::serial || output.kind == OutputKind::debug);
+    case ConsoleOutput::Of::firmware:
+      return output.device == 1 && output.kind == OutputKind::debug;
+    case ConsoleOutput::Of::console:
+      return output.kind == OutputKind::console;
+    case ConsoleOutput::Of::parallel:
+      return output.kind == OutputKind::parallel;
+  }
+  return false;
+}
+
+}  // namespace
 
 ConsoleOutput::ConsoleOutput(const std::string& place, std::FILE* standard, Of of) : of_(of) {
   if (place == "stdio") {
@@ -19,8 +52,8 @@ ConsoleOutput::ConsoleOutput(const std::string& place, std::FILE* standard, Of o
     file_ = owned_.get();
     name_ = path;
   } else if (place != "none") {
-    throw Error(ErrorCode::usage, std::string(of == Of::guest ? "--serial" : "--debugcon") +
-                                      ": \"" + place + "\" is none of stdio, none and file:PATH");
+    throw Error(ErrorCode::usage, std::string(option_of(of)) + ": \"" + place +
+                                      "\" is none of stdio, none and file:PATH");
   }
 }
 
@@ -50,12 +83,7 @@ void ConsoleOutput::write(std::uint8_t byte) {
 }
 
 void ConsoleOutput::output(Position /*position*/, const Output& output) {
-  if (of_ == Of::firmware) {
-    if (output.kind != OutputKind::debug || output.device != 1) return;
-  } else if (output.device != 0 ||
-             (output.kind != OutputKind::serial && output.kind != OutputKind::debug)) {
-    return;
-  }
+  if (!belongs(of_, output)) return;
   for (const std::uint8_t byte : output.payload) write(byte);
 }
 

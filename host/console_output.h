@@ -16,6 +16,8 @@ class ConsoleOutput final : public OutputObserver {
   enum class Of : std::uint8_t {
     guest,     ///< the first serial port and the debug console, which share the place
     firmware,  ///< the console of firmware
+    console,   ///< that of virtio
+    parallel,  ///< the printer's port
   };
   /// @param place "stdio", "none" or "file:PATH"
   /// Throws Error{usage} for anything else, Error{host} if the file cannot be made.

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "host/key_text.h"
 #include "vmm/devices/input/ps2_mouse.h"
+#include "vmm/devices/virtio/virtio_tablet.h"
 
 namespace chronovisor {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 /// How long a key is held, and how long until the next: as a quick typist does.
 constexpr std::uint64_t kHeldNs = 10'000'000;
 constexpr std::uint64_t kBetweenNs = 20'000'000;
+/// Of a virtio console among what takes bytes: it is behind the serial ports.
+constexpr std::uint16_t kConsoleNumber = 2;
 
 ScriptStep step_of(InputKind kind, Bytes payload, std::uint64_t wait_ns) {
   ScriptStep step;
@@ -81,6 +84,18 @@ class Parser {
       steps.push_back(step);
     } else if (word == "keys") {
       for (ScriptStep& step : steps_of_keys(argument)) steps.push_back(std::move(step));
+    } else if (word == "end" && argument.empty()) {
+      ScriptStep step;
+      step.kind = ScriptStep::Kind::end;
+      steps.push_back(step);
+    } else if (word == "point") {
+      point(rest);
+    } else if (word == "console") {
+      for (const char letter : std::string(argument) + "\n") {
+        steps.push_back(
+            step_of(InputKind::serial_byte, {static_cast<std::uint8_t>(letter)}, kHeldNs));
+        steps.back().input.device = kConsoleNumber;
+      }
     } else if (word == "power-button" && argument.empty()) {
       steps.push_back(step_of(InputKind::power_button, {}, kBetweenNs));
     } else {
@@ -90,6 +105,19 @@ class Parser {
   std::vector<ScriptStep> steps;
 
  private:
+  void point(std::string_view rest) {
+    VirtioTablet::Pointer pointer;
+    pointer.buttons = held_;
+    for (std::uint16_t* const axis : {&pointer.x, &pointer.y}) {
+      const std::string_view word = next_word(rest);
+      const int place = number_of(word, VirtioTablet::kMost);
+      if (place < 0) throw Error(ErrorCode::usage, "\"" + std::string(word) + "\" is no place");
+      *axis = static_cast<std::uint16_t>(place);
+    }
+    if (!next_word(rest).empty()) throw Error(ErrorCode::usage, "too many words");
+    steps.push_back(step_of(InputKind::pointer, VirtioTablet::payload_of(pointer), kBetweenNs));
+  }
+
   void mouse(std::string_view word, std::string_view rest) {
     Ps2Mouse::Movement movement;
     movement.buttons = held_;

@@ -9,7 +9,10 @@
 //   mouse RIGHT DOWN [WHEEL] moved
 //   click left|middle|right  pressed and released
 //   button left|middle|right|none   held from now on
+//   point X Y                a tablet's pointer is there, of 0 to 32767 each
+//   console TEXT             comes in by a virtio console
 //   power-button
+//   end                      of the run
 #pragma once
 
 #include <cstdint>
@@ -22,7 +25,7 @@
 namespace chronovisor {
 
 struct ScriptStep {
-  enum class Kind : std::uint8_t { input, wait, screen, serial };
+  enum class Kind : std::uint8_t { input, wait, screen, serial, end };
   Kind kind = Kind::input;
   Input input{};              ///< of kind input
   std::uint64_t wait_ns = 0;  ///< before what follows

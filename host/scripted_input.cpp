@@ -13,11 +13,12 @@ constexpr std::uint64_t kRoomNs = 1'000'000;
 }  // namespace
 
 ScriptedInput::ScriptedInput(std::vector<ScriptStep> steps, std::uint64_t ns_per_step,
-                             InputSource& beside, Seen seen)
+                             InputSource& beside, Seen seen, std::function<void()> end)
     : steps_(std::move(steps)),
       ns_per_step_(ns_per_step),
       beside_(beside),
-      seen_(std::move(seen)) {}
+      seen_(std::move(seen)),
+      end_(std::move(end)) {}
 
 Position ScriptedInput::next_look(Position now) {
   Position next = beside_.next_look(now);
@@ -36,6 +37,9 @@ std::optional<Input> ScriptedInput::take(InputStamp here, const InputRoom& room)
     const ScriptStep& step = steps_[next_];
     switch (step.kind) {
       case ScriptStep::Kind::wait:
+        break;
+      case ScriptStep::Kind::end:
+        end_();
         break;
       case ScriptStep::Kind::screen:
       case ScriptStep::Kind::serial:

@@ -18,10 +18,11 @@ class ScriptedInput final : public InputSource {
   /// Whether something that the script waits for is there.
   using Seen = std::function<bool(const ScriptStep& step)>;
 
+  /// @param end called where the script says that the run ends
   /// @param ns_per_step of the machine's clock
   /// @param beside where other inputs come from; it must outlive this
   ScriptedInput(std::vector<ScriptStep> steps, std::uint64_t ns_per_step, InputSource& beside,
-                Seen seen);
+                Seen seen, std::function<void()> end);
 
   [[nodiscard]] Position next_look(Position now) override;
   std::optional<Input> take(InputStamp here, const InputRoom& room) override;
@@ -38,6 +39,7 @@ class ScriptedInput final : public InputSource {
   std::uint64_t ns_per_step_;
   InputSource& beside_;
   Seen seen_;
+  std::function<void()> end_;
   std::size_t next_ = 0;
   std::uint64_t due_ns_ = 0;        ///< of the next step
   std::uint64_t seen_idle_ns_ = 0;  ///< idle time when last asked

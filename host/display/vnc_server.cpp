@@ -17,6 +17,7 @@
 #include "host/host.h"
 #include "host/key_text.h"
 #include "vmm/devices/input/ps2_mouse.h"
+#include "vmm/devices/virtio/virtio_tablet.h"
 
 namespace chronovisor {
 namespace {
@@ -73,6 +74,7 @@ class VncServer::Implementation {
     if (inbox != nullptr) {
       keys_.emplace(*inbox, InputKind::key, std::uint16_t{0});
       mouse_.emplace(*inbox, InputKind::mouse, std::uint16_t{0});
+      tablet_.emplace(*inbox, InputKind::pointer, std::uint16_t{0});
     }
     vnc_.log_enable(0);
     screen_ = vnc_.get_screen(nullptr, nullptr, 8, 8, 8, 3, kBytesPerPixel);
@@ -118,6 +120,7 @@ class VncServer::Implementation {
   [[nodiscard]] bool wants_picture() const {
     return watched_.load() && monotonic_ns() - shown_ns_ >= kPictureNs;
   }
+  void point_by_place(bool by_place) { by_place_ = by_place; }
   void show(ScreenImage picture) {
     shown_ns_ = monotonic_ns();
     const std::scoped_lock lock(mutex_);
@@ -180,7 +183,14 @@ class VncServer::Implementation {
     keys_->push(std::move(bytes));
   }
 
-  /// A PS/2 mouse moves by differences.
+  /// The middle of a pixel, in the tablet's units.
+  static std::uint16_t place(int at, int size) {
+    const int inside = std::clamp(at, 0, std::max(size - 1, 0));
+    return static_cast<std::uint16_t>((2 * inside + 1) * ((VirtioTablet::kMost + 1) / 2) /
+                                      std::max(size, 1));
+  }
+
+  /// A PS/2 mouse moves by differences, a tablet goes to a place.
   void pointer(int buttons, int x, int y) {
     if (!mouse_) return;
     const int right = at_ ? x - at_->first : 0;
@@ -194,6 +204,11 @@ class VncServer::Implementation {
     wheel_ = buttons & (kWheelUp | kWheelDown);
     if (right == 0 && down == 0 && wheel == 0 && pressed == pressed_) return;
     pressed_ = pressed;
+    if (by_place_) {
+      tablet_->push(VirtioTablet::payload_of({place(x, screen_->width), place(y, screen_->height),
+                                              pressed, static_cast<std::int8_t>(wheel)}));
+      return;
+    }
     mouse_->push(
         Ps2Mouse::payload_of({pressed, static_cast<std::int16_t>(right),
                               static_cast<std::int16_t>(down), static_cast<std::int8_t>(wheel)}));
@@ -206,6 +221,8 @@ class VncServer::Implementation {
   std::array<char*, 2> passwords_{};
   std::optional<Inbox::Source> keys_;
   std::optional<Inbox::Source> mouse_;
+  std::optional<Inbox::Source> tablet_;
+  std::atomic<bool> by_place_{false};
   std::optional<std::pair<int, int>> at_;  ///< of the pointer
   std::uint8_t pressed_ = 0;
   int wheel_ = 0;
@@ -223,6 +240,8 @@ VncServer::VncServer(const VncOptions& options, Inbox* inbox)
 VncServer::~VncServer() = default;
 
 bool VncServer::wants_picture() const { return implementation_->wants_picture(); }
+
+void VncServer::point_by_place(bool by_place) { implementation_->point_by_place(by_place); }
 
 void VncServer::show(ScreenImage picture) { implementation_->show(std::move(picture)); }
 

@@ -37,6 +37,9 @@ class VncServer {
 
   /// Somebody looks, and the last picture is older than a twenty-fifth of a second.
   [[nodiscard]] bool wants_picture() const;
+  /// Where viewers point is told to the machine's tablet, not as movement to its mouse. Any
+  /// thread.
+  void point_by_place(bool by_place);
   /// Shows a picture. The machine's thread.
   void show(ScreenImage picture);
 

@@ -55,7 +55,10 @@ enum class ConsoleChannel : std::uint8_t {
   debug_port = 1,
   serial1 = 2,
   firmware = 3,  ///< what firmware says of itself, to port 402H
+  console = 4,   ///< of virtio
+  parallel = 5,  ///< what was printed
 };
+inline constexpr std::size_t kConsoleChannels = 6;
 
 struct ConsoleView {
   Position position;

@@ -83,7 +83,7 @@ void take_drives(const nlohmann::json& list, StartCondition& start) {
     const auto interface = json.at("interface").get<std::string>();
     bool known = false;
     for (const auto candidate : {DriveConfig::Interface::ide, DriveConfig::Interface::ahci,
-                                 DriveConfig::Interface::virtio}) {
+                                 DriveConfig::Interface::virtio, DriveConfig::Interface::floppy}) {
       if (interface != drive_interface_name(candidate)) continue;
       drive.interface = candidate;
       known = true;
@@ -127,6 +127,15 @@ void take_cards(const nlohmann::json& list, std::vector<CardConfig>& cards) {
   }
 }
 
+void take_extras(const nlohmann::json& list, ExtraDevices& extras) {
+  for (const nlohmann::json& json : list) {
+    const auto name = json.get<std::string>();
+    const auto device = find_extra_device(name);
+    if (!device) throw Error(ErrorCode::bad_input, "unknown device \"" + name + "\"");
+    extras.add(*device);
+  }
+}
+
 /// Throws Error{bad_input} for what does not fit into the ROM.
 FlashConfig flash_of(const nlohmann::json& json) {
   const FlashConfig flash{json.at("size_bytes").get<std::uint64_t>(),
@@ -160,6 +169,8 @@ const char* drive_interface_name(DriveConfig::Interface interface) {
       return "ahci";
     case DriveConfig::Interface::virtio:
       return "virtio";
+    case DriveConfig::Interface::floppy:
+      return "floppy";
   }
   return "unknown";
 }
@@ -220,6 +231,14 @@ std::string StartCondition::to_json() const {
   }
   if (!machine.drives.empty()) json["machine"]["drives"] = drives_json(*this);
   if (!machine.cards.empty()) json["machine"]["cards"] = cards_json(machine.cards);
+  if (!machine.extras.none()) {
+    nlohmann::ordered_json devices = nlohmann::ordered_json::array();
+    for (const ExtraDevice device : kExtraDevices) {
+      if (machine.extras.has(device)) devices.push_back(extra_device_name(device));
+    }
+    json["machine"]["devices"] = devices;
+  }
+  if (machine.power_base != kBiosPowerBase) json["machine"]["power_base"] = machine.power_base;
   if (machine.restarts) json["machine"]["restarts"] = true;
   if (machine.flash.size_bytes != 0) {
     json["machine"]["flash"] = {{"size_bytes", machine.flash.size_bytes},
@@ -269,6 +288,8 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
         machine.value("section_versions", std::map<std::string, std::uint32_t>{});
     if (machine.contains("drives")) take_drives(machine.at("drives"), start);
     if (machine.contains("cards")) take_cards(machine.at("cards"), start.machine.cards);
+    if (machine.contains("devices")) take_extras(machine.at("devices"), start.machine.extras);
+    start.machine.power_base = machine.value("power_base", kBiosPowerBase);
     start.machine.restarts = machine.value("restarts", false);
     if (machine.contains("flash")) start.machine.flash = flash_of(machine.at("flash"));
     const nlohmann::json& boot = json.at("boot");

@@ -42,7 +42,7 @@ struct StartImage {
   bool operator==(const StartImage&) const = default;
 };
 
-/// As it is written: "ide", "ahci", "virtio".
+/// As it is written: "ide", "ahci", "virtio", "floppy".
 [[nodiscard]] const char* drive_interface_name(DriveConfig::Interface interface);
 
 /// As it is written: "e1000", "virtio".

@@ -31,6 +31,10 @@ std::optional<ConsoleChannel> channel_of(const Output& output) {
       return ConsoleChannel::debug_port;
     case OutputKind::frame:
       return std::nullopt;
+    case OutputKind::console:
+      return ConsoleChannel::console;
+    case OutputKind::parallel:
+      return ConsoleChannel::parallel;
   }
   return std::nullopt;
 }

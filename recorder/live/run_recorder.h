@@ -163,7 +163,7 @@ class RunRecorder final : private InputSource,
   std::optional<InputStamp> asked_;
   /// The machine comes back soon: cancelled, or a segment is full.
   std::atomic<bool> pause_{false};
-  std::array<ConsoleWatch, 4> watches_;
+  std::array<ConsoleWatch, kConsoleChannels> watches_;
   CrashBookmarks crashes_;
   StuckWatch stuck_watch_;
   std::optional<StuckGuest> stuck_;

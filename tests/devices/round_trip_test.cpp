@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "tests/devices/device_test_support.h"
+#include "tests/devices/floppy_bench.h"
 #include "tests/devices/pc2_benches.h"
 #include "vmm/devices/input/i8042.h"
 #include "vmm/devices/interrupt/io_apic.h"
@@ -433,6 +434,11 @@ const std::map<std::string, BenchKind>& benches() {
       {"fw_cfg", {make_bench<FwCfgBench>, {}, 100}},
       {"rom", {make_bench<RomBench>, {}, 60}},
       {"firmware_console", {make_bench<FirmwareConsoleBench>, {}}},
+      // One drive has a disk, and nothing uses the second controller's channels.
+      {"floppy",
+       {make_bench<FloppyBench>,
+        {"dma.chip1.status", "drive1.changed", "drive2.changed", "drive3.changed"},
+        900}},
   };
   return kinds;
 }

@@ -100,6 +100,8 @@ SAMPLES = {
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     **{f"record --disk FILE{keys}": image + keys
        for keys in ("", ",readonly=on", ",format=raw", ",if=ide", ",if=ahci", ",if=virtio")},
+    "record --floppy FILE": image, "record --floppy FILE,readonly=on": image + ",readonly=on", "record --floppy FILE,format=raw": image + ",format=raw",
+    "query io --port ADDRESS": "0x3f8", "query io --device NAME": "uart0", "query io --mmio ADDRESS": "0xfee00000", "query io --length NUMBER": "8",
     "record --cdrom FILE": image, "record --cdrom FILE,format=raw": image + ",format=raw",
     "export --disk NUMBER": "0", "export --base FILE": image,
     **{f"{command} --net {shown}": value for command in ("record", "live") for shown, value in NETWORKS.items()},
@@ -162,8 +164,12 @@ def line(command, option, value):
         return [recording, *out]
     if command == "symbols":
         return [recording, *out]
+    if command == "query inputs":
+        return [recording]
     if command == "query packets":
         return [with_card, *(["--json"] if option == "--shard" else [])]
+    if command == "query io":
+        return [recording, *([] if option in ("--port", "--mmio", "--device") else ["--port", "0x3f8"])]
     if command.startswith("query") and command != "query merge":
         return [recording, *([] if option == "--address" else ["--address", "0x100000"])]
     if command == "backup":

@@ -189,6 +189,22 @@ Bytes madt(const FirmwareFacts& facts) {
   return table("APIC", 1, out.take());
 }
 
+/// Source: IA-PC HPET Specification 1.0a, 3.2.4 "The ACPI 2.0 HPET Description Table".
+Bytes hpet(std::uint32_t base) {
+  constexpr std::uint32_t kTimerBlock = 0x8086a201;  // three comparators of 64 bits
+  constexpr std::uint16_t kLeastPeriodicTicks = 100;
+  ByteWriter out;
+  out.integer(kTimerBlock);
+  out.integer(std::uint8_t{0});  // in memory
+  out.integer(std::uint8_t{64});
+  out.integer(std::uint16_t{0});
+  out.integer(std::uint64_t{base});
+  out.integer(std::uint8_t{0});  // its number
+  out.integer(kLeastPeriodicTicks);
+  out.integer(std::uint8_t{0});  // page protection
+  return table("HPET", 1, out.take());
+}
+
 /// Source: ACPI 5.2.5.3 "Root System Description Pointer (RSDP) Structure".
 Bytes rsdp(std::uint32_t rsdt_address, std::uint64_t xsdt_address) {
   ByteWriter out;
@@ -243,6 +259,7 @@ AcpiPlacing place_acpi_tables(const FirmwareFacts& facts, std::uint64_t base, st
                      {offset + kDsdt, std::uint8_t{4}},
                      {offset + kWideDsdt, std::uint8_t{8}}};
   std::vector<std::uint32_t> roots{fadt_address, append_table(madt(facts))};
+  if (facts.hpet_base != 0) roots.push_back(append_table(hpet(facts.hpet_base)));
   ByteWriter narrow;
   ByteWriter wide;
   for (const std::uint32_t address : roots) {

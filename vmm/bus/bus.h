@@ -24,6 +24,11 @@ class PortBus {
            std::uint16_t first_offset = 0);
   void add(Window& window, PortDevice& device, Precedence precedence = Precedence::bus);
   [[nodiscard]] std::uint32_t read(std::uint16_t port, unsigned width);
+  /// Who answers there now; null: nobody.
+  [[nodiscard]] const PortDevice* device_at(std::uint16_t port) const {
+    const auto* const range = map_.find(port);
+    return range == nullptr ? nullptr : range->target;
+  }
   void write(std::uint16_t port, unsigned width, std::uint32_t value);
 
  private:
@@ -38,6 +43,11 @@ class MmioBus {
   /// An access that crosses the end of a range is done byte by byte.
   [[nodiscard]] std::uint64_t read(GuestPhysical address, unsigned width);
   void write(GuestPhysical address, unsigned width, std::uint64_t value);
+  /// Who answers there now; null: nobody.
+  [[nodiscard]] const MmioDevice* device_at(GuestPhysical address) const {
+    const auto* const range = map_.find(address.value);
+    return range == nullptr ? nullptr : range->target;
+  }
   /// @see MmioDevice::peek_mmio
   [[nodiscard]] std::optional<std::uint8_t> peek(GuestPhysical address) const;
 

@@ -19,10 +19,11 @@ Machine::Board::Board(Machine& machine, const Model& model)
              [this] {
                if (cpu_ != nullptr) cpu_->drop_write_tags();
              }),
-      assembly_(model,
-                {*this, *this, *this, machine.dma_, machine.pages_, upper_, machine.media_,
-                 machine.ram_.low_end(), machine.ram_.size() - machine.ram_.low_end(),
-                 machine.config_.rtc_start_unix_seconds, machine.ram_, machine.config_.flash}),
+      assembly_(model, {*this, *this, *this, machine.dma_, machine.pages_, upper_, machine.media_,
+                        machine.ram_.low_end(), machine.ram_.size() - machine.ram_.low_end(),
+                        machine.config_.rtc_start_unix_seconds, machine.ram_, machine.config_.flash,
+                        floppy_drive_types(machine.config_.drives), machine.config_.entropy_seed,
+                        machine.config_.power_base}),
       interrupts_(assembly_.interrupts()),
       local_apic_(interrupts_.local_apic()) {}
 
@@ -57,20 +58,45 @@ void Machine::Board::request_end(EndReason reason, std::uint32_t code, std::uint
 
 void Machine::Board::put(const Output& output) { outputs_.put(machine_.position(), output); }
 
+// Who is there is looked up before the access, which may move it.
+
 std::uint32_t Machine::Board::port_read(std::uint16_t port, unsigned width) {
   if (port_observer_ != nullptr) port_observer_->port_was_read(machine_.position(), port);
-  return assembly_.ports().read(port, width);
+  if (io_observer_ == nullptr) return assembly_.ports().read(port, width);
+  IoAccess access{machine_.position(),           IoAccess::Space::port, false, port, width, 0,
+                  assembly_.device_at_port(port)};
+  access.value = assembly_.ports().read(port, width);
+  io_observer_->accessed(access);
+  return static_cast<std::uint32_t>(access.value);
 }
 void Machine::Board::port_write(std::uint16_t port, unsigned width, std::uint32_t value) {
   if (port_observer_ != nullptr) {
     port_observer_->port_was_written(machine_.position(), port, width, value);
   }
+  if (io_observer_ != nullptr) {
+    io_observer_->accessed({machine_.position(), IoAccess::Space::port, true, port, width, value,
+                            assembly_.device_at_port(port)});
+  }
   assembly_.ports().write(port, width, value);
 }
 std::uint64_t Machine::Board::mmio_read(GuestPhysical address, unsigned width) {
-  return assembly_.memory().read(address, width);
+  if (io_observer_ == nullptr) return assembly_.memory().read(address, width);
+  IoAccess access{machine_.position(),
+                  IoAccess::Space::memory,
+                  false,
+                  address.value,
+                  width,
+                  0,
+                  assembly_.device_at_memory(address)};
+  access.value = assembly_.memory().read(address, width);
+  io_observer_->accessed(access);
+  return access.value;
 }
 void Machine::Board::mmio_write(GuestPhysical address, unsigned width, std::uint64_t value) {
+  if (io_observer_ != nullptr) {
+    io_observer_->accessed({machine_.position(), IoAccess::Space::memory, true, address.value,
+                            width, value, assembly_.device_at_memory(address)});
+  }
   assembly_.memory().write(address, width, value);
 }
 

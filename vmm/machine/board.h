@@ -7,6 +7,7 @@
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/environment.h"
 #include "vmm/cpu/x87_error_line.h"
+#include "vmm/machine/io_observer.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/port_observer.h"
 #include "vmm/memory/upper_memory.h"
@@ -36,6 +37,8 @@ class Machine::Board final : public CpuEnvironment,
   void state_restored();
   /// May be null.
   void set_port_observer(PortObserver* observer) { port_observer_ = observer; }
+  /// May be null.
+  void set_io_observer(IoObserver* observer) { io_observer_ = observer; }
 
   /// All devices in the fixed order of the model.
   [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const {
@@ -95,6 +98,7 @@ class Machine::Board final : public CpuEnvironment,
   Machine& machine_;
   Cpu* cpu_ = nullptr;
   PortObserver* port_observer_ = nullptr;
+  IoObserver* io_observer_ = nullptr;
   OutputRouter outputs_;
   UpperMemory upper_;
   Assembly assembly_;

@@ -107,7 +107,9 @@ Machine::Machine(const MachineConfig& config, const Model& model)
     : config_(checked(config)),
       ram_(config.memory_bytes),
       board_(std::make_unique<Board>(
-          *this, with_cards(with_drives(model, config.drives), config.drives, config.cards))),
+          *this,
+          with_extras(with_cards(with_drives(model, config.drives), config.drives, config.cards),
+                      config.drives, config.extras))),
       cpu_(std::make_unique<Cpu>(ram_, *board_)),
       engine_(std::make_unique<SoftEngine>(*cpu_)),
       input_(&no_input_) {
@@ -249,6 +251,12 @@ bool Machine::receives(InputKind kind, std::uint16_t device) const {
 }
 
 OutputRouter& Machine::outputs() { return board_->outputs(); }
+void Machine::set_io_observer(IoObserver* observer) { board_->set_io_observer(observer); }
+std::vector<std::string> Machine::device_names() const {
+  std::vector<std::string> names;
+  for (const auto& device : board_->devices()) names.emplace_back(device->name());
+  return names;
+}
 void Machine::set_port_observer(PortObserver* observer) { board_->set_port_observer(observer); }
 void Machine::set_input(InputSource* source) { input_ = source != nullptr ? source : &no_input_; }
 void Machine::set_debug_hooks(DebugHooks* hooks) { cpu_->set_debug_hooks(hooks); }

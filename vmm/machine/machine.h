@@ -28,6 +28,7 @@
 #include "vmm/cpu/cpu.h"
 #include "vmm/cpu/debug_hooks.h"
 #include "vmm/devices/core/card.h"
+#include "vmm/devices/core/extra_device.h"
 #include "vmm/devices/core/firmware_items.h"
 #include "vmm/devices/core/media.h"
 #include "vmm/engine/engine.h"
@@ -65,6 +66,9 @@ struct MachineConfig {
   std::vector<CardConfig> cards{};
   /// A reset and a triple fault start the firmware again; else they end the guest.
   bool restarts = false;
+  ExtraDevices extras{};
+  /// Where the firmware puts the ports of the power management, as the ACPI tables say it.
+  std::uint16_t power_base = kBiosPowerBase;
   /// The flash memory that keeps the firmware's variables. It lies below the firmware.
   FlashConfig flash{};
   /// Where their contents come from at first; it may be shared by machines of several
@@ -111,6 +115,7 @@ struct Ending {
 
 struct Model;
 struct RetiredCounts;
+class IoObserver;
 class PortObserver;
 
 class Machine {
@@ -130,6 +135,10 @@ class Machine {
   [[nodiscard]] OutputRouter& outputs();
   /// Told of every access to a port; null: nobody.
   void set_port_observer(PortObserver* observer);
+  /// Told of every access to a device; null: nobody.
+  void set_io_observer(IoObserver* observer);
+  /// The names of the devices' sections, in the model's order.
+  [[nodiscard]] std::vector<std::string> device_names() const;
   /// The input source must outlive the machine or be replaced; default: none.
   void set_input(InputSource* source);
   void set_debug_hooks(DebugHooks* hooks);

@@ -19,15 +19,19 @@ Assembly::Assembly(const Model& model, const Surroundings& surroundings) {
                       surroundings.ram_above_4g_bytes,
                       surroundings.rtc_start_unix_seconds,
                       surroundings.ram,
-                      surroundings.flash};
+                      surroundings.flash,
+                      surroundings.floppy_drives,
+                      surroundings.entropy_seed,
+                      surroundings.power_base};
   std::vector<Declaration> declarations;
   for (const Part& part : model.parts) {
     Device& device = *devices_.emplace_back(part.make(context));
     device.declare(declarations.emplace_back(part.placement, facts_));
     if (declarations.back().has_deadlines()) device.join(deadlines_);
   }
-  for (const Declaration& declaration : declarations) {
-    map(declaration);
+  for (std::size_t n = 0; n < declarations.size(); ++n) {
+    const Declaration& declaration = declarations[n];
+    map(declaration, devices_[n]->name());
     wire(model, declaration);
     for (const auto& [kind, number, receiver] : declaration.receivers()) {
       inputs_.add(kind, number, *receiver);
@@ -40,17 +44,33 @@ Assembly::Assembly(const Model& model, const Surroundings& surroundings) {
                    [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
-void Assembly::map(const Declaration& declaration) {
+void Assembly::map(const Declaration& declaration, std::string_view name) {
   for (const auto& [first, count, device, offset] : declaration.all_ports()) {
     ports_.map(first, count, *device, offset);
+    port_owners_.emplace(device, name);
   }
   for (const auto& [first, size, device] : declaration.all_memory()) {
     memory_.map({first}, size, *device);
+    memory_owners_.emplace(device, name);
   }
-  for (const auto& [window, device] : declaration.port_windows()) ports_.add(*window, *device);
+  for (const auto& [window, device] : declaration.port_windows()) {
+    ports_.add(*window, *device);
+    port_owners_.emplace(device, name);
+  }
   for (const auto& [window, device, precedence] : declaration.memory_windows()) {
     memory_.add(*window, *device, precedence);
+    memory_owners_.emplace(device, name);
   }
+}
+
+std::string_view Assembly::device_at_port(std::uint16_t port) const {
+  const auto owner = port_owners_.find(ports_.device_at(port));
+  return owner == port_owners_.end() ? std::string_view{} : owner->second;
+}
+
+std::string_view Assembly::device_at_memory(GuestPhysical address) const {
+  const auto owner = memory_owners_.find(memory_.device_at(address));
+  return owner == memory_owners_.end() ? std::string_view{} : owner->second;
 }
 
 std::uint8_t Assembly::gsi_of(const Model& model, std::uint8_t irq) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "vmm/bus/bus.h"
@@ -30,6 +31,9 @@ class Assembly {
     std::int64_t rtc_start_unix_seconds;
     Ram& ram;
     FlashConfig flash;
+    std::uint8_t floppy_drives = 0;
+    std::uint64_t entropy_seed = 0;
+    std::uint16_t power_base = kBiosPowerBase;
   };
 
   Assembly(const Model& model, const Surroundings& surroundings);
@@ -46,6 +50,9 @@ class Assembly {
   [[nodiscard]] PcInterrupts& interrupts() { return interrupts_; }
   [[nodiscard]] const PcInterrupts& interrupts() const { return interrupts_; }
   [[nodiscard]] const FirmwareFacts& firmware() const { return facts_; }
+  /// The name of the device that answers there now; empty: nobody.
+  [[nodiscard]] std::string_view device_at_port(std::uint16_t port) const;
+  [[nodiscard]] std::string_view device_at_memory(GuestPhysical address) const;
 
   /// Resets the devices in the model's order, and leaves the APICs as firmware does.
   void reset();
@@ -58,7 +65,7 @@ class Assembly {
   static constexpr unsigned kPciLines = 4;
   static constexpr unsigned kFirstPciPin = 16;  ///< of the I/O APIC
 
-  void map(const Declaration& declaration);
+  void map(const Declaration& declaration, std::string_view name);
   [[nodiscard]] static std::uint8_t gsi_of(const Model& model, std::uint8_t irq);
   /// Of an ISA interrupt; made when first asked for.
   InterruptLine& line_of(const Model& model, std::uint8_t irq);
@@ -74,6 +81,8 @@ class Assembly {
   MmioBus memory_;
   DeadlineQueue deadlines_;
   InputRouter inputs_;
+  std::map<const PortDevice*, std::string_view> port_owners_;
+  std::map<const MmioDevice*, std::string_view> memory_owners_;
 };
 
 }  // namespace chronovisor

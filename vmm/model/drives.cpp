@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "vmm/devices/storage/ahci.h"
+#include "vmm/devices/storage/floppy_controller.h"
 #include "vmm/devices/storage/ide_controller.h"
 #include "vmm/devices/storage/overlay_disk.h"
 #include "vmm/devices/storage/virtio_block.h"
@@ -107,6 +108,25 @@ Part ahci_part(const std::vector<Placed>& drives, PciAddress place) {
           {}};
 }
 
+Part floppy_part(const std::vector<Placed>& drives) {
+  if (drives.size() > FloppyController::kDrives) {
+    throw Error(ErrorCode::usage, "there are at most two floppy drives");
+  }
+  for (const Placed& placed : drives) {
+    if (floppy_format(placed.drive.size_bytes)) continue;
+    throw Error(ErrorCode::usage, "a floppy disk of " + std::to_string(placed.drive.size_bytes) +
+                                      " bytes: no floppy drive takes more than 2880 KiB");
+  }
+  return {[drives](PartContext& context) {
+            auto floppy = std::make_unique<FloppyController>(context.clock, context.dma);
+            for (unsigned n = 0; n < drives.size(); ++n) {
+              floppy->attach(n, make_disk(context, drives[n]));
+            }
+            return floppy;
+          },
+          {}};
+}
+
 Part virtio_part(Placed placed, PciAddress place) {
   return {[placed, place](PartContext& context) {
             return std::make_unique<VirtioBlock>(
@@ -141,7 +161,21 @@ Model with_drives(const Model& model, std::span<const DriveConfig> drives) {
     whole.parts.push_back(virtio_part(placed, place));
     ++place.device;
   }
+  const std::vector<Placed> floppies = of_interface(drives, DriveConfig::Interface::floppy);
+  if (!floppies.empty()) whole.parts.push_back(floppy_part(floppies));
   return whole;
+}
+
+std::uint8_t floppy_drive_types(std::span<const DriveConfig> drives) {
+  std::uint8_t types = 0;
+  unsigned shift = 4;
+  for (const Placed& placed : of_interface(drives, DriveConfig::Interface::floppy)) {
+    const auto format = floppy_format(placed.drive.size_bytes);
+    if (format) types |= static_cast<std::uint8_t>(format->drive_type << shift);
+    if (shift == 0) break;
+    shift = 0;
+  }
+  return types;
 }
 
 }  // namespace chronovisor

@@ -15,6 +15,7 @@
 
 #include "vmm/devices/core/card.h"
 #include "vmm/devices/core/declaration.h"
+#include "vmm/devices/core/extra_device.h"
 #include "vmm/devices/core/firmware_items.h"
 #include "vmm/devices/core/machine_control.h"
 #include "vmm/devices/core/media.h"
@@ -41,6 +42,9 @@ struct PartContext {
   std::int64_t rtc_start_unix_seconds;
   Ram& ram;  ///< for what is mapped like RAM
   FlashConfig flash;
+  std::uint8_t floppy_drives = 0;  ///< as the CMOS memory has them; 0: none
+  std::uint64_t entropy_seed = 0;
+  std::uint16_t power_base = kBiosPowerBase;
 };
 
 struct Part {
@@ -73,6 +77,14 @@ struct Model {
 /// there is no place for one.
 [[nodiscard]] Model with_cards(const Model& model, std::span<const DriveConfig> drives,
                                std::span<const CardConfig> cards);
+
+/// The model with `extras` as its last parts. Throws Error{usage} when the PCI bus
+/// has no place for one beside `drives`.
+[[nodiscard]] Model with_extras(const Model& model, std::span<const DriveConfig> drives,
+                                ExtraDevices extras);
+
+/// The types of the floppy drives among `drives`, as the CMOS memory has them.
+[[nodiscard]] std::uint8_t floppy_drive_types(std::span<const DriveConfig> drives);
 
 /// A PC without disks or a screen, entered at a kernel.
 [[nodiscard]] const Model& pc1();

@@ -40,7 +40,7 @@ std::vector<Part> parts_in_order() {
       {[](PartContext& c) { return std::make_unique<Pit>(c.clock); }},
       {[](PartContext& c) {
         return std::make_unique<RtcCmos>(
-            c.clock, RtcCmos::Memory{c.ram_below_4g_bytes, c.ram_above_4g_bytes},
+            c.clock, RtcCmos::Memory{c.ram_below_4g_bytes, c.ram_above_4g_bytes, c.floppy_drives},
             c.rtc_start_unix_seconds);
       }},
       {acpi_pm},

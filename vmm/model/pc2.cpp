@@ -44,7 +44,8 @@ std::unique_ptr<Device> keyboard_controller(PartContext& context) {
 }
 
 std::unique_ptr<Device> power_management(PartContext& context) {
-  auto device = std::make_unique<Piix4Pm>(kPowerManagement, context.interrupts, context.clock);
+  auto device = std::make_unique<Piix4Pm>(kPowerManagement, context.interrupts, context.clock,
+                                          context.power_base);
   device->on_power_off([&control = context.control] { control.power_off(0); });
   return device;
 }
@@ -91,7 +92,7 @@ std::vector<Part> parts_in_order() {
       {[](PartContext& c) { return std::make_unique<Pit>(c.clock); }},
       {[](PartContext& c) {
         return std::make_unique<RtcCmos>(
-            c.clock, RtcCmos::Memory{c.ram_below_4g_bytes, c.ram_above_4g_bytes},
+            c.clock, RtcCmos::Memory{c.ram_below_4g_bytes, c.ram_above_4g_bytes, c.floppy_drives},
             c.rtc_start_unix_seconds);
       }},
       {[](PartContext& c) { return std::make_unique<Uart16550>(0, c.clock, c.outputs); }},

@@ -73,6 +73,7 @@ struct FirmwareFacts {
   };
   std::vector<BootDevice> boot_devices;
   std::vector<std::uint16_t> serial_ports;  ///< of the BIOS data area
+  std::uint32_t hpet_base = 0;              ///< 0: there is none
 };
 
 }  // namespace chronovisor

@@ -15,6 +15,10 @@
 
 namespace chronovisor {
 
+/// Where firmware puts a PIIX4's power management: SeaBIOS and others, and OVMF.
+inline constexpr std::uint16_t kBiosPowerBase = 0x600;
+inline constexpr std::uint16_t kUefiPowerBase = 0xb000;
+
 /// The regions that hold the ROM up to 4 GiB, the items, and the screen's option ROM.
 inline constexpr const char* kFirmwareRomRegion = "firmware.rom";
 inline constexpr std::uint64_t kFirmwareRomBytes = 16ULL << 20;

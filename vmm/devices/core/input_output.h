@@ -42,9 +42,11 @@ class InputReceiver {
 /// What goes out. A kind whose bytes are kept as console text says so in
 /// recorder/format (ConsoleChannel).
 enum class OutputKind : std::uint8_t {
-  serial = 1,  ///< payload: bytes sent by a serial port; device 0 = COM1
-  debug = 2,   ///< payload: bytes written to the debug console
-  frame = 3,   ///< payload: a frame without its check sequence; device: the card that sent it
+  serial = 1,    ///< payload: bytes sent by a serial port; device 0 = COM1
+  debug = 2,     ///< payload: bytes written to the debug console
+  frame = 3,     ///< payload: a frame without its check sequence; device: the card that sent it
+  console = 4,   ///< payload: bytes sent by a virtio console
+  parallel = 5,  ///< payload: the byte that was printed
 };
 
 struct Output {

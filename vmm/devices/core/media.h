@@ -23,7 +23,7 @@ inline constexpr std::uint32_t kNoMedium = 0xffffffff;
 
 /// What a machine has of a drive. It is part of the machine's shape.
 struct DriveConfig {
-  enum class Interface : std::uint8_t { ide, ahci, virtio };
+  enum class Interface : std::uint8_t { ide, ahci, virtio, floppy };
   enum class Kind : std::uint8_t { disk, cdrom };
   Interface interface = Interface::ide;
   Kind kind = Kind::disk;

@@ -20,8 +20,9 @@ constexpr PciDevice::Identity kIdentity{.vendor = 0x8086,
 
 }  // namespace
 
-Piix4Pm::Piix4Pm(PciAddress usual, MessageInterrupts& messages, const Clock& clock)
-    : PciDevice(kIdentity, usual, messages), pm_(clock, AcpiPm::TimerWidth::bits24) {
+Piix4Pm::Piix4Pm(PciAddress usual, MessageInterrupts& messages, const Clock& clock,
+                 std::uint16_t base)
+    : PciDevice(kIdentity, usual, messages), base_(base), pm_(clock, AcpiPm::TimerWidth::bits24) {
   add_intx(1);  // the register says so; the SCI goes to IRQ 9
   add_register(kBase, 4, 1, 0xffc0);
   add_register(kActivityB, 4, kApmcEnabled, 0xffffffff);
@@ -33,7 +34,7 @@ Piix4Pm::Piix4Pm(PciAddress usual, MessageInterrupts& messages, const Clock& clo
 void Piix4Pm::declare(Declaration& declaration) {
   PciDevice::declare(declaration);
   declaration.port_window(window_, block_);
-  pm_.declare_registers(declaration, kUsualBlock);
+  pm_.declare_registers(declaration, base_);
   const std::uint16_t smi = declaration.ports(0xb2, 2, smi_);
   declaration.firmware().fixed.smi_command_port = smi;
   declaration.receives(InputKind::power_button, *this);
@@ -58,7 +59,7 @@ void Piix4Pm::reset() {
 
 void Piix4Pm::set_up_by_firmware() {
   constexpr std::uint8_t kCommand = 0x04;
-  write_config(kBase, 4, kUsualBlock | 1U);
+  write_config(kBase, 4, base_ | 1U);
   write_config(kMiscellaneous, 1, kBaseEnabled);
   write_config(kCommand, 2, 1);
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "vmm/devices/core/firmware_items.h"
 #include "vmm/devices/pci/pci_device.h"
 #include "vmm/devices/power/acpi_pm.h"
 
@@ -19,10 +20,9 @@ namespace chronovisor {
 /// says from the beginning that firmware has set them up.
 class Piix4Pm final : public PciDevice, public InputReceiver {
  public:
-  /// Where firmware puts the block, and tables say it is.
-  static constexpr std::uint16_t kUsualBlock = 0x600;
-
-  Piix4Pm(PciAddress usual, MessageInterrupts& messages, const Clock& clock);
+  /// @param base where firmware puts the block, and tables say it is
+  Piix4Pm(PciAddress usual, MessageInterrupts& messages, const Clock& clock,
+          std::uint16_t base = kBiosPowerBase);
   void on_power_off(std::function<void()> callback) { pm_.on_power_off(std::move(callback)); }
 
   [[nodiscard]] std::string_view name() const override { return "piix4_pm"; }
@@ -40,6 +40,7 @@ class Piix4Pm final : public PciDevice, public InputReceiver {
 
  private:
   static constexpr std::uint64_t kBlockPorts = 64;
+  const std::uint16_t base_;
   /// The fixed hardware's ports, `base` of which is the first offset that it sees.
   class Ports final : public PortDevice {
    public:

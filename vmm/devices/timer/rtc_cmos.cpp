@@ -113,7 +113,10 @@ void RtcCmos::fill_memory_sizes(Memory memory) {
   const std::uint64_t high = std::min<std::uint64_t>(memory.above_4g_bytes >> 16, 0xffffff);
   put16(0x5b, high);
   cmos_[0x5d] = static_cast<std::uint8_t>(high >> 16);
-  cmos_[0x14] = 0x02;  // equipment: coprocessor, no floppy
+  cmos_[0x14] = 0x02;  // equipment: coprocessor
+  cmos_[0x10] = memory.floppy_drives;
+  if ((memory.floppy_drives & 0xf0) != 0) cmos_[0x14] |= 0x01;
+  if ((memory.floppy_drives & 0x0f) != 0) cmos_[0x14] |= 0x40;
   unsigned sum = 0;
   for (unsigned i = 0x10; i <= 0x2d; ++i) sum += cmos_[i];
   cmos_[0x2e] = static_cast<std::uint8_t>(sum >> 8);

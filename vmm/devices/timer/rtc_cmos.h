@@ -26,6 +26,7 @@ class RtcCmos final : public Device, public BytePortDevice {
   struct Memory {
     std::uint64_t below_4g_bytes;
     std::uint64_t above_4g_bytes;
+    std::uint8_t floppy_drives = 0;  ///< types of the first and, in the low half, the second
   };
   /// @param start_unix_seconds UTC date at virtual time 0
   RtcCmos(const Clock& clock, Memory memory, std::int64_t start_unix_seconds);

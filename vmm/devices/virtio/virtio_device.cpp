@@ -67,6 +67,12 @@ constexpr std::array<Place, 16> kFields{{{0x00, 4},
                                          {0x30, 8}}};
 constexpr std::size_t kCommonBytes = 0x38;
 
+/// A device that has never been in a draft.
+bool is_modern(std::uint16_t id) {
+  constexpr std::uint16_t kFirstModern = 0x1040;
+  return id >= kFirstModern;
+}
+
 std::uint64_t slice(const std::vector<std::uint8_t>& bytes, std::uint64_t offset, unsigned width) {
   std::uint64_t value = 0;
   for (unsigned n = 0; n < width; ++n) {
@@ -84,6 +90,7 @@ VirtioDevice::VirtioDevice(std::uint16_t kind, std::uint16_t transitional_id,
     : PciDevice({.vendor = kVendor,
                  .device = transitional_id,
                  .class_code = class_code,
+                 .revision = static_cast<std::uint8_t>(is_modern(transitional_id) ? 1 : 0),
                  .subsystem_vendor = kVendor,
                  .subsystem = kind},
                 usual, messages),
@@ -91,7 +98,7 @@ VirtioDevice::VirtioDevice(std::uint16_t kind, std::uint16_t transitional_id,
       name_(std::move(name)),
       dma_(dma, name_),
       queues_(queues) {
-  add_io_bar(0, kLegacyPorts, legacy_);
+  if (!is_modern(transitional_id)) add_io_bar(0, kLegacyPorts, legacy_);
   add_intx(1);
   add_msix(kMsixBar, queues + 1);
   add_memory_bar(kModernBar, kWindow, MemoryBar::bits64_prefetchable, modern_);
@@ -307,6 +314,11 @@ void VirtioDevice::Modern::write_mmio(std::uint64_t offset, unsigned width, std:
   const std::uint64_t within = offset % kPart;
   if (offset - within == kNotifyAt) {
     device_.notify(static_cast<std::uint32_t>(within / kNotifyMultiplier));
+  } else if (offset - within == kDeviceAt) {
+    for (unsigned n = 0; n < width; ++n) {
+      device_.configuration_written(static_cast<unsigned>(within) + n,
+                                    static_cast<std::uint8_t>(value >> (8 * n)));
+    }
   } else if (offset - within == kCommonAt) {
     // A field may be written in parts: the rest of it stays.
     std::vector<std::uint8_t> bytes = device_.common();

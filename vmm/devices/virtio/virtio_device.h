@@ -24,7 +24,8 @@ class VirtioDevice : public PciDevice {
   void reset() override;
 
  protected:
-  /// @param kind the virtio device's number; it is a transitional one
+  /// @param kind the virtio device's number
+  /// @param transitional_id its PCI device; from 1040H on one that has no drafts' registers
   /// @param features beside those of the transport
   VirtioDevice(std::uint16_t kind, std::uint16_t transitional_id, std::uint32_t class_code,
                std::uint64_t features, unsigned queues, std::string name, PciAddress usual,
@@ -32,8 +33,10 @@ class VirtioDevice : public PciDevice {
   ~VirtioDevice() override;
 
   // ---- for a device ----------------------------------------------------------------
-  /// The device's configuration; reads past its end are zeros. It cannot be written.
+  /// The device's configuration; reads past its end are zeros.
   [[nodiscard]] virtual std::vector<std::uint8_t> configuration() const = 0;
+  /// The driver writes one byte of it.
+  virtual void configuration_written(unsigned /*offset*/, std::uint8_t /*value*/) {}
   /// The driver says that queue `number` has something.
   virtual void notified(unsigned number) = 0;
   /// The driver has reset the device.

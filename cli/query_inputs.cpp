@@ -1,0 +1,110 @@
+// query inputs: what came in from outside, one input a line.
+#include "cli/query_inputs.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/exit_status.h"
+#include "cli/open_recording.h"
+#include "cli/option_values.h"
+#include "cli/recorded_range.h"
+#include "recorder/format/recording_reader.h"
+#include "recorder/format/start_condition.h"
+
+namespace chronovisor::cli {
+namespace {
+
+constexpr std::size_t kShownBytes = 16;
+
+struct InputOptions {
+  std::string file;
+  std::string kind;
+  std::string from = "start";
+  std::string to = "end";
+  std::string limit = "100000";
+  bool json = false;
+};
+
+std::string hex_of(const Bytes& bytes) {
+  std::string text;
+  for (std::size_t n = 0; n < std::min(bytes.size(), kShownBytes); ++n) {
+    std::array<char, 3> digits{};
+    std::snprintf(digits.data(), digits.size(), "%02x", bytes[n]);
+    text += digits.data();
+  }
+  return bytes.size() > kShownBytes ? text + "..." : text;
+}
+
+int query_inputs(const InputOptions& options) {
+  const std::uint64_t limit = parse_number(options.limit, "--limit");
+  const auto opened = open_with_positions(options.file);
+  const RecordingReader& reader = *opened;
+  warn_of_damage(reader);
+  const Position from = covered_place(options.from, reader, "--from");
+  const Position to =
+      options.to == "end" ? Position{kNever} : covered_place(options.to, reader, "--to");
+  const std::uint64_t ns_per_step = start_of(reader).machine.ns_per_step;
+  std::uint64_t found = 0;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (InputCursor cursor(reader); const InputEvent* event = cursor.peek(); cursor.pop()) {
+    if (event->position >= to) break;
+    const std::string kind = input_kind_name(event->kind);
+    if (event->position < from || (!options.kind.empty() && kind != options.kind)) continue;
+    if (++found > limit) break;
+    const std::uint64_t virtual_ns = event->position.steps * ns_per_step + event->idle_ns;
+    if (options.json) {
+      list.push_back({{"position", event->position.steps},
+                      {"virtual_ns", virtual_ns},
+                      {"kind", kind},
+                      {"device", event->device},
+                      {"bytes", event->payload.size()},
+                      {"payload", hex_of(event->payload)}});
+    } else {
+      std::printf("%16s %14.6f %s %u  %s\n", grouped(event->position.steps).c_str(),
+                  static_cast<double>(virtual_ns) / 1e9, kind.c_str(), event->device,
+                  hex_of(event->payload).c_str());
+    }
+  }
+  if (options.json) {
+    const nlohmann::ordered_json json{{"count", std::min(found, limit)},
+                                      {"complete", found <= limit},
+                                      {"inputs", std::move(list)}};
+    std::printf("%s\n", json.dump(2).c_str());
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error(ErrorCode::host, "the answer cannot be written");
+  }
+  if (found > limit) {
+    std::fprintf(stderr, "chronovisor: there are more than %s (--limit)\n", grouped(limit).c_str());
+  } else if (found == 0) {
+    std::fprintf(stderr, "chronovisor: nothing found\n");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_input_question(CLI::App& query, Action& action) {
+  auto options = std::make_shared<InputOptions>();
+  CLI::App* command = query.add_subcommand("inputs", "What came in from outside, by position");
+  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command
+      ->add_option(
+          "--kind", options->kind,
+          "Only these: \"key\", \"mouse\", \"pointer\", \"serial byte\", \"cd change\", as "
+          "info names them")
+      ->type_name("NAME");
+  command->add_option("--from", options->from, "From here on (start)")->type_name(kPlaceValues);
+  command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
+  command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
+      ->type_name("NUMBER");
+  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command->callback([options, &action] { action = [options] { return query_inputs(*options); }; });
+}
+
+}  // namespace chronovisor::cli
