@@ -404,7 +404,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     tape.start(recorder, machine, replicated ? replication->input() : source,
                replicated ? nullptr : &console, recorder_options);
     const Listening gated(machine.outputs(), replicated ? &gate : nullptr);
-    if (replicated) gate.outside().attach(console);
+    if (replicated) outside.attach(console);
     links.connect(outside);
     std::optional<replica::ControlServer> control;
     if (!options.replication.peer.control.empty()) {
