@@ -19,8 +19,8 @@ from network_guest import initramfs
 
 
 def options(parser):
-    parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--tcp", action="store_true", help="over TCP and TLS instead of Unix sockets")
 
 
