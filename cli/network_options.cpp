@@ -11,8 +11,9 @@ namespace chronovisor::cli {
 namespace {
 
 constexpr std::string_view kNetworkValues =
-    "none|user|user,restrict|user,loopback|user,hostfwd=tcp::PORT-:PORT|stream:unix:PATH|"
-    "stream:tcp:HOST:PORT|dgram:unix:PATH:PATH|dgram:udp:HOST:PORT:HOST:PORT|tap:IFNAME|pcap:FILE";
+    "none|user|user,restrict|user,loopback|user,hostfwd=tcp::PORT-:PORT|user,tftp=DIR|"
+    "user,bootfile=NAME|stream:unix:PATH|stream:tcp:HOST:PORT|dgram:unix:PATH:PATH|dgram:udp:HOST:"
+    "PORT:HOST:PORT|tap:IFNAME|pcap:FILE";
 
 struct Given {
   CardConfig card;

@@ -12,6 +12,7 @@
 namespace chronovisor {
 namespace {
 
+constexpr std::size_t kVlanTagBytes = 4;
 constexpr std::uint16_t kTypeIpv4 = 0x0800;
 constexpr std::uint16_t kTypeArp = 0x0806;
 constexpr std::uint16_t kTypeVlan = 0x8100;
@@ -106,9 +107,9 @@ std::string packet_text(ByteView frame) {
   if (frame.size() < kEthernetHeaderBytes) return fmt::format("{} bytes, no frame", frame.size());
   std::size_t at = kEthernetHeaderBytes;
   std::uint16_t type = network_word(frame, 12);
-  if (type == kTypeVlan) {
+  if (type == kTypeVlan && frame.size() >= kEthernetHeaderBytes + kVlanTagBytes) {
     type = network_word(frame, 16);
-    at += 4;
+    at += kVlanTagBytes;
   }
   const ByteView packet = frame.subspan(std::min(at, frame.size()));
   if (type == kTypeIpv4 && packet.size() >= 20) return of_ipv4(packet);

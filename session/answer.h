@@ -112,7 +112,7 @@ struct EventsAnswer {
 struct PacketAnswer {
   PacketPlace place;  ///< armed
   std::string text;   ///< who to whom
-  Bytes bytes;        ///< of one that came in
+  Bytes bytes;        ///< none of one that went where the recording ends
 };
 
 /// A store into watched memory; the machine stood on its instruction.

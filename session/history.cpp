@@ -11,6 +11,7 @@
 #include "session/debug_session.h"
 #include "session/delivery_walk.h"
 #include "timetravel/linear_memory.h"
+#include "timetravel/packets.h"
 #include "vmm/devices/interrupt/pic.h"
 #include "vmm/devices/network/received_frame.h"
 
@@ -90,39 +91,43 @@ std::string input_text(const InputEvent& event) {
   return fmt::format("{}: {} into disk{}", text, change->name, event.device);
 }
 
-/// What came and went by the network, in order.
-void add_packets(const RecordingReader& reader, Position from, Position to,
+/// What came and went by the network, in order. What was sent a replay sends again.
+void add_packets(const RecordingReader& reader, Position from, Position to, CancelToken cancel,
                  std::vector<Event>& events) {
   if (reader.frame_chunks() == 0) return;
-  PacketCursor packets(reader);
-  while (const auto packet = packets.next()) {
-    const PacketPlace& place = packet->place;
-    if (place.position > to || events.size() >= kMostEvents) return;
-    if (place.position < from) continue;
+  for_each_packet(reader, {from, {to.steps + 1}, cancel}, [&](const WholePacket& packet) {
+    const PacketPlace& place = packet.place;
     std::string text =
         fmt::format("packet {} {} net{}, {} bytes", grouped(place.number),
-                    packet->sent != nullptr ? "sent by" : "to", place.card, place.length_bytes);
-    if (packet->sent == nullptr) text += ": " + packet_text(packet->received);
+                    place.direction == PacketPlace::Direction::sent ? "sent by" : "to", place.card,
+                    place.length_bytes);
+    if (!packet.bytes.empty()) text += ": " + packet_text(packet.bytes);
     events.push_back({{place.position, 0}, std::move(text)});
-  }
+    return events.size() < kMostEvents;
+  });
 }
 
 }  // namespace
 
-Answer DebugSession::answer(const PacketRequest& request, const Cancel& /*cancel*/) {
+Answer DebugSession::answer(const PacketRequest& request, const Cancel& cancel) {
   need_timeline("packet");
-  PacketCursor packets(timeline_.reader());
-  while (const auto packet = packets.next()) {
-    if (packet->place.number != request.number) continue;
-    PacketAnswer answer{packet->place, {}, {}};
-    if (packet->sent == nullptr) {
-      answer.text = packet_text(packet->received);
-      answer.bytes.assign(packet->received.begin(), packet->received.end());
-    }
-    destination_ = Moment{packet->place.position, 0};
-    return answer;
+  const RecordingReader& reader = timeline_.reader();
+  const std::optional<PacketPlace> place = find_packet(reader, request.number);
+  if (!place) {
+    throw NotFound(fmt::format("the recording does not have packet {}", grouped(request.number)));
   }
-  throw NotFound(fmt::format("the recording does not have packet {}", grouped(request.number)));
+  PacketAnswer answer{*place, {}, {}};
+  const PacketWalk walk{place->position, {place->position.steps + 1}, cancel};
+  for_each_packet(reader, walk, [&](const WholePacket& packet) {
+    if (packet.place.number != request.number) return true;
+    answer.bytes.assign(packet.bytes.begin(), packet.bytes.end());
+    return false;
+  });
+  if (place->direction == PacketPlace::Direction::received || !answer.bytes.empty()) {
+    answer.text = packet_text(answer.bytes);
+  }
+  destination_ = Moment{place->position, 0};
+  return answer;
 }
 
 /// What a network card wrote is of a packet of the recording.
@@ -223,7 +228,7 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
     if (event->kind == InputKind::network_frame) continue;
     all.push_back({{event->position, 0}, input_text(*event)});
   }
-  add_packets(timeline_.reader(), from, to, all);
+  add_packets(timeline_.reader(), from, to, cancel, all);
   DeliveryWalk walk(timeline_);
   walk.learn_gates();
   timeline_.excursion([&] {

@@ -10,6 +10,9 @@ namespace {
 
 using Kind = NetworkOptions::Kind;
 
+/// What a DHCP answer has room for.
+constexpr std::size_t kLongestBootFile = 127;
+
 [[noreturn]] void refuse(const std::string& text, const std::string& why) {
   throw Error(ErrorCode::usage, "--net " + text + ": " + why);
 }
@@ -29,6 +32,13 @@ std::uint16_t port_of(const std::string& text, const std::string& word) {
   const std::uint64_t value = parse_number(word, "--net " + text);
   if (value == 0 || value > 65535) refuse(text, "\"" + word + "\" is no port");
   return static_cast<std::uint16_t>(value);
+}
+
+/// What a word says behind its "=".
+std::string value_of(const std::string& text, const std::string& word) {
+  const std::size_t at = word.find('=') + 1;
+  if (at == word.size()) refuse(text, "\"" + word + "\" says nothing");
+  return word.substr(at);
 }
 
 /// "1.5", in nanoseconds.
@@ -131,6 +141,12 @@ NetworkOptions parse_network(const std::string& text) {
       options.start_ns = seconds_of(text, word.substr(6));
     } else if (user && word.starts_with("hostfwd=")) {
       options.forwards.push_back(forward_of(text, word.substr(8)));
+    } else if (user && word.starts_with("tftp=")) {
+      options.tftp_folder = value_of(text, word);
+    } else if (user && word.starts_with("bootfile=")) {
+      options.boot_file = value_of(text, word);
+      if (options.boot_file.size() > kLongestBootFile)
+        refuse(text, "the name of the file is too long");
     } else {
       refuse(text, "\"" + word + "\" does not go with " + words[0]);
     }

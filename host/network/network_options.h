@@ -2,6 +2,7 @@
 //
 //   none
 //   user[,hostfwd=tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT]...[,restrict][,loopback]
+//       [,tftp=FOLDER][,bootfile=NAME]
 //   stream:unix:PATH | stream:tcp:HOST:PORT           [,listen]
 //   dgram:unix:LOCAL:REMOTE | dgram:udp:HOST:PORT:HOST:PORT
 //   tap:IFNAME
@@ -43,6 +44,8 @@ struct NetworkOptions {
   bool restricted = false;  ///< nothing but forwarded ports reaches in or out
   bool loopback = false;    ///< 10.0.2.2 is the host's loopback
   std::vector<Forward> forwards;
+  std::string tftp_folder;     ///< whose files the gateway gives by TFTP; empty: none
+  std::string boot_file;       ///< which DHCP says to start from; empty: none
   std::uint64_t start_ns = 0;  ///< virtual time at which a capture's first frame comes
 };
 

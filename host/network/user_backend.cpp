@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,6 +38,14 @@ in_addr parse_address(const std::string& text, std::uint32_t usual) {
   return address;
 }
 
+const char* readable_folder(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    throw Error(ErrorCode::bad_input, "--net user: tftp=" + path + ": is no folder");
+  }
+  return path.c_str();
+}
+
 class UserBackend final : public NetworkBackend {
  public:
   UserBackend(const NetworkOptions& options, NetworkSink sink) : sink_(std::move(sink)) {
@@ -50,6 +59,9 @@ class UserBackend final : public NetworkBackend {
     config.vdhcp_start = address_of(kFirstGuest);
     config.vnameserver = address_of(kNameServer);
     config.disable_host_loopback = !options.loopback;
+    // libslirp makes copies of these.
+    if (!options.tftp_folder.empty()) config.tftp_path = readable_folder(options.tftp_folder);
+    if (!options.boot_file.empty()) config.bootfile = options.boot_file.c_str();
     slirp_ = library_.make(&config, &callbacks(), this);
     if (slirp_ == nullptr) throw Error(ErrorCode::host, "--net user: libslirp does not start");
     try {

@@ -15,7 +15,7 @@
 namespace chronovisor {
 
 /// Throws Error{host} when a forwarded port cannot be had, Error{usage} on an address
-/// that is none.
+/// that is none, Error{bad_input} when the folder for TFTP is none.
 [[nodiscard]] std::unique_ptr<NetworkBackend> make_user_backend(const NetworkOptions& options,
                                                                 NetworkSink sink);
 

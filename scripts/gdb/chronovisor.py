@@ -307,12 +307,12 @@ removes it."""
 
 
 class Seek(Command):
-    """Go to another position: chronovisor seek POSITION|+N|-N|start|end|BOOKMARK
+    """Go to another position: chronovisor seek POSITION|+N|-N|start|end|packet:N|BOOKMARK
 
 Positions count the instructions since power-on; $position is the present one.
 An expression that begins with $ or a parenthesis is evaluated."""
 
-    verb, usage = "seek", "POSITION|+N|-N|start|end|BOOKMARK"
+    verb, usage = "seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK"
 
     def run(self, argument):
         if not argument:

@@ -111,7 +111,7 @@ class Debugger:
             test.check(piece, f"gdb does not go on: {said.decode(errors='replace')[-3000:]}; before: {self.session.lines[-20:]}")
             said += piece
         text = said.decode(errors="replace").replace("\r", "")[:-len(self.PROMPT)]
-        self.session.lines += text.splitlines()
+        self.session.lines += [line for line in text.splitlines() if not line.startswith("Source directories")]
         return text
 
     def say(self, *lines):
@@ -146,7 +146,7 @@ os.symlink(unpacked_kernel(test), test.path("vmlinux"))
 
 session = Session()
 said = session.run(f"chronovisor record -o crash.cvr --kernel vmlinux --initrd server.img --append '{QUICK_CMDLINE}' --memory 128M "
-                   "--net pcap:packets.pcap,start=1,model=virtio")
+                   "--net pcap:packets.pcap,start=3,model=virtio")
 test.check(f"server: crashed after {count - 1} packets" in said, f"on the console: {said[-2000:]}")
 session.run("chronovisor symbols crash.cvr -o kernel.sym")
 session.remark("# The machine is off. What has crashed the server?")
@@ -190,6 +190,17 @@ said = gdb.say("print $position")
 test.check(f"= {there[1].replace(',', '')}\n" in said, f"seek comes to {said}")
 said = gdb.say("chronovisor events 1_000")
 test.check(re.search(rf"{there[1]} +packet {number:,} to net0, ", said), f"events: {said}")
+# What the guest sent is shown as well; the document does without.
+listed = test.json_of(test.run("query", "packets", test.path("crash.cvr"), "--filter", "ether src 52:54:00:12:34:56", "--limit", "1", "--json"))
+own = listed["packets"][0]
+before = len(session.lines)
+said = gdb.say(f"monitor packet {own['packet']}")
+test.check(f"was sent by net0 at position {own['position']:,}: {own['length']} bytes, {own['text']}\n" in said, f"{own} is shown as {said}")
+test.check("  0000  " in said and "52 54 00 12 34 56" in said, f"its bytes are not shown: {said}")
+gdb.say("continue")
+said = gdb.say("monitor events 1000")
+test.check(f"packet {own['packet']} sent by net0, {own['length']} bytes: {own['text']}\n" in said, f"events: {said}")
+del session.lines[before:]
 gdb.end()
 
 session.remark("# The same packet in the words of tcpdump and tshark.")

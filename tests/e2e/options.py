@@ -72,6 +72,7 @@ def port():
 # What --net may be; a TAP interface takes an administrator.
 NETWORKS = {
     "user,hostfwd=tcp::PORT-:PORT": lambda: f"user,hostfwd=tcp::{port()}-:22",
+    "user,tftp=DIR": f"user,tftp={test.folder}", "user,bootfile=NAME": "user,bootfile=boot.ipxe",
     "stream:unix:PATH": lambda: f"stream:unix:{fresh()},listen",
     "stream:tcp:HOST:PORT": lambda: f"stream:tcp:127.0.0.1:{port()},listen",
     "dgram:unix:PATH:PATH": lambda: f"dgram:unix:{fresh()}:{fresh()}",

@@ -9,8 +9,10 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -118,6 +120,10 @@ TEST_CASE("the words of a network say what it is") {
   CHECK(user.forwards[0].host_address.empty());
   CHECK(user.forwards[1].udp);
   CHECK(user.forwards[1].guest_address == "10.0.2.16");
+  const NetworkOptions boot =
+      parse_network("user,tftp=/srv/boot,bootfile=http://10.0.2.2/boot.ipxe");
+  CHECK(boot.tftp_folder == "/srv/boot");
+  CHECK(boot.boot_file == "http://10.0.2.2/boot.ipxe");
   const NetworkOptions tcp = parse_network("stream:tcp:localhost:4000,listen");
   CHECK(tcp.kind == Kind::stream_tcp);
   CHECK(tcp.place == "localhost");
@@ -131,11 +137,26 @@ TEST_CASE("the words of a network say what it is") {
 }
 
 TEST_CASE("words that mean no network are refused as usage") {
-  for (const char* text :
-       {"", "users", "user,listen", "stream:unix:", "stream:unix", "stream:tcp:host",
-        "tap:", "stream:tcp:host:0", "stream:tcp:host:70000", "stream:tcp:host:x",
-        "user,hostfwd=tcp", "user,hostfwd=sctp::1-:2", "user,hostfwd=tcp::1",
-        "user,hostfwd=tcp:1-2", "none,restrict", "dgram:udp:1:2:3", "pcap:"}) {
+  for (const char* text : {"",
+                           "users",
+                           "user,listen",
+                           "stream:unix:",
+                           "stream:unix",
+                           "stream:tcp:host",
+                           "tap:",
+                           "stream:tcp:host:0",
+                           "stream:tcp:host:70000",
+                           "stream:tcp:host:x",
+                           "user,hostfwd=tcp",
+                           "user,hostfwd=sctp::1-:2",
+                           "user,hostfwd=tcp::1",
+                           "user,hostfwd=tcp:1-2",
+                           "none,restrict",
+                           "user,tftp=",
+                           "user,bootfile=",
+                           "none,tftp=/srv",
+                           "dgram:udp:1:2:3",
+                           "pcap:"}) {
     CAPTURE(text);
     CHECK(code_of(text) == ErrorCode::usage);
   }
@@ -272,6 +293,84 @@ TEST_CASE("user networking answers for its gateway") {
   CHECK(answer[21] == 2);  // a reply
   CHECK(Bytes(answer.begin() + 28, answer.begin() + 32) == Bytes{10, 0, 2, 2});
   CHECK(Bytes(answer.begin() + 32, answer.begin() + 38) == Bytes(own.begin(), own.end()));
+}
+
+/// A datagram of the guest's to everybody, in a frame.
+Bytes datagram_to_all(const Bytes& from, const Bytes& to, std::uint16_t from_port,
+                      std::uint16_t to_port, const Bytes& payload) {
+  ByteWriter out;
+  const auto word = [&](std::size_t value) {
+    out.integer(static_cast<std::uint8_t>(value >> 8));
+    out.integer(static_cast<std::uint8_t>(value));
+  };
+  out.bytes(Bytes{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 0});
+  const std::size_t header_at = out.data().size();
+  out.bytes(Bytes{0x45, 0});
+  word(28 + payload.size());
+  out.bytes(Bytes{0, 1, 0, 0, 64, 17, 0, 0});
+  out.bytes(from);
+  out.bytes(to);
+  word(from_port);
+  word(to_port);
+  word(8 + payload.size());
+  word(0);
+  out.bytes(payload);
+  Bytes frame(out.data().begin(), out.data().end());
+  std::uint32_t sum = 0;
+  for (std::size_t n = header_at; n < header_at + 20; n += 2) {
+    sum += static_cast<std::uint32_t>(frame[n] << 8 | frame[n + 1]);
+  }
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = ~((sum & 0xffff) + (sum >> 16));
+  frame[header_at + 10] = static_cast<std::uint8_t>(sum >> 8);
+  frame[header_at + 11] = static_cast<std::uint8_t>(sum);
+  return frame;
+}
+
+bool holds(const Bytes& bytes, std::string_view text) {
+  return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
+}
+
+TEST_CASE("user networking says what to start from, and gives files of one folder alone") {
+  const Folder folder;
+  std::filesystem::create_directory(folder.file("given"));
+  std::ofstream(folder.file("given/boot.ipxe")) << "the file to start from";
+  std::ofstream(folder.file("secret")) << "not to be given";
+  Guest guest;
+  const auto backend = make_backend(
+      parse_network("user,tftp=" + folder.file("given") + ",bootfile=boot.ipxe"), guest.sink());
+  // DHCP: a discovery.
+  Bytes discovery(240);
+  const Bytes begin{1, 1, 6, 0, 1, 2, 3, 4};
+  std::copy(begin.begin(), begin.end(), discovery.begin());
+  const Bytes own{0x52, 0x54, 0, 0x12, 0x34, 0x56};
+  std::copy(own.begin(), own.end(), discovery.begin() + 28);
+  const Bytes cookie{99, 130, 83, 99};
+  std::copy(cookie.begin(), cookie.end(), discovery.begin() + 236);
+  const Bytes options{53, 1, 1, 255};
+  discovery.insert(discovery.end(), options.begin(), options.end());
+  backend->send(datagram_to_all({0, 0, 0, 0}, {255, 255, 255, 255}, 68, 67, discovery));
+  const auto came = [&](std::string_view text) {
+    const std::vector<Bytes> frames = guest.frames();
+    return std::any_of(frames.begin(), frames.end(),
+                       [&](const Bytes& frame) { return holds(frame, text); });
+  };
+  CHECK(becomes_true([&] { return came("boot.ipxe"); }));
+  const auto ask_for = [&](const std::string& name, std::uint16_t from_port) {
+    Bytes question{0, 1};
+    for (const std::string& word : {name, std::string("octet")}) {
+      question.insert(question.end(), word.begin(), word.end());
+      question.push_back(0);
+    }
+    backend->send(datagram_to_all({10, 0, 2, 15}, {10, 0, 2, 2}, from_port, 69, question));
+  };
+  ask_for("boot.ipxe", 2000);
+  CHECK(becomes_true([&] { return came("the file to start from"); }));
+  ask_for("../secret", 2001);
+  CHECK(becomes_true([&] { return came("Access violation"); }));
+  CHECK_FALSE(came("not to be given"));
+  CHECK_THROWS_AS(
+      (void)make_backend(parse_network("user,tftp=" + folder.file("secret")), guest.sink()), Error);
 }
 
 TEST_CASE("user networking takes frames of any content") {
