@@ -192,4 +192,4 @@ test.check(other.call("where")["position"] == 0 and time.monotonic() - began < 5
 other.line.settimeout(20)
 server.process.terminate()
 test.check(other.closed_with() == 1001, "a page is not told that the server ends")
-server.end()
+server.has_ended()
