@@ -54,6 +54,12 @@ ActivitySample ActivityScan::look(std::uint64_t bin, CancelToken cancel) {
   sample.bin = bin;
   sample.position = {from};
   sample.steps = exact_ ? end - from : std::min(end - from, kSampleSteps);
+  if (exact_ && deliveries_.gates().empty()) {
+    // A guest may set its table up within the stretch.
+    timeline_.seek({bins_.to, 0}, cancel);
+    interrupted();
+    deliveries_.learn_gates();
+  }
   if (timeline_.now() != Moment{{from}, 0}) timeline_.seek({{from}, 0}, cancel);
   interrupted();
   deliveries_.learn_gates();

@@ -171,6 +171,12 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
     }
     interrupted();
   };
+  if (deliver) {
+    // The guest's table as it is at the end, and then at each sample.
+    timeline.seek({options.to, 0}, cancel);
+    interrupted();
+    deliveries.learn_gates();
+  }
   timeline.seek({options.from, 0}, cancel);
   interrupted();
   for (std::uint64_t at = options.from.steps; at < options.to.steps;) {

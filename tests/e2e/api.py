@@ -196,6 +196,20 @@ with session("--at", "mark") as t:
     pieces = list(t.console())
     test.check(pieces == sorted(pieces, key=lambda p: p.position), "a console out of order")
     test.check(len(api.strip(columns=40)["strip"]) == 40, "no strip")
+
+    # What happened where: the same in lanes, in samples and in the list of events.
+    lanes = api.lanes(bins=7)
+    test.check(lanes["to"] == end and all(len(lane["counts"]) == 7 and sum(lane["counts"]) == lane["total"]
+                                          for lane in lanes["lanes"]), f"lanes: {lanes}")
+    test.check([mark for mark in lanes["marks"] if mark["name"] == "mark"] ==
+               [{"name": "mark", "position": MARK, "kind": "bookmark"}], f"marks: {lanes['marks']}")
+    said = sum(len(piece.text) for piece in pieces)
+    test.check(sum(lane["total"] for lane in lanes["lanes"] if lane["kind"] == "console") == said, f"{said} bytes")
+    activity = api.activity(bins=5)
+    test.check(activity["exact"] and [one["bin"] for one in activity["samples"]] == list(range(5)) and
+               sum(one["steps"] for one in activity["samples"]) == end, f"activity: {activity}")
+    test.check(sum(vector["count"] for one in activity["samples"] for vector in one["vectors"]) ==
+               sum(e["kind"] == "delivery" for e in events), f"other deliveries than events has: {activity}")
     test.check(api.monitor("info pic")["answer"], "no PIC")
     test.check(api.set("skip-interrupts", on=False)["on"] is False, "a setting")
 
@@ -294,7 +308,7 @@ with chronovisor.connect(path) as one, chronovisor.connect(path) as other:
     test.check(one.position == 99, "many clients stop the others")
     for client in (*many, deaf):
         client.close()
-test.run("api", recording, "--listen", "unix:" + path, expect=2)
+test.run("api", recording, "--listen", "unix:" + path, expect=5)
 began = time.monotonic()
 server.terminate()
 test.check(server.wait(timeout=30) == 0, "it did not end as it should")

@@ -122,6 +122,8 @@ hello = {"id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06
                                                       "clientInfo": {"name": "test", "version": "1"}}}
 agent(hello, token="", expect=401)
 agent(hello, token=server.token[:-1] + ("0" if server.token[-1] != "0" else "1"), expect=401)
+one.call("where")
+one.notices.clear()
 headers, answer = agent(hello)
 session = headers["mcp-session-id"]
 test.check(answer["result"]["serverInfo"]["name"] == "chronovisor" and len(session) == 64, f"{answer}")
@@ -167,7 +169,7 @@ test.check(not [name for name in os.listdir(test.folder) if name.endswith(".html
 
 server = Server(test, long)
 page, other = Page(server), Page(server)
-page.call("set_breakpoint", address=0x10002, condition="$rax == 0xffffffffffff")
+page.call("set_breakpoint", address=0x7c02, condition="$rax == 0xffffffffffff")
 began = time.monotonic()
 run = page.begin("run")
 shown = page.begin("version")
@@ -180,7 +182,7 @@ test.check(answer.get("error", {}).get("code") == -32800, f"cancelled after {ask
 test.check(took < 0.1 * int(os.environ.get("CHRONOVISOR_TEST_PATIENCE", "1")) + 0.2, f"cancelling took {took} s")
 test.check(page.answer(shown)["result"]["allow_changes"] is False, "changes are allowed")
 test.check(page.call("where")["position"] == 0, "a cancelled run has moved the machine")
-refused = page.answer(page.begin("write_memory", address=0x10000, bytes="00"))
+refused = page.answer(page.begin("write_memory", address=0x7c00, bytes="00"))
 test.check(refused["error"]["code"] == -32006, f"a change without --allow-changes: {refused}")
 # What a page that goes away has asked is cancelled.
 page.begin("run")
@@ -190,4 +192,4 @@ test.check(other.call("where")["position"] == 0 and time.monotonic() - began < 5
 other.line.settimeout(20)
 server.process.terminate()
 test.check(other.closed_with() == 1001, "a page is not told that the server ends")
-server.end()
+server.has_ended()

@@ -49,6 +49,10 @@ class Server:
 
     def end(self):
         self.process.terminate()
+        self.has_ended()
+
+    def has_ended(self):
+        """It was told to; it does, and all was well."""
         try:
             status = self.process.wait(timeout=SECONDS)
         except subprocess.TimeoutExpired:

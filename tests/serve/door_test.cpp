@@ -18,8 +18,8 @@ Request request_of(const std::string& text) {
 }
 
 Route route(const std::string& first, const std::string& host, const std::string& headers = {}) {
-  return route_of(
-      request_of(first + " HTTP/1.1\r\nHost: " + host + "\r\n" + headers + "\r\n"), kToken, Pages());
+  return route_of(request_of(first + " HTTP/1.1\r\nHost: " + host + "\r\n" + headers + "\r\n"),
+                  kToken, Pages());
 }
 
 std::string socket_headers(const std::string& protocols) {
@@ -99,8 +99,9 @@ TEST_CASE("a WebSocket and an agent are let in by the token alone") {
   CHECK(route("POST /mcp", "localhost", agent).kind == Route::Kind::agent);
   CHECK(route("POST /mcp", "localhost").response.status == 401);
   CHECK(route("POST /mcp", "evil.example", agent).response.status == 403);
-  CHECK(route("POST /mcp", "localhost", agent + "Origin: http://evil.example\r\n")
-            .response.status == 403);
+  CHECK(
+      route("POST /mcp", "localhost", agent + "Origin: http://evil.example\r\n").response.status ==
+      403);
 }
 
 TEST_CASE("a page may load nothing from elsewhere and be framed by nobody") {

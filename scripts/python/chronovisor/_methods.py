@@ -135,14 +135,15 @@ class LanesMark(TypedDict):
     kind: Literal['panic', 'stuck', 'bookmark']
 
 
-class LanesAnswer(TypedDict):
-    from: int
-    to: int
-    bins: int
-    lanes: list[LanesLane]
-    marks: list[LanesMark]
+LanesAnswer = TypedDict("LanesAnswer", {
+    "from": "int",
+    "to": "int",
+    "bins": "int",
+    "lanes": "list[LanesLane]",
+    "marks": "list[LanesMark]",
     #: Where the machine stands
-    here: int
+    "here": "int",
+})
 
 
 class ActivitySampleSpace(TypedDict):
@@ -174,15 +175,16 @@ class ActivitySample(TypedDict):
     vectors: list[ActivitySampleVector]
 
 
-class ActivityAnswer(TypedDict):
-    from: int
-    to: int
-    bins: int
+ActivityAnswer = TypedDict("ActivityAnswer", {
+    "from": "int",
+    "to": "int",
+    "bins": "int",
     #: All of each bin was looked at
-    exact: bool
-    samples: list[ActivitySample]
+    "exact": "bool",
+    "samples": "list[ActivitySample]",
     #: Cursor for further bins
-    next: str | None
+    "next": "str | None",
+})
 
 
 class WhereGuestEnded(TypedDict):
