@@ -9,7 +9,7 @@ class Gdb {
   #said = "";
 
   constructor(door) {
-    this.process = spawn("gdb", ["-nx", "-q", "--interpreter=mi3"], { env: { ...process.env, LC_ALL: "C.UTF-8" } });
+    this.process = spawn("gdb", ["-nx", "-q", "--interpreter=mi3", "-ex", "set debuginfod enabled off"], { env: { ...process.env, LC_ALL: "C.UTF-8" } });
     this.process.stdout.on("data", (data) => (this.#said += data));
     this.process.stderr.on("data", (data) => (this.#said += data));
     this.door = door;
@@ -42,6 +42,7 @@ export async function follow(browser, url, door) {
   try {
     await gdb.connect();
     await gdb.ask("monitor seek 1400000000");
+    await gdb.ask("continue");
     await page.tab.waitForFunction(() => globalThis.chronovisor.session.where.position === 1400000000);
     await page.idle();
     check((await page.text("#position")) === "1,400,000,000", "the page says another position");
