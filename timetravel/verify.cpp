@@ -5,8 +5,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -16,18 +18,8 @@ namespace chronovisor {
 namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
-/// Stretches a thread gets on average: enough to even out, few enough that restoring the
-/// first checkpoint of each, and translating anew what is hot, does not matter much.
-constexpr std::size_t kStretchesPerJob = 2;
 constexpr unsigned kMostJobs = 256;
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
-
-/// A part of the recording that one machine runs through.
-struct Stretch {
-  std::optional<Position> from;  ///< as in ReplayOptions
-  Position begin;
-  Position end;
-};
 
 struct StretchOutcome {
   Position reached;
@@ -39,8 +31,41 @@ struct StretchOutcome {
   std::exception_ptr error;
 };
 
-std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& options,
-                          Position end) {
+/// A part of the recording that one machine runs through. All but `from`, `begin` and what
+/// is atomic needs the crew's lock.
+struct Stretch {
+  std::optional<Position> from;  ///< as in ReplayOptions
+  Position begin;
+  Position end;
+  bool taken = false;
+  Position target{};  ///< where the machine is or runs to
+  std::atomic<bool> stop{false};
+  StretchOutcome outcome{};
+};
+
+/// By their beginnings, without gaps; a stretch never moves.
+using Stretches = std::map<Position, Stretch>;
+
+Stretch& add_stretch(Stretches& stretches, std::optional<Position> from, Position begin,
+                     Position end) {
+  Stretch& stretch = stretches[begin];
+  stretch.from = from;
+  stretch.begin = stretch.target = begin;
+  stretch.end = end;
+  return stretch;
+}
+
+/// Where machines can be put within a stretch, past `after`.
+std::vector<Position> cuts_within(const RecordingReader& reader, Position after, Position end) {
+  std::vector<Position> cuts;
+  for (const CheckpointInfo& info : reader.checkpoints()) {
+    if (info.position > after && info.position < end) cuts.push_back(info.position);
+  }
+  return cuts;
+}
+
+/// One stretch a job, of about as many checkpoints: those are taken by steps and by time.
+Stretches plan(const RecordingReader& reader, const VerifyOptions& options, Position end) {
   Position begin = reader.start();
   if (options.from) {
     const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*options.from);
@@ -50,37 +75,73 @@ std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& op
     }
     begin = reader.checkpoints()[*checkpoint].position;
   }
-  std::vector<Stretch> stretches{{options.from, begin, std::max(begin, end)}};
-  const unsigned jobs = std::clamp(options.jobs, 1U, kMostJobs);
-  if (jobs == 1) return stretches;
-  std::vector<Position> cuts;
-  for (const CheckpointInfo& info : reader.checkpoints()) {
-    if (info.position > begin && info.position < end) cuts.push_back(info.position);
-  }
-  const std::size_t wanted = std::min<std::size_t>(cuts.size() + 1, jobs * kStretchesPerJob);
+  Stretches stretches;
+  Stretch* last = &add_stretch(stretches, options.from, begin, std::max(begin, end));
+  const std::vector<Position> cuts = cuts_within(reader, begin, end);
+  const std::size_t wanted =
+      std::min<std::size_t>(cuts.size() + 1, std::clamp(options.jobs, 1U, kMostJobs));
   for (std::size_t n = 1; n < wanted; ++n) {
     const Position cut = cuts[n * cuts.size() / wanted];
-    if (cut <= stretches.back().begin) continue;
-    stretches.back().end = cut;
-    stretches.push_back({cut, cut, end});
+    if (cut <= last->begin) continue;
+    last->end = cut;
+    last = &add_stretch(stretches, cut, cut, end);
   }
   return stretches;
 }
 
+/// Which stored contents were read and found sound, by any thread.
+class SoundContents {
+ public:
+  /// Of `pages`, by place in the file, the contents that nobody has asked for yet.
+  [[nodiscard]] std::vector<Hash128> not_read(const RecordingReader& reader,
+                                              const std::vector<PageRecord>& pages) {
+    std::vector<std::pair<std::uint64_t, Hash128>> all;
+    all.reserve(pages.size());
+    for (const PageRecord& page : pages) {
+      if (page.content == Machine::zero_page_hash()) continue;
+      all.emplace_back(reader.page_place(page.content), page.content);
+    }
+    std::sort(all.begin(), all.end());
+    std::vector<Hash128> fresh;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [place, content] : all) {
+      if (place >= asked_.size()) asked_.resize(static_cast<std::size_t>(place) + 1 + place / 2);
+      if (!asked_[static_cast<std::size_t>(place)]) fresh.push_back(content);
+      asked_[static_cast<std::size_t>(place)] = true;
+    }
+    return fresh;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<bool> asked_;  ///< by place
+};
+
+/// What the threads of one verification share.
+struct Shared {
+  Shared(const RecordingReader& recording, const VerifyOptions& how, Position until)
+      : reader(recording), options(how), end(until), digests(recorded_digests(recording)) {}
+
+  const RecordingReader& reader;
+  const VerifyOptions& options;
+  const Position end;
+  const std::map<Position, Hash128> digests;
+  SoundContents sound;
+  std::atomic<std::uint64_t> done{0};  ///< steps
+};
+
 /// Replays one stretch and checks what is recorded in it.
 class StretchCheck {
  public:
-  StretchCheck(const RecordingReader& reader, const std::map<Position, Hash128>& digests,
-               const Stretch& stretch, const VerifyOptions& options, const std::atomic<bool>& stop,
-               std::atomic<std::uint64_t>& done)
-      : reader_(reader),
-        digests_(digests),
+  /// Says how far the machine at `here` is to run; `here` itself: the stretch is done.
+  using NextTarget = std::function<Position(Position here, Position wanted)>;
+
+  StretchCheck(Shared& shared, const Stretch& stretch, ReplayRun& run, NextTarget next_target)
+      : reader_(shared.reader),
+        shared_(shared),
         stretch_(stretch),
-        stop_(stop),
-        done_(done),
-        run_(reader, stretch.from, options.tamper) {
-    if (options.prepare) options.prepare(run_.machine());
-  }
+        run_(run),
+        next_target_(std::move(next_target)) {}
 
   StretchOutcome check() {
     StretchOutcome outcome;
@@ -89,19 +150,20 @@ class StretchCheck {
       outcome.reached = here;
       check_digest(here, outcome);
       check_checkpoint(here, outcome);
-      if (here >= stretch_.end) break;
-      Position next = std::min(stretch_.end, Position{here.steps + kSliceSteps});
-      if (const auto digest = digests_.upper_bound(here); digest != digests_.end()) {
-        next = std::min(next, digest->first);
+      Position wanted{here.steps + kSliceSteps};
+      if (const auto digest = shared_.digests.upper_bound(here); digest != shared_.digests.end()) {
+        wanted = std::min(wanted, digest->first);
       }
-      const ReplayRun::Arrival arrival = run_.run_to(next, stop_);
-      done_ += run_.position().steps - here.steps;
+      const Position next = next_target_(here, wanted);
+      if (next <= here) break;
+      const ReplayRun::Arrival arrival = run_.run_to(next, stretch_.stop);
+      shared_.done += run_.position().steps - here.steps;
       if (arrival == ReplayRun::Arrival::interrupted) {
         outcome.interrupted = true;
         return outcome;
       }
       if (arrival != ReplayRun::Arrival::arrived) {
-        diverged("which goes on to position " + grouped(stretch_.end.steps) + ": " + run_.trouble(),
+        diverged("which goes on to position " + grouped(shared_.end.steps) + ": " + run_.trouble(),
                  next);
       }
     }
@@ -111,21 +173,26 @@ class StretchCheck {
   }
 
  private:
+  /// The machine was put here; the stretch before checks what is recorded of this place.
+  [[nodiscard]] bool checked_before(Position here) const {
+    return here == stretch_.begin && stretch_.from != shared_.options.from;
+  }
+
   [[noreturn]] void diverged(const std::string& how, Position where) const {
     throw DivergenceError(reader_.name() + ": the replay differs from the recording, " + how, where,
                           stretch_.from);
   }
 
   void check_digest(Position here, StretchOutcome& outcome) {
-    const auto recorded = digests_.find(here);
-    if (recorded == digests_.end()) return;
+    const auto recorded = shared_.digests.find(here);
+    if (recorded == shared_.digests.end()) return;
     const Hash128 digest = run_.machine().digest();
     if (digest != recorded->second) {
       diverged("at position " + grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
                    recorded->second.hex(),
                here);
     }
-    ++outcome.digests_checked;
+    if (!checked_before(here)) ++outcome.digests_checked;
   }
 
   /// The digest says that the machine is right; this says that the checkpoint
@@ -133,7 +200,7 @@ class StretchCheck {
   void check_checkpoint(Position here, StretchOutcome& outcome) {
     const std::optional<std::size_t> checkpoint = reader_.checkpoint_before(here);
     if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return;
-    if (!digests_.contains(here)) return;
+    if (!shared_.digests.contains(here) || checked_before(here)) return;
     if (recorded_) {
       recorded_->move_to(*checkpoint);
     } else {
@@ -141,9 +208,9 @@ class StretchCheck {
     }
     RecordedState& recorded = *recorded_;
     LiveState live(run_.machine());
-    for (const PageRecord& page : reader_.page_delta(*checkpoint)) {
-      std::array<std::uint8_t, kPageSize> content{};
-      recorded.read_page(page.page, content);  // throws when the content is damaged
+    std::array<std::uint8_t, kPageSize> content{};
+    for (const Hash128& hash : shared_.sound.not_read(reader_, reader_.page_delta(*checkpoint))) {
+      reader_.read_page(hash, content);  // throws when the content is damaged
     }
     if (!same_pages(live.pages(), recorded.pages()) || live.sections() != recorded.sections()) {
       diverged("at position " + grouped(here.steps) +
@@ -161,87 +228,122 @@ class StretchCheck {
   }
 
   const RecordingReader& reader_;
-  const std::map<Position, Hash128>& digests_;
+  Shared& shared_;
   const Stretch& stretch_;
-  const std::atomic<bool>& stop_;
-  std::atomic<std::uint64_t>& done_;
-  ReplayRun run_;
+  ReplayRun& run_;
+  NextTarget next_target_;
   std::optional<RecordedState> recorded_;  ///< the latest checkpoint passed
 };
 
-/// Gives stretches to threads, the earliest first.
+/// Gives stretches to threads, the earliest first; then halves of those that are left.
 class Crew {
  public:
-  Crew(const RecordingReader& reader, const VerifyOptions& options, std::vector<Stretch> stretches)
-      : reader_(reader),
-        options_(options),
-        digests_(recorded_digests(reader)),
-        stretches_(std::move(stretches)),
-        outcomes_(stretches_.size()),
-        stops_(stretches_.size()),
-        first_failed_(stretches_.size()) {}
+  Crew(const RecordingReader& reader, const VerifyOptions& options, Stretches stretches)
+      : shared_(reader, options, stretches.rbegin()->second.end),
+        stretches_(std::move(stretches)) {}
 
   void run(unsigned jobs, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
-    const std::uint64_t total = stretches_.back().end.steps - stretches_.front().begin.steps;
-    if (options_.cancel.requested()) stop_from(0);
+    const std::uint64_t total =
+        stretches_.rbegin()->second.end.steps - stretches_.begin()->first.steps;
+    if (shared_.options.cancel.requested()) cancel();
     std::vector<std::jthread> threads;
-    working_ = static_cast<unsigned>(std::min<std::size_t>(jobs, stretches_.size()));
-    for (unsigned n = working_; n > 0; --n) threads.emplace_back([this] { work(); });
+    working_ = jobs;
+    for (unsigned n = jobs; n > 0; --n) threads.emplace_back([this] { work(); });
     std::unique_lock lock(mutex_);
     while (!idle_.wait_for(lock, kProgressInterval, [&] { return working_ == 0; })) {
-      if (options_.cancel.requested()) stop_from(0);
+      if (shared_.options.cancel.requested()) cancel();
       lock.unlock();
-      progress(done_, total);
+      progress(shared_.done, total);
       lock.lock();
     }
   }
-  [[nodiscard]] const std::vector<StretchOutcome>& outcomes() const { return outcomes_; }
+  [[nodiscard]] const Stretches& stretches() const { return stretches_; }
 
  private:
   void work() {
-    while (true) {
-      std::size_t mine = 0;
-      {
-        const std::lock_guard lock(mutex_);
-        if (next_ >= stretches_.size() || next_ > first_failed_ || stops_[next_]) {
-          if (--working_ == 0) idle_.notify_all();
-          return;
-        }
-        mine = next_++;
-      }
+    std::optional<ReplayRun> run;
+    std::unique_lock lock(mutex_);
+    while (Stretch* const mine = next()) {
+      mine->taken = true;
+      lock.unlock();
       StretchOutcome outcome;
       try {
-        StretchCheck check(reader_, digests_, stretches_[mine], options_, stops_[mine], done_);
-        outcome = check.check();
+        outcome = check(*mine, run);
       } catch (...) {
         outcome.error = std::current_exception();
+        run.reset();
       }
-      const std::lock_guard lock(mutex_);
-      if (outcome.error != nullptr) {
-        first_failed_ = std::min(first_failed_, mine);
-        stop_from(first_failed_ + 1);
-      }
-      outcomes_[mine] = std::move(outcome);
+      lock.lock();
+      mine->outcome = std::move(outcome);
+      if (mine->outcome.error != nullptr) stop_from(*mine);
     }
+    if (--working_ == 0) idle_.notify_all();
+  }
+
+  StretchOutcome check(Stretch& mine, std::optional<ReplayRun>& run) {
+    const VerifyOptions& options = shared_.options;
+    if (run && mine.from && !options.prepare) {
+      run->restart(*mine.from, options.tamper);
+    } else {
+      run.emplace(shared_.reader, mine.from, options.tamper);
+      if (options.prepare) options.prepare(run->machine());
+    }
+    StretchCheck stretch(shared_, mine, *run, [&](Position here, Position wanted) {
+      const std::lock_guard lock(mutex_);
+      mine.target = std::max(here, std::min(wanted, mine.end));
+      return mine.target;
+    });
+    return stretch.check();
+  }
+
+  // All of these need the lock.
+
+  /// A stretch that nobody has taken; null: nothing is left to do.
+  [[nodiscard]] Stretch* next() {
+    if (cancelled_) return nullptr;
+    for (auto& [begin, stretch] : stretches_) {
+      if (!stretch.taken && !stretch.stop) return &stretch;
+    }
+    return divide();
+  }
+
+  /// Takes half of the stretch that has most steps left, by checkpoints.
+  [[nodiscard]] Stretch* divide() {
+    const auto left = [](const Stretch& stretch) {
+      return stretch.stop ? 0 : stretch.end.steps - stretch.target.steps;
+    };
+    Stretch* longest = nullptr;
+    for (auto& [begin, stretch] : stretches_) {
+      if (longest == nullptr || left(stretch) > left(*longest)) longest = &stretch;
+    }
+    if (left(*longest) < std::max<std::uint64_t>(shared_.options.least_divided_steps, 2)) {
+      return nullptr;
+    }
+    const std::vector<Position> cuts = cuts_within(shared_.reader, longest->target, longest->end);
+    if (cuts.empty()) return nullptr;
+    const Position cut = cuts[cuts.size() / 2];
+    Stretch& half = add_stretch(stretches_, cut, cut, longest->end);
+    longest->end = cut;
+    return &half;
   }
 
   /// What comes after the earliest failure need not be known.
-  void stop_from(std::size_t first) {
-    for (std::size_t n = first; n < stops_.size(); ++n) stops_[n] = true;
+  void stop_from(const Stretch& failed) {
+    for (auto it = stretches_.find(failed.begin); it != stretches_.end(); ++it) {
+      it->second.stop = true;
+    }
+  }
+  void cancel() {
+    cancelled_ = true;
+    for (auto& [begin, stretch] : stretches_) stretch.stop = true;
   }
 
-  const RecordingReader& reader_;
-  const VerifyOptions& options_;
-  const std::map<Position, Hash128> digests_;
-  const std::vector<Stretch> stretches_;
+  Shared shared_;
+  Stretches stretches_;
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::vector<StretchOutcome> outcomes_;
-  std::vector<std::atomic<bool>> stops_;
-  std::size_t next_ = 0;
-  std::size_t first_failed_;
   unsigned working_ = 0;
-  std::atomic<std::uint64_t> done_{0};
+  bool cancelled_ = false;
 };
 
 }  // namespace
@@ -249,24 +351,26 @@ class Crew {
 VerifyOutcome verify_recording(const RecordingReader& reader, const VerifyOptions& options,
                                const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   const Position end = std::min(options.to, reader.usable_to());
-  std::vector<Stretch> stretches = plan(reader, options, end);
+  Crew crew(reader, options, plan(reader, options, end));
+  const unsigned jobs = std::clamp(options.jobs, 1U, kMostJobs);
+  crew.run(jobs, progress);
+  const Stretches& stretches = crew.stretches();
   VerifyOutcome outcome;
-  outcome.from = stretches.front().begin;
+  outcome.from = stretches.begin()->first;
   outcome.to = outcome.from;
   outcome.stretches = stretches.size();
-  Crew crew(reader, options, std::move(stretches));
-  crew.run(std::clamp(options.jobs, 1U, kMostJobs), progress);
-  for (const StretchOutcome& stretch : crew.outcomes()) {
-    if (stretch.error != nullptr) std::rethrow_exception(stretch.error);
-    outcome.digests_checked += stretch.digests_checked;
-    outcome.checkpoints_checked += stretch.checkpoints_checked;
-    if (!stretch.finished) {
+  for (const auto& [begin, stretch] : stretches) {
+    const StretchOutcome& part = stretch.outcome;
+    if (part.error != nullptr) std::rethrow_exception(part.error);
+    outcome.digests_checked += part.digests_checked;
+    outcome.checkpoints_checked += part.checkpoints_checked;
+    if (!part.finished) {
       outcome.interrupted = true;
-      outcome.to = std::max(outcome.to, stretch.reached);
+      outcome.to = std::max(outcome.to, part.reached);
       break;
     }
-    outcome.to = stretch.reached;
-    outcome.digest = stretch.digest;
+    outcome.to = part.reached;
+    outcome.digest = part.digest;
   }
   return outcome;
 }
