@@ -12,17 +12,19 @@ namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
 
+std::size_t checkpoint_for(const RecordingReader& reader, Position from) {
+  const std::optional<std::size_t> checkpoint = reader.checkpoint_before(from);
+  if (!checkpoint) {
+    throw Error(ErrorCode::bad_input,
+                reader.name() + ": no checkpoint at or before position " + grouped(from.steps));
+  }
+  return *checkpoint;
+}
+
 std::unique_ptr<Machine> machine_at_start(const RecordingReader& reader,
                                           const std::optional<Position>& from) {
   const StartCondition start = runnable_start_of(reader);
-  if (from) {
-    const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*from);
-    if (!checkpoint) {
-      throw Error(ErrorCode::bad_input,
-                  reader.name() + ": no checkpoint at or before position " + grouped(from->steps));
-    }
-    return machine_at_checkpoint(reader, *checkpoint);
-  }
+  if (from) return machine_at_checkpoint(reader, checkpoint_for(reader, *from));
   if (begins_at_power_on(reader)) return make_machine(start, images_of(reader));
   if (reader.checkpoints().empty() || reader.checkpoints().front().position != reader.start()) {
     throw Error(ErrorCode::bad_input, reader.name() + ": the recording starts at position " +
@@ -43,10 +45,22 @@ std::map<Position, Hash128> recorded_digests(const RecordingReader& reader) {
 
 ReplayRun::ReplayRun(const RecordingReader& reader, std::optional<Position> from,
                      std::optional<Tamper> tamper)
-    : input_(reader), machine_(machine_at_start(reader, from)), tamper_(std::move(tamper)) {
-  input_.rewind_to(machine_->position());
+    : reader_(reader), input_(reader), machine_(machine_at_start(reader, from)) {
   machine_->set_input(&input_);
-  if (reader.frame_chunks() != 0) frames_.emplace(*machine_, reader);
+  begin_here(std::move(tamper));
+}
+
+void ReplayRun::restart(Position from, std::optional<Tamper> tamper) {
+  frames_.reset();
+  restore_checkpoint(*machine_, reader_, checkpoint_for(reader_, from));
+  begin_here(std::move(tamper));
+}
+
+void ReplayRun::begin_here(std::optional<Tamper> tamper) {
+  input_.rewind_to(machine_->position());
+  if (reader_.frame_chunks() != 0) frames_.emplace(*machine_, reader_);
+  trouble_.clear();
+  tamper_ = std::move(tamper);
   tamper_here();
 }
 

@@ -79,6 +79,9 @@ class ReplayRun {
   ReplayRun(const ReplayRun&) = delete;
   ReplayRun& operator=(const ReplayRun&) = delete;
 
+  /// Puts the machine at the last checkpoint at or before `from`, wherever it is; what the
+  /// machine has already, translated code included, is kept. Throws Error{bad_input}.
+  void restart(Position from, std::optional<Tamper> tamper = std::nullopt);
   /// Runs on to the arrival at `target`.
   Arrival run_to(Position target, CancelToken cancel = {});
   [[nodiscard]] Machine& machine() { return *machine_; }
@@ -90,8 +93,10 @@ class ReplayRun {
 
  private:
   Arrival run_machine(Position target, CancelToken cancel);
+  void begin_here(std::optional<Tamper> tamper);
   void tamper_here();
 
+  const RecordingReader& reader_;
   ReplayInput input_;
   std::unique_ptr<Machine> machine_;
   std::optional<FrameCheck> frames_;  ///< where the recording has frames

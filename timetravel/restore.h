@@ -1,4 +1,4 @@
-// Owns putting a fresh machine at a recorded checkpoint. One thread.
+// Owns putting a machine at a recorded checkpoint. One thread.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace chronovisor {
 
-/// Restores checkpoint `checkpoint` into a machine as constructed (all memory
-/// zero). Throws Error{bad_input}.
+/// Restores checkpoint `checkpoint` into a machine of the recording, wherever it is; pages
+/// that it has already are not read. Throws Error{bad_input}; the machine is then nowhere.
 void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::size_t checkpoint);
 
 /// The machine of a recorded checkpoint, to be looked at: also one whose behaviour this

@@ -5,8 +5,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -16,22 +19,10 @@ namespace chronovisor {
 namespace {
 
 constexpr std::uint64_t kSliceSteps = 10'000'000;
-/// Stretches a thread gets on average: enough to even out, few enough that restoring the
-/// first checkpoint of each, and translating anew what is hot, does not matter much.
-constexpr std::size_t kStretchesPerJob = 2;
 constexpr unsigned kMostJobs = 256;
-constexpr auto kProgressInterval = std::chrono::milliseconds(100);
-
 /// Stretches of a shard: so many that each has several, however many jobs it has.
 constexpr std::size_t kStretchesPerShard = 4;
-
-/// A part of the recording that one machine runs through.
-struct Stretch {
-  std::optional<Position> from;  ///< as in ReplayOptions
-  Position begin;
-  Position end;
-  bool is_last = true;  ///< otherwise what is recorded at its end counts for the next one
-};
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
 struct StretchOutcome {
   Position reached;
@@ -43,8 +34,42 @@ struct StretchOutcome {
   std::exception_ptr error;
 };
 
-std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& options,
-                          Position end) {
+/// A part of the recording that one machine runs through. All but `from`, `begin` and what
+/// is atomic needs the crew's lock.
+struct Stretch {
+  std::optional<Position> from;  ///< as in ReplayOptions
+  Position begin;
+  Position end;
+  bool taken = false;
+  Position target{};  ///< where the machine is or runs to
+  std::atomic<bool> stop{false};
+  StretchOutcome outcome{};
+};
+
+/// By their beginnings; a stretch never moves. What lies between those of a shard is others'.
+using Stretches = std::map<Position, Stretch>;
+
+Stretch& add_stretch(Stretches& stretches, std::optional<Position> from, Position begin,
+                     Position end) {
+  Stretch& stretch = stretches[begin];
+  stretch.from = from;
+  stretch.begin = stretch.target = begin;
+  stretch.end = end;
+  return stretch;
+}
+
+/// Where machines can be put within a stretch, past `after`.
+std::vector<Position> cuts_within(const RecordingReader& reader, Position after, Position end) {
+  std::vector<Position> cuts;
+  for (const CheckpointInfo& info : reader.checkpoints()) {
+    if (info.position > after && info.position < end) cuts.push_back(info.position);
+  }
+  return cuts;
+}
+
+/// One stretch a job, of about as many checkpoints: those are taken by steps and by time. All
+/// shards of a recording have to cut it at the same places, whatever jobs they have.
+Stretches plan(const RecordingReader& reader, const VerifyOptions& options, Position end) {
   Position begin = reader.start();
   if (options.from) {
     const std::optional<std::size_t> checkpoint = reader.checkpoint_before(*options.from);
@@ -54,79 +79,112 @@ std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& op
     }
     begin = reader.checkpoints()[*checkpoint].position;
   }
-  std::vector<Stretch> stretches{{options.from, begin, std::max(begin, end)}};
-  const bool sharded = options.shard.of > 1;
-  const unsigned jobs = std::clamp(options.jobs, 1U, kMostJobs);
-  if (jobs == 1 && !sharded) return stretches;
-  std::vector<Position> cuts;
-  for (const CheckpointInfo& info : reader.checkpoints()) {
-    if (info.position > begin && info.position < end) cuts.push_back(info.position);
-  }
-  // All shards of a recording have to cut it at the same places.
+  Stretches stretches;
+  Stretch* last = &add_stretch(stretches, options.from, begin, std::max(begin, end));
+  const std::vector<Position> cuts = cuts_within(reader, begin, end);
   const std::size_t wanted =
-      std::min<std::size_t>(cuts.size() + 1, sharded ? options.shard.of * kStretchesPerShard
-                                                     : jobs * kStretchesPerJob);
+      std::min<std::size_t>(cuts.size() + 1, options.shard.of > 1
+                                                 ? options.shard.of * kStretchesPerShard
+                                                 : std::clamp(options.jobs, 1U, kMostJobs));
   for (std::size_t n = 1; n < wanted; ++n) {
     const Position cut = cuts[n * cuts.size() / wanted];
-    if (cut <= stretches.back().begin) continue;
-    stretches.back().end = cut;
-    stretches.back().is_last = false;
-    stretches.push_back({cut, cut, end});
+    if (cut <= last->begin) continue;
+    last->end = cut;
+    last = &add_stretch(stretches, cut, cut, end);
   }
   return stretches;
 }
 
 /// Those that a shard is to check.
-std::vector<Stretch> own_of(const std::vector<Stretch>& all, const Shard& shard) {
-  std::vector<Stretch> own;
-  for (std::size_t n = 0; n < all.size(); ++n) {
-    if (shard.takes(n)) own.push_back(all[n]);
+Stretches own_of(Stretches all, const Shard& shard) {
+  std::size_t number = 0;
+  for (auto it = all.begin(); it != all.end(); ++number) {
+    it = shard.takes(number) ? std::next(it) : all.erase(it);
   }
-  return own;
+  return all;
 }
 
-std::uint64_t steps_of(const std::vector<Stretch>& stretches) {
+std::uint64_t steps_of(const Stretches& stretches) {
   std::uint64_t steps = 0;
-  for (const Stretch& stretch : stretches) steps += stretch.end.steps - stretch.begin.steps;
+  for (const auto& [begin, stretch] : stretches) steps += stretch.end.steps - begin.steps;
   return steps;
 }
+
+/// Which stored contents were read and found sound, by any thread.
+class SoundContents {
+ public:
+  /// Of `pages`, by place in the file, the contents that nobody has asked for yet.
+  [[nodiscard]] std::vector<Hash128> not_read(const RecordingReader& reader,
+                                              const std::vector<PageRecord>& pages) {
+    std::vector<std::pair<std::uint64_t, Hash128>> all;
+    all.reserve(pages.size());
+    for (const PageRecord& page : pages) {
+      if (page.content == Machine::zero_page_hash()) continue;
+      all.emplace_back(reader.page_place(page.content), page.content);
+    }
+    std::sort(all.begin(), all.end());
+    std::vector<Hash128> fresh;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [place, content] : all) {
+      if (place >= asked_.size()) asked_.resize(static_cast<std::size_t>(place) + 1 + place / 2);
+      if (!asked_[static_cast<std::size_t>(place)]) fresh.push_back(content);
+      asked_[static_cast<std::size_t>(place)] = true;
+    }
+    return fresh;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<bool> asked_;  ///< by place
+};
+
+/// What the threads of one verification share.
+struct Shared {
+  Shared(const RecordingReader& recording, const VerifyOptions& how, Position until)
+      : reader(recording), options(how), end(until), digests(recorded_digests(recording)) {}
+
+  const RecordingReader& reader;
+  const VerifyOptions& options;
+  const Position end;
+  const std::map<Position, Hash128> digests;
+  SoundContents sound;
+  std::atomic<std::uint64_t> done{0};  ///< steps
+};
 
 /// Replays one stretch and checks what is recorded in it.
 class StretchCheck {
  public:
-  StretchCheck(const RecordingReader& reader, const std::map<Position, Hash128>& digests,
-               const Stretch& stretch, const VerifyOptions& options, const std::atomic<bool>& stop,
-               std::atomic<std::uint64_t>& done)
-      : reader_(reader),
-        digests_(digests),
+  /// Says how far the machine at `here` is to run; `here` itself: the stretch is done.
+  using NextTarget = std::function<Position(Position here, Position wanted)>;
+
+  StretchCheck(Shared& shared, const Stretch& stretch, ReplayRun& run, NextTarget next_target)
+      : reader_(shared.reader),
+        shared_(shared),
         stretch_(stretch),
-        stop_(stop),
-        done_(done),
-        run_(reader, stretch.from, options.tamper) {
-    if (options.prepare) options.prepare(run_.machine());
-  }
+        run_(run),
+        next_target_(std::move(next_target)) {}
 
   StretchOutcome check() {
     StretchOutcome outcome;
     while (true) {
       const Position here = run_.position();
       outcome.reached = here;
-      const bool counts = stretch_.is_last || here < stretch_.end;
-      if (check_digest(here) && counts) ++outcome.digests_checked;
-      if (check_checkpoint(here) && counts) ++outcome.checkpoints_checked;
-      if (here >= stretch_.end) break;
-      Position next = std::min(stretch_.end, Position{here.steps + kSliceSteps});
-      if (const auto digest = digests_.upper_bound(here); digest != digests_.end()) {
-        next = std::min(next, digest->first);
+      check_digest(here, outcome);
+      check_checkpoint(here, outcome);
+      Position wanted{here.steps + kSliceSteps};
+      if (const auto digest = shared_.digests.upper_bound(here); digest != shared_.digests.end()) {
+        wanted = std::min(wanted, digest->first);
       }
-      const ReplayRun::Arrival arrival = run_.run_to(next, stop_);
-      done_ += run_.position().steps - here.steps;
+      const Position next = next_target_(here, wanted);
+      if (next <= here) break;
+      const ReplayRun::Arrival arrival = run_.run_to(next, stretch_.stop);
+      shared_.done += run_.position().steps - here.steps;
       if (arrival == ReplayRun::Arrival::interrupted) {
         outcome.interrupted = true;
         return outcome;
       }
       if (arrival != ReplayRun::Arrival::arrived) {
-        diverged("which goes on to position " + grouped(stretch_.end.steps) + ": " + run_.trouble(),
+        diverged("which goes on to position " + grouped(shared_.end.steps) + ": " + run_.trouble(),
                  next);
       }
     }
@@ -136,30 +194,34 @@ class StretchCheck {
   }
 
  private:
+  /// The machine was put here; the stretch before checks what is recorded of this place.
+  [[nodiscard]] bool checked_before(Position here) const {
+    return here == stretch_.begin && stretch_.from != shared_.options.from;
+  }
+
   [[noreturn]] void diverged(const std::string& how, Position where) const {
     throw DivergenceError(reader_.name() + ": the replay differs from the recording, " + how, where,
                           stretch_.from);
   }
 
-  /// @return whether there is one
-  bool check_digest(Position here) {
-    const auto recorded = digests_.find(here);
-    if (recorded == digests_.end()) return false;
+  void check_digest(Position here, StretchOutcome& outcome) {
+    const auto recorded = shared_.digests.find(here);
+    if (recorded == shared_.digests.end()) return;
     const Hash128 digest = run_.machine().digest();
     if (digest != recorded->second) {
       diverged("at position " + grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
                    recorded->second.hex(),
                here);
     }
-    return true;
+    if (!checked_before(here)) ++outcome.digests_checked;
   }
 
   /// The digest says that the machine is right; this says that the checkpoint
-  /// holds that same machine, whole. @return whether there is one
-  bool check_checkpoint(Position here) {
+  /// holds that same machine, whole.
+  void check_checkpoint(Position here, StretchOutcome& outcome) {
     const std::optional<std::size_t> checkpoint = reader_.checkpoint_before(here);
-    if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return false;
-    if (!digests_.contains(here)) return false;
+    if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return;
+    if (!shared_.digests.contains(here) || checked_before(here)) return;
     if (recorded_) {
       recorded_->move_to(*checkpoint);
     } else {
@@ -167,16 +229,16 @@ class StretchCheck {
     }
     RecordedState& recorded = *recorded_;
     LiveState live(run_.machine());
-    for (const PageRecord& page : reader_.page_delta(*checkpoint)) {
-      std::array<std::uint8_t, kPageSize> content{};
-      recorded.read_page(page.page, content);  // throws when the content is damaged
+    std::array<std::uint8_t, kPageSize> content{};
+    for (const Hash128& hash : shared_.sound.not_read(reader_, reader_.page_delta(*checkpoint))) {
+      reader_.read_page(hash, content);  // throws when the content is damaged
     }
     if (!same_pages(live.pages(), recorded.pages()) || live.sections() != recorded.sections()) {
       diverged("at position " + grouped(here.steps) +
                    ": the checkpoint there holds another state than its digest says",
                here);
     }
-    return true;
+    ++outcome.checkpoints_checked;
   }
 
   static bool same_pages(const PageMap& left, const PageMap& right) {
@@ -187,87 +249,121 @@ class StretchCheck {
   }
 
   const RecordingReader& reader_;
-  const std::map<Position, Hash128>& digests_;
+  Shared& shared_;
   const Stretch& stretch_;
-  const std::atomic<bool>& stop_;
-  std::atomic<std::uint64_t>& done_;
-  ReplayRun run_;
+  ReplayRun& run_;
+  NextTarget next_target_;
   std::optional<RecordedState> recorded_;  ///< the latest checkpoint passed
 };
 
-/// Gives stretches to threads, the earliest first.
+/// Gives stretches to threads, the earliest first; then halves of those that are left.
 class Crew {
  public:
-  Crew(const RecordingReader& reader, const VerifyOptions& options, std::vector<Stretch> stretches)
-      : reader_(reader),
-        options_(options),
-        digests_(recorded_digests(reader)),
-        stretches_(std::move(stretches)),
-        outcomes_(stretches_.size()),
-        stops_(stretches_.size()),
-        first_failed_(stretches_.size()) {}
+  Crew(const RecordingReader& reader, const VerifyOptions& options, Stretches stretches)
+      : shared_(reader, options, stretches.rbegin()->second.end),
+        stretches_(std::move(stretches)) {}
 
   void run(unsigned jobs, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
     const std::uint64_t total = steps_of(stretches_);
-    if (options_.cancel.requested()) stop_from(0);
+    if (shared_.options.cancel.requested()) cancel();
     std::vector<std::jthread> threads;
-    working_ = static_cast<unsigned>(std::min<std::size_t>(jobs, stretches_.size()));
-    for (unsigned n = working_; n > 0; --n) threads.emplace_back([this] { work(); });
+    working_ = jobs;
+    for (unsigned n = jobs; n > 0; --n) threads.emplace_back([this] { work(); });
     std::unique_lock lock(mutex_);
     while (!idle_.wait_for(lock, kProgressInterval, [&] { return working_ == 0; })) {
-      if (options_.cancel.requested()) stop_from(0);
+      if (shared_.options.cancel.requested()) cancel();
       lock.unlock();
-      progress(done_, total);
+      progress(shared_.done, total);
       lock.lock();
     }
   }
-  [[nodiscard]] const std::vector<StretchOutcome>& outcomes() const { return outcomes_; }
+  [[nodiscard]] const Stretches& stretches() const { return stretches_; }
 
  private:
   void work() {
-    while (true) {
-      std::size_t mine = 0;
-      {
-        const std::lock_guard lock(mutex_);
-        if (next_ >= stretches_.size() || next_ > first_failed_ || stops_[next_]) {
-          if (--working_ == 0) idle_.notify_all();
-          return;
-        }
-        mine = next_++;
-      }
+    std::optional<ReplayRun> run;
+    std::unique_lock lock(mutex_);
+    while (Stretch* const mine = next()) {
+      mine->taken = true;
+      lock.unlock();
       StretchOutcome outcome;
       try {
-        StretchCheck check(reader_, digests_, stretches_[mine], options_, stops_[mine], done_);
-        outcome = check.check();
+        outcome = check(*mine, run);
       } catch (...) {
         outcome.error = std::current_exception();
+        run.reset();
       }
-      const std::lock_guard lock(mutex_);
-      if (outcome.error != nullptr) {
-        first_failed_ = std::min(first_failed_, mine);
-        stop_from(first_failed_ + 1);
-      }
-      outcomes_[mine] = std::move(outcome);
+      lock.lock();
+      mine->outcome = std::move(outcome);
+      if (mine->outcome.error != nullptr) stop_from(*mine);
     }
+    if (--working_ == 0) idle_.notify_all();
+  }
+
+  StretchOutcome check(Stretch& mine, std::optional<ReplayRun>& run) {
+    const VerifyOptions& options = shared_.options;
+    if (run && mine.from && !options.prepare) {
+      run->restart(*mine.from, options.tamper);
+    } else {
+      run.emplace(shared_.reader, mine.from, options.tamper);
+      if (options.prepare) options.prepare(run->machine());
+    }
+    StretchCheck stretch(shared_, mine, *run, [&](Position here, Position wanted) {
+      const std::lock_guard lock(mutex_);
+      mine.target = std::max(here, std::min(wanted, mine.end));
+      return mine.target;
+    });
+    return stretch.check();
+  }
+
+  // All of these need the lock.
+
+  /// A stretch that nobody has taken; null: nothing is left to do.
+  [[nodiscard]] Stretch* next() {
+    if (cancelled_) return nullptr;
+    for (auto& [begin, stretch] : stretches_) {
+      if (!stretch.taken && !stretch.stop) return &stretch;
+    }
+    return divide();
+  }
+
+  /// Takes half of the stretch that has most steps left, by checkpoints.
+  [[nodiscard]] Stretch* divide() {
+    const auto left = [](const Stretch& stretch) {
+      return stretch.stop ? 0 : stretch.end.steps - stretch.target.steps;
+    };
+    Stretch* longest = nullptr;
+    for (auto& [begin, stretch] : stretches_) {
+      if (longest == nullptr || left(stretch) > left(*longest)) longest = &stretch;
+    }
+    if (left(*longest) < std::max<std::uint64_t>(shared_.options.least_divided_steps, 2)) {
+      return nullptr;
+    }
+    const std::vector<Position> cuts = cuts_within(shared_.reader, longest->target, longest->end);
+    if (cuts.empty()) return nullptr;
+    const Position cut = cuts[cuts.size() / 2];
+    Stretch& half = add_stretch(stretches_, cut, cut, longest->end);
+    longest->end = cut;
+    return &half;
   }
 
   /// What comes after the earliest failure need not be known.
-  void stop_from(std::size_t first) {
-    for (std::size_t n = first; n < stops_.size(); ++n) stops_[n] = true;
+  void stop_from(const Stretch& failed) {
+    for (auto it = stretches_.find(failed.begin); it != stretches_.end(); ++it) {
+      it->second.stop = true;
+    }
+  }
+  void cancel() {
+    cancelled_ = true;
+    for (auto& [begin, stretch] : stretches_) stretch.stop = true;
   }
 
-  const RecordingReader& reader_;
-  const VerifyOptions& options_;
-  const std::map<Position, Hash128> digests_;
-  const std::vector<Stretch> stretches_;
+  Shared shared_;
+  Stretches stretches_;
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::vector<StretchOutcome> outcomes_;
-  std::vector<std::atomic<bool>> stops_;
-  std::size_t next_ = 0;
-  std::size_t first_failed_;
   unsigned working_ = 0;
-  std::atomic<std::uint64_t> done_{0};
+  bool cancelled_ = false;
 };
 
 }  // namespace
@@ -275,28 +371,30 @@ class Crew {
 VerifyOutcome verify_recording(const RecordingReader& reader, const VerifyOptions& options,
                                const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   const Position end = std::min(options.to, reader.usable_to());
-  const std::vector<Stretch> all = plan(reader, options, end);
-  std::vector<Stretch> stretches = own_of(all, options.shard);
+  Stretches all = plan(reader, options, end);
   VerifyOutcome outcome;
-  outcome.from = all.front().begin;
-  outcome.to = outcome.from;
-  outcome.stretches = stretches.size();
+  outcome.from = outcome.to = all.begin()->first;
+  const Position last = all.rbegin()->first;
+  Stretches own = own_of(std::move(all), options.shard);
   // There may be fewer checkpoints than shards.
-  if (stretches.empty()) return outcome;
-  const bool has_last = stretches.back().is_last;
-  Crew crew(reader, options, std::move(stretches));
+  if (own.empty()) return outcome;
+  const bool has_last = own.contains(last);
+  Crew crew(reader, options, std::move(own));
   crew.run(std::clamp(options.jobs, 1U, kMostJobs), progress);
-  for (const StretchOutcome& stretch : crew.outcomes()) {
-    if (stretch.error != nullptr) std::rethrow_exception(stretch.error);
-    outcome.digests_checked += stretch.digests_checked;
-    outcome.checkpoints_checked += stretch.checkpoints_checked;
-    if (!stretch.finished) {
+  const Stretches& stretches = crew.stretches();
+  outcome.stretches = stretches.size();
+  for (const auto& [begin, stretch] : stretches) {
+    const StretchOutcome& part = stretch.outcome;
+    if (part.error != nullptr) std::rethrow_exception(part.error);
+    outcome.digests_checked += part.digests_checked;
+    outcome.checkpoints_checked += part.checkpoints_checked;
+    if (!part.finished) {
       outcome.interrupted = true;
-      outcome.to = std::max(outcome.to, stretch.reached);
+      outcome.to = std::max(outcome.to, part.reached);
       break;
     }
-    outcome.to = stretch.reached;
-    outcome.digest = stretch.digest;
+    outcome.to = part.reached;
+    outcome.digest = part.digest;
   }
   outcome.has_end = has_last && !outcome.interrupted;
   return outcome;

@@ -21,13 +21,16 @@ struct VerifyOptions {
   Position to{kNever};
   /// 1: one replay from beginning to end. More: stretches between checkpoints
   /// are replayed side by side, each restored from the checkpoint it begins at;
-  /// the first one boots.
+  /// the first one boots. Who is done takes over half of what another has before it.
   unsigned jobs = 1;
   /// With more than one: of the stretches that all the shards make, every Nth.
   Shard shard{};
+  /// A stretch of which fewer steps are left is not divided: they take less time than
+  /// another machine takes to be there.
+  std::uint64_t least_divided_steps = std::uint64_t{1} << 27;
   CancelToken cancel{};
   std::optional<Tamper> tamper{};
-  /// As in ReplayOptions; called once a stretch, from the thread that runs it.
+  /// As in ReplayOptions; called with each machine, from the thread that runs it.
   std::function<void(Machine&)> prepare{};
 };
 

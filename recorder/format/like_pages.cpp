@@ -1,6 +1,7 @@
 #include "recorder/format/like_pages.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -39,11 +40,10 @@ std::optional<unsigned> differing(ByteView a, ByteView b, unsigned most) {
 }
 
 void append_difference(ByteView a, ByteView b, Bytes& out) {
-  const std::size_t begin = out.size();
-  out.resize(begin + kPageSize);
-  for (std::size_t n = 0; n < kPageSize; ++n) {
-    out[begin + n] = static_cast<std::uint8_t>(a[n] ^ b[n]);
-  }
+  std::array<std::uint64_t, kWords> difference{};
+  for (std::size_t n = 0; n < kWords; ++n) difference[n] = word_at(a, n * 8) ^ word_at(b, n * 8);
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(difference.data());
+  out.insert(out.end(), bytes, bytes + kPageSize);
 }
 
 }  // namespace

@@ -33,7 +33,12 @@ Hash128 hash_of(const InputFile& content) {
 
 RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
                                  std::string_view metadata_json, const WriterOptions& options)
-    : file_(std::move(file)), id_(id), options_(options), arrived_(options.start) {
+    : file_(std::move(file)),
+      id_(id),
+      options_(options),
+      packer_(options.page_level,
+              std::clamp(options.pages_per_batch, 1U, kMaxPagesPerBatch) * kPageSize),
+      arrived_(options.start) {
   inputs_.begin(options.start);
   frames_.begin(options.start);
   guarded([&] {
@@ -45,7 +50,11 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
 
 RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId& id,
                                  RecordingIndex index)
-    : file_(std::move(file)), id_(id), index_(std::move(index)), offset_(file_->size()) {
+    : file_(std::move(file)),
+      id_(id),
+      index_(std::move(index)),
+      packer_(options_.page_level, kPagesPerBatch * kPageSize),
+      offset_(file_->size()) {
   if (!index_.inputs.empty()) {
     options_.start = index_.start();
     arrived_ = index_.inputs.back().complete_to;
@@ -145,7 +154,8 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
       return;
     }
     image.data.first = index_.chunks.size();
-    const bool pages_may_be_like_it = like_.has_room(image.size_bytes);
+    const bool pages_may_be_like_it =
+        image.size_bytes <= LikePages::kMostImageBytes - likely_bytes_;
     Bytes whole;
     Hasher hasher;
     Bytes buffer(kStreamPiece);
@@ -162,7 +172,10 @@ void RecordingWriter::embed_image(const std::string& role, const std::string& pa
       throw Error{ErrorCode::bad_input, path + ": the file changed while it was being recorded"};
     }
     image.data.count = index_.chunks.size() - image.data.first;
-    if (pages_may_be_like_it) like_.add_image(index_.images.size(), std::move(whole));
+    if (pages_may_be_like_it) {
+      likely_bytes_ += image.size_bytes;
+      packer_.add_image(index_.images.size(), std::move(whole));
+    }
     append_image(std::move(image));
   });
 }
@@ -331,77 +344,56 @@ bool RecordingWriter::has_page(const Hash128& content) const {
   return content == zero_page_hash() || pages_.find(content).has_value();
 }
 
-/// Pages that are compressed together, and how each is made.
-class RecordingWriter::Batch {
- public:
-  PageBatch pages;
-  std::vector<PageRecipe> recipes;
-  Bytes data;
-
-  [[nodiscard]] bool is_full(std::size_t most_bytes) const {
-    return data.size() >= most_bytes || recipes.size() == kMaxPagesPerBatch;
-  }
-  /// Pages that are kept as they are need no recipes.
-  [[nodiscard]] bool is_plain() const {
-    return std::all_of(recipes.begin(), recipes.end(),
-                       [](const PageRecipe& recipe) { return recipe.like == PageLikeness::zeros; });
-  }
-};
-
-PageRecipe RecordingWriter::recipe_of(const PageRecord& page, ByteView bytes, Bytes& data) {
-  if (const auto place = blocks_.place_of(page.content)) {
-    return {PageLikeness::block, false, place->sequence, place->index};
-  }
-  return like_.recipe(page.page, bytes, static_cast<std::uint32_t>(pages_.size()), data);
-}
-
-void RecordingWriter::submit(Batch& batch) {
-  if (batch.recipes.empty()) return;
+void RecordingWriter::submit(NewPages pages) {
+  static_assert(kMostInFlight > (kMaxPagesPerBatch + NewPages::kMost) * kPageSize,
+                "what is waited for fills a batch");
   while (packer_.bytes_in_flight() > kMostInFlight) write_batch(packer_.take());
-  const bool is_plain = batch.is_plain();
-  packer_.submit(is_plain ? std::move(batch.data) : encode_recipes(batch.recipes, batch.data),
-                 options_.page_level);
-  pending_->batches.push_back(std::move(batch.pages));
-  pending_->types.push_back(is_plain ? ChunkType::page_batch : ChunkType::page_recipes);
-  batch = {};
+  packer_.submit(std::move(pages));
 }
 
-/// Gives the contents that are new to the compressor, batch by batch.
+/// Gives the contents that are new to the compressor, some at a time.
 void RecordingWriter::submit_new_pages(const CheckpointRecord& record,
                                        const PageProvider& provide) {
-  Batch batch;
-  std::array<std::uint8_t, kPageSize> bytes{};
-  const std::size_t most = std::clamp(options_.pages_per_batch, 1U, kMaxPagesPerBatch) * kPageSize;
+  NewPages fresh;
   for (const PageRecord& page : record.pages) {
     if (has_page(page.content)) continue;
-    if (batch.data.empty()) batch.data.reserve(most);
-    provide(page, bytes);
-    CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
-    batch.recipes.push_back(recipe_of(page, bytes, batch.data));
-    batch.pages.pages.push_back(page.content);
+    if (fresh.pages.size() == NewPages::kMost) submit(std::exchange(fresh, {}));
+    if (fresh.pages.empty()) fresh.bytes = packer_.buffer();
+    const auto ordinal = static_cast<std::uint32_t>(pages_.size());
+    std::optional<PageRecipe> recipe;
+    if (const auto place = blocks_.place_of(page.content)) {
+      recipe = {PageLikeness::block, false, place->sequence, place->index};
+    }
+    const std::span<std::uint8_t> bytes(fresh.bytes);
+    provide(page, bytes.subspan(fresh.pages.size() * kPageSize).first<kPageSize>());
+    fresh.pages.push_back({page.page, page.content, ordinal, recipe});
     pages_.add(page.content);
-    if (batch.is_full(most)) submit(batch);
   }
-  submit(batch);
+  pending_->all_written = fresh.pages.empty();
+  if (fresh.pages.empty()) return;
+  fresh.last = true;
+  submit(std::move(fresh));
 }
 
-void RecordingWriter::write_batch(PackedChunk chunk) {
-  pending_->batches[pending_->written].sequence =
-      append_packed(pending_->types[pending_->written], std::move(chunk));
-  ++pending_->written;
+void RecordingWriter::write_batch(PackedPages batch) {
+  if (!batch.pages.pages.empty()) {
+    batch.pages.sequence = append_packed(batch.type, std::move(batch.chunk));
+    pending_->batches.push_back(std::move(batch.pages));
+  }
+  pending_->all_written = batch.last;
 }
 
 /// Writes what the compressor has done, without waiting for more.
 void RecordingWriter::write_ready_batches() {
   if (!pending_) return;
-  while (auto chunk = packer_.take_ready()) write_batch(std::move(*chunk));
-  if (pending_->written == pending_->batches.size()) write_pending_tail();
+  while (auto batch = packer_.take_ready()) write_batch(std::move(*batch));
+  if (pending_->all_written) write_pending_tail();
 }
 
 /// Waits for the compressor and writes the whole checkpoint.
 void RecordingWriter::write_pending() {
   if (!pending_) return;
-  while (pending_->written < pending_->batches.size()) write_batch(packer_.take());
+  while (!pending_->all_written) write_batch(packer_.take());
   write_pending_tail();
 }
 

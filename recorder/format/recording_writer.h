@@ -25,7 +25,6 @@
 #include "recorder/format/file.h"
 #include "recorder/format/frame_log.h"
 #include "recorder/format/input_log.h"
-#include "recorder/format/like_pages.h"
 #include "recorder/format/page_table.h"
 #include "recorder/format/recording_index.h"
 #include "recorder/format/records.h"
@@ -151,19 +150,16 @@ class RecordingWriter {
   void flush_frames();
   void sync_now();
   /// A checkpoint whose pages are being compressed.
-  class Batch;
   struct Pending {
     CheckpointInfo info;
     Bytes sections;
     Bytes map;
-    std::vector<PageBatch> batches;  ///< in the order they were submitted
-    std::vector<ChunkType> types;    ///< of their chunks
-    std::size_t written = 0;         ///< of them, in the file
+    std::vector<PageBatch> batches;  ///< in the file
+    bool all_written = false;        ///< there are no more
   };
   void submit_new_pages(const CheckpointRecord& record, const PageProvider& provide);
-  [[nodiscard]] PageRecipe recipe_of(const PageRecord& page, ByteView bytes, Bytes& data);
-  void submit(Batch& batch);
-  void write_batch(PackedChunk chunk);
+  void submit(NewPages pages);
+  void write_batch(PackedPages batch);
   void write_ready_batches();
   void write_pending();
   void write_pending_tail();
@@ -177,7 +173,7 @@ class RecordingWriter {
   PackedChunk packed_;  ///< keeps its memory
   RecordingIndex index_;
   PageTable pages_;
-  LikePages like_;
+  std::uint64_t likely_bytes_ = 0;          ///< of images that pages may be like
   std::vector<std::uint32_t> page_totals_;  ///< pages new with each checkpoint written here
   BackgroundPacker packer_;
   std::optional<Pending> pending_;

@@ -1,5 +1,6 @@
 #include "recorder/live/background_packer.h"
 
+#include <algorithm>
 #include <csignal>
 #include <string>
 #include <system_error>
@@ -9,6 +10,9 @@
 
 namespace chronovisor {
 namespace {
+
+/// Buffers kept for the next pages.
+constexpr std::size_t kMostBuffers = 8;
 
 /// Signals are for the thread that waits for input; a thread begun meanwhile
 /// takes none.
@@ -26,6 +30,12 @@ class SignalsBlocked {
  private:
   sigset_t before_{};
 };
+
+/// Pages that are kept as they are need no recipes.
+bool is_plain(const std::vector<PageRecipe>& recipes) {
+  return std::all_of(recipes.begin(), recipes.end(),
+                     [](const PageRecipe& recipe) { return recipe.like == PageLikeness::zeros; });
+}
 
 }  // namespace
 
@@ -49,51 +59,108 @@ void BackgroundPacker::start() {
   }
 }
 
-void BackgroundPacker::submit(Bytes payload, int level) {
-  if (!thread_.joinable()) start();
-  bytes_in_flight_ += payload.size();
+void BackgroundPacker::add_image(std::uint64_t image, Bytes bytes) {
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back({std::move(payload), level});
+    waiting_.emplace_back(Image{image, std::move(bytes)});
   }
   submitted_.notify_one();
 }
 
-PackedChunk BackgroundPacker::take_locked() {
-  PackedChunk chunk = std::move(ready_.front());
-  ready_.pop_front();
-  bytes_in_flight_ -= chunk.header.raw_length;
-  return chunk;
+Bytes BackgroundPacker::buffer() {
+  const std::lock_guard lock(mutex_);
+  if (buffers_.empty()) return Bytes(NewPages::kMost * kPageSize);
+  Bytes buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  return buffer;
 }
 
-std::optional<PackedChunk> BackgroundPacker::take_ready() {
+void BackgroundPacker::submit(NewPages pages) {
+  CHECK_THAT(pages.bytes.size() >= pages.pages.size() * kPageSize, "a page without bytes");
+  if (!thread_.joinable()) start();
+  bytes_in_flight_ += pages.pages.size() * kPageSize;
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.emplace_back(std::move(pages));
+  }
+  submitted_.notify_one();
+}
+
+PackedPages BackgroundPacker::take_locked() {
+  if (ready_.empty()) std::rethrow_exception(failure_);
+  PackedPages batch = std::move(ready_.front());
+  ready_.pop_front();
+  bytes_in_flight_ -= batch.pages.pages.size() * kPageSize;
+  return batch;
+}
+
+std::optional<PackedPages> BackgroundPacker::take_ready() {
   const std::lock_guard lock(mutex_);
-  if (ready_.empty()) return std::nullopt;
+  if (ready_.empty() && failure_ == nullptr) return std::nullopt;
   return take_locked();
 }
 
-PackedChunk BackgroundPacker::take() {
-  CHECK_THAT(bytes_in_flight_ != 0, "a payload is on its way");
+PackedPages BackgroundPacker::take() {
   std::unique_lock lock(mutex_);
-  packed_.wait(lock, [this] { return !ready_.empty(); });
+  packed_.wait(lock, [this] { return !ready_.empty() || failure_ != nullptr; });
   return take_locked();
 }
 
 void BackgroundPacker::run() {
-  ChunkEncoder encoder;
   std::unique_lock lock(mutex_);
-  while (true) {
-    submitted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
-    if (stop_) return;
-    const Work work = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    PackedChunk chunk;
-    encoder.pack(work.payload, work.level, chunk);
-    lock.lock();
-    ready_.push_back(std::move(chunk));
+  try {
+    while (true) {
+      submitted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+      if (stop_) return;
+      std::variant<Image, NewPages> work = std::move(waiting_.front());
+      waiting_.pop_front();
+      lock.unlock();
+      std::visit([this](auto& one) { pack(one); }, work);
+      lock.lock();
+    }
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    failure_ = std::current_exception();
     packed_.notify_one();
   }
+}
+
+void BackgroundPacker::pack(Image& image) {
+  if (like_.has_room(image.bytes.size())) like_.add_image(image.image, std::move(image.bytes));
+}
+
+void BackgroundPacker::pack(NewPages& pages) {
+  for (std::size_t n = 0; n < pages.pages.size(); ++n) {
+    const NewPages::Page& page = pages.pages[n];
+    const ByteView bytes = ByteView(pages.bytes).subspan(n * kPageSize, kPageSize);
+    CHECK_THAT(hash128(bytes) == page.content, "a page's content and hash belong together");
+    if (batch_.data.empty()) batch_.data.reserve(batch_bytes_);
+    batch_.recipes.push_back(
+        page.recipe ? *page.recipe : like_.recipe(page.page, bytes, page.ordinal, batch_.data));
+    batch_.pages.pages.push_back(page.content);
+    const bool is_full =
+        batch_.data.size() >= batch_bytes_ || batch_.recipes.size() == kMaxPagesPerBatch;
+    if (is_full) finish_batch(false);
+  }
+  if (pages.last) finish_batch(true);
+  const std::lock_guard lock(mutex_);
+  if (buffers_.size() < kMostBuffers) buffers_.push_back(std::move(pages.bytes));
+}
+
+void BackgroundPacker::finish_batch(bool last) {
+  PackedPages packed;
+  packed.last = last;
+  if (!batch_.recipes.empty()) {
+    const bool plain = is_plain(batch_.recipes);
+    packed.type = plain ? ChunkType::page_batch : ChunkType::page_recipes;
+    encoder_.pack(plain ? batch_.data : encode_recipes(batch_.recipes, batch_.data), level_,
+                  packed.chunk);
+    packed.pages = std::move(batch_.pages);
+  }
+  batch_ = {};
+  const std::lock_guard lock(mutex_);
+  ready_.push_back(std::move(packed));
+  packed_.notify_one();
 }
 
 }  // namespace chronovisor

@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "tests/timetravel/tiny_recording.h"
 #include "timetravel/recording_diff.h"
@@ -87,6 +90,47 @@ TEST_CASE("an untouched replay has every digest, with and without checkpoints an
       *reader, {.from = Position{45'000}, .to = Position{90'001}, .jobs = 2}, [](auto, auto) {});
   CHECK(part.from == Position{40'000});
   CHECK(part.to == Position{90'001});
+}
+
+TEST_CASE("who has verified its stretch takes half of what another has left") {
+  const auto reader = open_bytes(record_tiny({}));
+  const VerifyOutcome straight = verify_recording(*reader, {}, [](auto, auto) {});
+  CHECK(straight.stretches == 1);
+  std::atomic<unsigned> machines{0};
+  VerifyOptions options{.jobs = 2, .least_divided_steps = 2};
+  // One thread sleeps before it runs its stretch.
+  options.prepare = [&](Machine& /*machine*/) {
+    if (machines++ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  };
+  const VerifyOutcome divided = verify_recording(*reader, options, [](auto, auto) {});
+  CHECK(divided.stretches > 2);
+  options.prepare = nullptr;  // then machines are put elsewhere, and not made anew
+  for (int round = 0; round < 10; ++round) {
+    const VerifyOutcome outcome = verify_recording(*reader, options, [](auto, auto) {});
+    CHECK(outcome.digest == straight.digest);
+    CHECK(outcome.to == straight.to);
+    // Nothing is counted twice, and nothing is left out.
+    CHECK(outcome.digests_checked == straight.digests_checked);
+    CHECK(outcome.checkpoints_checked == straight.checkpoints_checked);
+  }
+  CHECK(divided.digests_checked == straight.digests_checked);
+  CHECK(divided.checkpoints_checked == straight.checkpoints_checked);
+}
+
+TEST_CASE("a replay begins anew at any checkpoint, forwards and back, whatever was changed") {
+  const auto reader = open_bytes(record_tiny({.inputs = {{30'000, 'a'}, {70'000, 'b'}}}));
+  const std::vector<CheckpointInfo>& checkpoints = reader->checkpoints();
+  REQUIRE(checkpoints.size() > 5);
+  ReplayRun run(*reader, std::nullopt);
+  for (const std::size_t n : {4U, 1U, 3U, 0U, 4U}) {
+    CAPTURE(n);
+    run.restart(checkpoints[n].position);
+    CHECK(run.machine().digest() == checkpoints[n].digest);
+    REQUIRE(run.run_to(checkpoints[n + 1].position) == ReplayRun::Arrival::arrived);
+    CHECK(run.machine().digest() == checkpoints[n + 1].digest);
+    run.machine().ram().write({kTinyUnusedAddress}, Bytes{1, 2, 3});
+    run.machine().ram().write({0x80000}, Bytes(kPageSize, 0xaa));
+  }
 }
 
 TEST_CASE("a byte changed during replay is found with its page, offset and step") {
