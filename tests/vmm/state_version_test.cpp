@@ -48,6 +48,25 @@ std::vector<Section> sections_of_new_machine(const Model& model) {
   return Machine(config).save_sections();
 }
 
+/// Those of what a machine has when it is asked for: a floppy drive, and other devices.
+std::vector<Section> sections_of_extras() {
+  MachineConfig config;
+  config.memory_bytes = 1U << 20;
+  config.model = "pc-2";
+  config.drives = {{DriveConfig::Interface::floppy, DriveConfig::Kind::disk, false, 1440 * 1024}};
+  std::vector<std::string> names{"floppy"};
+  for (const ExtraDevice device : kExtraDevices) {
+    config.extras.add(device);
+    names.emplace_back(extra_device_name(device));
+  }
+  std::vector<Section> sections = Machine(config).save_sections();
+  std::erase_if(sections, [&](const Section& section) {
+    return std::ranges::find(names, section.name) == names.end();
+  });
+  CHECK(sections.size() == names.size());
+  return sections;
+}
+
 /// By the section's name with its version; "regions", "net0" and "net1" are those of the machine
 /// above. A line is added when a section or a version comes, and none is ever changed.
 const std::map<std::string, std::string> kPins{
@@ -81,6 +100,12 @@ const std::map<std::string, std::string> kPins{
     {"net0", "7d9278497069b5ce63970c4eb0cff9e0"},
     {"net1", "4a4c334f533dae3e40c92a0c0baccd8c"},
     {"rom@2", "15f612b3f04a08c7b68c8a3ddb78cac8"},
+    {"floppy", "a5b151ffce85b0fff9e43567868cb9da"},
+    {"tablet", "c23eb2ac2c4f40ac82cd604240cbb568"},
+    {"rng", "3cee9960cfccd6f453a7a091bf4521e2"},
+    {"console", "b0e67961ab63306e16adde590ff219e2"},
+    {"hpet", "4edee269143b57c4deea06e64fea706d"},
+    {"parallel", "881ed00f64afd87a651ea18a4cb35921"},
     {"regions", "dc450a040ae52fac5ec6ee1cf5b4f8b9"},
 };
 
@@ -91,6 +116,7 @@ TEST_CASE("the layout of each state section is that of its version") {
   for (const Model* model : all_models()) {
     for (Section& section : sections_of_new_machine(*model)) sections.push_back(std::move(section));
   }
+  for (Section& section : sections_of_extras()) sections.push_back(std::move(section));
   for (const Section& section : sections) {
     const std::string layout = layout_of(section);
     const std::string hash = hash128(as_bytes(layout)).hex();
