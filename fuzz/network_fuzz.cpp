@@ -1,13 +1,16 @@
 // Feeds arbitrary bytes to whatever takes frames or is told how to make them. The first
 // byte says what: a card whose driver and network both are the input, a stream of
-// frames, a capture, a switch, a virtio card, a log of sent frames. Checked beside crashes: a
+// frames, a capture, a switch, a virtio card, a log of sent frames, a frame that is said in
+// words. With NETWORK_FUZZ_KIND=N in the environment, that byte is N. Checked beside crashes: a
 // card's deadlines are told and what leaves it is a frame; where a stream is cut changes nothing; a
 // switch gives each frame to ports that it has, and what it was given leaves or is counted.
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -16,6 +19,7 @@
 #include "host/network/capture_file.h"
 #include "host/network/frame_stream.h"
 #include "host/network/network_switch.h"
+#include "inspect/packet_text.h"
 #include "recorder/format/frame_log.h"
 #include "vmm/devices/core/declaration.h"
 #include "vmm/devices/network/e1000.h"
@@ -217,6 +221,14 @@ void drive_switch(Source source) {
   while (const std::optional<std::uint64_t> next = segment.next_ns()) (void)segment.take(*next);
 }
 
+void say_frame(Source source) {
+  constexpr std::size_t kLongestLine = 300;
+  const std::string text = packet_text(source.bytes_of(1 << 16));
+  CHECK_THAT(!text.empty() && text.size() <= kLongestLine, "a packet is a line");
+  CHECK_THAT(std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f; }),
+             "a packet's line can be printed");
+}
+
 void read_frame_log(Source source) {
   const ByteView payload = source.bytes_of(1 << 20);
   try {
@@ -236,17 +248,21 @@ void read_frame_log(Source source) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
+  static const char* const only = std::getenv("NETWORK_FUZZ_KIND");
+  const std::uint8_t kind = only != nullptr ? static_cast<std::uint8_t>(std::atoi(only)) : data[0];
   const Source source(ByteView(data, size).subspan(1));
   // The first half as the corpus has it.
-  if (data[0] >= 0x80) {
-    if (data[0] % 2 == 0) {
+  if (kind >= 0x80) {
+    if (kind == 0xff) {
+      say_frame(source);
+    } else if (kind % 2 == 0) {
       drive_card<VirtioNet>(source);
     } else {
       read_frame_log(source);
     }
     return 0;
   }
-  switch (data[0] % 4) {
+  switch (kind % 4) {
     case 0:
       drive_card<E1000>(source);
       break;
