@@ -63,9 +63,8 @@ std::vector<Stretch> plan(const RecordingReader& reader, const VerifyOptions& op
     if (info.position > begin && info.position < end) cuts.push_back(info.position);
   }
   // All shards of a recording have to cut it at the same places.
-  const std::size_t wanted =
-      std::min<std::size_t>(cuts.size() + 1, sharded ? options.shard.of * kStretchesPerShard
-                                                     : jobs * kStretchesPerJob);
+  const std::size_t wanted = std::min<std::size_t>(
+      cuts.size() + 1, sharded ? options.shard.of * kStretchesPerShard : jobs * kStretchesPerJob);
   for (std::size_t n = 1; n < wanted; ++n) {
     const Position cut = cuts[n * cuts.size() / wanted];
     if (cut <= stretches.back().begin) continue;
