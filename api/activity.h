@@ -21,8 +21,8 @@ inline constexpr std::uint64_t kMostExactSteps = 20'000'000;
 struct ActivitySample {
   std::uint64_t bin = 0;
   Position position;
-  std::uint64_t steps = 0;                          ///< looked at, from there on
-  std::uint64_t looks = 0;                          ///< of which the rest are parts
+  std::uint64_t steps = 0;  ///< looked at, from there on
+  std::uint64_t looks = 0;  ///< of which the rest are parts
   std::uint64_t kernel = 0;
   std::uint64_t user = 0;
   std::uint64_t halted = 0;

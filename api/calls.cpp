@@ -143,17 +143,17 @@ void Calls::start(const std::string& id, const Method& method, Value parameters,
     return;
   }
   const bool beside = desks != nullptr && method.desk == Desk::search;
-  executor_.submit([this_caller = caller_, &context = context_, &executor = executor_, work,
-                    beside] {
-    if (beside && !context.timeline().on_branch()) {
-      return search(context, executor, this_caller, work);
-    }
-    if (!work->begin()) return;
-    const Call call = work->call();
-    const Outcome outcome = outcome_of(call, [&] { return work->run(context, call); });
-    context.call_done(this_caller);
-    work->finish(outcome);
-  });
+  executor_.submit(
+      [this_caller = caller_, &context = context_, &executor = executor_, work, beside] {
+        if (beside && !context.timeline().on_branch()) {
+          return search(context, executor, this_caller, work);
+        }
+        if (!work->begin()) return;
+        const Call call = work->call();
+        const Outcome outcome = outcome_of(call, [&] { return work->run(context, call); });
+        context.call_done(this_caller);
+        work->finish(outcome);
+      });
 }
 
 /// On the session's thread: a question that is answered beside it, from where it stands now.

@@ -63,9 +63,7 @@ session::Answer Context::ask(const session::Request& request, const Call& call, 
   }
 }
 
-Standing Context::standing() {
-  return {timeline().now(), session_.settings(), bookmarks()};
-}
+Standing Context::standing() { return {timeline().now(), session_.settings(), bookmarks()}; }
 
 void Context::stand_in(const Standing& standing) {
   session_.take_settings(standing.settings);
@@ -137,7 +135,8 @@ const StopPoint& Context::add_stop_point(StopPoint stop) {
 }
 
 bool Context::remove_stop_point(std::uint64_t id) {
-  const bool there = std::erase_if(stop_points_, [&](const StopPoint& s) { return s.id == id; }) > 0;
+  const bool there =
+      std::erase_if(stop_points_, [&](const StopPoint& s) { return s.id == id; }) > 0;
   if (there) ++breakpoint_changes_;
   return there;
 }

@@ -135,8 +135,8 @@ std::uint64_t Bins::first_of(std::uint64_t bin) const {
 
 void Lane::add(Position position, std::uint64_t amount) {
   const std::uint64_t sum = total() + amount;
-  const bool same = !places_.empty() && places_.back().position >> grain_bits_ >=
-                                            position.steps >> grain_bits_;
+  const bool same =
+      !places_.empty() && places_.back().position >> grain_bits_ >= position.steps >> grain_bits_;
   if (same) {
     places_.back().sum = sum;
     return;
@@ -173,7 +173,8 @@ std::vector<std::uint64_t> Lane::counts(const Bins& bins) const {
   std::uint64_t before = sum_before(bins.from.steps);
   for (std::uint64_t bin = 0; bin < bins.count; ++bin) {
     const bool last = bin + 1 == bins.count;
-    const std::uint64_t behind = last ? sum_before(bins.to.steps + 1) : sum_before(bins.first_of(bin + 1));
+    const std::uint64_t behind =
+        last ? sum_before(bins.to.steps + 1) : sum_before(bins.first_of(bin + 1));
     counts.push_back(behind - before);
     before = behind;
   }

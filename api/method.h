@@ -65,7 +65,7 @@ struct Method {
   std::string description;
   Effect effect = Effect::looks;
   std::vector<Parameter> parameters;
-  Value answer;      ///< its shape; always an object
+  Value answer;  ///< its shape; always an object
   Desk desk = Desk::session;
   bool tool = true;  ///< shown to agents, of whom attention is asked for each
   /// Checks what a client sends, without a session. Throws CallError.

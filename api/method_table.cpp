@@ -8,9 +8,9 @@ namespace chronovisor::api {
 std::span<const Method> methods() {
   static const std::vector<Method> kAll = [] {
     std::vector<Method> all;
-    for (std::vector<Method> group : {recording_methods(), strip_methods(), travel_methods(),
-                                      state_methods(), search_methods(), guest_methods(),
-                                      change_methods()}) {
+    for (std::vector<Method> group :
+         {recording_methods(), strip_methods(), travel_methods(), state_methods(), search_methods(),
+          guest_methods(), change_methods()}) {
       std::move(group.begin(), group.end(), std::back_inserter(all));
     }
     return all;

@@ -1,10 +1,10 @@
 // What changes something that outlives the answer: the recording's bookmarks, and the
 // guest, on a branch. And the monitor's words, some of which do.
 #include "api/context.h"
-#include "base/encoding.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"
+#include "base/encoding.h"
 #include "session/memory_write.h"
 #include "session/words.h"
 

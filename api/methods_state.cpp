@@ -3,10 +3,10 @@
 #include <array>
 
 #include "api/context.h"
-#include "base/encoding.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"
+#include "base/encoding.h"
 #include "inspect/export/png.h"
 #include "inspect/export/screen.h"
 #include "inspect/export/trace.h"

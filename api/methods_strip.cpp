@@ -40,7 +40,8 @@ template <typename Request>
 Bins bins_of(Context& context, const Request& request) {
   const Position from = context.place(request.from, "from");
   const Position to = context.place(request.to, "to");
-  if (to < from) throw CallError(CallFault::wrong_parameters, "to: lies before `from`", "/params/to");
+  if (to < from)
+    throw CallError(CallFault::wrong_parameters, "to: lies before `from`", "/params/to");
   return {from, to, request.bins};
 }
 
@@ -63,17 +64,14 @@ Value lanes(Context& context, const LanesRequest& request, const Call& call) {
   }
   Value::Array marks;
   for (const Bookmark& mark : context.bookmarks()) {
-    if (mark.position < bins.from || mark.position > bins.to || marks.size() == kMostMarks) continue;
-    marks.emplace_back(Value::Object{{"name", mark.name},
-                                     {"position", mark.position.steps},
-                                     {"kind", mark_kind(mark.name)}});
+    if (mark.position < bins.from || mark.position > bins.to || marks.size() == kMostMarks)
+      continue;
+    marks.emplace_back(Value::Object{
+        {"name", mark.name}, {"position", mark.position.steps}, {"kind", mark_kind(mark.name)}});
   }
-  return Value::Object{{"from", bins.from.steps},
-                       {"to", bins.to.steps},
-                       {"bins", bins.count},
-                       {"lanes", std::move(all)},
-                       {"marks", std::move(marks)},
-                       {"here", context.here().steps}};
+  return Value::Object{{"from", bins.from.steps},   {"to", bins.to.steps},
+                       {"bins", bins.count},        {"lanes", std::move(all)},
+                       {"marks", std::move(marks)}, {"here", context.here().steps}};
 }
 
 /// A part of what was looked at, in per cent.
@@ -129,13 +127,12 @@ Value activity(Context& context, const ActivityRequest& request, const Call& cal
     }
     if (call.progress) call.progress(number, bins.count);
   }
-  return Value::Object{
-      {"from", bins.from.steps},
-      {"to", bins.to.steps},
-      {"bins", bins.count},
-      {"exact", scan.exact()},
-      {"samples", std::move(samples)},
-      {"next", number < bins.count ? Value(std::to_string(number)) : Value()}};
+  return Value::Object{{"from", bins.from.steps},
+                       {"to", bins.to.steps},
+                       {"bins", bins.count},
+                       {"exact", scan.exact()},
+                       {"samples", std::move(samples)},
+                       {"next", number < bins.count ? Value(std::to_string(number)) : Value()}};
 }
 
 }  // namespace
@@ -154,19 +151,20 @@ std::vector<Method> strip_methods() {
           .not_for_agents()
           .beside(Desk::strip)
           .answers(
-              object({{"from", count()},
-                      {"to", count()},
-                      {"bins", count()},
-                      {"lanes", list_of(object({{"name", text()},
-                                                {"kind", one_of({"console", "input", "network",
-                                                                 "disk", "idle", "checkpoint"})},
-                                                {"unit", text(), "What is counted"},
-                                                {"total", count(), "In the whole recording"},
-                                                {"counts", list_of(count()), "One a bin"}}))},
-                      {"marks", list_of(object({{"name", text()},
-                                                {"position", count()},
-                                                {"kind", one_of({"panic", "stuck", "bookmark"})}}))},
-                      {"here", count(), "Where the machine stands"}}),
+              object(
+                  {{"from", count()},
+                   {"to", count()},
+                   {"bins", count()},
+                   {"lanes", list_of(object({{"name", text()},
+                                             {"kind", one_of({"console", "input", "network", "disk",
+                                                              "idle", "checkpoint"})},
+                                             {"unit", text(), "What is counted"},
+                                             {"total", count(), "In the whole recording"},
+                                             {"counts", list_of(count()), "One a bin"}}))},
+                   {"marks", list_of(object({{"name", text()},
+                                             {"position", count()},
+                                             {"kind", one_of({"panic", "stuck", "bookmark"})}}))},
+                   {"here", count(), "Where the machine stands"}}),
               lanes));
   rows.push_back(
       Row<ActivityRequest>(
@@ -181,24 +179,25 @@ std::vector<Method> strip_methods() {
           .not_for_agents()
           .beside(Desk::strip)
           .answers(
-              object({{"from", count()},
-                      {"to", count()},
-                      {"bins", count()},
-                      {"exact", flag(), "All of each bin was looked at"},
-                      {"samples",
-                       list_of(object(
-                           {{"bin", count()},
-                            {"position", count(), "From here on was looked"},
-                            {"steps", count(), "How far"},
-                            {"kernel", count(), "Per cent"},
-                            {"user", count(), "Per cent"},
-                            {"halted", count(), "Per cent"},
-                            {"spaces", list_of(object({{"space", hex(), "CR3"},
-                                                       {"share", count(), "Per cent"}}))},
-                            {"vectors", list_of(object({{"vector", count()},
-                                                        {"kind", one_of({"exception", "interrupt"})},
-                                                        {"count", count()}}))}}))},
-                      {"next", or_null(text()), "Cursor for further bins"}}),
+              object(
+                  {{"from", count()},
+                   {"to", count()},
+                   {"bins", count()},
+                   {"exact", flag(), "All of each bin was looked at"},
+                   {"samples",
+                    list_of(object(
+                        {{"bin", count()},
+                         {"position", count(), "From here on was looked"},
+                         {"steps", count(), "How far"},
+                         {"kernel", count(), "Per cent"},
+                         {"user", count(), "Per cent"},
+                         {"halted", count(), "Per cent"},
+                         {"spaces", list_of(object({{"space", hex(), "CR3"},
+                                                    {"share", count(), "Per cent"}}))},
+                         {"vectors", list_of(object({{"vector", count()},
+                                                     {"kind", one_of({"exception", "interrupt"})},
+                                                     {"count", count()}}))}}))},
+                   {"next", or_null(text()), "Cursor for further bins"}}),
               activity));
   return rows;
 }

@@ -96,8 +96,8 @@ class PerfettoWriter {
     packet.message(kPacketTrackDescriptor, descriptor);
     write(packet);
   }
-  void event(EventType type, const std::string& track, const std::string& name,
-             std::uint64_t at_ns, std::optional<Position> position) {
+  void event(EventType type, const std::string& track, const std::string& name, std::uint64_t at_ns,
+             std::optional<Position> position) {
     Message event;
     event.number(kEventTrack, track_of(track));
     event.number(kEventType, static_cast<std::uint64_t>(type));

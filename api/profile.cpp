@@ -166,8 +166,8 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
     deliveries.learn_gates();
     while (const auto handler = deliveries.next(to, cancel)) {
       interrupted();
-      deliver({timeline.now(), timeline.machine().now().ns,
-               deliveries.vectors_of(*handler).front()});
+      deliver(
+          {timeline.now(), timeline.machine().now().ns, deliveries.vectors_of(*handler).front()});
     }
     interrupted();
   };

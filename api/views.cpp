@@ -26,8 +26,8 @@ void Views::add(const Caller& caller, Send send) {
   }
   executor_.submit([this, send = std::move(send)] {
     if (!seen_) seen_ = look();
-    send(notification_message("moved", Value::Object{{"where", context_.where(Call{})},
-                                                     {"by", "you"}})
+    send(notification_message("moved",
+                              Value::Object{{"where", context_.where(Call{})}, {"by", "you"}})
              .json());
   });
 }
@@ -71,8 +71,8 @@ void Views::compare(const std::optional<Caller>& caller) {
   const bool is_first = !seen_;
   const Seen before = seen_.value_or(now);
   seen_ = now;
-  if (is_first || now.moment != before.moment || now.on_branch != before.on_branch || now.live != before.live ||
-      now.changes != before.changes) {
+  if (is_first || now.moment != before.moment || now.on_branch != before.on_branch ||
+      now.live != before.live || now.changes != before.changes) {
     tell(caller, "moved", Value::Object{{"where", context_.where(Call{})}});
   }
   const auto changed = [&](const char* what) {

@@ -330,7 +330,8 @@ void require_fitting_options(const ExportOptions& options) {
   only_for({"raw", "qcow2"}, "--disk", !options.disk.empty());
   only_for({"raw", "qcow2"}, "--base", !options.base.empty());
   only_for({"raw", "qcow2"}, "--partial", options.partial);
-  only_for({"trace", "pcapng", "folded", "chrome-trace", "perfetto"}, "--from", !options.from.empty());
+  only_for({"trace", "pcapng", "folded", "chrome-trace", "perfetto"}, "--from",
+           !options.from.empty());
   only_for({"trace", "pcapng", "folded", "chrome-trace", "perfetto"}, "--to", !options.to.empty());
   only_for({"folded", "chrome-trace", "perfetto"}, "--every", !options.every.empty());
   only_for({"folded"}, "--shard", !options.shard.empty());
@@ -427,13 +428,15 @@ void add_export(CLI::App& app, Action& action) {
                    "trace, pcapng, folded, chrome-trace, perfetto: the position to stop at (end)")
       ->type_name(kPlaceValues);
   command
-      ->add_option("--every", options->every,
-                   "folded, chrome-trace, perfetto: steps between two samples (a 2000th of the stretch)")
+      ->add_option(
+          "--every", options->every,
+          "folded, chrome-trace, perfetto: steps between two samples (a 2000th of the stretch)")
       ->type_name("NUMBER");
   command
-      ->add_option("--symbols", options->symbols,
-                   "folded, chrome-trace, perfetto: ELF file of a program of the guest's, for names; may be "
-                   "given again")
+      ->add_option(
+          "--symbols", options->symbols,
+          "folded, chrome-trace, perfetto: ELF file of a program of the guest's, for names; may be "
+          "given again")
       ->type_name("FILE")
       ->allow_extra_args(false);
   add_shard_option(*command, options->shard,

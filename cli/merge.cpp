@@ -149,8 +149,8 @@ int merge_verifications(const std::vector<Given>& given, bool as_json) {
   if (worst == shards.end()) {
     for (auto shard = shards.begin(); shard != shards.end(); ++shard) {
       if (shard->at("result").get<std::string>() != "diverged") continue;
-      if (worst == shards.end() || shard->at("position").get<std::uint64_t>() <
-                                       worst->at("position").get<std::uint64_t>()) {
+      if (worst == shards.end() ||
+          shard->at("position").get<std::uint64_t>() < worst->at("position").get<std::uint64_t>()) {
         worst = shard;
       }
     }
@@ -238,9 +238,8 @@ int merge_index(const std::vector<Given>& given, const std::string& into) {
     std::move(part.intervals.begin(), part.intervals.end(), std::back_inserter(intervals));
   }
   require_all(numbers, of);
-  std::stable_sort(intervals.begin(), intervals.end(), [](const auto& a, const auto& b) {
-    return a.from < b.from;
-  });
+  std::stable_sort(intervals.begin(), intervals.end(),
+                   [](const auto& a, const auto& b) { return a.from < b.from; });
   append_intervals(into, intervals);
   std::fprintf(stderr, "chronovisor: %s: %zu intervals added\n", into.c_str(), intervals.size());
   return kDone;

@@ -54,11 +54,11 @@ class Signpost {
             "/chronovisor-XXXXXX.html";
     const int fd = mkostemps(path_.data(), 5, O_CLOEXEC);
     if (fd < 0) throw Error(ErrorCode::host, path_ + ": " + std::strerror(errno));
-    const std::string page = "<!doctype html><meta charset=\"utf-8\"><title>Chronovisor</title>"
-                             "<meta http-equiv=\"refresh\" content=\"0;url=" +
-                             url + "\">\n";
-    const bool written =
-        ::write(fd, page.data(), page.size()) == static_cast<ssize_t>(page.size());
+    const std::string page =
+        "<!doctype html><meta charset=\"utf-8\"><title>Chronovisor</title>"
+        "<meta http-equiv=\"refresh\" content=\"0;url=" +
+        url + "\">\n";
+    const bool written = ::write(fd, page.data(), page.size()) == static_cast<ssize_t>(page.size());
     ::close(fd);
     if (!written) throw Error(ErrorCode::host, path_ + ": cannot be written");
   }
@@ -166,7 +166,9 @@ void add_serve(CLI::App& app, Action& action) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command = add_session_command(
       app, "serve", "Serve a recording to a browser, and to a gdb beside it", options->session);
-  command->add_option("file", options->session.file, "The recording")->type_name("FILE")->required();
+  command->add_option("file", options->session.file, "The recording")
+      ->type_name("FILE")
+      ->required();
   command
       ->add_option("--listen", options->listen,
                    "This host's own address and a port; 0: one that is free (127.0.0.1:0)")

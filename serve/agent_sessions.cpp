@@ -79,8 +79,8 @@ std::shared_ptr<AgentSessions::Session> AgentSessions::begin() {
   if (sessions_.size() >= kMostAgents) end(sessions_.front());
   auto session = std::make_shared<Session>();
   session->id = new_token();
-  session->client = greet_(
-      [waiting = session->waiting](const std::string& message) { waiting->give(message); });
+  session->client =
+      greet_([waiting = session->waiting](const std::string& message) { waiting->give(message); });
   sessions_.push_back(session);
   return session;
 }

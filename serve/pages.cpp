@@ -17,9 +17,9 @@ constexpr std::uintmax_t kMostFileBytes = 16U << 20;
 
 const Page* embedded_page(std::string_view path) {
   const auto all = embedded_pages();
-  const auto found =
-      std::lower_bound(all.begin(), all.end(), path,
-                       [](const Page& page, std::string_view wanted) { return page.path < wanted; });
+  const auto found = std::lower_bound(
+      all.begin(), all.end(), path,
+      [](const Page& page, std::string_view wanted) { return page.path < wanted; });
   return found == all.end() || found->path != path ? nullptr : &*found;
 }
 

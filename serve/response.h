@@ -21,7 +21,7 @@ struct Response {
 
 [[nodiscard]] Response refused(unsigned status, const std::string& why);
 
-enum class BodyPart : bool { left_out, sent };  ///< HEAD leaves it out
+enum class BodyPart : bool { left_out, sent };   ///< HEAD leaves it out
 enum class Afterwards : bool { closes, stays };  ///< what becomes of the connection
 
 /// The whole of it, headers first. `host`: under which name it was asked for.

@@ -26,8 +26,9 @@ std::string_view given_token(const Request& request) {
 }
 
 Response without_token() {
-  Response response = refused(401, "the token is missing, or another one; use the address that "
-                                   "the program printed");
+  Response response = refused(401,
+                              "the token is missing, or another one; use the address that "
+                              "the program printed");
   response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }

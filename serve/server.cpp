@@ -164,12 +164,11 @@ class Server::Implementation::Connection : public std::enable_shared_from_this<C
  private:
   void read() {
     reading_ = true;
-    stream_.async_read_some(
-        asio::buffer(input_),
-        [self = shared_from_this()](beast::error_code trouble, std::size_t size) {
-          self->reading_ = false;
-          self->came(trouble, size);
-        });
+    stream_.async_read_some(asio::buffer(input_), [self = shared_from_this()](
+                                                      beast::error_code trouble, std::size_t size) {
+      self->reading_ = false;
+      self->came(trouble, size);
+    });
   }
   void came(beast::error_code trouble, std::size_t size) {
     if (trouble == beast::error::timeout && !reader_.empty()) {
@@ -195,15 +194,13 @@ class Server::Implementation::Connection : public std::enable_shared_from_this<C
   }
   void take(const Request& request) {
     Route route = route_of(request, server_.options_.token, server_.pages_);
-    const auto keep =
-        request.keep_alive ? Afterwards::stays : Afterwards::closes;
+    const auto keep = request.keep_alive ? Afterwards::stays : Afterwards::closes;
     const auto part = request.method == "HEAD" ? BodyPart::left_out : BodyPart::sent;
     switch (route.kind) {
       case Route::Kind::answer:
         // What stands behind a ? is not told: somebody may have put the token there.
-        about_ = route.response.status == 403
-                     ? request.host + " " + request.origin
-                     : request.target.substr(0, request.target.find('?'));
+        about_ = route.response.status == 403 ? request.host + " " + request.origin
+                                              : request.target.substr(0, request.target.find('?'));
         return answer(std::move(route.response), request.host, part, keep);
       case Route::Kind::agent:
         stream_.expires_never();
@@ -227,8 +224,7 @@ class Server::Implementation::Connection : public std::enable_shared_from_this<C
         return leave();
     }
   }
-  void answer(const Response& response, std::string_view host, BodyPart part,
-              Afterwards keep) {
+  void answer(const Response& response, std::string_view host, BodyPart part, Afterwards keep) {
     if (!response.refusal.empty()) server_.refuse(peer_, response.refusal, about_);
     about_.clear();
     // Who is refused may come again.
@@ -313,10 +309,8 @@ class Server::Implementation::PageSocket : public std::enable_shared_from_this<P
     read();
   }
   void read() {
-    stream_.async_read(buffer_,
-                       [self = shared_from_this()](beast::error_code trouble, std::size_t) {
-                         self->came(trouble);
-                       });
+    stream_.async_read(buffer_, [self = shared_from_this()](beast::error_code trouble,
+                                                            std::size_t) { self->came(trouble); });
   }
   void came(beast::error_code trouble) {
     if (trouble == websocket::error::message_too_big) return leave("a message over 1 MiB");
@@ -341,18 +335,19 @@ class Server::Implementation::PageSocket : public std::enable_shared_from_this<P
       const auto self = weak.lock();
       if (!cancelled && self) self->leave("does not read what it asked for");
     });
-    stream_.async_write(asio::buffer(message_), [self = shared_from_this()](
-                                                    beast::error_code trouble, std::size_t) {
-      self->sending_ = false;
-      self->stalled_.cancel();
-      if (trouble) return self->leave(std::string());
-      if (self->outgoing_) self->outgoing_->sent(self->message_.size());
-      self->send();
-    });
+    stream_.async_write(asio::buffer(message_),
+                        [self = shared_from_this()](beast::error_code trouble, std::size_t) {
+                          self->sending_ = false;
+                          self->stalled_.cancel();
+                          if (trouble) return self->leave(std::string());
+                          if (self->outgoing_) self->outgoing_->sent(self->message_.size());
+                          self->send();
+                        });
   }
   void part(websocket::close_code code) {
     open_ = false;
-    stream_.async_close(code, [self = shared_from_this()](beast::error_code) { self->leave(std::string()); });
+    stream_.async_close(
+        code, [self = shared_from_this()](beast::error_code) { self->leave(std::string()); });
   }
   /// Its client goes when nothing is at work for it any more: that may take others' time.
   void leave(const std::string& refusal) {
