@@ -154,6 +154,8 @@ struct FloppyBench : PortsBench {
       }
       case 7:
         out(0x3f7, static_cast<std::uint32_t>(below(random, 4) * 2 / 4));
+        command({0x0f, static_cast<unsigned>(below(random, 4)),
+                 static_cast<unsigned>(below(random, 80))});
         return 0;
       case 8:
         whole_transfer(random);
