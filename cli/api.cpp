@@ -94,7 +94,9 @@ void add_mcp(CLI::App& app, Action& action) {
   auto options = std::make_shared<ApiOptions>();
   CLI::App* command = add_command(
       app, "mcp", "Serve a recording to an agent: the Model Context Protocol over stdio", options);
-  command->add_option("file", options->session.file, "The recording")->type_name("FILE")->required();
+  command->add_option("file", options->session.file, "The recording")
+      ->type_name("FILE")
+      ->required();
   command->callback([options, &action] {
     action = [options] {
       return serve(*options,

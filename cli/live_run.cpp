@@ -260,7 +260,8 @@ void require_different_files(
     const std::vector<std::pair<const char*, const std::string*>>& places) {
   for (std::size_t n = 0; n < places.size(); ++n) {
     for (std::size_t m = 0; m < n; ++m) {
-      if (*places[n].second != *places[m].second || !places[n].second->starts_with("file:")) continue;
+      if (*places[n].second != *places[m].second || !places[n].second->starts_with("file:"))
+        continue;
       throw Error(ErrorCode::usage, std::string(places[m].first) + " and " + places[n].first +
                                         ": each would replace the other's file");
     }

@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <memory>
 
-#include "base/encoding.h"
 #include "api/guest_names.h"
+#include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/exit_status.h"

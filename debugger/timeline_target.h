@@ -26,8 +26,8 @@ enum class Sharing : std::uint8_t { alone, shared };
 class TimelineTarget final : public gdb::DebugTarget {
  public:
   /// Both must outlive this.
-  TimelineTarget(session::DebugSession& session, session::Executor& executor,
-                 RegisterLayout layout, Sharing sharing = Sharing::alone);
+  TimelineTarget(session::DebugSession& session, session::Executor& executor, RegisterLayout layout,
+                 Sharing sharing = Sharing::alone);
 
   // gdb::RegisterMemoryReader
   bool read_register(std::size_t index, std::span<std::uint8_t> out) const override;

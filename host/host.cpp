@@ -133,7 +133,8 @@ std::uint64_t parse_size(const std::string& text, const std::string& option) {
     }
     if (unit != 1) number.pop_back();
   }
-  if (number.empty() || number.find_first_not_of("0123456789xXabcdefABCDEF_,") != std::string::npos) {
+  if (number.empty() ||
+      number.find_first_not_of("0123456789xXabcdefABCDEF_,") != std::string::npos) {
     throw Error(ErrorCode::usage,
                 option + ": \"" + text + "\" is not a size: bytes, or a number with K, M or G");
   }

@@ -145,8 +145,8 @@ class NbdImage final : public DiskImage {
     Bytes request;
     put_request(request, kRead, offset, static_cast<std::uint32_t>(out.size()));
     std::array<std::uint8_t, 16> reply{};
-    if (!send_all(request) || !receive_all(reply, kReadNs) || big(reply, 0, 4) != kSimpleReplyMagic ||
-        big(reply, 8, 8) != handle_) {
+    if (!send_all(request) || !receive_all(reply, kReadNs) ||
+        big(reply, 0, 4) != kSimpleReplyMagic || big(reply, 8, 8) != handle_) {
       broken_ = true;
       return false;
     }
@@ -236,12 +236,9 @@ Server start_server(const std::string& path, const std::string& format) {
     throw Error(ErrorCode::host, folder + ": cannot make it: " + std::strerror(errno));
   }
   Server server(-1, folder);
-  std::vector<std::string> words{"qemu-nbd",
-                                 "--read-only",
-                                 "--format=" + format,
-                                 "--shared=1",
-                                 "--socket=" + server.socket(),
-                                 path};
+  std::vector<std::string> words{
+      "qemu-nbd", "--read-only", "--format=" + format, "--shared=1", "--socket=" + server.socket(),
+      path};
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

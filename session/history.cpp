@@ -236,10 +236,10 @@ Answer DebugSession::answer(const EventsRequest& request, const Cancel& cancel) 
     while (all.size() < kMostEvents) {
       const auto handler = walk.next(to, cancel);
       if (!handler) break;
-      all.push_back({timeline_.now(),
-                     fmt::format("{}, handler at {:#x}",
-                                 handler_name(timeline_.machine(), walk.gates(), *handler),
-                                 *handler)});
+      all.push_back(
+          {timeline_.now(),
+           fmt::format("{}, handler at {:#x}",
+                       handler_name(timeline_.machine(), walk.gates(), *handler), *handler)});
     }
   });
   if (cancel.requested()) throw Error(ErrorCode::usage, "interrupted");

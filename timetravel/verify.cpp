@@ -82,10 +82,9 @@ Stretches plan(const RecordingReader& reader, const VerifyOptions& options, Posi
   Stretches stretches;
   Stretch* last = &add_stretch(stretches, options.from, begin, std::max(begin, end));
   const std::vector<Position> cuts = cuts_within(reader, begin, end);
-  const std::size_t wanted =
-      std::min<std::size_t>(cuts.size() + 1, options.shard.of > 1
-                                                 ? options.shard.of * kStretchesPerShard
-                                                 : std::clamp(options.jobs, 1U, kMostJobs));
+  const std::size_t wanted = std::min<std::size_t>(
+      cuts.size() + 1, options.shard.of > 1 ? options.shard.of * kStretchesPerShard
+                                            : std::clamp(options.jobs, 1U, kMostJobs));
   for (std::size_t n = 1; n < wanted; ++n) {
     const Position cut = cuts[n * cuts.size() / wanted];
     if (cut <= last->begin) continue;

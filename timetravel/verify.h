@@ -37,7 +37,7 @@ struct VerifyOptions {
 struct VerifyOutcome {
   Position from;
   Position to;
-  Hash128 digest;  ///< of the state at `to`
+  Hash128 digest;        ///< of the state at `to`
   bool has_end = false;  ///< `digest` is known: the last stretch was checked
   std::uint64_t digests_checked = 0;
   std::uint64_t checkpoints_checked = 0;  ///< whole checkpoints compared with the replay
