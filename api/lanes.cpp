@@ -56,6 +56,10 @@ const char* channel_name(ConsoleChannel channel) {
       return "serial1";
     case ConsoleChannel::firmware:
       return "firmware";
+    case ConsoleChannel::console:
+      return "virtio console";
+    case ConsoleChannel::parallel:
+      return "parallel";
   }
   return "console";
 }

@@ -165,6 +165,10 @@ const char* channel_track(ConsoleChannel channel) {
       return "console: serial1";
     case ConsoleChannel::firmware:
       return "console: firmware";
+    case ConsoleChannel::console:
+      return "console: virtio";
+    case ConsoleChannel::parallel:
+      return "console: parallel";
   }
   return "console";
 }

@@ -15,8 +15,6 @@ constexpr std::uint8_t kRead = 1, kWritten = 2, kLines = 4;
 constexpr std::size_t kMostEntries = 1 << 20;
 /// So many writes of a page are noted line by line before it counts as a whole.
 constexpr std::uint32_t kNotedWrites = 16;
-/// One that did counts as a whole from the first write on in so many intervals.
-constexpr std::uint8_t kBusyIntervals = 3;
 constexpr std::size_t kMostDeviceName = 256;
 
 /// The lines of a page that bytes [first, last] lie in.
@@ -237,33 +235,16 @@ void AccessGatherer::accessed(std::uint64_t address, std::uint64_t size, bool wr
 }
 
 void AccessGatherer::reads_page(std::uint64_t linear_page) {
-  const std::uint64_t page = linear_page / kPageSize;
-  std::uint64_t& noted = noted_reads_[page % noted_reads_.size()];
-  if (noted == page + 1) return;
-  noted = page + 1;
-  if (PageTouch* const touch = page_of(page); touch != nullptr) touch->read = true;
+  if (PageTouch* const touch = page_of(linear_page / kPageSize); touch != nullptr)
+    touch->read = true;
 }
 
 bool AccessGatherer::writes_page(std::uint64_t linear_page) {
-  const std::uint64_t page = linear_page / kPageSize;
-  PageTouch* const touch = page_of(page);
-  if (touch == nullptr || touch->written) return true;
-  if (touch->slow_writes < kNotedWrites && busy_.find(page) == nullptr) return false;
+  PageTouch* const touch = page_of(linear_page / kPageSize);
+  if (touch == nullptr) return true;
+  if (!touch->written && touch->slow_writes < kNotedWrites) return false;
   touch->written = true;
   return true;
-}
-
-void AccessGatherer::note_busy_pages() {
-  NumberTable<std::uint8_t> busy;
-  for (const auto& entry : pages_.entries()) {
-    if (!entry.value.written) continue;
-    const std::uint8_t* const known = busy_.find(entry.number);
-    const int left = entry.value.slow_writes >= kNotedWrites ? kBusyIntervals
-                     : known != nullptr                      ? *known - 1
-                                                             : 0;
-    if (left > 0) busy[entry.number] = static_cast<std::uint8_t>(left);
-  }
-  busy_ = std::move(busy);
 }
 
 void AccessGatherer::device_wrote(std::string_view device, GuestPhysical address,
@@ -307,9 +288,7 @@ IntervalAccesses AccessGatherer::take() {
     std::sort(accesses.pages.begin(), accesses.pages.end(),
               [](const TouchedPage& a, const TouchedPage& b) { return a.page < b.page; });
   }
-  note_busy_pages();
   all_code_ = all_data_ = false;
-  noted_reads_.fill(0);
   code_.clear();
   pages_.clear();
   return accesses;

@@ -99,12 +99,6 @@ class NumberTable {
     }
     return entries_[slot - 1].value;
   }
-  /// Null when nothing belongs to it.
-  [[nodiscard]] const Value* find(std::uint64_t number) const {
-    if (slots_.empty()) return nullptr;
-    const std::uint32_t slot = slots_[slot_of(number)];
-    return slot == 0 ? nullptr : &entries_[slot - 1].value;
-  }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   void clear() {
     entries_.clear();
@@ -156,7 +150,6 @@ class AccessGatherer final : public AccessObserver {
     bool written = false;
   };
   PageTouch* page_of(std::uint64_t page);
-  void note_busy_pages();
   [[nodiscard]] static std::vector<CodeRun> runs_of(
       const std::vector<NumberTable<std::uint64_t>::Entry>& entries);
 
@@ -164,12 +157,6 @@ class AccessGatherer final : public AccessObserver {
   bool all_data_ = false;
   NumberTable<std::uint64_t> code_;  ///< length of the run at an address
   NumberTable<PageTouch> pages_;
-  /// Pages that were written much, and for how many more intervals they count as written
-  /// by the first write, which saves noting the same ones again.
-  NumberTable<std::uint8_t> busy_;
-  /// Of pages noted as read, 1 + the number, by its lowest bits: most are told of again
-  /// and again, with each address space.
-  std::array<std::uint64_t, 1024> noted_reads_{};
   bool all_devices_ = false;
   std::size_t device_pages_ = 0;
   /// Lines by page by device.

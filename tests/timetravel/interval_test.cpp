@@ -139,27 +139,6 @@ TEST_CASE("what a device wrote is in the index, by device, address and line") {
   machine->set_access_observer(nullptr);
 }
 
-TEST_CASE("a page that was written much counts as a whole for three more intervals") {
-  AccessGatherer gatherer;
-  const auto write = [&](int times) {
-    for (int n = 0; n < times; ++n) {
-      if (!gatherer.writes_page(0x5000)) gatherer.accessed(0x5040, 4, true);
-    }
-    return gatherer.take();
-  };
-  constexpr std::uint64_t kOtherLine = 0x5000;
-  CHECK(write(20).may_access(kOtherLine, 4, false, true));
-  for (int n = 0; n < 3; ++n) CHECK(write(1).may_access(kOtherLine, 4, false, true));
-  // It is looked at again, and was written little.
-  const IntervalAccesses index = write(1);
-  CHECK_FALSE(index.may_access(kOtherLine, 4, false, true));
-  CHECK(index.may_access(0x5040, 4, false, true));
-  // An interval without a write ends it at once.
-  CHECK(write(20).may_access(kOtherLine, 4, false, true));
-  CHECK_FALSE(write(0).may_access(kOtherLine, 4, false, true));
-  CHECK_FALSE(write(1).may_access(kOtherLine, 4, false, true));
-}
-
 TEST_CASE("every instruction and access of an interval is in its index") {
   for (std::uint64_t seed = 300; seed < 312; ++seed) {
     CAPTURE(seed);
