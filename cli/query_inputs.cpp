@@ -13,6 +13,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/recorded_range.h"
+#include "host/host.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/start_condition.h"
 

@@ -72,11 +72,12 @@ Bytes line_program() {
   Bytes unit;
   put(unit, 4, 2);
   put(unit, head.size(), 4);
-  unit.insert(unit.end(), head.begin(), head.end());
-  unit.insert(unit.end(), program.begin(), program.end());
+  for (const Bytes* part : {&head, &program}) {
+    for (const std::uint8_t byte : *part) unit.push_back(byte);
+  }
   Bytes all;
   put(all, unit.size(), 4);
-  all.insert(all.end(), unit.begin(), unit.end());
+  for (const std::uint8_t byte : unit) all.push_back(byte);
   return all;
 }
 
