@@ -76,7 +76,6 @@ PosixOutputFile::PosixOutputFile(const std::string& path, std::uint64_t size_byt
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (descriptor_ < 0) throw file_error(ErrorCode::host, path, "open for writing", errno);
   try {
-    lock();
     truncate(size_bytes);
   } catch (const Error&) {
     ::close(descriptor_);

@@ -45,13 +45,13 @@ class OutputFile {
 
 enum class ExistingFile { refuse, replace };
 
-/// Locked as long as it is open: nobody else who asks, as this does, can write to it.
+/// One that is created is locked while it is open, as one that is edited is (edit/file_edit.h).
 class PosixOutputFile final : public OutputFile {
  public:
   /// Creates `path`. Throws Error{host}, also when the file exists and
   /// `existing` is refuse.
   PosixOutputFile(const std::string& path, ExistingFile existing);
-  /// Opens the file at `path` and cuts it to `size_bytes`. Throws Error{host}.
+  /// Opens `path`, which its writer has locked, and cuts it to `size_bytes`. Throws Error{host}.
   PosixOutputFile(const std::string& path, std::uint64_t size_bytes);
   ~PosixOutputFile() override;
   PosixOutputFile(const PosixOutputFile&) = delete;
