@@ -84,7 +84,7 @@ with open(test.path("whole.json"), "wb") as file:
 for command, words in (([*files[:2]], "shard 2 of 3 is missing"), ([*files, files[0]], "given twice"),
                        ([*files[:2], test.path("foreign.json")], "another recording"),
                        ([test.path("letter.json")], "not the JSON answer"), ([test.path("whole.json")], "not to a shard"),
-                       ([test.path("not-there")], "cannot be read")):
+                       ([test.path("not-there")], "No such file")):
     done = test.run("query", "merge", *command, expect=3)
     test.check(words in done.stderr.decode() and not done.stdout, f"merge does not say {words!r}", done)
 for command in (["query"], ["query", "writes", bare], ["query", "merge"], ["query", "writes", bare, "-a", "soon"],

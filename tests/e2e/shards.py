@@ -196,7 +196,7 @@ indexed = [test.path(f"index-{number}") for number in range(1, SHARDS + 1)]
 for given, words in (([*verified[1:]], "shard 1 of 5 is missing"), ([*verified, verified[2]], "twice"),
                      ([verified[0], foreign, *verified[2:]], "something else"), ([whole], "no shard's"),
                      (["--into", other, *indexed], "another recording"), (["--into", recording, *indexed[1:]], "missing"),
-                     ([recording], "nothing that shards give"), ([test.path("nowhere")], "cannot be read")):
+                     ([recording], "nothing that shards give"), ([test.path("nowhere")], "No such file")):
     done = test.run("merge", *given, expect=3)
     test.check(words in done.stderr.decode(), f"merge {given}: not refused as {words}", done)
 torn = test.path("torn")
