@@ -89,6 +89,7 @@ struct Calls::State {
   mutable std::mutex mutex;
   std::condition_variable changed;
   std::map<std::string, std::shared_ptr<Work>> works;
+  std::size_t answering = 0;  ///< calls that are being answered
 };
 
 bool Calls::Work::begin() {
@@ -97,10 +98,15 @@ bool Calls::Work::begin() {
 }
 
 void Calls::Work::finish(const Outcome& outcome) {
+  // Who has the answer may use its id again.
+  std::unique_lock lock(state_->mutex);
+  const auto own = state_->works.extract(id_);
+  ++state_->answering;
+  lock.unlock();
   done_(outcome);
   stage_ = Stage::answered;
-  const std::lock_guard lock(state_->mutex);
-  state_->works.erase(id_);
+  lock.lock();
+  --state_->answering;
   state_->changed.notify_all();
 }
 
@@ -207,12 +213,12 @@ void Calls::cancel_all() {
 
 void Calls::wait() {
   std::unique_lock lock(state_->mutex);
-  state_->changed.wait(lock, [this] { return state_->works.empty(); });
+  state_->changed.wait(lock, [this] { return state_->works.empty() && state_->answering == 0; });
 }
 
 bool Calls::idle() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->works.empty();
+  return state_->works.empty() && state_->answering == 0;
 }
 
 }  // namespace chronovisor::api

@@ -91,6 +91,16 @@ checked = subprocess.run([os.path.join(ROOT, "scripts/make-python-api"), "--chec
                          capture_output=True, check=False)
 test.check(checked.returncode == 0, "the Python package is not what the interface is", checked)
 
+# Who has an answer may use its number again at once.
+lines = subprocess.Popen([test.program, "api", recording], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+for _ in range(2000):
+    lines.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "where"}\n')
+    lines.stdin.flush()
+    answer = json.loads(lines.stdout.readline())
+    test.check("result" in answer, f"an id that is free again: {answer}")
+lines.stdin.close()
+test.check(lines.wait(timeout=60) == 0, "the end of the input")
+
 with session("--at", "mark") as t:
     api = t.api
     test.check(api.version()["api"] == schema["info"]["version"], "another version")
