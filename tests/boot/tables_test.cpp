@@ -7,8 +7,10 @@
 #include "tests/boot/boot_images.h"
 #include "vmm/boot/memory_plan.h"
 #include "vmm/boot/platform.h"
+#include "vmm/boot/table_loader.h"
 #include "vmm/boot/tables.h"
 #include "vmm/devices/core/aml.h"
+#include "vmm/devices/core/firmware_items.h"
 #include "vmm/model/assembly.h"
 
 using namespace chronovisor;
@@ -209,4 +211,22 @@ TEST_CASE("the memory map ascends without overlaps and marks firmware reserved")
     }
     CHECK(usable == size - kMiB + 0x9fc00);
   }
+}
+
+TEST_CASE("UEFI, which takes the byte of a sum for zero, comes to the right sums") {
+  FirmwareFacts facts = pc1_facts();
+  facts.fixed.pm1a_event_port = kUefiPowerBase;
+  const AcpiFiles files = acpi_files(facts);
+  constexpr std::size_t kCommandBytes = 128;
+  constexpr std::uint32_t kAddChecksum = 3;
+  std::size_t sums = 0;
+  for (std::size_t at = 0; at < files.script.size(); at += kCommandBytes) {
+    const Bytes command(files.script.begin() + static_cast<std::ptrdiff_t>(at),
+                        files.script.begin() + static_cast<std::ptrdiff_t>(at + kCommandBytes));
+    if (field<std::uint32_t>(command, 0) != kAddChecksum) continue;
+    const bool root = text(command, 4, 13) == "etc/acpi/rsdp";
+    CHECK((root ? files.rsdp : files.tables).at(field<std::uint32_t>(command, 60)) == 0);
+    ++sums;
+  }
+  CHECK(sums >= 6);
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "vmm/boot/tables.h"
+#include "vmm/devices/core/firmware_items.h"
 
 namespace chronovisor {
 namespace {
@@ -72,13 +73,21 @@ class Script {
 
 AcpiFiles acpi_files(const FirmwareFacts& facts) {
   AcpiPlacing placed = place_acpi_tables(facts, 0, 0);
+  constexpr std::uint32_t kChecksum = 9;
+  constexpr std::uint32_t kRsdpChecksum = 8;
+  constexpr std::uint32_t kRsdpWholeChecksum = 32;
+  if (facts.fixed.pm1a_event_port == kUefiPowerBase) {
+    // UEFI takes the byte of a sum for zero before it makes the sum, where SeaBIOS takes off
+    // what the sum is. Machines for SeaBIOS keep what they had, so that recordings replay.
+    for (const auto& [offset, size] : placed.checked) placed.area[offset + kChecksum] = 0;
+    placed.rsdp[kRsdpChecksum] = placed.rsdp[kRsdpWholeChecksum] = 0;
+  }
   Script script;
   script.allocate(kRsdp, 16, Zone::f_segment);
   script.allocate(kTables, 64, Zone::high);
   for (const auto& [offset, width] : placed.pointers) {
     script.add_pointer(kTables, kTables, offset, width);
   }
-  constexpr std::uint32_t kChecksum = 9;
   for (const auto& [offset, size] : placed.checked) {
     script.add_checksum(kTables, offset + kChecksum, offset, size);
   }
@@ -86,8 +95,8 @@ AcpiFiles acpi_files(const FirmwareFacts& facts) {
   constexpr std::uint32_t kXsdtPointer = 24;
   script.add_pointer(kRsdp, kTables, kRsdtPointer, 4);
   script.add_pointer(kRsdp, kTables, kXsdtPointer, 8);
-  script.add_checksum(kRsdp, 8, 0, 20);
-  script.add_checksum(kRsdp, 32, 0, static_cast<std::uint32_t>(placed.rsdp.size()));
+  script.add_checksum(kRsdp, kRsdpChecksum, 0, 20);
+  script.add_checksum(kRsdp, kRsdpWholeChecksum, 0, static_cast<std::uint32_t>(placed.rsdp.size()));
   return {std::move(placed.area), std::move(placed.rsdp), script.take()};
 }
 
