@@ -8,8 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/found_list.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/recorded_range.h"
@@ -71,20 +71,16 @@ int query_inputs(const InputOptions& options) {
                   hex_of(event->payload).c_str());
     }
   }
+  const FoundList all{found, limit};
   if (options.json) {
-    const nlohmann::ordered_json json{{"count", std::min(found, limit)},
-                                      {"complete", found <= limit},
-                                      {"inputs", std::move(list)}};
-    std::printf("%s\n", json.dump(2).c_str());
+    nlohmann::ordered_json json;
+    json["count"] = all.listed();
+    json["complete"] = all.complete();
+    json["inputs"] = std::move(list);
+    std::printf("%s\n",
+                json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw Error(ErrorCode::host, "the answer cannot be written");
-  }
-  if (found > limit) {
-    std::fprintf(stderr, "chronovisor: there are more than %s (--limit)\n", grouped(limit).c_str());
-  } else if (found == 0) {
-    std::fprintf(stderr, "chronovisor: nothing found\n");
-  }
+  finish(all);
   return kDone;
 }
 

@@ -2,7 +2,6 @@
 #include "cli/query_io.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/found_list.h"
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
@@ -130,23 +130,18 @@ int query_io(const IoOptions& options) {
     }
     return true;
   });
+  const FoundList all{found, limit};
   if (options.json) {
     nlohmann::ordered_json json;
-    json["count"] = std::min(found, limit);
-    json["complete"] = found <= limit;
+    json["count"] = all.listed();
+    json["complete"] = all.complete();
     if (!options.count) json["accesses"] = std::move(list);
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n",
+                json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
   } else if (options.count) {
-    std::printf("%s\n", std::to_string(std::min(found, limit)).c_str());
+    std::printf("%s\n", std::to_string(all.listed()).c_str());
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw Error(ErrorCode::host, "the answer cannot be written");
-  }
-  if (found > limit) {
-    std::fprintf(stderr, "chronovisor: there are more than %s (--limit)\n", grouped(limit).c_str());
-  } else if (found == 0) {
-    std::fprintf(stderr, "chronovisor: nothing found\n");
-  }
+  finish(all);
   return kDone;
 }
 
