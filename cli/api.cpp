@@ -1,7 +1,6 @@
 // api and mcp: a recording for programs and for agents.
 #include "cli/api.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/open_session.h"
+#include "cli/parser.h"
 #include "host/host.h"
 
 namespace chronovisor::cli {
@@ -54,28 +54,28 @@ int serve(const ApiOptions& options, const MakeClient& make_client) {
   return kDone;
 }
 
-CLI::App* add_command(CLI::App& app, const char* name, const char* help,
-                      const std::shared_ptr<ApiOptions>& options) {
-  CLI::App* command = add_session_command(app, name, help, options->session);
+Command add_command(Command& app, const char* name, const char* help,
+                    const std::shared_ptr<ApiOptions>& options) {
+  Command command = add_session_command(app, name, help, options->session);
   command
-      ->add_option("--allow-files", options->allow_files,
-                   "Only files in this folder may be named, as a live branch's recording")
-      ->type_name("DIR");
+      .add_option("--allow-files", options->allow_files,
+                  "Only files in this folder may be named, as a live branch's recording")
+      .type_name("DIR");
   return command;
 }
 
 }  // namespace
 
-void add_api(CLI::App& app, Action& action) {
+void add_api(Command& app, Action& action) {
   auto options = std::make_shared<ApiOptions>();
-  CLI::App* command = add_command(
+  Command command = add_command(
       app, "api", "Serve a recording to programs: JSON-RPC 2.0, one message a line", options);
-  command->add_option("file", options->session.file, "The recording")->type_name("FILE");
-  command->add_option("--listen", options->listen, "Standard input and output, or a socket (stdio)")
-      ->type_name("stdio|unix:PATH");
-  command->add_flag("--schema", options->schema,
-                    "Print the interface as an OpenRPC document, and stop");
-  command->callback([options, &action] {
+  command.add_option("file", options->session.file, "The recording").type_name("FILE");
+  command.add_option("--listen", options->listen, "Standard input and output, or a socket (stdio)")
+      .type_name("stdio|unix:PATH");
+  command.add_flag("--schema", options->schema,
+                   "Print the interface as an OpenRPC document, and stop");
+  command.callback([options, &action] {
     action = [options] {
       if (options->schema) {
         std::printf("%s\n", api::schema_document().pretty().c_str());
@@ -90,14 +90,12 @@ void add_api(CLI::App& app, Action& action) {
   });
 }
 
-void add_mcp(CLI::App& app, Action& action) {
+void add_mcp(Command& app, Action& action) {
   auto options = std::make_shared<ApiOptions>();
-  CLI::App* command = add_command(
+  Command command = add_command(
       app, "mcp", "Serve a recording to an agent: the Model Context Protocol over stdio", options);
-  command->add_option("file", options->session.file, "The recording")
-      ->type_name("FILE")
-      ->required();
-  command->callback([options, &action] {
+  command.add_option("file", options->session.file, "The recording").type_name("FILE").required();
+  command.callback([options, &action] {
     action = [options] {
       return serve(*options,
                    [](api::Context& context, session::Executor& executor,

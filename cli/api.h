@@ -6,7 +6,9 @@
 
 namespace chronovisor::cli {
 
-void add_api(CLI::App& app, Action& action);
-void add_mcp(CLI::App& app, Action& action);
+class Command;
+
+void add_api(Command& app, Action& action);
+void add_mcp(Command& app, Action& action);
 
 }  // namespace chronovisor::cli

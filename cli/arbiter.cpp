@@ -1,5 +1,4 @@
 // arbiter: decides which node has a session.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -7,6 +6,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "replica/transport/arbiter_server.h"
 
@@ -37,23 +37,23 @@ int run_arbiter(const ArbiterOptions& options) {
 
 }  // namespace
 
-void add_arbiter(CLI::App& app, Action& action) {
+void add_arbiter(Command& app, Action& action) {
   auto options = std::make_shared<ArbiterOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "arbiter", "Decide which of a primary and its backup goes on when they lose each other");
-  command->add_option("--listen", options->listen, "Where they ask")
-      ->type_name("unix:PATH|tcp:HOST:PORT")
-      ->required();
+  command.add_option("--listen", options->listen, "Where they ask")
+      .type_name("unix:PATH|tcp:HOST:PORT")
+      .required();
   command
-      ->add_option("--claims", options->claims,
-                   "What was decided, for ever: files whose names begin so")
-      ->type_name("PATH")
-      ->required();
+      .add_option("--claims", options->claims,
+                  "What was decided, for ever: files whose names begin so")
+      .type_name("PATH")
+      .required();
   command
-      ->add_option("--psk-file", options->psk_file,
-                   "A key of 16 to 64 bytes that all ends have, which TCP takes")
-      ->type_name("FILE");
-  command->callback([options, &action] { action = [options] { return run_arbiter(*options); }; });
+      .add_option("--psk-file", options->psk_file,
+                  "A key of 16 to 64 bytes that all ends have, which TCP takes")
+      .type_name("FILE");
+  command.callback([options, &action] { action = [options] { return run_arbiter(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,5 +1,4 @@
 // backup: follows a run elsewhere, step by step behind it, and goes on in its place.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -15,6 +14,7 @@
 #include "cli/network_options.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/replication.h"
 #include "host/console_output.h"
 #include "host/host.h"
@@ -231,28 +231,28 @@ int backup(const BackupOptions& options) {
 
 }  // namespace
 
-void add_backup(CLI::App& app, Action& action) {
+void add_backup(Command& app, Action& action) {
   auto options = std::make_shared<BackupOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "backup", "Follow a run that is replicated, and go on in its place when it fails");
-  command->add_option("--listen", options->listen, "Where the primary connects")
-      ->type_name("unix:PATH|tcp:HOST:PORT")
-      ->required();
-  add_output_option(*command, options->output, "The recording to write")->required();
-  add_force_flag(*command, options->force, Replaceable::recordings);
-  add_replication_options(*command, options->replication);
-  add_plug_options(*command, options->nets);
+  command.add_option("--listen", options->listen, "Where the primary connects")
+      .type_name("unix:PATH|tcp:HOST:PORT")
+      .required();
+  add_output_option(command, options->output, "The recording to write").required();
+  add_force_flag(command, options->force, Replaceable::recordings);
+  add_replication_options(command, options->replication);
+  add_plug_options(command, options->nets);
   command
-      ->add_option("--serial", options->serial,
-                   "The guest's serial line once it is live here (stdio)")
-      ->type_name(kSerialValues);
+      .add_option("--serial", options->serial,
+                  "The guest's serial line once it is live here (stdio)")
+      .type_name(kSerialValues);
   command
-      ->add_option("--idle", options->idle,
-                   "Once it is live here: warp to the next timer, or wait as the clock does (wait)")
-      ->type_name("warp|wait")
-      ->check(CLI::IsMember({"warp", "wait"}).description(""));
-  command->add_flag("--json", options->json, "Report the outcome as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return backup(*options); }; });
+      .add_option("--idle", options->idle,
+                  "Once it is live here: warp to the next timer, or wait as the clock does (wait)")
+      .type_name("warp|wait")
+      .one_of({"warp", "wait"});
+  command.add_flag("--json", options->json, "Report the outcome as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return backup(*options); }; });
 }
 
 }  // namespace chronovisor::cli

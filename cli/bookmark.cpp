@@ -1,11 +1,11 @@
 // bookmark: names for positions, kept in the recording.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "recorder/format/recording_reader.h"
 #include "session/answer.h"
 #include "session/bookmark_book.h"
@@ -60,19 +60,19 @@ int bookmark(const BookmarkOptions& options) {
 
 }  // namespace
 
-void add_bookmark(CLI::App& app, Action& action) {
+void add_bookmark(Command& app, Action& action) {
   auto options = std::make_shared<BookmarkOptions>();
-  CLI::App* command =
+  Command command =
       app.add_subcommand("bookmark", "Name a position of a recording, or list the names");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("name", options->name, "What to call it; --at takes it. None: list all")
-      ->type_name("NAME");
-  command->add_option("position", options->position, "The position, or another bookmark")
-      ->type_name("start|end|POSITION|BOOKMARK");
-  command->add_flag("-d,--delete", options->remove, "Take the bookmark away");
-  command->add_flag("--move", options->move, "Give a name that is taken to this position");
-  command->add_flag("--json", options->json, "List as JSON");
-  command->callback([options, &action] { action = [options] { return bookmark(*options); }; });
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("name", options->name, "What to call it; --at takes it. None: list all")
+      .type_name("NAME");
+  command.add_option("position", options->position, "The position, or another bookmark")
+      .type_name("start|end|POSITION|BOOKMARK");
+  command.add_flag("-d,--delete", options->remove, "Take the bookmark away");
+  command.add_flag("--move", options->move, "Give a name that is taken to this position");
+  command.add_flag("--json", options->json, "List as JSON");
+  command.callback([options, &action] { action = [options] { return bookmark(*options); }; });
 }
 
 }  // namespace chronovisor::cli

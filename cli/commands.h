@@ -5,37 +5,35 @@
 #include <functional>
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 /// Runs the command that was chosen; returns the exit status.
 using Action = std::function<int()>;
 
-void add_record(CLI::App& app, Action& action);
-void add_live(CLI::App& app, Action& action);
-void add_replay(CLI::App& app, Action& action);
-void add_verify(CLI::App& app, Action& action);
-void add_diff(CLI::App& app, Action& action);
-void add_debug(CLI::App& app, Action& action);
-void add_info(CLI::App& app, Action& action);
-void add_index(CLI::App& app, Action& action);
-void add_query(CLI::App& app, Action& action);
-void add_symbols(CLI::App& app, Action& action);
-void add_linux(CLI::App& app, Action& action);
-void add_pack(CLI::App& app, Action& action);
-void add_trim(CLI::App& app, Action& action);
-void add_bookmark(CLI::App& app, Action& action);
-void add_export(CLI::App& app, Action& action);
-void add_switch(CLI::App& app, Action& action);
-void add_backup(CLI::App& app, Action& action);
-void add_arbiter(CLI::App& app, Action& action);
-void add_status(CLI::App& app, Action& action);
-void add_hand_over(CLI::App& app, Action& action);
-void add_doctor(CLI::App& app, Action& action);
-void add_compare(CLI::App& app, Action& action);
-void add_manual(CLI::App& app, Action& action);
+void add_record(Command& app, Action& action);
+void add_live(Command& app, Action& action);
+void add_replay(Command& app, Action& action);
+void add_verify(Command& app, Action& action);
+void add_diff(Command& app, Action& action);
+void add_debug(Command& app, Action& action);
+void add_info(Command& app, Action& action);
+void add_index(Command& app, Action& action);
+void add_query(Command& app, Action& action);
+void add_symbols(Command& app, Action& action);
+void add_linux(Command& app, Action& action);
+void add_pack(Command& app, Action& action);
+void add_trim(Command& app, Action& action);
+void add_bookmark(Command& app, Action& action);
+void add_export(Command& app, Action& action);
+void add_switch(Command& app, Action& action);
+void add_backup(Command& app, Action& action);
+void add_arbiter(Command& app, Action& action);
+void add_status(Command& app, Action& action);
+void add_hand_over(Command& app, Action& action);
+void add_doctor(Command& app, Action& action);
+void add_compare(Command& app, Action& action);
+void add_manual(Command& app, Action& action);
 
 }  // namespace chronovisor::cli

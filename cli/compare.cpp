@@ -1,6 +1,5 @@
 // compare: runs guests on two engines in lock step and stops at the first
 // difference between them.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/multiboot_words.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "inspect/disassembly.h"
 #include "recorder/format/file.h"
@@ -169,32 +169,32 @@ int compare(const CompareOptions& options) {
 
 }  // namespace
 
-void add_compare(CLI::App& app, Action& action) {
+void add_compare(Command& app, Action& action) {
   auto options = std::make_shared<CompareOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "compare", "Run guests on two engines in lock step, to the first difference");
-  command->add_option("guest", options->guests, "Kernel images: Multiboot, bzImage or flat")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--engines", options->engines, "The two engines (soft,kvm)")
-      ->type_name("soft,kvm|soft,soft|kvm,soft|kvm,kvm");
-  command->add_option("--kind", options->kind, "What the images are (auto)")
-      ->type_name("auto|multiboot|flat|linux");
-  command->add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels")
-      ->type_name("FILE");
-  command->add_option("--append", options->append, "Kernel command line")->type_name("ARGUMENTS");
+  command.add_option("guest", options->guests, "Kernel images: Multiboot, bzImage or flat")
+      .type_name("FILE")
+      .required();
+  command.add_option("--engines", options->engines, "The two engines (soft,kvm)")
+      .type_name("soft,kvm|soft,soft|kvm,soft|kvm,kvm");
+  command.add_option("--kind", options->kind, "What the images are (auto)")
+      .type_name("auto|multiboot|flat|linux");
+  command.add_option("--initrd", options->initrd, "Initial RAM disk for Linux kernels")
+      .type_name("FILE");
+  command.add_option("--append", options->append, "Kernel command line").type_name("ARGUMENTS");
   command
-      ->add_option("--module", options->modules,
-                   "FILE[,ARGUMENTS] for Multiboot or PVH kernels, as for record; repeatable")
-      ->type_name("FILE|FILE,ARGUMENTS")
-      ->allow_extra_args(false);
-  add_first_word_option(*command, options->first_word);
-  command->add_option("--memory", options->memory, "Guest memory (64M)")->type_name("SIZE");
-  command->add_option("--limit", options->limit, "Stop at this position (20,000,000)")
-      ->type_name("POSITION");
-  command->add_flag("--json", options->json, "Report as one JSON array on stdout");
-  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
-  command->callback([options, &action] { action = [options] { return compare(*options); }; });
+      .add_option("--module", options->modules,
+                  "FILE[,ARGUMENTS] for Multiboot or PVH kernels, as for record; repeatable")
+      .type_name("FILE|FILE,ARGUMENTS")
+      .allow_extra_args(false);
+  add_first_word_option(command, options->first_word);
+  command.add_option("--memory", options->memory, "Guest memory (64M)").type_name("SIZE");
+  command.add_option("--limit", options->limit, "Stop at this position (20,000,000)")
+      .type_name("POSITION");
+  command.add_flag("--json", options->json, "Report as one JSON array on stdout");
+  command.add_option("--kvm-device", options->kvm_device, "Where the host's KVM is").group("");
+  command.callback([options, &action] { action = [options] { return compare(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -2,7 +2,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -23,6 +22,7 @@
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/symbols.h"
 #include "debugger/timeline_target.h"
 #include "gdbstub/server.h"
@@ -384,42 +384,42 @@ int debug(const DebugOptions& options) {
 
 }  // namespace
 
-void add_debug(CLI::App& app, Action& action) {
+void add_debug(Command& app, Action& action) {
   auto options = std::make_shared<DebugOptions>();
-  CLI::App* command = app.add_subcommand("debug", "Serve a recording to gdb, both ways in time");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("--listen", options->listen, "Where gdb connects (tcp:127.0.0.1:1234)")
-      ->type_name("unix:PATH|tcp:ADDRESS:PORT|stdio");
-  command->add_option("--at", options->at, "Where to begin (start)")->type_name(kPlaceValues);
-  command->add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)")
-      ->type_name("SIZE");
-  command->add_option("-j,--jobs", options->jobs, "Threads that search (one a core)")
-      ->type_name("NUMBER");
-  command->add_option("--symbols", options->symbols, "ELF file for --gdb to load (the guest's own)")
-      ->type_name("FILE");
+  Command command = app.add_subcommand("debug", "Serve a recording to gdb, both ways in time");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("--listen", options->listen, "Where gdb connects (tcp:127.0.0.1:1234)")
+      .type_name("unix:PATH|tcp:ADDRESS:PORT|stdio");
+  command.add_option("--at", options->at, "Where to begin (start)").type_name(kPlaceValues);
+  command.add_option("--cache", options->cache, "Memory for checkpoints while travelling (1G)")
+      .type_name("SIZE");
+  command.add_option("-j,--jobs", options->jobs, "Threads that search (one a core)")
+      .type_name("NUMBER");
+  command.add_option("--symbols", options->symbols, "ELF file for --gdb to load (the guest's own)")
+      .type_name("FILE");
   command
-      ->add_option("--vmlinux", options->vmlinux,
-                   "The Linux guest's vmlinux with debug information, for --gdb to load where "
-                   "KASLR put the kernel")
-      ->type_name("FILE");
+      .add_option("--vmlinux", options->vmlinux,
+                  "The Linux guest's vmlinux with debug information, for --gdb to load where "
+                  "KASLR put the kernel")
+      .type_name("FILE");
   command
-      ->add_option("--architecture", options->architecture,
-                   "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")
-      ->type_name("auto|x86-64|i386")
-      ->check(CLI::IsMember({"auto", "x86-64", "i386"}).description(""));
-  command->add_flag("--gdb{gdb}", options->gdb,
-                    "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
+      .add_option("--architecture", options->architecture,
+                  "Registers as x86-64 or i386; auto: i386 with 32-bit --symbols")
+      .type_name("auto|x86-64|i386")
+      .one_of({"auto", "x86-64", "i386"});
+  command.add_flag("--gdb{gdb}", options->gdb,
+                   "Start gdb, or --gdb=PROGRAM (lldb), connected and with the guest's symbols");
   command
-      ->add_option("--allow-files", options->allow_files,
-                   "Let monitor commands name files in this folder, and no others (over TCP: "
-                   "none; else: all)")
-      ->type_name("DIR");
-  command->add_flag("--keep", options->keep, "Wait for another debugger when the last one leaves");
-  command->add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
-  command->add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");
-  command->add_flag("--no-index", options->no_index,
-                    "Search also what the recording's index rules out");
-  command->callback([options, &action] { action = [options] { return debug(*options); }; });
+      .add_option("--allow-files", options->allow_files,
+                  "Let monitor commands name files in this folder, and no others (over TCP: "
+                  "none; else: all)")
+      .type_name("DIR");
+  command.add_flag("--keep", options->keep, "Wait for another debugger when the last one leaves");
+  command.add_flag("--allow-remote", options->allow_remote, "Let other hosts connect over TCP");
+  command.add_flag("--no-verify", options->no_verify, "Do not compare digests while travelling");
+  command.add_flag("--no-index", options->no_index,
+                   "Search also what the recording's index rules out");
+  command.callback([options, &action] { action = [options] { return debug(*options); }; });
 }
 
 }  // namespace chronovisor::cli

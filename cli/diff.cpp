@@ -1,6 +1,5 @@
 // diff: where two recordings differ: in what they start from, in their inputs,
 // and in the states of their machines, down to the step.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/open_recording.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "inspect/disassembly.h"
 #include "inspect/divergence_report.h"
@@ -144,14 +144,14 @@ int diff(const DiffOptions& options) {
 
 }  // namespace
 
-void add_diff(CLI::App& app, Action& action) {
+void add_diff(Command& app, Action& action) {
   auto options = std::make_shared<DiffOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "diff", "Compare two recordings: their starts, their inputs, and the first differing step");
-  command->add_option("left", options->left, "A recording")->type_name("FILE")->required();
-  command->add_option("right", options->right, "Another recording")->type_name("FILE")->required();
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return diff(*options); }; });
+  command.add_option("left", options->left, "A recording").type_name("FILE").required();
+  command.add_option("right", options->right, "Another recording").type_name("FILE").required();
+  command.add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return diff(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,6 +1,5 @@
 #include "cli/disk_options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -10,6 +9,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/parser.h"
 #include "recorder/format/file.h"
 #include "recorder/format/recorded_media.h"
 
@@ -152,25 +152,25 @@ void reference_drives(const Drives& drives, RecordingWriter& writer) {
   }
 }
 
-void add_disk_options(CLI::App& command, DiskOptions& options) {
+void add_disk_options(Command& command, DiskOptions& options) {
   command
       .add_option("--disk", options.disks,
                   "A disk image; it is never written, what the guest writes is part of the "
                   "machine. readonly=on|off, if=ide|ahci|virtio (ide), "
                   "format=raw|qcow2|vmdk|vdi|vhdx (by its first bytes); or nbd:unix:SOCKET. "
                   "Repeatable")
-      ->type_name(std::string(kDiskValues))
-      ->allow_extra_args(false);
+      .type_name(std::string(kDiskValues))
+      .allow_extra_args(false);
   command
       .add_option("--floppy", options.floppies,
                   "A floppy disk of up to 2880 KiB; like --disk it is never written. Twice at most")
-      ->type_name(std::string(kFloppyValues))
-      ->allow_extra_args(false);
+      .type_name(std::string(kFloppyValues))
+      .allow_extra_args(false);
   command
       .add_option("--cdrom", options.cdroms,
                   "A disc in a CD-ROM drive; none: an empty drive. Repeatable")
-      ->type_name(std::string(kDiscValues) + "|none")
-      ->allow_extra_args(false);
+      .type_name(std::string(kDiscValues) + "|none")
+      .allow_extra_args(false);
 }
 
 }  // namespace chronovisor::cli

@@ -11,18 +11,16 @@
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 struct DiskOptions {
   std::vector<std::string> disks;
   std::vector<std::string> cdroms;
   std::vector<std::string> floppies;
 };
-void add_disk_options(CLI::App& command, DiskOptions& options);
+void add_disk_options(Command& command, DiskOptions& options);
 
 /// The drives that were asked for.
 struct Drives {

@@ -1,5 +1,4 @@
 // doctor: tries what this host can do, and says it, for people or as JSON.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/firmware_files.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "vmm/engine/kvm/hardware_counter.h"
 #include "vmm/engine/kvm/kvm_device.h"
@@ -208,12 +208,12 @@ int doctor(const DoctorOptions& options) {
 
 }  // namespace
 
-void add_doctor(CLI::App& app, Action& action) {
+void add_doctor(Command& app, Action& action) {
   auto options = std::make_shared<DoctorOptions>();
-  CLI::App* command = app.add_subcommand("doctor", "Try what this host can do, and say it");
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
-  command->callback([options, &action] { action = [options] { return doctor(*options); }; });
+  Command command = app.add_subcommand("doctor", "Try what this host can do, and say it");
+  command.add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command.add_option("--kvm-device", options->kvm_device, "Where the host's KVM is").group("");
+  command.callback([options, &action] { action = [options] { return doctor(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,5 +1,4 @@
 // export: a recording in the formats of other tools.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -17,6 +16,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "cli/shard_option.h"
 #include "host/host.h"
@@ -387,13 +387,12 @@ int export_recording(const ExportOptions& options) {
 
 }  // namespace
 
-void add_export(CLI::App& app, Action& action) {
+void add_export(Command& app, Action& action) {
   auto options = std::make_shared<ExportOptions>();
-  CLI::App* command =
-      app.add_subcommand("export", "Write a recording in the formats of other tools");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  Command command = app.add_subcommand("export", "Write a recording in the formats of other tools");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
   command
-      ->add_option(
+      .add_option(
           "--format", options->format,
           "cast: the console, for asciinema; vmcore: an ELF core, for crash, drgn and "
           "gdb; trace: one instruction a line; raw, qcow2: a disk; png: the "
@@ -401,53 +400,52 @@ void add_export(CLI::App& app, Action& action) {
           "perfetto: who ran when, interrupts and what the log says on tracks; chrome-trace: the "
           "same without interrupts, as JSON; pcapng: the network's packets, for Wireshark "
           "and tshark")
-      ->required()
-      ->type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|folded|chrome-trace|perfetto|pcapng")
-      ->check(CLI::IsMember({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text",
-                             "folded", "chrome-trace", "perfetto", "pcapng"})
-                  .description(""));
-  add_output_option(*command, options->output, "Where to (-: standard output)");
-  add_force_flag(*command, options->force, Replaceable::nothing);
+      .required()
+      .type_name("cast|vmcore|trace|raw|qcow2|png|screen-text|folded|chrome-trace|perfetto|pcapng")
+      .one_of({"cast", "vmcore", "trace", "raw", "qcow2", "png", "screen-text", "folded",
+               "chrome-trace", "perfetto", "pcapng"});
+  add_output_option(command, options->output, "Where to (-: standard output)");
+  add_force_flag(command, options->force, Replaceable::nothing);
   command
-      ->add_option("--at", options->at, "vmcore, raw, qcow2, png, screen-text: the position (end)")
-      ->type_name(kPlaceValues);
-  command->add_option("--disk", options->disk, "raw, qcow2: which drive, as recorded (0)")
-      ->type_name("NUMBER");
+      .add_option("--at", options->at, "vmcore, raw, qcow2, png, screen-text: the position (end)")
+      .type_name(kPlaceValues);
+  command.add_option("--disk", options->disk, "raw, qcow2: which drive, as recorded (0)")
+      .type_name("NUMBER");
   command
-      ->add_option("--base", options->base,
-                   "raw, qcow2: the image, if it is not where it was when it was recorded")
-      ->type_name("FILE");
-  command->add_flag("--partial", options->partial,
-                    "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
+      .add_option("--base", options->base,
+                  "raw, qcow2: the image, if it is not where it was when it was recorded")
+      .type_name("FILE");
+  command.add_flag("--partial", options->partial,
+                   "raw, qcow2: without the image, zeros where the guest read and wrote nothing");
   command
-      ->add_option("--from", options->from,
-                   "trace, pcapng, folded, chrome-trace, perfetto: the first position (start)")
-      ->type_name(kPlaceValues);
+      .add_option("--from", options->from,
+                  "trace, pcapng, folded, chrome-trace, perfetto: the first position (start)")
+      .type_name(kPlaceValues);
   command
-      ->add_option("--to", options->to,
-                   "trace, pcapng, folded, chrome-trace, perfetto: the position to stop at (end)")
-      ->type_name(kPlaceValues);
+      .add_option("--to", options->to,
+                  "trace, pcapng, folded, chrome-trace, perfetto: the position to stop at (end)")
+      .type_name(kPlaceValues);
   command
-      ->add_option(
+      .add_option(
           "--every", options->every,
           "folded, chrome-trace, perfetto: steps between two samples (a 2000th of the stretch)")
-      ->type_name("NUMBER");
+      .type_name("NUMBER");
   command
-      ->add_option(
+      .add_option(
           "--symbols", options->symbols,
           "folded, chrome-trace, perfetto: ELF file of a program of the guest's, for names; may be "
           "given again")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  add_shard_option(*command, options->shard,
+      .type_name("FILE")
+      .allow_extra_args(false);
+  add_shard_option(command, options->shard,
                    "folded: only the Ith of N parts of the samples; merge joins the lines");
-  command->add_option("--width", options->width, "cast: columns of the terminal (80)")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(1, 10'000).description(""));
-  command->add_option("--height", options->height, "cast: rows of the terminal (24)")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(1, 10'000).description(""));
-  command->callback(
+  command.add_option("--width", options->width, "cast: columns of the terminal (80)")
+      .type_name("NUMBER")
+      .in_range(1, 10'000);
+  command.add_option("--height", options->height, "cast: rows of the terminal (24)")
+      .type_name("NUMBER")
+      .in_range(1, 10'000);
+  command.callback(
       [options, &action] { action = [options] { return export_recording(*options); }; });
 }
 

@@ -1,5 +1,4 @@
 // hand-over: the backup of a run goes on in its place.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "replica/transport/control.h"
 
 namespace chronovisor::cli {
@@ -28,14 +28,14 @@ int hand_over(const std::string& socket) {
 
 }  // namespace
 
-void add_hand_over(CLI::App& app, Action& action) {
+void add_hand_over(Command& app, Action& action) {
   auto socket = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "hand-over", "Let the backup of a run go on in its place, without any loss");
-  command->add_option("socket", *socket, "The primary's control socket")
-      ->type_name("PATH")
-      ->required();
-  command->callback([socket, &action] { action = [socket] { return hand_over(*socket); }; });
+  command.add_option("socket", *socket, "The primary's control socket")
+      .type_name("PATH")
+      .required();
+  command.callback([socket, &action] { action = [socket] { return hand_over(*socket); }; });
 }
 
 }  // namespace chronovisor::cli

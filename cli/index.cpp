@@ -1,5 +1,4 @@
 // index: makes the interval index of a recording where it is missing.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/shard_option.h"
 #include "host/host.h"
 #include "recorder/edit/index_part.h"
@@ -164,21 +164,21 @@ int index(const IndexOptions& options) {
 
 }  // namespace
 
-void add_index(CLI::App& app, Action& action) {
+void add_index(Command& app, Action& action) {
   auto options = std::make_shared<IndexOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "index", "Make the index that searches go by, where it is missing or damaged");
-  command->add_option("file", options->file, "The recording; it is added to")
-      ->type_name("FILE")
-      ->required();
-  add_output_option(*command, options->output, "Leave FILE alone, write an indexed copy");
-  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
-  add_shard_option(*command, options->shard,
+  command.add_option("file", options->file, "The recording; it is added to")
+      .type_name("FILE")
+      .required();
+  add_output_option(command, options->output, "Leave FILE alone, write an indexed copy");
+  command.add_option("-j,--jobs", options->jobs, "Threads (one a core)").type_name("NUMBER");
+  add_shard_option(command, options->shard,
                    "Only every Nth interval that is missing, from the Ith on, into -o PART; merge "
                    "adds the parts to the recording");
-  add_force_flag(*command, options->force, Replaceable::recordings);
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return index(*options); }; });
+  add_force_flag(command, options->force, Replaceable::recordings);
+  command.add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return index(*options); }; });
 }
 
 }  // namespace chronovisor::cli

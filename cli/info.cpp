@@ -1,11 +1,11 @@
 // info: what is in a recording.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/info_cost.h"
+#include "cli/parser.h"
 #include "recorder/format/recording_reader.h"
 #include "session/recording_facts.h"
 
@@ -27,18 +27,18 @@ int info(const std::string& file, bool with_cost, bool as_json) {
 
 }  // namespace
 
-void add_info(CLI::App& app, Action& action) {
+void add_info(Command& app, Action& action) {
   struct Options {
     std::string file;
     bool cost = false;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("info", "Say what is in a recording");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_flag("--cost", options->cost, "Say what made it large, and what to change");
-  command->add_flag("--json", options->json, "As one JSON object on stdout");
-  command->callback([options, &action] {
+  Command command = app.add_subcommand("info", "Say what is in a recording");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_flag("--cost", options->cost, "Say what made it large, and what to change");
+  command.add_flag("--json", options->json, "As one JSON object on stdout");
+  command.callback([options, &action] {
     action = [options] { return info(options->file, options->cost, options->json); };
   });
 }

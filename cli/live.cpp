@@ -1,6 +1,5 @@
 // live: goes on from a position of a recording with input from outside, as a
 // recording of its own.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "inspect/divergence_report.h"
@@ -95,17 +95,17 @@ int live(const LiveOptions& options) {
 
 }  // namespace
 
-void add_live(CLI::App& app, Action& action) {
+void add_live(Command& app, Action& action) {
   auto options = std::make_shared<LiveOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "live", "Go on from a position of a recording with new input, as a recording of its own");
-  command->add_option("file", options->file, "The recording to go on from; it stays as it is")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--at", options->at, "Where to go on from (end)")->type_name(kPlaceValues);
-  add_plug_options(*command, options->nets);
-  add_run_options(*command, options->run);
-  command->callback([options, &action] { action = [options] { return live(*options); }; });
+  command.add_option("file", options->file, "The recording to go on from; it stays as it is")
+      .type_name("FILE")
+      .required();
+  command.add_option("--at", options->at, "Where to go on from (end)").type_name(kPlaceValues);
+  add_plug_options(command, options->nets);
+  add_run_options(command, options->run);
+  command.callback([options, &action] { action = [options] { return live(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,6 +1,5 @@
 #include "cli/live_display.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -8,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "inspect/export/screen.h"
 #include "recorder/format/file.h"
@@ -30,16 +30,16 @@ std::string password_of(const std::string& file) {
 
 }  // namespace
 
-void add_display_options(CLI::App& command, DisplayOptions& options) {
+void add_display_options(Command& command, DisplayOptions& options) {
   command
       .add_option("--display", options.place,
                   "Show the screen to VNC viewers, and take what they type and click while a guest "
                   "runs live: display N is TCP port 5900 + N")
-      ->type_name("vnc=ADDRESS:DISPLAY");
+      .type_name("vnc=ADDRESS:DISPLAY");
   command
       .add_option("--display-password", options.password_file,
                   "What viewers must know: the first line of this file, up to 8 bytes")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_flag("--allow-remote", options.allow_remote,
                    "Let viewers of other hosts connect; they need the password");
 }

@@ -10,18 +10,16 @@
 #include "host/display/vnc_server.h"
 #include "vmm/machine/machine.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 struct DisplayOptions {
   std::string place;          ///< empty: nobody looks
   std::string password_file;  ///< empty: viewers need no password
   bool allow_remote = false;
 };
-void add_display_options(CLI::App& command, DisplayOptions& options);
+void add_display_options(Command& command, DisplayOptions& options);
 
 class LiveDisplay {
  public:

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -14,6 +13,7 @@
 #include "cli/live_display.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/scripted_run.h"
 #include "host/console_output.h"
 #include "host/host.h"
@@ -469,63 +469,63 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   return failed ? kGuestFailed : kDone;
 }
 
-void add_run_options(CLI::App& command, RunOptions& options) {
-  add_output_option(command, options.output, "The recording to write")->required();
+void add_run_options(Command& command, RunOptions& options) {
+  add_output_option(command, options.output, "The recording to write").required();
   add_force_flag(command, options.force, Replaceable::recordings);
-  command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is")->group("");
+  command.add_option("--kvm-device", options.kvm_device, "Where the host's KVM is").group("");
   command.add_option("--engine", options.engine, "What executes; kvm goes by single steps (soft)")
-      ->type_name(kEngineValues);
+      .type_name(kEngineValues);
   command
       .add_option("--idle", options.idle,
                   "warp: jump to the next timer; wait: follow the clock (default on a terminal, "
                   "with a live network and with --display)")
-      ->type_name("warp|wait");
+      .type_name("warp|wait");
   command
       .add_option("--serial", options.serial,
                   "The guest's serial line; a file is for its output only (stdio)")
-      ->type_name(kSerialValues);
+      .type_name(kSerialValues);
   command
       .add_option("--debugcon", options.debugcon,
                   "What firmware says of itself, to port 0x402 of a pc-2 (none)")
-      ->type_name(kSerialValues);
+      .type_name(kSerialValues);
   command.add_option("--console", options.console, "What goes out by a virtio console (none)")
-      ->type_name(kSerialValues);
+      .type_name(kSerialValues);
   command.add_option("--parallel", options.parallel, "What is printed by the parallel port (none)")
-      ->type_name(kSerialValues);
+      .type_name(kSerialValues);
   add_display_options(command, options.display);
   command
       .add_option("--keys", options.keys,
                   "Typed on the guest's keyboard: text, \\n, <f12>, <ctrl-c>, <2s> to wait")
-      ->type_name("KEYS");
+      .type_name("KEYS");
   command
       .add_option("--script", options.script,
                   "Keys, clicks and waits from a file, before --keys (docs/DEVICES.md)")
-      ->type_name("FILE");
-  command.add_option("--limit", options.limit, "Stop at this position")->type_name("POSITION");
+      .type_name("FILE");
+  command.add_option("--limit", options.limit, "Stop at this position").type_name("POSITION");
   command
       .add_option("--checkpoint-every", options.checkpoint_every,
                   "Steps between checkpoints (67108864, or 250 ms of the run where that is fewer)")
-      ->type_name("STEPS");
+      .type_name("STEPS");
   command
       .add_option("--checkpoint-budget", options.checkpoint_budget,
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")
-      ->type_name("PERCENT")
-      ->check(CLI::Range(0.0, 100.0).description(""));
+      .type_name("PERCENT")
+      .in_range(0.0, 100.0);
   command
       .add_option("--keep", options.keep,
                   "Flight recorder: keep only the last stretch, of virtual time, of the clock's, "
                   "or of bytes")
-      ->type_name("60s|60s-wall|500M");
+      .type_name("60s|60s-wall|500M");
   command.add_flag("--no-checkpoints", options.no_checkpoints, "Digests only");
   command.add_flag("--no-index", options.no_index,
                    "Do not gather the index that lets searches skip intervals");
   command.add_option("--sync", options.sync, "When data is forced to disk (none)")
-      ->type_name("none|interval|output");
+      .type_name("none|interval|output");
   command
       .add_option("--stuck-after", options.stuck_after,
                   "Say that the guest is stuck, and what it polls, after so many steps in one loop "
                   "without input or output (4,000,000,000; 0: never)")
-      ->type_name("STEPS");
+      .type_name("STEPS");
   add_replication_options(command, options.replication);
   command.add_flag("--stop-when-stuck", options.stop_when_stuck, "End the run then, with status 1");
   command.add_flag("--json", options.json, "Report the outcome as one JSON object on stdout");

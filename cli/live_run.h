@@ -19,11 +19,9 @@
 #include "vmm/engine/kvm/kvm_device.h"
 #include "vmm/machine/machine.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 struct RunOptions {
   std::string output;
@@ -50,7 +48,7 @@ struct RunOptions {
   bool no_index = false;
   bool json = false;
 };
-void add_run_options(CLI::App& command, RunOptions& options);
+void add_run_options(Command& command, RunOptions& options);
 
 /// The options as understood.
 struct RunPlan {

@@ -15,6 +15,7 @@
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/merge.h"
+#include "cli/parser.h"
 #include "cli/report.h"
 #include "cli/serve.h"
 #include "cli/translation_options.h"
@@ -108,35 +109,36 @@ int main(int argc, char** argv) {
       "interrupts off, stuck, a failing debug exit); 2 usage; 3 input that cannot be used, or\n"
       "ends too early; 4 the replay diverged; 5 host trouble.");
   chronovisor::cli::Action action;
-  chronovisor::cli::add_record(app, action);
-  chronovisor::cli::add_live(app, action);
-  chronovisor::cli::add_replay(app, action);
-  chronovisor::cli::add_verify(app, action);
-  chronovisor::cli::add_diff(app, action);
-  chronovisor::cli::add_debug(app, action);
-  chronovisor::cli::add_info(app, action);
-  chronovisor::cli::add_index(app, action);
-  chronovisor::cli::add_query(app, action);
-  chronovisor::cli::add_symbols(app, action);
-  chronovisor::cli::add_linux(app, action);
-  chronovisor::cli::add_pack(app, action);
-  chronovisor::cli::add_trim(app, action);
-  chronovisor::cli::add_bookmark(app, action);
-  chronovisor::cli::add_export(app, action);
-  chronovisor::cli::add_report(app, action);
-  chronovisor::cli::add_backup(app, action);
-  chronovisor::cli::add_arbiter(app, action);
-  chronovisor::cli::add_status(app, action);
-  chronovisor::cli::add_hand_over(app, action);
-  chronovisor::cli::add_switch(app, action);
-  chronovisor::cli::add_doctor(app, action);
-  chronovisor::cli::add_compare(app, action);
-  chronovisor::cli::add_api(app, action);
-  chronovisor::cli::add_mcp(app, action);
-  chronovisor::cli::add_merge(app, action);
-  chronovisor::cli::add_serve(app, action);
-  chronovisor::cli::add_manual(app, action);
-  chronovisor::cli::add_translation_options(app);
+  chronovisor::cli::Command root(app);
+  chronovisor::cli::add_record(root, action);
+  chronovisor::cli::add_live(root, action);
+  chronovisor::cli::add_replay(root, action);
+  chronovisor::cli::add_verify(root, action);
+  chronovisor::cli::add_diff(root, action);
+  chronovisor::cli::add_debug(root, action);
+  chronovisor::cli::add_info(root, action);
+  chronovisor::cli::add_index(root, action);
+  chronovisor::cli::add_query(root, action);
+  chronovisor::cli::add_symbols(root, action);
+  chronovisor::cli::add_linux(root, action);
+  chronovisor::cli::add_pack(root, action);
+  chronovisor::cli::add_trim(root, action);
+  chronovisor::cli::add_bookmark(root, action);
+  chronovisor::cli::add_export(root, action);
+  chronovisor::cli::add_report(root, action);
+  chronovisor::cli::add_backup(root, action);
+  chronovisor::cli::add_arbiter(root, action);
+  chronovisor::cli::add_status(root, action);
+  chronovisor::cli::add_hand_over(root, action);
+  chronovisor::cli::add_switch(root, action);
+  chronovisor::cli::add_doctor(root, action);
+  chronovisor::cli::add_compare(root, action);
+  chronovisor::cli::add_api(root, action);
+  chronovisor::cli::add_mcp(root, action);
+  chronovisor::cli::add_merge(root, action);
+  chronovisor::cli::add_serve(root, action);
+  chronovisor::cli::add_manual(root, action);
+  chronovisor::cli::add_translation_options(root);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // for the help or the version

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -49,11 +50,11 @@ nlohmann::ordered_json json_of(const CLI::App& command) {
 
 }  // namespace
 
-void add_manual(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("manual", "Every command and option, as JSON")->group("");
-  command->callback([&app, &action] {
+void add_manual(Command& app, Action& action) {
+  Command command = app.add_subcommand("manual", "Every command and option, as JSON").group("");
+  command.callback([&app, &action] {
     action = [&app] {
-      nlohmann::ordered_json json = json_of(app);
+      nlohmann::ordered_json json = json_of(app.parser());
       json["name"] = "chronovisor";
       std::printf("%s\n", json.dump(2).c_str());
       return kDone;

@@ -1,7 +1,6 @@
 // merge: what one run would have given, from what the shards of it gave.
 #include "cli/merge.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -12,6 +11,7 @@
 
 #include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "recorder/edit/index_edit.h"
 #include "recorder/edit/index_part.h"
@@ -279,28 +279,27 @@ void print_answer(const session::QueryDocument& document, bool json) {
   }
 }
 
-void add_merge(CLI::App& app, Action& action) {
+void add_merge(Command& app, Action& action) {
   auto options = std::make_shared<MergeOptions>();
-  CLI::App* command =
+  Command command =
       app.add_subcommand("merge", "Join what the shards of verify, query, index or export gave");
-  command->add_option("files", options->files, "What they gave, all of it, in any order")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--into", options->into, "Of an index: the recording that it is added to")
-      ->type_name("FILE");
-  command->add_flag("--json", options->json, "As one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return merge(*options); }; });
+  command.add_option("files", options->files, "What they gave, all of it, in any order")
+      .type_name("FILE")
+      .required();
+  command.add_option("--into", options->into, "Of an index: the recording that it is added to")
+      .type_name("FILE");
+  command.add_flag("--json", options->json, "As one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return merge(*options); }; });
 }
 
-void add_query_merge(CLI::App& query, Action& action) {
+void add_query_merge(Command& query, Action& action) {
   auto options = std::make_shared<MergeOptions>();
-  CLI::App* command =
-      query.add_subcommand("merge", "Join the JSON answers of all shards of a query");
-  command->add_option("files", options->files, "The answers, in any order")
-      ->type_name("FILE")
-      ->required();
-  command->add_flag("--json", options->json, "As one JSON object on stdout");
-  command->callback([options, &action] {
+  Command command = query.add_subcommand("merge", "Join the JSON answers of all shards of a query");
+  command.add_option("files", options->files, "The answers, in any order")
+      .type_name("FILE")
+      .required();
+  command.add_flag("--json", options->json, "As one JSON object on stdout");
+  command.callback([options, &action] {
     action = [options] { return merge_queries(read_all(options->files), options->json); };
   });
 }

@@ -6,9 +6,11 @@
 
 namespace chronovisor::cli {
 
-void add_merge(CLI::App& app, Action& action);
+class Command;
+
+void add_merge(Command& app, Action& action);
 /// The same for the answers of queries alone.
-void add_query_merge(CLI::App& query, Action& action);
+void add_query_merge(Command& query, Action& action);
 
 /// On stdout, and on stderr what is left out of it. Throws Error{host}.
 void print_answer(const session::QueryDocument& document, bool json);

@@ -1,7 +1,8 @@
 #include "cli/multiboot_words.h"
 
+#include "cli/parser.h"
+
 #include <filesystem>
-#include <map>
 
 namespace chronovisor::cli {
 
@@ -22,18 +23,13 @@ StartModule module_of(const std::string& text, BootKind kind, FirstWord first) {
   return module;
 }
 
-void add_first_word_option(CLI::App& command, FirstWord& first) {
+void add_first_word_option(Command& command, FirstWord& first) {
   command
-      .add_option("--multiboot-argv0", first,
+      .add_choice("--multiboot-argv0", first,
+                  {{"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
                   "First word of multiboot lines: the file's name, its path as given, or none "
                   "(name)")
-      ->type_name("name|path|none")
-      ->transform(
-          CLI::CheckedTransformer(
-              std::map<std::string, FirstWord>{
-                  {"name", FirstWord::name}, {"path", FirstWord::path}, {"none", FirstWord::none}},
-              CLI::ignore_case)
-              .description(""));
+      .type_name("name|path|none");
 }
 
 }  // namespace chronovisor::cli

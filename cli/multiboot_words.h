@@ -3,13 +3,14 @@
 // typed. Values.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 
 #include "recorder/format/start_condition.h"
 
 namespace chronovisor::cli {
+
+class Command;
 
 /// What comes first on a line, before the words given.
 enum class FirstWord : std::uint8_t { name, path, none };
@@ -19,6 +20,6 @@ enum class FirstWord : std::uint8_t { name, path, none };
 /// FILE[,ARGUMENTS], with the line that the module gets in a guest of `kind`.
 [[nodiscard]] StartModule module_of(const std::string& text, BootKind kind, FirstWord first);
 /// --multiboot-argv0
-void add_first_word_option(CLI::App& command, FirstWord& first);
+void add_first_word_option(Command& command, FirstWord& first);
 
 }  // namespace chronovisor::cli

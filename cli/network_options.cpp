@@ -1,10 +1,10 @@
 #include "cli/network_options.h"
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/parser.h"
 #include "recorder/format/start_condition.h"
 
 namespace chronovisor::cli {
@@ -99,22 +99,22 @@ std::vector<NetworkOptions> plug_networks(const NetOptions& options,
   return networks;
 }
 
-void add_net_options(CLI::App& command, NetOptions& options) {
+void add_net_options(Command& command, NetOptions& options) {
   command
       .add_option("--net", options.networks,
                   "A network card, and what it is plugged into (docs/NETWORK.md). With any: "
                   "model=e1000|virtio (e1000), mac=ADDRESS. Repeatable")
-      ->type_name(std::string(kNetworkValues) + "|none,model=virtio|none,mac=ADDRESS")
-      ->allow_extra_args(false);
+      .type_name(std::string(kNetworkValues) + "|none,model=virtio|none,mac=ADDRESS")
+      .allow_extra_args(false);
 }
 
-void add_plug_options(CLI::App& command, NetOptions& options) {
+void add_plug_options(Command& command, NetOptions& options) {
   command
       .add_option("--net", options.networks,
                   "What the machine's network cards are plugged into, the first option for the "
                   "first card (none; docs/NETWORK.md). Repeatable")
-      ->type_name(std::string(kNetworkValues))
-      ->allow_extra_args(false);
+      .type_name(std::string(kNetworkValues))
+      .allow_extra_args(false);
 }
 
 }  // namespace chronovisor::cli

@@ -9,19 +9,17 @@
 #include "vmm/devices/core/card.h"
 #include "vmm/machine/machine.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 struct NetOptions {
   std::vector<std::string> networks;
 };
 /// For a machine that is made, which gets a card for each.
-void add_net_options(CLI::App& command, NetOptions& options);
+void add_net_options(Command& command, NetOptions& options);
 /// For a machine that has its cards.
-void add_plug_options(CLI::App& command, NetOptions& options);
+void add_plug_options(Command& command, NetOptions& options);
 
 /// Cards, and what each is plugged into.
 struct Networks {

@@ -1,11 +1,11 @@
 #include "cli/open_session.h"
 
-#include <CLI/CLI.hpp>
 #include <utility>
 
 #include "base/error.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "recorder/format/records.h"
 #include "session/place.h"
@@ -36,21 +36,21 @@ std::unique_ptr<RecordingReader> opened(const std::string& file) {
 
 }  // namespace
 
-CLI::App* add_session_command(CLI::App& app, const char* name, const char* help,
-                              SessionOptions& options) {
-  CLI::App* command = app.add_subcommand(name, help);
-  command->add_option("--at", options.at, "Where to begin (start)")->type_name(kPlaceValues);
-  command->add_option("--cache", options.cache, "Memory for checkpoints while travelling (1G)")
-      ->type_name("SIZE");
-  command->add_option("-j,--jobs", options.jobs, "Threads that search (one a core)")
-      ->type_name("NUMBER");
+Command add_session_command(Command& app, const char* name, const char* help,
+                            SessionOptions& options) {
+  Command command = app.add_subcommand(name, help);
+  command.add_option("--at", options.at, "Where to begin (start)").type_name(kPlaceValues);
+  command.add_option("--cache", options.cache, "Memory for checkpoints while travelling (1G)")
+      .type_name("SIZE");
+  command.add_option("-j,--jobs", options.jobs, "Threads that search (one a core)")
+      .type_name("NUMBER");
   command
-      ->add_option("--symbols", options.symbols,
-                   "ELF file of a program of the guest's, for names; may be given again")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  command->add_flag("--allow-changes", options.allow_changes,
-                    "Allow what changes the recording's bookmarks, or the guest on a branch");
+      .add_option("--symbols", options.symbols,
+                  "ELF file of a program of the guest's, for names; may be given again")
+      .type_name("FILE")
+      .allow_extra_args(false);
+  command.add_flag("--allow-changes", options.allow_changes,
+                   "Allow what changes the recording's bookmarks, or the guest on a branch");
   return command;
 }
 

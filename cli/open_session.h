@@ -8,15 +8,12 @@
 
 #include "api/context.h"
 #include "api/desks.h"
+#include "cli/parser.h"
 #include "host/allowed_files.h"
 #include "recorder/format/recording_reader.h"
 #include "session/debug_session.h"
 #include "session/executor.h"
 #include "timetravel/timeline.h"
-
-namespace CLI {
-class App;
-}
 
 namespace chronovisor::cli {
 
@@ -30,8 +27,8 @@ struct SessionOptions {
 };
 
 /// Adds a command with these options; they must outlive the parser.
-CLI::App* add_session_command(CLI::App& app, const char* name, const char* help,
-                              SessionOptions& options);
+Command add_session_command(Command& app, const char* name, const char* help,
+                            SessionOptions& options);
 
 /// A recording opened for whoever is served.
 class OpenSession {

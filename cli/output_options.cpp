@@ -2,17 +2,16 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
+#include "cli/parser.h"
 
 namespace chronovisor::cli {
 
-CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help) {
-  return command.add_option("-o,--output", output, help)->type_name("FILE");
+Option add_output_option(Command& command, std::string& output, const std::string& help) {
+  return command.add_option("-o,--output", output, help).type_name("FILE");
 }
 
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force) {
+Option add_force_flag(Command& command, bool& force, Replaceable without_force) {
   return command.add_flag("-f,--force", force,
                           without_force == Replaceable::recordings
                               ? "Replace what is there; without this only a recording is replaced"

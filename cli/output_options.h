@@ -4,19 +4,15 @@
 
 #include <string>
 
+#include "cli/parser.h"
 #include "recorder/edit/new_file.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
 
 namespace chronovisor::cli {
 
 /// -o,--output FILE
-CLI::Option* add_output_option(CLI::App& command, std::string& output, const std::string& help);
+Option add_output_option(Command& command, std::string& output, const std::string& help);
 /// -f,--force
-CLI::Option* add_force_flag(CLI::App& command, bool& force, Replaceable without_force);
+Option add_force_flag(Command& command, bool& force, Replaceable without_force);
 
 /// Throws Error{usage} for standard output: recordings are read while they are written.
 void require_file_name(const std::string& output);

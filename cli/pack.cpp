@@ -1,5 +1,4 @@
 // pack and trim: recordings made out of recordings.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "recorder/edit/new_file.h"
@@ -110,12 +110,12 @@ int rewrite(const PackOptions& options) {
   return kDone;
 }
 
-void add_common(CLI::App& command, PackOptions& options) {
+void add_common(Command& command, PackOptions& options) {
   add_output_option(command, options.output, "The recording to write, instead of OUT");
   add_force_flag(command, options.force, Replaceable::recordings);
   command.add_option("--level", options.level, "zstd level, 1 to 19 (12)")
-      ->type_name("LEVEL")
-      ->check(CLI::Range(1, 19).description(""));
+      .type_name("LEVEL")
+      .in_range(1, 19);
   command.add_flag("--json", options.json, "Report as one JSON object on stdout");
 }
 
@@ -132,36 +132,36 @@ PackOptions with_output(PackOptions options) {
 
 }  // namespace
 
-void add_pack(CLI::App& app, Action& action) {
+void add_pack(Command& app, Action& action) {
   auto options = std::make_shared<PackOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "pack", "Rewrite a recording smaller; join the parts of a flight recording");
-  command->add_option("files", options->inputs, "IN OUT, or the parts in order and then OUT")
-      ->required()
-      ->type_name("FILE")
-      ->expected(1, 64);
-  command->add_option("--thin", options->thin, "Keep every Nth checkpoint (1)")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(1, 1'000'000).description(""));
-  command->add_flag("--no-checkpoints", options->no_checkpoints,
-                    "Keep no checkpoint but one to start from");
-  add_common(*command, *options);
-  command->callback(
+  command.add_option("files", options->inputs, "IN OUT, or the parts in order and then OUT")
+      .required()
+      .type_name("FILE")
+      .expected(1, 64);
+  command.add_option("--thin", options->thin, "Keep every Nth checkpoint (1)")
+      .type_name("NUMBER")
+      .in_range(1, 1'000'000);
+  command.add_flag("--no-checkpoints", options->no_checkpoints,
+                   "Keep no checkpoint but one to start from");
+  add_common(command, *options);
+  command.callback(
       [options, &action] { action = [options] { return rewrite(with_output(*options)); }; });
 }
 
-void add_trim(CLI::App& app, Action& action) {
+void add_trim(Command& app, Action& action) {
   auto options = std::make_shared<PackOptions>();
-  CLI::App* command = app.add_subcommand("trim", "Cut a part out of a recording");
-  command->add_option("files", options->inputs, "IN OUT")
-      ->required()
-      ->type_name("FILE")
-      ->expected(1, 2);
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
-      ->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "End at this position")->type_name(kPlaceValues);
-  add_common(*command, *options);
-  command->callback([options, &action] {
+  Command command = app.add_subcommand("trim", "Cut a part out of a recording");
+  command.add_option("files", options->inputs, "IN OUT")
+      .required()
+      .type_name("FILE")
+      .expected(1, 2);
+  command.add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      .type_name(kPlaceValues);
+  command.add_option("--to", options->to, "End at this position").type_name(kPlaceValues);
+  add_common(command, *options);
+  command.callback([options, &action] {
     action = [options] {
       const PackOptions given = with_output(*options);
       if (given.inputs.size() != 1) throw Error(ErrorCode::usage, "trim takes one recording");

@@ -1,5 +1,4 @@
 // query: questions about a whole recording, answered without a debugger.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "cli/merge.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/query_inputs.h"
 #include "cli/query_io.h"
 #include "cli/query_packets.h"
@@ -142,59 +142,59 @@ int query(const QueryCommandOptions& options) {
   return kDone;
 }
 
-void add_question(CLI::App& parent, Action& action, QueryKind kind, const char* help) {
+void add_question(Command& parent, Action& action, QueryKind kind, const char* help) {
   auto options = std::make_shared<QueryCommandOptions>();
   options->kind = kind;
-  CLI::App* command = parent.add_subcommand(query_kind_name(kind), help);
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  Command command = parent.add_subcommand(query_kind_name(kind), help);
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
   command
-      ->add_option("-a,--address", options->address,
-                   "Linear address, or a symbol of a Linux kernel; +NUMBER may follow")
-      ->type_name("ADDRESS|SYMBOL")
-      ->required();
+      .add_option("-a,--address", options->address,
+                  "Linear address, or a symbol of a Linux kernel; +NUMBER may follow")
+      .type_name("ADDRESS|SYMBOL")
+      .required();
   command
-      ->add_option("-n,--length", options->length,
-                   kind == QueryKind::value      ? "Bytes of the variable: 1, 2, 4 or 8 (8)"
-                   : kind == QueryKind::executes ? "Bytes of code in which it begins (1)"
-                                                 : "Bytes from there on (1)")
-      ->type_name(kind == QueryKind::value ? "1|2|4|8" : "NUMBER");
-  command->add_option("--from", options->from, "Positions from here on (start)")
-      ->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "Positions before here (end)")->type_name(kPlaceValues);
+      .add_option("-n,--length", options->length,
+                  kind == QueryKind::value      ? "Bytes of the variable: 1, 2, 4 or 8 (8)"
+                  : kind == QueryKind::executes ? "Bytes of code in which it begins (1)"
+                                                : "Bytes from there on (1)")
+      .type_name(kind == QueryKind::value ? "1|2|4|8" : "NUMBER");
+  command.add_option("--from", options->from, "Positions from here on (start)")
+      .type_name(kPlaceValues);
+  command.add_option("--to", options->to, "Positions before here (end)").type_name(kPlaceValues);
   if (kind == QueryKind::writes) {
-    command->add_flag("--physical", options->physical,
-                      "The address is a physical one: writes of devices and of any mapping");
+    command.add_flag("--physical", options->physical,
+                     "The address is a physical one: writes of devices and of any mapping");
   }
-  CLI::Option* first = command->add_flag("--first", options->first, "Only the first");
-  CLI::Option* last = command->add_flag("--last", options->last, "Only the last");
-  CLI::Option* count = command->add_flag("--count", options->count, "Only how many");
-  first->excludes(last)->excludes(count);
-  last->excludes(count);
-  command->add_option("--limit", options->limit, "List at most this many, the earliest (100000)")
-      ->type_name("NUMBER");
-  command->add_option("-j,--jobs", options->jobs, "Threads (one a core)")->type_name("NUMBER");
-  add_shard_option(*command, options->shard,
+  Option first = command.add_flag("--first", options->first, "Only the first");
+  Option last = command.add_flag("--last", options->last, "Only the last");
+  Option count = command.add_flag("--count", options->count, "Only how many");
+  first.excludes(last).excludes(count);
+  last.excludes(count);
+  command.add_option("--limit", options->limit, "List at most this many, the earliest (100000)")
+      .type_name("NUMBER");
+  command.add_option("-j,--jobs", options->jobs, "Threads (one a core)").type_name("NUMBER");
+  add_shard_option(command, options->shard,
                    "Only every Nth interval, from the Ith on; merge joins the JSON");
-  command->add_flag("--no-index", options->no_index, "Search also what the index rules out");
-  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return query(*options); }; });
+  command.add_flag("--no-index", options->no_index, "Search also what the index rules out");
+  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return query(*options); }; });
 }
 
 }  // namespace
 
-void add_query(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
+void add_query(Command& app, Action& action) {
+  Command command = app.add_subcommand(
       "query",
       "Ask a recording who wrote, what ran, what values a variable had, what packets there were");
-  command->require_subcommand(1);
-  add_question(*command, action, QueryKind::writes, "Steps that wrote into a range of memory");
-  add_question(*command, action, QueryKind::executes, "Arrivals at instructions in a range");
-  add_question(*command, action, QueryKind::value,
+  command.require_subcommand(1);
+  add_question(command, action, QueryKind::writes, "Steps that wrote into a range of memory");
+  add_question(command, action, QueryKind::executes, "Arrivals at instructions in a range");
+  add_question(command, action, QueryKind::value,
                "Changes of a variable: position, instruction, old and new value");
-  add_packet_question(*command, action);
-  add_query_merge(*command, action);
-  add_io_question(*command, action);
-  add_input_question(*command, action);
+  add_packet_question(command, action);
+  add_query_merge(command, action);
+  add_io_question(command, action);
+  add_input_question(command, action);
 }
 
 }  // namespace chronovisor::cli

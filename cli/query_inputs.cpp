@@ -1,7 +1,6 @@
 // query inputs: what came in from outside, one input a line.
 #include "cli/query_inputs.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "cli/found_list.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "recorder/format/recording_reader.h"
@@ -86,22 +86,21 @@ int query_inputs(const InputOptions& options) {
 
 }  // namespace
 
-void add_input_question(CLI::App& query, Action& action) {
+void add_input_question(Command& query, Action& action) {
   auto options = std::make_shared<InputOptions>();
-  CLI::App* command = query.add_subcommand("inputs", "What came in from outside, by position");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  Command command = query.add_subcommand("inputs", "What came in from outside, by position");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
   command
-      ->add_option(
-          "--kind", options->kind,
-          "Only these: \"key\", \"mouse\", \"pointer\", \"serial byte\", \"cd change\", as "
-          "info names them")
-      ->type_name("NAME");
-  command->add_option("--from", options->from, "From here on (start)")->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
-  command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      ->type_name("NUMBER");
-  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return query_inputs(*options); }; });
+      .add_option("--kind", options->kind,
+                  "Only these: \"key\", \"mouse\", \"pointer\", \"serial byte\", \"cd change\", as "
+                  "info names them")
+      .type_name("NAME");
+  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
+  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
+  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
+      .type_name("NUMBER");
+  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return query_inputs(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,7 +1,6 @@
 // query io: what the guest read and wrote of its devices, one access a line.
 #include "cli/query_io.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "timetravel/io_walk.h"
@@ -147,30 +147,30 @@ int query_io(const IoOptions& options) {
 
 }  // namespace
 
-void add_io_question(CLI::App& query, Action& action) {
+void add_io_question(Command& query, Action& action) {
   auto options = std::make_shared<IoOptions>();
-  CLI::App* command = query.add_subcommand("io", "What the guest read and wrote of its devices");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("--port", options->port, "Accesses to this port")->type_name("ADDRESS");
+  Command command = query.add_subcommand("io", "What the guest read and wrote of its devices");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("--port", options->port, "Accesses to this port").type_name("ADDRESS");
   command
-      ->add_option("--mmio", options->mmio,
-                   "Accesses to this physical address, where a device's registers or memory are")
-      ->type_name("ADDRESS");
-  command->add_option("--length", options->length, "So many ports or bytes from there on (1)")
-      ->type_name("NUMBER");
+      .add_option("--mmio", options->mmio,
+                  "Accesses to this physical address, where a device's registers or memory are")
+      .type_name("ADDRESS");
+  command.add_option("--length", options->length, "So many ports or bytes from there on (1)")
+      .type_name("NUMBER");
   command
-      ->add_option("--device", options->device,
-                   "Accesses to a device, by the name that its state has (ide, uart0, vga)")
-      ->type_name("NAME");
-  command->add_flag("--reads", options->reads, "Reads alone");
-  command->add_flag("--writes", options->writes, "Writes alone");
-  command->add_option("--from", options->from, "From here on (start)")->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
-  command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      ->type_name("NUMBER");
-  command->add_flag("--count", options->count, "Only how many");
-  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return query_io(*options); }; });
+      .add_option("--device", options->device,
+                  "Accesses to a device, by the name that its state has (ide, uart0, vga)")
+      .type_name("NAME");
+  command.add_flag("--reads", options->reads, "Reads alone");
+  command.add_flag("--writes", options->writes, "Writes alone");
+  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
+  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
+  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
+      .type_name("NUMBER");
+  command.add_flag("--count", options->count, "Only how many");
+  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return query_io(*options); }; });
 }
 
 }  // namespace chronovisor::cli

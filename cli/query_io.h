@@ -5,6 +5,8 @@
 
 namespace chronovisor::cli {
 
-void add_io_question(CLI::App& query, Action& action);
+class Command;
+
+void add_io_question(Command& query, Action& action);
 
 }  // namespace chronovisor::cli

@@ -1,5 +1,4 @@
 // query packets: what came and went by the network, one a line.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_range.h"
 #include "cli/shard_option.h"
@@ -134,24 +134,24 @@ int query_packets(const PacketOptions& options) {
 
 }  // namespace
 
-void add_packet_question(CLI::App& query, Action& action) {
+void add_packet_question(Command& query, Action& action) {
   auto options = std::make_shared<PacketOptions>();
-  CLI::App* command =
+  Command command =
       query.add_subcommand("packets", "What came and went by the network (docs/NETWORK.md)");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
   command
-      ->add_option("--filter", options->filter,
-                   "Only these: an expression of tcpdump's language, \"tcp port 80\"")
-      ->type_name("EXPRESSION");
-  command->add_option("--from", options->from, "From here on (start)")->type_name(kPlaceValues);
-  command->add_option("--to", options->to, "Before here (end)")->type_name(kPlaceValues);
-  command->add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      ->type_name("NUMBER");
-  add_shard_option(*command, options->shard,
+      .add_option("--filter", options->filter,
+                  "Only these: an expression of tcpdump's language, \"tcp port 80\"")
+      .type_name("EXPRESSION");
+  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
+  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
+  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
+      .type_name("NUMBER");
+  add_shard_option(command, options->shard,
                    "Only the Ith of N parts of the stretch; merge joins the JSON");
-  command->add_flag("--count", options->count, "Only how many");
-  command->add_flag("--json", options->json, "The answer as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return query_packets(*options); }; });
+  command.add_flag("--count", options->count, "Only how many");
+  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return query_packets(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -17,6 +17,7 @@
 #include "cli/live_run.h"
 #include "cli/multiboot_words.h"
 #include "cli/network_options.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
@@ -347,85 +348,85 @@ int record(const RecordOptions& options) {
 
 }  // namespace
 
-void add_record(CLI::App& app, Action& action) {
+void add_record(Command& app, Action& action) {
   auto options = std::make_shared<RecordOptions>();
-  CLI::App* command = app.add_subcommand("record", "Run a guest and record it");
-  command->add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note")
-      ->type_name("FILE");
-  command->add_option("--initrd", options->initrd, "Initial RAM disk for --kernel")
-      ->type_name("FILE");
-  command->add_option("--append", options->append, "Kernel command line")->type_name("ARGUMENTS");
+  Command command = app.add_subcommand("record", "Run a guest and record it");
+  command.add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note")
+      .type_name("FILE");
+  command.add_option("--initrd", options->initrd, "Initial RAM disk for --kernel")
+      .type_name("FILE");
+  command.add_option("--append", options->append, "Kernel command line").type_name("ARGUMENTS");
   command
-      ->add_option("--multiboot", options->multiboot,
-                   "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
-                   "as with QEMU and GRUB")
-      ->type_name("FILE");
+      .add_option("--multiboot", options->multiboot,
+                  "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
+                  "as with QEMU and GRUB")
+      .type_name("FILE");
   command
-      ->add_option("--module", options->modules,
-                   "FILE[,ARGUMENTS] for --multiboot (its string is the file's name, then "
-                   "ARGUMENTS) or for an ELF --kernel with a PVH entry (ARGUMENTS alone); "
-                   "repeatable")
-      ->type_name("FILE|FILE,ARGUMENTS")
-      ->allow_extra_args(false);
-  add_first_word_option(*command, options->first_word);
-  command->add_option("--flat", options->flat, "A program entered in real mode (at 0x7c00)")
-      ->type_name("FILE|FILE@ADDRESS");
+      .add_option("--module", options->modules,
+                  "FILE[,ARGUMENTS] for --multiboot (its string is the file's name, then "
+                  "ARGUMENTS) or for an ELF --kernel with a PVH entry (ARGUMENTS alone); "
+                  "repeatable")
+      .type_name("FILE|FILE,ARGUMENTS")
+      .allow_extra_args(false);
+  add_first_word_option(command, options->first_word);
+  command.add_option("--flat", options->flat, "A program entered in real mode (at 0x7c00)")
+      .type_name("FILE|FILE@ADDRESS");
   command
-      ->add_option("--machine", options->machine,
-                   "The model: pc-1 has no screen and starts a kernel; pc-2 has one, and starts a "
-                   "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat, no "
-                   "drives and no network cards; else pc-2)")
-      ->type_name("pc-1|pc-2")
-      ->check(CLI::IsMember({"pc-1", "pc-2"}).description(""));
+      .add_option("--machine", options->machine,
+                  "The model: pc-1 has no screen and starts a kernel; pc-2 has one, and starts a "
+                  "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat, no "
+                  "drives and no network cards; else pc-2)")
+      .type_name("pc-1|pc-2")
+      .one_of({"pc-1", "pc-2"});
   command
-      ->add_option("--bios", options->bios,
-                   "Start from this firmware: a ROM of 64 KiB to 16 MiB that ends at 4 GiB "
-                   "(SeaBIOS)")
-      ->type_name("FILE");
+      .add_option("--bios", options->bios,
+                  "Start from this firmware: a ROM of 64 KiB to 16 MiB that ends at 4 GiB "
+                  "(SeaBIOS)")
+      .type_name("FILE");
   command
-      ->add_option("--firmware", options->firmware,
-                   "Which firmware to look for: SeaBIOS, or OVMF, which is UEFI and keeps its "
-                   "variables in flash memory, part of the machine (seabios)")
-      ->type_name("seabios|ovmf")
-      ->check(CLI::IsMember({"seabios", "ovmf"}).description(""));
+      .add_option("--firmware", options->firmware,
+                  "Which firmware to look for: SeaBIOS, or OVMF, which is UEFI and keeps its "
+                  "variables in flash memory, part of the machine (seabios)")
+      .type_name("seabios|ovmf")
+      .one_of({"seabios", "ovmf"});
   command
-      ->add_option("--pflash", options->flash,
-                   "Start from this firmware in flash memory; given once more, what the flash "
-                   "for its variables begins with. The files are never written")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
+      .add_option("--pflash", options->flash,
+                  "Start from this firmware in flash memory; given once more, what the flash "
+                  "for its variables begins with. The files are never written")
+      .type_name("FILE")
+      .allow_extra_args(false);
   command
-      ->add_option("--firmware-dir", options->firmware_dir,
-                   "Where SeaBIOS, its video BIOS and OVMF are (where packages put them)")
-      ->type_name("DIR");
+      .add_option("--firmware-dir", options->firmware_dir,
+                  "Where SeaBIOS, its video BIOS and OVMF are (where packages put them)")
+      .type_name("DIR");
   command
-      ->add_option(
+      .add_option(
           "--boot", options->boot_order,
           "What firmware starts from, in this order: a floppy, c disk, d CD, n network by iPXE "
           "(cad)")
-      ->type_name("LETTERS");
-  command->add_flag("--no-reboot", options->no_reboot,
-                    "A reset ends the run, as it does without firmware, instead of starting the "
-                    "firmware again");
-  command->add_option("--memory", options->memory, "Guest memory (256M)")->type_name("SIZE");
-  command->add_flag("--reference-images", options->reference_images,
-                    "Refer to kernel, disks and other images by path and hash instead of "
-                    "embedding what is used of them");
-  command->add_option("--rtc", options->rtc, "Unix time the RTC starts from (2025-01-01)")
-      ->type_name("SECONDS|now");
-  command->add_option("--seed", options->seed, "Entropy the guest draws from (0)")
-      ->type_name("NUMBER|random");
+      .type_name("LETTERS");
+  command.add_flag("--no-reboot", options->no_reboot,
+                   "A reset ends the run, as it does without firmware, instead of starting the "
+                   "firmware again");
+  command.add_option("--memory", options->memory, "Guest memory (256M)").type_name("SIZE");
+  command.add_flag("--reference-images", options->reference_images,
+                   "Refer to kernel, disks and other images by path and hash instead of "
+                   "embedding what is used of them");
+  command.add_option("--rtc", options->rtc, "Unix time the RTC starts from (2025-01-01)")
+      .type_name("SECONDS|now");
+  command.add_option("--seed", options->seed, "Entropy the guest draws from (0)")
+      .type_name("NUMBER|random");
   command
-      ->add_option("--device", options->devices,
-                   "What a machine has besides: a tablet, which points at a place of the screen "
-                   "(with --display it is there); rng, virtio's, from the seed; console, virtio's; "
-                   "hpet, a timer; parallel, a printer's port. Repeatable")
-      ->type_name("tablet|rng|console|hpet|parallel")
-      ->allow_extra_args(false);
-  add_disk_options(*command, options->disks);
-  add_net_options(*command, options->nets);
-  add_run_options(*command, options->run);
-  command->callback([options, &action] { action = [options] { return record(*options); }; });
+      .add_option("--device", options->devices,
+                  "What a machine has besides: a tablet, which points at a place of the screen "
+                  "(with --display it is there); rng, virtio's, from the seed; console, virtio's; "
+                  "hpet, a timer; parallel, a printer's port. Repeatable")
+      .type_name("tablet|rng|console|hpet|parallel")
+      .allow_extra_args(false);
+  add_disk_options(command, options->disks);
+  add_net_options(command, options->nets);
+  add_run_options(command, options->run);
+  command.callback([options, &action] { action = [options] { return record(*options); }; });
 }
 
 }  // namespace chronovisor::cli

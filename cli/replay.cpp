@@ -2,7 +2,6 @@
 // on the way.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/console_output.h"
 #include "host/host.h"
@@ -105,22 +105,22 @@ int replay(const ReplayCommandOptions& options) {
 
 }  // namespace
 
-void add_replay(CLI::App& app, Action& action) {
+void add_replay(Command& app, Action& action) {
   auto options = std::make_shared<ReplayCommandOptions>();
-  CLI::App* command = app.add_subcommand("replay", "Show a recording's console again, verified");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("--to", options->to, "Stop at this position")->type_name(kPlaceValues);
-  command->add_option("--engine", options->engine, "What executes; kvm goes by single steps (soft)")
-      ->type_name(kEngineValues);
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
-      ->type_name(kPlaceValues);
-  command->add_option("--serial", options->serial, "Where the console goes (stdio)")
-      ->type_name(kSerialValues);
-  add_display_options(*command, options->display);
-  add_force_flag(*command, options->force, Replaceable::all_but_recordings);
-  command->add_flag("--no-verify", options->no_verify, "Do not compare digests");
-  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
-  command->callback([options, &action] { action = [options] { return replay(*options); }; });
+  Command command = app.add_subcommand("replay", "Show a recording's console again, verified");
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("--to", options->to, "Stop at this position").type_name(kPlaceValues);
+  command.add_option("--engine", options->engine, "What executes; kvm goes by single steps (soft)")
+      .type_name(kEngineValues);
+  command.add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      .type_name(kPlaceValues);
+  command.add_option("--serial", options->serial, "Where the console goes (stdio)")
+      .type_name(kSerialValues);
+  add_display_options(command, options->display);
+  add_force_flag(command, options->force, Replaceable::all_but_recordings);
+  command.add_flag("--no-verify", options->no_verify, "Do not compare digests");
+  command.add_option("--kvm-device", options->kvm_device, "Where the host's KVM is").group("");
+  command.callback([options, &action] { action = [options] { return replay(*options); }; });
 }
 
 }  // namespace chronovisor::cli

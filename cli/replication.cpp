@@ -1,10 +1,10 @@
 #include "cli/replication.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/parser.h"
 #include "replica/status.h"
 
 namespace chronovisor::cli {
@@ -34,29 +34,29 @@ replica::PrimarySetup setup_of(const ReplicationOptions& options, const std::str
 
 }  // namespace
 
-void add_peer_options(CLI::App& command, PeerOptions& options) {
+void add_peer_options(Command& command, PeerOptions& options) {
   command
       .add_option("--psk-file", options.psk_file,
                   "A key of 16 to 64 bytes that all ends have, which TCP takes")
-      ->type_name("FILE");
+      .type_name("FILE");
   command
       .add_option("--arbiter", options.arbiter,
                   "Who decides which of two machines goes on alone: files on storage that both "
                   "share, or `chronovisor arbiter`. Without one no backup takes over")
-      ->type_name(std::string("file:PATH|") + kPeerValues);
+      .type_name(std::string("file:PATH|") + kPeerValues);
   command
       .add_option("--control", options.control,
                   "A socket for `chronovisor status` and `chronovisor hand-over`")
-      ->type_name("PATH");
+      .type_name("PATH");
 }
 
-void add_replication_options(CLI::App& command, ReplicationOptions& options) {
+void add_replication_options(Command& command, ReplicationOptions& options) {
   command
       .add_option("--replicate", options.backups,
                   "Keep the `chronovisor backup` there ready to take over "
                   "(docs/FAULT_TOLERANCE.md). Repeatable: tried in turn")
-      ->type_name(kPeerValues)
-      ->allow_extra_args(false);
+      .type_name(kPeerValues)
+      .allow_extra_args(false);
   add_peer_options(command, options.peer);
 }
 

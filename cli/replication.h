@@ -13,11 +13,9 @@
 #include "replica/primary/primary.h"
 #include "replica/transport/control.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
+
+class Command;
 
 /// What both ends are told.
 struct PeerOptions {
@@ -25,14 +23,14 @@ struct PeerOptions {
   std::string arbiter;
   std::string control;
 };
-void add_peer_options(CLI::App& command, PeerOptions& options);
+void add_peer_options(Command& command, PeerOptions& options);
 
 struct ReplicationOptions {
   std::vector<std::string> backups;
   PeerOptions peer;
   [[nodiscard]] bool wanted() const { return !backups.empty(); }
 };
-void add_replication_options(CLI::App& command, ReplicationOptions& options);
+void add_replication_options(Command& command, ReplicationOptions& options);
 
 /// Throws Error{usage} for options that contradict each other.
 void require_sound(const ReplicationOptions& options);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -17,6 +16,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "inspect/export/png.h"
 #include "inspect/export/screen.h"
@@ -202,22 +202,22 @@ int report(const ReportOptions& options) {
 
 }  // namespace
 
-void add_report(CLI::App& app, Action& action) {
+void add_report(Command& app, Action& action) {
   auto options = std::make_shared<ReportOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "report", "Write what a recording shows into one HTML page, for a report of a bug");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  add_output_option(*command, options->output, "The page, or a folder for it (-: standard output)")
-      ->required();
-  add_force_flag(*command, options->force, Replaceable::nothing);
-  command->add_option("--at", options->at, "The place that is looked at (end)")
-      ->type_name(kPlaceValues);
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  add_output_option(command, options->output, "The page, or a folder for it (-: standard output)")
+      .required();
+  add_force_flag(command, options->force, Replaceable::nothing);
+  command.add_option("--at", options->at, "The place that is looked at (end)")
+      .type_name(kPlaceValues);
   command
-      ->add_option("--symbols", options->symbols,
-                   "ELF file of a program of the guest's, for names; may be given again")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  command->callback([options, &action] { action = [options] { return report(*options); }; });
+      .add_option("--symbols", options->symbols,
+                  "ELF file of a program of the guest's, for names; may be given again")
+      .type_name("FILE")
+      .allow_extra_args(false);
+  command.callback([options, &action] { action = [options] { return report(*options); }; });
 }
 
 }  // namespace chronovisor::cli

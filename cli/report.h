@@ -6,6 +6,8 @@
 
 namespace chronovisor::cli {
 
-void add_report(CLI::App& app, Action& action);
+class Command;
+
+void add_report(Command& app, Action& action);
 
 }  // namespace chronovisor::cli

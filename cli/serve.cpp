@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +20,7 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/open_session.h"
+#include "cli/parser.h"
 #include "debugger/timeline_target.h"
 #include "gdbstub/server.h"
 #include "host/host.h"
@@ -162,26 +162,24 @@ int serve(const ServeOptions& options) {
 
 }  // namespace
 
-void add_serve(CLI::App& app, Action& action) {
+void add_serve(Command& app, Action& action) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* command = add_session_command(
+  Command command = add_session_command(
       app, "serve", "Serve a recording to a browser, and to a gdb beside it", options->session);
-  command->add_option("file", options->session.file, "The recording")
-      ->type_name("FILE")
-      ->required();
+  command.add_option("file", options->session.file, "The recording").type_name("FILE").required();
   command
-      ->add_option("--listen", options->listen,
-                   "This host's own address and a port; 0: one that is free (127.0.0.1:0)")
-      ->type_name("ADDRESS:PORT");
+      .add_option("--listen", options->listen,
+                  "This host's own address and a port; 0: one that is free (127.0.0.1:0)")
+      .type_name("ADDRESS:PORT");
   command
-      ->add_option("--pages", options->pages,
-                   "For who writes the page: the files of this folder before those built in")
-      ->type_name("DIR")
-      ->check(CLI::ExistingDirectory.description(""));
-  command->add_flag("--open", options->open, "Open the page in the browser");
-  command->add_option("--gdb", options->gdb, "Let a gdb connect here, to the same session")
-      ->type_name("unix:PATH|tcp:ADDRESS:PORT");
-  command->callback([options, &action] { action = [options] { return serve(*options); }; });
+      .add_option("--pages", options->pages,
+                  "For who writes the page: the files of this folder before those built in")
+      .type_name("DIR")
+      .existing_directory();
+  command.add_flag("--open", options->open, "Open the page in the browser");
+  command.add_option("--gdb", options->gdb, "Let a gdb connect here, to the same session")
+      .type_name("unix:PATH|tcp:ADDRESS:PORT");
+  command.callback([options, &action] { action = [options] { return serve(*options); }; });
 }
 
 }  // namespace chronovisor::cli

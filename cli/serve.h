@@ -5,6 +5,8 @@
 
 namespace chronovisor::cli {
 
-void add_serve(CLI::App& app, Action& action);
+class Command;
+
+void add_serve(Command& app, Action& action);
 
 }  // namespace chronovisor::cli

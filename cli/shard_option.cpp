@@ -1,8 +1,7 @@
 #include "cli/shard_option.h"
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
+#include "cli/parser.h"
 #include "host/host.h"
 
 namespace chronovisor::cli {
@@ -12,8 +11,8 @@ constexpr std::uint64_t kMostShards = 1'000'000;
 
 }  // namespace
 
-void add_shard_option(CLI::App& command, std::string& shard, const std::string& help) {
-  command.add_option("--shard", shard, help)->type_name("I/N");
+void add_shard_option(Command& command, std::string& shard, const std::string& help) {
+  command.add_option("--shard", shard, help).type_name("I/N");
 }
 
 Shard shard_of(const std::string& text) {

@@ -6,14 +6,12 @@
 
 #include "timetravel/shard.h"
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
 
+class Command;
+
 /// --shard I/N; `merge` joins what the shards give.
-void add_shard_option(CLI::App& command, std::string& shard, const std::string& help);
+void add_shard_option(Command& command, std::string& shard, const std::string& help);
 /// Of an empty text the whole. Throws Error{usage}.
 [[nodiscard]] Shard shard_of(const std::string& text);
 

@@ -1,5 +1,4 @@
 // status: how a replicated run stands.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "replica/transport/control.h"
 
 namespace chronovisor::cli {
@@ -46,15 +46,13 @@ int status(const StatusOptions& options) {
 
 }  // namespace
 
-void add_status(CLI::App& app, Action& action) {
+void add_status(Command& app, Action& action) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* command =
+  Command command =
       app.add_subcommand("status", "Show how a primary or a backup stands (--control)");
-  command->add_option("socket", options->socket, "Its control socket")
-      ->type_name("PATH")
-      ->required();
-  command->add_flag("--json", options->json, "As one JSON object");
-  command->callback([options, &action] { action = [options] { return status(*options); }; });
+  command.add_option("socket", options->socket, "Its control socket").type_name("PATH").required();
+  command.add_flag("--json", options->json, "As one JSON object");
+  command.callback([options, &action] { action = [options] { return status(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -10,6 +9,7 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "host/network/sockets.h"
 #include "host/network/switch_server.h"
@@ -83,34 +83,30 @@ int run_switch(const SwitchOptions& options) {
 
 }  // namespace
 
-void add_switch(CLI::App& app, Action& action) {
+void add_switch(Command& app, Action& action) {
   auto options = std::make_shared<SwitchOptions>();
-  CLI::App* command =
+  Command command =
       app.add_subcommand("switch", "Join machines to one Ethernet segment, with faults on demand");
-  command->add_option("--listen", options->listen, "Where machines connect, as QEMU's streams do")
-      ->type_name("unix:PATH")
-      ->required();
-  command->add_option("--seed", options->seed, "What the faults are drawn from (0)")
-      ->type_name("NUMBER");
+  command.add_option("--listen", options->listen, "Where machines connect, as QEMU's streams do")
+      .type_name("unix:PATH")
+      .required();
+  command.add_option("--seed", options->seed, "What the faults are drawn from (0)")
+      .type_name("NUMBER");
   const auto share = [&](const char* name, double& value, const char* help) {
-    command->add_option(name, value, help)
-        ->type_name("PERCENT")
-        ->check(CLI::Range(0.0, 100.0).description(""));
+    command.add_option(name, value, help).type_name("PERCENT").in_range(0.0, 100.0);
   };
   share("--drop", options->drop, "Frames that are lost, in percent (0)");
   share("--duplicate", options->duplicate, "Frames that come twice (0)");
   share("--reorder", options->reorder, "Frames that wait until another has passed (0)");
   share("--corrupt", options->corrupt, "Frames of which a bit changes (0)");
   const auto time = [&](const char* name, double& value, const char* unit, const char* help) {
-    command->add_option(name, value, help)
-        ->type_name(unit)
-        ->check(CLI::Range(0.0, 1e9).description(""));
+    command.add_option(name, value, help).type_name(unit).in_range(0.0, 1e9);
   };
   time("--delay", options->delay_ms, "MILLISECONDS", "How long each frame is under way (0)");
   time("--jitter", options->jitter_ms, "MILLISECONDS", "And up to so much longer (0)");
   time("--for", options->seconds, "SECONDS", "End after so long; else a signal ends it");
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->callback([options, &action] { action = [options] { return run_switch(*options); }; });
+  command.add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command.callback([options, &action] { action = [options] { return run_switch(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -1,6 +1,5 @@
 #include "cli/symbols.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
@@ -10,6 +9,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
+#include "cli/parser.h"
 #include "host/host.h"
 #include "inspect/linux/kernel.h"
 #include "inspect/linux/orc.h"
@@ -69,20 +69,20 @@ int ask(const Options& options) {
   return kDone;
 }
 
-void add_one(CLI::App& app, Action& action, const char* name, const char* help,
+void add_one(Command& app, Action& action, const char* name, const char* help,
              int (*run)(const Options&)) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(name, help);
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("--at", options->at, "The position (the last checkpoint)")
-      ->type_name(kPlaceValues);
+  Command command = app.add_subcommand(name, help);
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("--at", options->at, "The position (the last checkpoint)")
+      .type_name(kPlaceValues);
   if (run == symbols) {
-    add_output_option(*command, options->output, "The ELF file to write")->required();
-    add_force_flag(*command, options->force, Replaceable::nothing);
+    add_output_option(command, options->output, "The ELF file to write").required();
+    add_force_flag(command, options->force, Replaceable::nothing);
   } else {
-    command->add_flag("--json", options->json, "Report as JSON");
+    command.add_flag("--json", options->json, "Report as JSON");
   }
-  command->callback([options, run, &action] { action = [options, run] { return run(*options); }; });
+  command.callback([options, run, &action] { action = [options, run] { return run(*options); }; });
 }
 
 }  // namespace
@@ -119,10 +119,10 @@ std::size_t write_linux_symbols(Timeline& timeline, const std::string& path, boo
   return count;
 }
 
-void add_symbols(CLI::App& app, Action& action) {
+void add_symbols(Command& app, Action& action) {
   add_one(app, action, "symbols", "Write the guest kernel's symbols as an ELF file", symbols);
 }
-void add_linux(CLI::App& app, Action& action) {
+void add_linux(Command& app, Action& action) {
   add_one(app, action, "linux-log", "Show the guest kernel's log at a position",
           ask<session::LinuxLogRequest>);
   add_one(app, action, "linux-tasks", "Show the guest's processes at a position",

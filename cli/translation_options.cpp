@@ -2,39 +2,37 @@
 
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
-#include <map>
 #include <string>
 
+#include "cli/parser.h"
 #include "vmm/cpu/translate/settings.h"
 #include "vmm/cpu/translate/statistics.h"
 
 namespace chronovisor::cli {
 
-void add_translation_options(CLI::App& app) {
+void add_translation_options(Command& app) {
   using translate::Mode;
   translate::Settings& settings = translate::default_settings();
-  static const std::map<std::string, Mode> kModes{
-      {"off", Mode::off}, {"on", Mode::on}, {"always", Mode::always}};
   for (const char* name :
        {"record", "live", "replay", "verify", "diff", "debug", "index", "query", "export"}) {
-    CLI::App* command = app.get_subcommand(name);
+    Command command = app.get_subcommand(name);
     command
-        ->add_option("--translate", settings.mode,
-                     "Translate the guest's code; on: what is hot. The guest and the recording are "
-                     "the same")
-        ->type_name("off|on|always")
-        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""));
+        .add_choice<Mode>(
+            "--translate", settings.mode,
+            {{"off", Mode::off}, {"on", Mode::on}, {"always", Mode::always}},
+            "Translate the guest's code; on: what is hot. The guest and the recording are "
+            "the same")
+        .type_name("off|on|always");
     command
-        ->add_option("--translate-cache", settings.cache_bytes,
-                     "Most memory for translated code of a machine")
-        ->type_name("SIZE")
-        ->transform(CLI::AsSizeValue(false).description(""));
-    command->add_flag("--translate-perf-map", settings.perf_map,
-                      "Tell perf about translated code in /tmp/perf-PID.map");
-    command->add_flag("--stats", settings.report, "Say on stderr what the translator did");
+        .add_option("--translate-cache", settings.cache_bytes,
+                    "Most memory for translated code of a machine")
+        .type_name("SIZE")
+        .as_size();
+    command.add_flag("--translate-perf-map", settings.perf_map,
+                     "Tell perf about translated code in /tmp/perf-PID.map");
+    command.add_flag("--stats", settings.report, "Say on stderr what the translator did");
   }
 }
 

@@ -2,14 +2,12 @@
 // runs a machine has. Knows the command line and the translator's settings.
 #pragma once
 
-namespace CLI {
-class App;
-}
-
 namespace chronovisor::cli {
 
+class Command;
+
 /// Adds --translate and its like to the commands of `app` that run a machine.
-void add_translation_options(CLI::App& app);
+void add_translation_options(Command& app);
 /// With --stats: what the translators of this process did, on stderr.
 void report_translation();
 

@@ -1,6 +1,5 @@
 // verify: check every byte of a recording, then replay it, on several cores if
 // asked to, and compare every digest and every checkpoint.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
+#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "cli/shard_option.h"
 #include "host/host.h"
@@ -187,32 +187,32 @@ int verify(const VerifyCommandOptions& options) {
 
 }  // namespace
 
-void add_verify(CLI::App& app, Action& action) {
+void add_verify(Command& app, Action& action) {
   auto options = std::make_shared<VerifyCommandOptions>();
-  CLI::App* command =
+  Command command =
       app.add_subcommand("verify", "Check every byte, then replay and compare every digest");
-  command->footer(
+  command.footer(
       "Of a recording whose recorder was killed, all that is there is verified; then the\n"
       "status is 3 and the result \"identical, cut\".");
-  command->add_option("file", options->file, "The recording")->type_name("FILE")->required();
-  command->add_option("--to", options->to, "Stop at this position")->type_name(kPlaceValues);
-  command->add_option("--from", options->from, "Start at the checkpoint at or before this position")
-      ->type_name(kPlaceValues);
+  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  command.add_option("--to", options->to, "Stop at this position").type_name(kPlaceValues);
+  command.add_option("--from", options->from, "Start at the checkpoint at or before this position")
+      .type_name(kPlaceValues);
   command
-      ->add_option("-j,--jobs", options->jobs,
-                   "Check stretches between checkpoints side by side on this many cores (1)")
-      ->type_name("NUMBER");
-  add_shard_option(*command, options->shard,
+      .add_option("-j,--jobs", options->jobs,
+                  "Check stretches between checkpoints side by side on this many cores (1)")
+      .type_name("NUMBER");
+  add_shard_option(command, options->shard,
                    "Only every Nth stretch between checkpoints, from the Ith on; merge joins the "
                    "JSON");
   command
-      ->add_option("--engine", options->engine,
-                   "What executes the replay; kvm goes by single steps (soft)")
-      ->type_name(kEngineValues);
-  command->add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
-  command->add_flag("--json", options->json, "Report as one JSON object on stdout");
-  command->add_option("--kvm-device", options->kvm_device, "Where the host's KVM is")->group("");
-  command->callback([options, &action] { action = [options] { return verify(*options); }; });
+      .add_option("--engine", options->engine,
+                  "What executes the replay; kvm goes by single steps (soft)")
+      .type_name(kEngineValues);
+  command.add_flag("--bytes-only", options->bytes_only, "Check the bytes, do not replay");
+  command.add_flag("--json", options->json, "Report as one JSON object on stdout");
+  command.add_option("--kvm-device", options->kvm_device, "Where the host's KVM is").group("");
+  command.callback([options, &action] { action = [options] { return verify(*options); }; });
 }
 
 }  // namespace chronovisor::cli

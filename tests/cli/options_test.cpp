@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/parser.h"
 
 using namespace chronovisor;
 using namespace chronovisor::cli;
@@ -17,10 +18,11 @@ int status_of(std::vector<std::string> words) {
   CLI::App app;
   app.require_subcommand(1);
   Action action;
-  add_record(app, action);
-  add_replay(app, action);
-  add_verify(app, action);
-  add_diff(app, action);
+  Command root(app);
+  add_record(root, action);
+  add_replay(root, action);
+  add_verify(root, action);
+  add_diff(root, action);
   std::reverse(words.begin(), words.end());
   try {
     app.parse(words);
@@ -54,6 +56,17 @@ TEST_CASE("options that make no sense are usage errors before any file is touche
   CHECK(status_of({"verify", kMissing, "--from", "9", "--to", "8"}) == kUsage);
   CHECK(status_of({"record", "-o", kMissing}) == kUsage);
   CHECK(status_of({"record", "-o", kMissing, "--flat", "a", "--kernel", "b"}) == kUsage);
+}
+
+TEST_CASE("one of some words is taken in any case of letters, and no other word is") {
+  CLI::App app;
+  Command root(app);
+  enum class Colour { none, red, green };
+  Colour colour = Colour::none;
+  root.add_choice<Colour>("--colour", colour, {{"red", Colour::red}, {"green", Colour::green}}, "");
+  app.parse("--colour GREEN");
+  CHECK(colour == Colour::green);
+  CHECK_THROWS_WITH(app.parse("--colour blue"), "--colour: blue not in {red,green}");
 }
 
 TEST_CASE("a recording that is not there cannot be used") {
