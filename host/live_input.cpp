@@ -24,6 +24,10 @@ constexpr std::uint64_t kFrameRoomSteps = 20'000;
 constexpr std::uint64_t kFrameNs = 1'000;
 /// While frames may come the inbox is looked at so often, which costs no call to the host.
 constexpr std::uint64_t kFramePollSteps = 100'000;
+/// And so often for a while after one came: a guest that does not idle while it waits for
+/// the answer to its answer has it sooner.
+constexpr std::uint64_t kTalkPollSteps = 20'000;
+constexpr std::uint64_t kTalkSteps = 1'000'000;
 /// How long a wait goes on before the stop flag is looked at.
 constexpr std::uint64_t kWaitSliceNs = 100'000'000;
 /// In the beginning of a wait the recorder is called more often: what it holds
@@ -151,7 +155,9 @@ void LiveInput::look(std::uint64_t timeout_ns) {
 std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
     look(0);
-    next_poll_ = {here.position.steps + (inbox_.open() ? kFramePollSteps : kPollSteps)};
+    const bool talks = here.position.steps - last_frame_.steps < kTalkSteps;
+    const std::uint64_t poll_steps = talks ? kTalkPollSteps : kFramePollSteps;
+    next_poll_ = {here.position.steps + (inbox_.open() ? poll_steps : kPollSteps)};
   }
   for (auto& [key, lane] : lanes_) {
     if (lane.waiting.empty()) continue;
@@ -165,6 +171,7 @@ std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
     Input input = std::move(lane.waiting.front());
     lane.waiting.pop_front();
     inbox_.delivered(input);
+    if (is_frame(input)) last_frame_ = here.position;
     if (byte) lane.next = {here.position.steps + kCharacterNs};
     return input;
   }

@@ -75,6 +75,7 @@ class LiveInput final : public InputSource {
   bool escape_seen_ = false;
   bool closed_;  ///< end of the serial input was read
   Position next_poll_;
+  Position last_frame_;  ///< where the guest took one
 };
 
 }  // namespace chronovisor

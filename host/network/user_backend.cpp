@@ -6,14 +6,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "base/internet.h"
 #include "host/host.h"
+#include "host/network/boot_answer.h"
 #include "host/network/frame_queue.h"
 #include "host/network/slirp_library.h"
+#include "vmm/devices/network/ethernet.h"
 
 namespace chronovisor {
 namespace {
@@ -38,6 +42,15 @@ in_addr parse_address(const std::string& text, std::uint32_t usual) {
   return address;
 }
 
+/// Whether it is a packet to an address that is of no network, 127.0.0.0/8 or 0.0.0.0/8.
+/// libslirp would take it to the host's own loopback.
+bool is_for_no_network(ByteView frame) {
+  constexpr std::uint16_t kTypeIpv4 = 0x0800;
+  constexpr std::size_t kDestinationAt = kEthernetHeaderBytes + 16;
+  if (network_word(frame, 12) != kTypeIpv4 || frame.size() <= kDestinationAt) return false;
+  return frame[kDestinationAt] == 127 || frame[kDestinationAt] == 0;
+}
+
 const char* readable_folder(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::is_directory(path, error)) {
@@ -48,7 +61,8 @@ const char* readable_folder(const std::string& path) {
 
 class UserBackend final : public NetworkBackend {
  public:
-  UserBackend(const NetworkOptions& options, NetworkSink sink) : sink_(std::move(sink)) {
+  UserBackend(const NetworkOptions& options, NetworkSink sink)
+      : sink_(std::move(sink)), names_a_boot_file_(!options.boot_file.empty()) {
     SlirpConfig config{};
     config.version = 3;
     config.restricted = options.restricted ? 1 : 0;
@@ -84,7 +98,7 @@ class UserBackend final : public NetworkBackend {
   void send(ByteView frame) override { outgoing_.push(frame); }
   [[nodiscard]] NetworkCounts counts() const override {
     return {.sent = sent_,
-            .sent_dropped = outgoing_.dropped(),
+            .sent_dropped = outgoing_.dropped() + refused_,
             .received = received_,
             .received_dropped = received_dropped_};
   }
@@ -106,7 +120,8 @@ class UserBackend final : public NetworkBackend {
     static const SlirpCb table = [] {
       SlirpCb made{};
       made.send_packet = [](const void* data, std::size_t size, void* self) -> ssize_t {
-        static_cast<UserBackend*>(self)->take(data, size);
+        const auto* bytes = static_cast<const std::uint8_t*>(data);
+        static_cast<UserBackend*>(self)->take(Bytes(bytes, bytes + size));
         return static_cast<ssize_t>(size);
       };
       made.guest_error = [](const char* /*message*/, void* /*self*/) {};
@@ -124,9 +139,9 @@ class UserBackend final : public NetworkBackend {
     return table;
   }
 
-  void take(const void* data, std::size_t size) {
-    const auto* bytes = static_cast<const std::uint8_t*>(data);
-    if (sink_.deliver(Bytes(bytes, bytes + size))) {
+  void take(Bytes frame) {
+    if (names_a_boot_file_) say_no_proxy(frame);
+    if (sink_.deliver(frame)) {
       ++received_;
     } else {
       ++received_dropped_;  // its TCP sends again
@@ -142,8 +157,14 @@ class UserBackend final : public NetworkBackend {
           poll(polled_.data(), polled_.size(), static_cast<int>(std::min(timeout, kLongestWaitMs)));
       library_.poll(slirp_, ready < 0 && errno != EINTR ? 1 : 0, &UserBackend::events_of, this);
       for (const Bytes& frame : outgoing_.take_all()) {
+        if (is_for_no_network(frame)) {
+          ++refused_;
+          continue;
+        }
         library_.input(slirp_, frame.data(), static_cast<int>(frame.size()));
         ++sent_;
+        if (!names_a_boot_file_) continue;
+        if (std::optional<Bytes> answer = say_no_router(frame)) take(std::move(*answer));
       }
     }
   }
@@ -171,11 +192,13 @@ class UserBackend final : public NetworkBackend {
 
   const SlirpLibrary& library_ = slirp_library();
   NetworkSink sink_;
+  bool names_a_boot_file_;
   Slirp* slirp_ = nullptr;
   FrameQueue outgoing_;
   std::vector<pollfd> polled_;
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> sent_{0};
+  std::atomic<std::uint64_t> refused_{0};  ///< sent by the guest, for nobody outside
   std::atomic<std::uint64_t> received_{0};
   std::atomic<std::uint64_t> received_dropped_{0};
   std::thread thread_;

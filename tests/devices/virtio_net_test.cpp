@@ -152,6 +152,49 @@ struct NetBench final : DiskBench {
 
 }  // namespace
 
+TEST_CASE("a driver that maps no memory reaches a virtio device's registers by its configuration") {
+  NetBench bench;
+  const auto find = [&](std::uint8_t type) {
+    for (unsigned at = bench.card.read_config(0x34, 1); at != 0;
+         at = bench.card.read_config(static_cast<std::uint8_t>(at + 1), 1)) {
+      const auto here = static_cast<std::uint8_t>(at);
+      if (bench.card.read_config(here, 1) == 9 && bench.card.read_config(here + 3, 1) == type) {
+        return here;
+      }
+    }
+    return std::uint8_t{0};
+  };
+  CHECK(find(5) == 0);  // a recording of before has none, and its guest must not see one
+  CHECK(find(2) != 0);
+  bench.card.set_state_version(2);
+  bench.card.reset();
+  const std::uint8_t access = find(5);
+  REQUIRE(access != 0);
+  CHECK(bench.card.read_config(access + 2, 1) == 20);
+  const auto choose = [&](unsigned bar, std::uint32_t offset, std::uint32_t length) {
+    bench.card.write_config(access + 4, 1, bar);
+    bench.card.write_config(access + 8, 4, offset);
+    bench.card.write_config(access + 12, 4, length);
+  };
+  choose(4, 0x2000, 4);  // the first bytes of the card's address
+  CHECK(bench.card.read_config(access + 16, 4) == 0x12005452);
+  choose(4, 0x2004, 2);
+  CHECK(bench.card.read_config(access + 16, 2) == 0x5634);
+  choose(4, 0x16, 2);  // the queue that is meant
+  bench.card.write_config(access + 16, 2, 1);
+  CHECK(bench.modern->read_mmio(0x16, 2) == 1);
+  // What is no register, or no way to ask for one, is nothing.
+  for (const auto& [bar, offset, length] :
+       {std::tuple{0U, 0x2000U, 4U}, std::tuple{4U, 0x2000U, 8U}, std::tuple{4U, 0x2001U, 2U},
+        std::tuple{4U, 0x4000U, 4U}, std::tuple{4U, 0xfffffffcU, 4U},
+        std::tuple{4U, 0x2000U, 0U}}) {
+    choose(bar, offset, length);
+    CHECK(bench.card.read_config(access + 16, 4) == 0);
+    bench.card.write_config(access + 16, 4, 0xffffffff);
+  }
+  CHECK(bench.modern->read_mmio(0x16, 2) == 1);
+}
+
 TEST_CASE("a virtio card says its address and that its link is up") {
   NetBench bench;
   std::array<std::uint8_t, 8> bytes{};

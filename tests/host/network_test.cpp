@@ -1,5 +1,4 @@
-// What network cards are plugged into: the words that say so, framing, sockets, user
-// networking, captures.
+// What network cards are plugged into: the words that say so, framing, sockets, captures.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,78 +23,10 @@
 #include "host/network/network_options.h"
 #include "host/network/sockets.h"
 #include "host/network/switch_server.h"
+#include "tests/host/network_test_support.h"
 
 namespace chronovisor {
 namespace {
-
-Bytes frame_of(std::size_t size, std::uint8_t first) {
-  Bytes frame(size);
-  for (std::size_t n = 0; n < size; ++n) frame[n] = static_cast<std::uint8_t>(first + n * 3);
-  return frame;
-}
-
-/// A folder that goes away.
-class Folder {
- public:
-  Folder() {
-    std::string name = std::filesystem::temp_directory_path() / "chronovisor-net-XXXXXX";
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
-template <class Condition>
-bool becomes_true(Condition condition) {
-  for (int n = 0; n < 2000; ++n) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return false;
-}
-
-/// The guest's side of a backend.
-class Guest {
- public:
-  NetworkSink sink() {
-    return {[this](const Bytes& frame) {
-              const std::lock_guard lock(mutex_);
-              if (full_) {
-                ++refused_;
-                return false;
-              }
-              frames_.push_back(frame);
-              return true;
-            },
-            [this] { closed_ = true; }};
-  }
-  [[nodiscard]] std::vector<Bytes> frames() {
-    const std::lock_guard lock(mutex_);
-    return frames_;
-  }
-  void set_full(bool full) {
-    const std::lock_guard lock(mutex_);
-    full_ = full;
-  }
-  [[nodiscard]] bool was_refused() {
-    const std::lock_guard lock(mutex_);
-    return refused_ > 0;
-  }
-  [[nodiscard]] bool closed() const { return closed_; }
-
- private:
-  std::mutex mutex_;
-  std::vector<Bytes> frames_;
-  bool full_ = false;
-  int refused_ = 0;
-  std::atomic<bool> closed_{false};
-};
 
 ErrorCode code_of(const std::string& text) {
   try {
@@ -272,124 +203,6 @@ TEST_CASE("a file that is no socket is not replaced by one") {
   CHECK_THROWS_AS((void)listen_unix(path), Error);
   const Descriptor listener = listen_unix(folder.file("live"));
   CHECK_THROWS_AS((void)listen_unix(folder.file("live")), Error);
-}
-
-TEST_CASE("user networking answers for its gateway") {
-  Guest guest;
-  const auto backend = make_backend(parse_network("user,restrict"), guest.sink());
-  const std::array<std::uint8_t, 6> own{0x52, 0x54, 0, 0x12, 0x34, 0x56};
-  Bytes question(42);
-  std::fill_n(question.begin(), 6, std::uint8_t{0xff});
-  std::copy(own.begin(), own.end(), question.begin() + 6);
-  const Bytes arp{0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1};
-  std::copy(arp.begin(), arp.end(), question.begin() + 12);
-  std::copy(own.begin(), own.end(), question.begin() + 22);
-  const Bytes addresses{10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2};
-  std::copy(addresses.begin(), addresses.end(), question.begin() + 28);
-  backend->send(question);
-  REQUIRE(becomes_true([&] { return !guest.frames().empty(); }));
-  const Bytes answer = guest.frames().at(0);
-  REQUIRE(answer.size() >= 42);
-  CHECK(answer[21] == 2);  // a reply
-  CHECK(Bytes(answer.begin() + 28, answer.begin() + 32) == Bytes{10, 0, 2, 2});
-  CHECK(Bytes(answer.begin() + 32, answer.begin() + 38) == Bytes(own.begin(), own.end()));
-}
-
-/// A datagram of the guest's to everybody, in a frame.
-Bytes datagram_to_all(const Bytes& from, const Bytes& to, std::uint16_t from_port,
-                      std::uint16_t to_port, const Bytes& payload) {
-  ByteWriter out;
-  const auto word = [&](std::size_t value) {
-    out.integer(static_cast<std::uint8_t>(value >> 8));
-    out.integer(static_cast<std::uint8_t>(value));
-  };
-  out.bytes(Bytes{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 0});
-  const std::size_t header_at = out.data().size();
-  out.bytes(Bytes{0x45, 0});
-  word(28 + payload.size());
-  out.bytes(Bytes{0, 1, 0, 0, 64, 17, 0, 0});
-  out.bytes(from);
-  out.bytes(to);
-  word(from_port);
-  word(to_port);
-  word(8 + payload.size());
-  word(0);
-  out.bytes(payload);
-  Bytes frame(out.data().begin(), out.data().end());
-  std::uint32_t sum = 0;
-  for (std::size_t n = header_at; n < header_at + 20; n += 2) {
-    sum += static_cast<std::uint32_t>(frame[n] << 8 | frame[n + 1]);
-  }
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = ~((sum & 0xffff) + (sum >> 16));
-  frame[header_at + 10] = static_cast<std::uint8_t>(sum >> 8);
-  frame[header_at + 11] = static_cast<std::uint8_t>(sum);
-  return frame;
-}
-
-bool holds(const Bytes& bytes, std::string_view text) {
-  return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
-}
-
-TEST_CASE("user networking says what to start from, and gives files of one folder alone") {
-  const Folder folder;
-  std::filesystem::create_directory(folder.file("given"));
-  std::ofstream(folder.file("given/boot.ipxe")) << "the file to start from";
-  std::ofstream(folder.file("secret")) << "not to be given";
-  Guest guest;
-  const auto backend = make_backend(
-      parse_network("user,tftp=" + folder.file("given") + ",bootfile=boot.ipxe"), guest.sink());
-  // DHCP: a discovery.
-  Bytes discovery(240);
-  const Bytes begin{1, 1, 6, 0, 1, 2, 3, 4};
-  std::copy(begin.begin(), begin.end(), discovery.begin());
-  const Bytes own{0x52, 0x54, 0, 0x12, 0x34, 0x56};
-  std::copy(own.begin(), own.end(), discovery.begin() + 28);
-  const Bytes cookie{99, 130, 83, 99};
-  std::copy(cookie.begin(), cookie.end(), discovery.begin() + 236);
-  const Bytes options{53, 1, 1, 255};
-  discovery.insert(discovery.end(), options.begin(), options.end());
-  backend->send(datagram_to_all({0, 0, 0, 0}, {255, 255, 255, 255}, 68, 67, discovery));
-  const auto came = [&](std::string_view text) {
-    const std::vector<Bytes> frames = guest.frames();
-    return std::any_of(frames.begin(), frames.end(),
-                       [&](const Bytes& frame) { return holds(frame, text); });
-  };
-  CHECK(becomes_true([&] { return came("boot.ipxe"); }));
-  const auto ask_for = [&](const std::string& name, std::uint16_t from_port) {
-    Bytes question{0, 1};
-    for (const std::string& word : {name, std::string("octet")}) {
-      question.insert(question.end(), word.begin(), word.end());
-      question.push_back(0);
-    }
-    backend->send(datagram_to_all({10, 0, 2, 15}, {10, 0, 2, 2}, from_port, 69, question));
-  };
-  ask_for("boot.ipxe", 2000);
-  CHECK(becomes_true([&] { return came("the file to start from"); }));
-  ask_for("../secret", 2001);
-  CHECK(becomes_true([&] { return came("Access violation"); }));
-  CHECK_FALSE(came("not to be given"));
-  CHECK_THROWS_AS(
-      (void)make_backend(parse_network("user,tftp=" + folder.file("secret")), guest.sink()), Error);
-}
-
-TEST_CASE("user networking takes frames of any content") {
-  Guest guest;
-  const auto backend = make_backend(parse_network("user"), guest.sink());
-  std::uint32_t random = 1;
-  for (int n = 0; n < 2000; ++n) {
-    Bytes frame = frame_of(static_cast<std::size_t>(n) % 1600, static_cast<std::uint8_t>(n));
-    if (frame.size() > 40) frame[12] = 8, frame[13] = 0, frame[14] = 0x45;
-    for (int change = 0; change < 8 && !frame.empty(); ++change) {
-      random = random * 1664525 + 1013904223;
-      frame[random / 256 % frame.size()] = static_cast<std::uint8_t>(random >> 24);
-    }
-    // Nothing that would leave the network of the guest.
-    if (frame.size() > 34) frame[30] = 10, frame[31] = 0, frame[32] = 2, frame[33] = 2;
-    backend->send(frame);
-  }
-  CHECK(becomes_true(
-      [&] { return backend->counts().sent + backend->counts().sent_dropped == 2000; }));
 }
 
 Bytes capture(bool swapped, bool nanoseconds, std::uint32_t link_type = 1) {

@@ -61,7 +61,8 @@ std::vector<Section> sections_of_extras() {
   }
   std::vector<Section> sections = Machine(config).save_sections();
   std::erase_if(sections, [&](const Section& section) {
-    return std::ranges::find(names, section.name) == names.end();
+    const std::string name = section.name.substr(0, section.name.find('@'));
+    return std::ranges::find(names, name) == names.end();
   });
   CHECK(sections.size() == names.size());
   return sections;
@@ -99,11 +100,16 @@ const std::map<std::string, std::string> kPins{
     {"virtio_disk3", "a362db7f6d0206dab61f93639d7ebc74"},
     {"net0", "7d9278497069b5ce63970c4eb0cff9e0"},
     {"net1", "4a4c334f533dae3e40c92a0c0baccd8c"},
+    {"virtio_disk3@2", "a362db7f6d0206dab61f93639d7ebc74"},
+    {"net1@2", "4a4c334f533dae3e40c92a0c0baccd8c"},
     {"rom@2", "15f612b3f04a08c7b68c8a3ddb78cac8"},
     {"floppy", "a5b151ffce85b0fff9e43567868cb9da"},
     {"tablet", "c23eb2ac2c4f40ac82cd604240cbb568"},
     {"rng", "3cee9960cfccd6f453a7a091bf4521e2"},
     {"console", "b0e67961ab63306e16adde590ff219e2"},
+    {"tablet@2", "c23eb2ac2c4f40ac82cd604240cbb568"},
+    {"rng@2", "3cee9960cfccd6f453a7a091bf4521e2"},
+    {"console@2", "b0e67961ab63306e16adde590ff219e2"},
     {"hpet", "4edee269143b57c4deea06e64fea706d"},
     {"parallel", "881ed00f64afd87a651ea18a4cb35921"},
     {"regions", "dc450a040ae52fac5ec6ee1cf5b4f8b9"},

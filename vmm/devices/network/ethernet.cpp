@@ -1,7 +1,5 @@
 #include "vmm/devices/network/ethernet.h"
 
-#include <algorithm>
-
 namespace chronovisor {
 namespace {
 
@@ -23,30 +21,10 @@ constexpr std::array<std::uint32_t, 256> kCrcTable = make_crc_table();
 
 }  // namespace
 
-std::uint16_t network_word(ByteView bytes, std::size_t at) {
-  if (at + 2 > bytes.size()) return 0;
-  return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
-}
-
-void set_network_word(std::span<std::uint8_t> bytes, std::size_t at, std::uint16_t value) {
-  if (at + 2 > bytes.size()) return;
-  bytes[at] = static_cast<std::uint8_t>(value >> 8);
-  bytes[at + 1] = static_cast<std::uint8_t>(value);
-}
-
 std::uint32_t frame_check_sequence(ByteView frame) {
   std::uint32_t value = 0xffffffff;
   for (const std::uint8_t byte : frame) value = (value >> 8) ^ kCrcTable[(value ^ byte) & 0xff];
   return ~value;
-}
-
-std::uint16_t internet_sum(ByteView bytes, std::uint32_t start) {
-  std::uint64_t sum = start;
-  std::size_t at = 0;
-  for (; at + 1 < bytes.size(); at += 2) sum += std::uint32_t{bytes[at]} << 8 | bytes[at + 1];
-  if (at < bytes.size()) sum += std::uint32_t{bytes[at]} << 8;
-  while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
 }
 
 ChecksumFindings check_sums(ByteView frame) {

@@ -41,10 +41,9 @@ class PciDevice : public Device, public PciFunction {
   };
   enum class MemoryBar : std::uint8_t { bits32, bits64, bits64_prefetchable };
 
-  std::uint32_t read_config(std::uint8_t offset, unsigned width) final;
-  void write_config(std::uint8_t offset, unsigned width, std::uint32_t value) final;
-
   /// A device that overrides these calls them.
+  std::uint32_t read_config(std::uint8_t offset, unsigned width) override;
+  void write_config(std::uint8_t offset, unsigned width, std::uint32_t value) override;
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
@@ -77,7 +76,8 @@ class PciDevice : public Device, public PciFunction {
   /// Registers of the device's own, from 40H on: what they are after a reset, and which
   /// of their bits the guest may change.
   void add_register(unsigned offset, unsigned width, std::uint64_t value, std::uint64_t writable);
-  /// A capability of the device's own.
+  /// A capability of the device's own. One that only some state versions have is added before
+  /// the first reset().
   /// @param body what follows the two bytes of ID and next pointer
   /// @param writable which of its bits the guest may change
   /// @return where it lies in configuration space

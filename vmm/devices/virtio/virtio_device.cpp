@@ -19,6 +19,12 @@ constexpr std::uint32_t kDeviceAt = 0x2000;
 constexpr std::uint32_t kNotifyAt = 0x3000;
 constexpr std::uint32_t kPart = 0x1000;
 constexpr std::uint32_t kNotifyMultiplier = 4;
+constexpr std::uint8_t kVendorSpecific = 0x09;  // the capabilities' ID
+// Offsets within the capability for access by configuration space.
+constexpr unsigned kAccessBar = 4;
+constexpr unsigned kAccessOffset = 8;
+constexpr unsigned kAccessLength = 12;
+constexpr unsigned kAccessData = 16;
 constexpr unsigned kMsixBar = 1;
 constexpr unsigned kModernBar = 4;
 
@@ -112,7 +118,6 @@ VirtioDevice::~VirtioDevice() = default;
 
 void VirtioDevice::add_virtio_capability(std::uint8_t type, std::uint32_t offset,
                                          std::uint32_t length, std::uint32_t multiplier) {
-  constexpr std::uint8_t kVendorSpecific = 0x09;
   constexpr std::uint8_t kNotify = 2;
   const bool notify = type == kNotify;
   std::vector<std::uint8_t> body{
@@ -126,7 +131,53 @@ void VirtioDevice::add_virtio_capability(std::uint8_t type, std::uint32_t offset
   add_capability(kVendorSpecific, body, {});
 }
 
+/// A driver that cannot map memory writes BAR, offset and length here, and the data then are
+/// the register's. Source: VIRTIO 1.1, 4.1.4.7.
+void VirtioDevice::add_access_capability() {
+  constexpr std::uint8_t kBytes = 20;
+  constexpr std::uint8_t kType = 5;
+  std::vector<std::uint8_t> body(kBytes - 2);
+  body[0] = kBytes;
+  body[1] = kType;
+  std::vector<std::uint8_t> writable(body.size());
+  writable[kAccessBar - 2] = 0xff;
+  std::fill_n(writable.begin() + kAccessOffset - 2, 8, std::uint8_t{0xff});
+  access_ = add_capability(kVendorSpecific, body, writable);
+}
+
+VirtioDevice::Access VirtioDevice::access_asked(std::uint8_t config_offset) const {
+  if (access_ == 0 || config_offset != access_ + kAccessData) return {};
+  const auto number = [this](unsigned at) {
+    std::uint32_t value = 0;
+    for (unsigned n = 0; n < 4; ++n) {
+      value |= std::uint32_t{config_byte(static_cast<std::uint8_t>(access_ + at + n))} << (8 * n);
+    }
+    return value;
+  };
+  const std::uint64_t offset = number(kAccessOffset);
+  const std::uint32_t width = number(kAccessLength);
+  const bool possible = width == 1 || width == 2 || width == 4;
+  const std::uint8_t bar = config_byte(static_cast<std::uint8_t>(access_ + kAccessBar));
+  if (bar != kModernBar || !possible || offset % width != 0 || offset + width > kWindow) return {};
+  return {offset, width};
+}
+
+std::uint32_t VirtioDevice::read_config(std::uint8_t offset, unsigned width) {
+  const Access access = access_asked(offset);
+  if (access.width == 0) return PciDevice::read_config(offset, width);
+  return static_cast<std::uint32_t>(modern_.read_mmio(access.offset, access.width));
+}
+
+void VirtioDevice::write_config(std::uint8_t offset, unsigned width, std::uint32_t value) {
+  PciDevice::write_config(offset, width, value);
+  const Access access = access_asked(offset);
+  if (access.width == 0) return;
+  const std::uint64_t ones = (std::uint64_t{1} << (8 * access.width)) - 1;
+  modern_.write_mmio(access.offset, access.width, value & ones);
+}
+
 void VirtioDevice::reset() {
+  if (state_version() >= 2 && access_ == 0) add_access_capability();
   PciDevice::reset();
   reset_by_driver();
 }

@@ -20,8 +20,12 @@ class VirtioDevice : public PciDevice {
   static constexpr std::uint64_t kIndirectDescriptors = 1ULL << 28;
   static constexpr std::uint64_t kVersion1 = 1ULL << 32;
 
+  /// Version 2 has the capability by which registers are reached through configuration space.
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
+  std::uint32_t read_config(std::uint8_t offset, unsigned width) override;
+  void write_config(std::uint8_t offset, unsigned width, std::uint32_t value) override;
 
  protected:
   /// @param kind the virtio device's number
@@ -77,6 +81,13 @@ class VirtioDevice : public PciDevice {
 
   void add_virtio_capability(std::uint8_t type, std::uint32_t offset, std::uint32_t length,
                              std::uint32_t multiplier = 0);
+  void add_access_capability();
+  /// What the driver has written there.
+  struct Access {
+    std::uint64_t offset = 0;
+    unsigned width = 0;  ///< 0: there is no such register
+  };
+  [[nodiscard]] Access access_asked(std::uint8_t config_offset) const;
   [[nodiscard]] std::vector<std::uint8_t> common() const;
   void write_common(unsigned field, std::uint64_t value);
   [[nodiscard]] std::uint8_t take_isr();
@@ -93,6 +104,7 @@ class VirtioDevice : public PciDevice {
   std::vector<Virtqueue> queues_;
   Legacy legacy_{*this};
   Modern modern_{*this};
+  unsigned access_ = 0;  ///< where that capability is; 0: none
   std::uint64_t driver_features_ = 0;
   std::uint32_t device_feature_select_ = 0;
   std::uint32_t driver_feature_select_ = 0;
