@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/merge.h"
 #include "cli/report.h"
+#include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/translation_options.h"
 
@@ -109,6 +110,7 @@ int main(int argc, char** argv) {
       "ends too early; 4 the replay diverged; 5 host trouble.");
   chronovisor::cli::Action action;
   chronovisor::cli::add_record(app, action);
+  chronovisor::cli::add_run(app, action);
   chronovisor::cli::add_live(app, action);
   chronovisor::cli::add_replay(app, action);
   chronovisor::cli::add_verify(app, action);
