@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/keep_option.h"
 #include "cli/network_options.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
@@ -38,6 +39,7 @@ struct BackupOptions {
   NetOptions nets;
   std::string serial = "stdio";
   std::string idle = "wait";
+  std::string keep;
   bool force = false;
   bool json = false;
 };
@@ -101,6 +103,7 @@ class Following {
         blocks_(options.output),
         log_(blocks_),
         gate_(replica::OutputGate::Begins::closed) {
+    if (!options.keep.empty()) keep_ = parse_keep(options.keep);
     replica::BackupSetup setup;
     setup.address = replica::parse_address(options.listen, "--listen");
     if (!options.replication.peer.psk_file.empty()) {
@@ -134,9 +137,16 @@ class Following {
     for (const std::string& trouble : beyond.missing) {
       std::fprintf(stderr, "chronovisor: warning: %s\n", trouble.c_str());
     }
-    follower_.emplace(past, beyond.media, options_.output,
-                      replica::Follower::Parts{*link_, log_, gate_, blocks_, stop_, stop_signal(),
-                                               [this]() -> InputSource& { return go_live(); }});
+    const auto segment_begun = [this](std::uint64_t ended_bytes) {
+      const Machine& machine = follower_->machine();
+      if (replication_) {
+        replication_->segment_begun({machine.position(), machine.idle_ns()}, ended_bytes);
+      }
+    };
+    follower_.emplace(
+        past, beyond.media, options_.output, keep_,
+        replica::Follower::Parts{*link_, log_, gate_, blocks_, stop_, stop_signal(),
+                                 [this]() -> InputSource& { return go_live(); }, segment_begun});
     const std::uint64_t began_ns = monotonic_ns();
     const RunOutcome outcome = follower_->run();
     Machine& machine = follower_->machine();
@@ -154,8 +164,8 @@ class Following {
   InputSource& go_live() {
     outside_.emplace(options_, networks_, stop_);
     LiveInput& live = outside_->input();
-    replication_.emplace(options_.replication, options_.output, gate_, live, follower_->writer(),
-                         stop_);
+    const auto writer = [this]() -> RecordingWriter& { return follower_->writer(); };
+    replication_.emplace(options_.replication, options_.output, gate_, live, writer, stop_);
     live.set_on_wait([this] {
       follower_->waiting();
       replication_->waiting();
@@ -174,7 +184,7 @@ class Following {
     nlohmann::ordered_json summary = nlohmann::ordered_json::parse(
         run_summary(outcome, follower_->start(), {kNever}, seconds, machine));
     summary["went_live"] = replication_.has_value();
-    follower_->writer().finish(summary.dump());
+    follower_->finish(summary.dump());
     summary["file"] = options_.output;
     if (options_.json) std::printf("%s\n", summary.dump(2).c_str());
     std::fprintf(stderr, "chronovisor: %s: %s steps, ended by %s, digest %s\n",
@@ -189,6 +199,7 @@ class Following {
   const BackupOptions& options_;
   StatusDesk& desk_;
   std::string past_file_;
+  std::optional<KeepPolicy> keep_;
   std::atomic<bool> stop_{false};
   replica::BlockStore blocks_;
   replica::ReceivedLog log_;
@@ -204,6 +215,12 @@ int backup(const BackupOptions& options) {
   require_file_name(options.output);
   require_free_output({options.output, {}, options.force, Replaceable::recordings});
   require_free_serial(options.serial, {options.output, {}, options.force});
+  if (!options.keep.empty()) {
+    (void)parse_keep(options.keep);
+    for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
+      require_free_output({options.output + suffix, {}, options.force, Replaceable::recordings});
+    }
+  }
   const replica::Address address = replica::parse_address(options.listen, "--listen");
   const replica::PresharedKey key =
       options.replication.peer.psk_file.empty()
@@ -251,6 +268,7 @@ void add_backup(Command& app, Action& action) {
                   "Once it is live here: warp to the next timer, or wait as the clock does (wait)")
       .type_name("warp|wait")
       .one_of({"warp", "wait"});
+  add_keep_option(command, options->keep);
   command.add_flag("--json", options->json, "Report the outcome as one JSON object on stdout");
   command.callback([options, &action] { action = [options] { return backup(*options); }; });
 }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/keep_option.h"
 #include "cli/live_display.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
@@ -34,39 +35,6 @@ SyncPolicy sync_of(const std::string& text) {
   if (text == "interval") return SyncPolicy::interval;
   if (text == "output") return SyncPolicy::output;
   throw Error(ErrorCode::usage, "--sync: \"" + text + "\" is none of none, interval and output");
-}
-
-/// "60s", "500ms", "10min" or "1h" of virtual time; with "-wall", of the
-/// clock's; "500M" and the like, bytes.
-KeepPolicy parse_keep(const std::string& text) {
-  std::string number = text;
-  KeepPolicy keep;
-  if (number.ends_with("-wall")) {
-    keep.unit = KeepPolicy::Unit::wall_time;
-    number.resize(number.size() - 5);
-  }
-  static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
-      {"ms", 1'000'000}, {"min", 60'000'000'000}, {"s", 1'000'000'000}, {"h", 3'600'000'000'000}};
-  for (const auto& [unit, ns] : kUnits) {
-    if (!number.ends_with(unit)) continue;
-    number.resize(number.size() - unit.size());
-    const std::uint64_t value = parse_number(number, "--keep");
-    if (value == 0 || value > 1'000'000'000'000 / (ns / 1'000'000)) {
-      throw Error(ErrorCode::usage, "--keep: \"" + text + "\" is out of range");
-    }
-    keep.amount = value * ns;
-    return keep;
-  }
-  if (keep.unit == KeepPolicy::Unit::wall_time) {
-    throw Error(ErrorCode::usage, "--keep: \"" + text + "\" has no unit of time (ms, s, min, h)");
-  }
-  keep.unit = KeepPolicy::Unit::bytes;
-  keep.amount = parse_size(number, "--keep");
-  if (keep.amount < (1ULL << 20)) {
-    throw Error(ErrorCode::usage,
-                "--keep: \"" + text + "\" is less than 1M; for time, give a unit: 60s");
-  }
-  return keep;
 }
 
 /// The file being written: whole, or as a flight recording.
@@ -98,8 +66,10 @@ class Tape {
   [[nodiscard]] std::uint64_t disk_bytes() {
     return flight_ ? flight_->disk_bytes() : whole_->file_bytes();
   }
-  /// Of a recording that is written whole.
-  [[nodiscard]] RecordingWriter& writer() { return *whole_; }
+  /// The one at work.
+  [[nodiscard]] RecordingWriter& writer() { return flight_ ? flight_->writer() : *whole_; }
+  /// Bytes of the segment before the present one.
+  [[nodiscard]] std::uint64_t ended_bytes() const { return flight_ ? flight_->ended_bytes() : 0; }
   /// Ends the recording and adds to `report` what the file holds.
   void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
     const std::string summary =
@@ -245,9 +215,9 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
   std::fprintf(stderr,
                "chronovisor: %s: %s steps%s in %.1f s (%.0f million a second), ended by %s; %s, "
                "digest %s\n",
-               options.output.c_str(), grouped(steps).c_str(), from.c_str(), seconds,
-               millions_a_second(steps, std::max(seconds, 1e-9)), reason.c_str(),
-               size_text(summary["bytes"].get<std::uint64_t>()).c_str(),
+               options.is_kept ? options.output.c_str() : "the run", grouped(steps).c_str(),
+               from.c_str(), seconds, millions_a_second(steps, std::max(seconds, 1e-9)),
+               reason.c_str(), size_text(summary["bytes"].get<std::uint64_t>()).c_str(),
                outcome.digest.hex().c_str());
 }
 
@@ -317,9 +287,6 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
   if (!options.keep.empty()) plan.keep = parse_keep(options.keep);
   require_sound(options.replication);
   if (options.replication.wanted()) {
-    if (plan.keep) {
-      throw Error(ErrorCode::usage, "--keep: a run that is replicated is recorded as a whole");
-    }
     plan.writer.hold_ns = 0;  // a mark follows what is in the file
   }
   plan.recorder.checkpoints = !options.no_checkpoints;
@@ -374,8 +341,8 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
 
   std::optional<RawTerminal> raw;
   if (plan.terminal) {
-    std::fprintf(stderr, "chronovisor: recording to %s; Ctrl-A x ends, Ctrl-A h helps\n",
-                 options.output.c_str());
+    const std::string what = options.is_kept ? "recording to " + options.output : "running";
+    std::fprintf(stderr, "chronovisor: %s; Ctrl-A x ends, Ctrl-A h helps\n", what.c_str());
     raw.emplace(STDIN_FILENO);
   }
   ScriptedRun script(plan.script, machine, live);
@@ -400,7 +367,11 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     std::optional<RunRecorder> recorder;
     InputSource& source = links.with_captures(script.source(), machine.config().ns_per_step);
     if (replicated) {
-      replication.emplace(options.replication, options.output, gate, source, tape.writer(), stop);
+      const auto writer = [&]() -> RecordingWriter& { return tape.writer(); };
+      replication.emplace(options.replication, options.output, gate, source, writer, stop);
+      recorder_options.segment_begun = [&] {
+        replication->segment_begun({machine.position(), machine.idle_ns()}, tape.ended_bytes());
+      };
     }
     tape.start(recorder, machine, replicated ? replication->input() : source,
                replicated ? nullptr : &console, recorder_options);
@@ -447,7 +418,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     summary["last_ports"] = ports_json(outcome);
   }
   tape.finish(options.output, machine, summary);
-  summary["file"] = options.output;
+  if (options.is_kept) summary["file"] = options.output;
 
   if (script.left() != 0) {
     std::fprintf(stderr, "chronovisor: steps of the script that were not reached: %zu\n",
@@ -511,11 +482,7 @@ void add_run_options(Command& command, RunOptions& options) {
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")
       .type_name("PERCENT")
       .in_range(0.0, 100.0);
-  command
-      .add_option("--keep", options.keep,
-                  "Flight recorder: keep only the last stretch, of virtual time, of the clock's, "
-                  "or of bytes")
-      .type_name("60s|60s-wall|500M");
+  add_keep_option(command, options.keep);
   command.add_flag("--no-checkpoints", options.no_checkpoints, "Digests only");
   command.add_flag("--no-index", options.no_index,
                    "Do not gather the index that lets searches skip intervals");

@@ -43,6 +43,7 @@ struct RunOptions {
   std::string stuck_after;
   ReplicationOptions replication;
   bool stop_when_stuck = false;
+  bool is_kept = true;  ///< the recording is there after the run
   bool force = false;
   bool no_checkpoints = false;
   bool no_index = false;

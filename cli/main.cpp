@@ -17,6 +17,7 @@
 #include "cli/merge.h"
 #include "cli/parser.h"
 #include "cli/report.h"
+#include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/translation_options.h"
 
@@ -111,6 +112,7 @@ int main(int argc, char** argv) {
   chronovisor::cli::Action action;
   chronovisor::cli::Command root(app);
   chronovisor::cli::add_record(root, action);
+  chronovisor::cli::add_run(root, action);
   chronovisor::cli::add_live(root, action);
   chronovisor::cli::add_replay(root, action);
   chronovisor::cli::add_verify(root, action);

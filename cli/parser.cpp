@@ -11,8 +11,12 @@ Option& Option::type_name(const std::string& placeholder) {
   option_->type_name(placeholder);
   return *this;
 }
-Option& Option::required() {
-  option_->required();
+Option& Option::required(bool required) {
+  option_->required(required);
+  return *this;
+}
+Option& Option::description(const std::string& help) {
+  option_->description(help);
   return *this;
 }
 Option& Option::expected(int count) {
@@ -62,6 +66,9 @@ Command Command::add_subcommand(const std::string& name, const std::string& help
 }
 Command Command::get_subcommand(const std::string& name) const {
   return Command(*app_->get_subcommand(name));
+}
+Option Command::get_option(const std::string& name) const {
+  return Option(*app_->get_option(name));
 }
 Command& Command::require_subcommand(int count) {
   app_->require_subcommand(count);

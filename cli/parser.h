@@ -24,7 +24,8 @@ class Option {
 
   /// The placeholder that the help shows for the value.
   Option& type_name(const std::string& placeholder);
-  Option& required();
+  Option& required(bool required = true);
+  Option& description(const std::string& help);
   Option& expected(int count);
   Option& expected(int least, int most);
   /// Whether one mention takes several values.
@@ -52,6 +53,7 @@ class Command {
 
   Command add_subcommand(const std::string& name, const std::string& help);
   [[nodiscard]] Command get_subcommand(const std::string& name) const;
+  [[nodiscard]] Option get_option(const std::string& name) const;
   Command& require_subcommand(int count);
   Command& footer(const std::string& text);
   Command& group(const std::string& heading);

@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,6 +21,7 @@
 #include "cli/multiboot_words.h"
 #include "cli/network_options.h"
 #include "cli/parser.h"
+#include "cli/run.h"
 #include "host/host.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
@@ -74,6 +78,31 @@ void parse_flat(const std::string& text, StartCondition& start, Images& images) 
   start.kernel_name = path;
   images.paths.emplace_back(kKernelRole, path);
 }
+
+/// Of a run whose recording nobody wants, so much is on the disk, for `debug` of what happens.
+constexpr const char* kKeptOfARun = "256M";
+
+/// A folder of its own for as long as this lives.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "chronovisor-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) {
+      throw file_error(ErrorCode::host, name, "make a folder", errno);
+    }
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
 
 bool wants_drives(const RecordOptions& options) {
   return !options.disks.disks.empty() || !options.disks.cdroms.empty() ||
@@ -346,87 +375,113 @@ int record(const RecordOptions& options) {
   });
 }
 
-}  // namespace
+/// As record(), but for what becomes of the recording.
+int run(RecordOptions options) {
+  if (!options.run.output.empty()) return record(options);
+  const TemporaryFolder folder;
+  options.run.is_kept = false;
+  options.run.output = folder.file("run.cvr");
+  if (options.run.keep.empty()) options.run.keep = kKeptOfARun;
+  return record(options);
+}
 
-void add_record(Command& app, Action& action) {
-  auto options = std::make_shared<RecordOptions>();
-  Command command = app.add_subcommand("record", "Run a guest and record it");
-  command.add_option("--kernel", options->kernel, "Linux bzImage, or ELF vmlinux with a PVH note")
+void add_options(Command& command, RecordOptions& options) {
+  command.add_option("--kernel", options.kernel, "Linux bzImage, or ELF vmlinux with a PVH note")
       .type_name("FILE");
-  command.add_option("--initrd", options->initrd, "Initial RAM disk for --kernel")
-      .type_name("FILE");
-  command.add_option("--append", options->append, "Kernel command line").type_name("ARGUMENTS");
+  command.add_option("--initrd", options.initrd, "Initial RAM disk for --kernel").type_name("FILE");
+  command.add_option("--append", options.append, "Kernel command line").type_name("ARGUMENTS");
   command
-      .add_option("--multiboot", options->multiboot,
+      .add_option("--multiboot", options.multiboot,
                   "Multiboot 1 kernel. Its line is the file's name, then what --append gives, "
                   "as with QEMU and GRUB")
       .type_name("FILE");
   command
-      .add_option("--module", options->modules,
+      .add_option("--module", options.modules,
                   "FILE[,ARGUMENTS] for --multiboot (its string is the file's name, then "
                   "ARGUMENTS) or for an ELF --kernel with a PVH entry (ARGUMENTS alone); "
                   "repeatable")
       .type_name("FILE|FILE,ARGUMENTS")
       .allow_extra_args(false);
-  add_first_word_option(command, options->first_word);
-  command.add_option("--flat", options->flat, "A program entered in real mode (at 0x7c00)")
+  add_first_word_option(command, options.first_word);
+  command.add_option("--flat", options.flat, "A program entered in real mode (at 0x7c00)")
       .type_name("FILE|FILE@ADDRESS");
   command
-      .add_option("--machine", options->machine,
+      .add_option("--machine", options.machine,
                   "The model: pc-1 has no screen and starts a kernel; pc-2 has one, and starts a "
                   "kernel or from firmware (pc-1 with --kernel, --multiboot and --flat, no "
                   "drives and no network cards; else pc-2)")
       .type_name("pc-1|pc-2")
       .one_of({"pc-1", "pc-2"});
   command
-      .add_option("--bios", options->bios,
+      .add_option("--bios", options.bios,
                   "Start from this firmware: a ROM of 64 KiB to 16 MiB that ends at 4 GiB "
                   "(SeaBIOS)")
       .type_name("FILE");
   command
-      .add_option("--firmware", options->firmware,
+      .add_option("--firmware", options.firmware,
                   "Which firmware to look for: SeaBIOS, or OVMF, which is UEFI and keeps its "
                   "variables in flash memory, part of the machine (seabios)")
       .type_name("seabios|ovmf")
       .one_of({"seabios", "ovmf"});
   command
-      .add_option("--pflash", options->flash,
+      .add_option("--pflash", options.flash,
                   "Start from this firmware in flash memory; given once more, what the flash "
                   "for its variables begins with. The files are never written")
       .type_name("FILE")
       .allow_extra_args(false);
   command
-      .add_option("--firmware-dir", options->firmware_dir,
+      .add_option("--firmware-dir", options.firmware_dir,
                   "Where SeaBIOS, its video BIOS and OVMF are (where packages put them)")
       .type_name("DIR");
   command
       .add_option(
-          "--boot", options->boot_order,
+          "--boot", options.boot_order,
           "What firmware starts from, in this order: a floppy, c disk, d CD, n network by iPXE "
           "(cad)")
       .type_name("LETTERS");
-  command.add_flag("--no-reboot", options->no_reboot,
+  command.add_flag("--no-reboot", options.no_reboot,
                    "A reset ends the run, as it does without firmware, instead of starting the "
                    "firmware again");
-  command.add_option("--memory", options->memory, "Guest memory (256M)").type_name("SIZE");
-  command.add_flag("--reference-images", options->reference_images,
+  command.add_option("--memory", options.memory, "Guest memory (256M)").type_name("SIZE");
+  command.add_flag("--reference-images", options.reference_images,
                    "Refer to kernel, disks and other images by path and hash instead of "
                    "embedding what is used of them");
-  command.add_option("--rtc", options->rtc, "Unix time the RTC starts from (2025-01-01)")
+  command.add_option("--rtc", options.rtc, "Unix time the RTC starts from (2025-01-01)")
       .type_name("SECONDS|now");
-  command.add_option("--seed", options->seed, "Entropy the guest draws from (0)")
+  command.add_option("--seed", options.seed, "Entropy the guest draws from (0)")
       .type_name("NUMBER|random");
   command
-      .add_option("--device", options->devices,
+      .add_option("--device", options.devices,
                   "What a machine has besides: a tablet, which points at a place of the screen "
                   "(with --display it is there); rng, virtio's, from the seed; console, virtio's; "
                   "hpet, a timer; parallel, a printer's port. Repeatable")
       .type_name("tablet|rng|console|hpet|parallel")
       .allow_extra_args(false);
-  add_disk_options(command, options->disks);
-  add_net_options(command, options->nets);
-  add_run_options(command, options->run);
+  add_disk_options(command, options.disks);
+  add_net_options(command, options.nets);
+  add_run_options(command, options.run);
+}
+
+}  // namespace
+
+void add_record(Command& app, Action& action) {
+  auto options = std::make_shared<RecordOptions>();
+  Command command = app.add_subcommand("record", "Run a guest and record it");
+  add_options(command, *options);
   command.callback([options, &action] { action = [options] { return record(*options); }; });
+}
+
+void add_run(Command& app, Action& action) {
+  auto options = std::make_shared<RecordOptions>();
+  Command command = app.add_subcommand(
+      "run", "Run a guest, with a backup behind it where --replicate says, and keep no recording");
+  add_options(command, *options);
+  command.get_option("--output")
+      .required(false)
+      .description("Keep the recording here, as `record` does");
+  command.get_option("--keep").description(
+      "How much of the run there is until it ends, beside what a backup has (256M)");
+  command.callback([options, &action] { action = [options] { return run(*options); }; });
 }
 
 }  // namespace chronovisor::cli

@@ -54,7 +54,7 @@ void add_replication_options(Command& command, ReplicationOptions& options) {
   command
       .add_option("--replicate", options.backups,
                   "Keep the `chronovisor backup` there ready to take over "
-                  "(docs/FAULT_TOLERANCE.md). Repeatable: tried in turn")
+                  "(docs/FAULT_TOLERANCE.md). Repeatable: all of them")
       .type_name(kPeerValues)
       .allow_extra_args(false);
   add_peer_options(command, options.peer);
@@ -72,9 +72,10 @@ void require_sound(const ReplicationOptions& options) {
 }
 
 Replication::Replication(const ReplicationOptions& options, const std::string& recording,
-                         replica::OutputGate& gate, InputSource& beside, RecordingWriter& writer,
-                         std::atomic<bool>& stop)
-    : primary_(setup_of(options, recording), gate), input_(beside, primary_, gate, writer, stop) {}
+                         replica::OutputGate& gate, InputSource& beside,
+                         std::function<RecordingWriter&()> writer, std::atomic<bool>& stop)
+    : primary_(setup_of(options, recording), gate),
+      input_(beside, primary_, gate, std::move(writer), stop) {}
 
 std::string Replication::status() const { return replica::status_json(primary_.status()); }
 

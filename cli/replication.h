@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,13 +41,17 @@ class Replication {
  public:
   /// @param stop set when the machine must not run on
   Replication(const ReplicationOptions& options, const std::string& recording,
-              replica::OutputGate& gate, InputSource& beside, RecordingWriter& writer,
-              std::atomic<bool>& stop);
+              replica::OutputGate& gate, InputSource& beside,
+              std::function<RecordingWriter&()> writer, std::atomic<bool>& stop);
 
   [[nodiscard]] InputSource& input() { return input_; }
   [[nodiscard]] replica::Primary& primary() { return primary_; }
   /// The machine waits.
   void waiting() { input_.waiting(); }
+  /// A segment of the recording with so many bytes has ended here, and the next begun.
+  void segment_begun(InputStamp here, std::uint64_t ended_bytes) {
+    primary_.segment_begun(here.position, here.idle_ns, ended_bytes);
+  }
   /// The run has ended here; waits until what it put out has left.
   void ended(InputStamp here, bool guest_ended) { input_.ended(here, guest_ended); }
   /// How it went, JSON for the summary, and for whoever asks at the control socket.

@@ -21,7 +21,7 @@ struct StatusOptions {
 /// A line a fact; what is inside of another one after its name.
 void print_facts(const nlohmann::ordered_json& json, const std::string& before) {
   for (const auto& [name, value] : json.items()) {
-    if (value.is_object()) {
+    if (value.is_structured() && !value.empty()) {
       print_facts(value, before + name + " ");
       continue;
     }

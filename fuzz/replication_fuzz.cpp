@@ -60,7 +60,7 @@ void to_primary(bool is_stream, ByteView data) {
   primary.marked({0, {10}, 0, 1, 0});
   primary.link_up(kOwnNonce, 0);
   primary.receive(Hello{kProtocolVersion, Role::backup, kPeer, 1}, 0);
-  primary.past_sent();
+  primary.past_sent(primary.last_mark());
   std::uint64_t now_ns = 0;
   for_each_message(is_stream, data, primary.session(), [&](const Message& message) {
     now_ns += 1'000'000;

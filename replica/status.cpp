@@ -16,13 +16,27 @@ nlohmann::ordered_json outputs_json(const OutputCounts& counts) {
           {"longest_held_ms", ms(counts.longest_held_ns)}};
 }
 
+nlohmann::ordered_json peer_json(const PeerStatus& peer) {
+  nlohmann::ordered_json json = {
+      {"address", peer.address},     {"state", primary_state_name(peer.state)},
+      {"reason", peer.reason},       {"session", peer.session},
+      {"lag_steps", peer.lag_steps}, {"lag_ms", ms(peer.lag_steps)},
+      {"lag_bytes", peer.lag_bytes}, {"sent_bytes", peer.sent_bytes}};
+  if (peer.said) {
+    json["mark_held"] = peer.said->held;
+    json["mark_executed"] = peer.said->executed;
+    json["position"] = peer.said->position.steps;
+    json["digest_compared"] = peer.said->compared.steps;
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string status_json(const PrimaryStatus& status) {
   nlohmann::ordered_json json = {{"role", "primary"},
                                  {"state", primary_state_name(status.state)},
                                  {"reason", status.reason},
-                                 {"session", status.session},
                                  {"position", status.position.steps},
                                  {"marks", status.marks},
                                  {"lag_steps", status.lag_steps},
@@ -32,12 +46,8 @@ std::string status_json(const PrimaryStatus& status) {
                                  {"sent_bytes", status.sent_bytes},
                                  {"slowed_ms", ms(status.slowed_ns)},
                                  {"outputs", outputs_json(status.outputs)}};
-  if (status.backup) {
-    json["backup"] = {{"mark_held", status.backup->held},
-                      {"mark_executed", status.backup->executed},
-                      {"position", status.backup->position.steps},
-                      {"digest_compared", status.backup->compared.steps}};
-  }
+  json["backups"] = nlohmann::ordered_json::array();
+  for (const PeerStatus& backup : status.backups) json["backups"].push_back(peer_json(backup));
   return json.dump();
 }
 

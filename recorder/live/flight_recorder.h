@@ -67,6 +67,8 @@ class FlightRecorder {
 
   /// Bytes in all segments there are.
   [[nodiscard]] std::uint64_t disk_bytes() const { return older_bytes_ + writer_->file_bytes(); }
+  /// Bytes of the segment before the present one; 0: there is none.
+  [[nodiscard]] std::uint64_t ended_bytes() const { return older_bytes_; }
   [[nodiscard]] std::uint64_t segments() const { return segments_; }
 
  private:

@@ -255,6 +255,7 @@ void RunRecorder::checkpoint() {
     writer_ = &flight_->begin_segment(counter());
     write_checkpoint(here);
     flight_->commit_segment();
+    if (options_.segment_begun) options_.segment_begun();
   } else {
     write_checkpoint(here);
   }

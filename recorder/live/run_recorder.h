@@ -53,6 +53,9 @@ struct RecorderOptions {
   std::uint64_t stuck_after_steps = kUsualStuckSteps;
   /// Told of it, once a stretch without progress; true ends the run. May be empty.
   std::function<bool(const StuckGuest&)> stuck{};
+  /// Told when a segment of a flight recording has begun, on arrival where the one before
+  /// has ended. May be empty.
+  std::function<void()> segment_begun{};
   /// Ends the run when it becomes true; may be null.
   CancelToken cancel{};
 };

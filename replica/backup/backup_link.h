@@ -76,8 +76,8 @@ class BackupLink {
   ClaimDesk desk_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  BackupProtocol protocol_;        ///< needs the lock
-  bool past_is_there_ = false;     ///< needs the lock
+  BackupProtocol protocol_;     ///< needs the lock
+  bool past_is_there_ = false;  ///< needs the lock
   BackupState told_ = BackupState::waiting;
   std::atomic<std::uint64_t> position_{0};
   std::atomic<std::uint64_t> compared_{0};

@@ -34,6 +34,11 @@ void BlockStore::set_before(std::shared_ptr<MediaSource> before,
   }
 }
 
+void BlockStore::begin_file() {
+  const std::lock_guard lock(mutex_);
+  chunks_.clear();
+}
+
 void BlockStore::add_data(std::uint64_t sequence, ByteView contents) {
   const std::lock_guard lock(mutex_);
   for (std::size_t done = 0; done < contents.size();) {
@@ -85,8 +90,7 @@ bool BlockStore::read_block(std::uint32_t medium, std::uint64_t block, Block out
   std::fill(out.begin(), out.end(), std::uint8_t{0});
   if (place.kind == BlockKind::unreadable) return false;
   if (place.kind == BlockKind::zeros) return true;
-  const ssize_t got =
-      pread(file_.get(), out.data(), out.size(), static_cast<off_t>(place.offset));
+  const ssize_t got = pread(file_.get(), out.data(), out.size(), static_cast<off_t>(place.offset));
   return got == static_cast<ssize_t>(out.size());
 }
 

@@ -28,6 +28,8 @@ class BlockStore final : public MediaSource {
   /// the machine runs.
   void set_before(std::shared_ptr<MediaSource> before, const std::vector<BlockEntry>& entries);
 
+  /// What comes from here on is of another file: its chunks are numbered anew.
+  void begin_file();
   /// Contents of chunk `sequence`. Throws Error{host}.
   void add_data(std::uint64_t sequence, ByteView contents);
   /// Throws Error{bad_input} when a content lies beyond its chunk.

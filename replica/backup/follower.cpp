@@ -20,44 +20,32 @@ std::unique_ptr<Machine> machine_from(const RecordingReader& past) {
   return ReplayRun(past, from).take_machine();
 }
 
-/// Everything is put into the file with each tick, since marks rely on it.
-std::unique_ptr<RecordingWriter> begin_recording(const std::string& path,
-                                                 const RecordingReader& past, Position start) {
-  StartCondition condition = start_of(past);
-  condition.host = host_description();
-  condition.created_utc = utc_text(unix_seconds());
-  WriterOptions options;
-  options.start = start;
-  options.hold_ns = 0;
-  auto writer = std::make_unique<RecordingWriter>(
-      std::make_unique<PosixOutputFile>(path, ExistingFile::replace), FileId::random(),
-      condition.to_json(), options);
-  if (start == past.start()) {
-    copy_images(past, *writer);
-    return writer;
+void begin_images(const RecordingReader& past, RecordingWriter& writer) {
+  if (writer.start() == past.start()) {
+    copy_images(past, writer);
+    return;
   }
   // As in a segment of a flight recording, which begins at a checkpoint.
   for (const ImageInfo& image : past.images()) {
-    if (image.storage == ImageStorage::referenced) writer->reference_image(image);
+    if (image.storage == ImageStorage::referenced) writer.reference_image(image);
   }
-  return writer;
 }
 
 }  // namespace
 
 Follower::Follower(std::shared_ptr<const RecordingReader> past, std::shared_ptr<MediaSource> media,
-                   const std::string& recording, Parts parts)
+                   const std::string& recording, const std::optional<KeepPolicy>& keep, Parts parts)
     : past_(std::move(past)),
       parts_(std::move(parts)),
       machine_(machine_from(*past_)),
       start_(machine_->position()),
-      writer_(begin_recording(recording, *past_, start_)),
       input_(parts_.log,
              {.go_live = parts_.go_live,
               .joined = [this](std::uint64_t outputs) { parts_.gate.begin_at(outputs); },
               .waiting = [this] { waiting(); },
               .here = [this](Position position) { parts_.link.at(position); }},
              parts_.stop) {
+  begin_recording(recording, keep);
   std::deque<InputEvent> events;
   for (InputCursor cursor(*past_, start_); const InputEvent* event = cursor.peek(); cursor.pop()) {
     events.push_back(*event);
@@ -73,9 +61,45 @@ Follower::Follower(std::shared_ptr<const RecordingReader> past, std::shared_ptr<
   options.checkpoint_every_ns = kUsualCheckpointNs;
   options.begin_with_checkpoint = true;
   options.index = false;
+  options.segment_begun = [this] { parts_.segment_begun(flight_->ended_bytes()); };
   options.cancel = parts_.stop;
-  recorder_.emplace(*machine_, *writer_, input_, nullptr, monotonic_ns, options);
+  if (flight_) {
+    recorder_.emplace(*machine_, *flight_, input_, nullptr, monotonic_ns, options);
+  } else {
+    recorder_.emplace(*machine_, *whole_, input_, nullptr, monotonic_ns, options);
+  }
   machine_->outputs().attach(parts_.gate);
+}
+
+TapeCounter Follower::counter() const {
+  return {machine_->position(), machine_->now().ns, monotonic_ns()};
+}
+
+/// Everything is put into the file with each tick, since marks rely on it.
+void Follower::begin_recording(const std::string& path, const std::optional<KeepPolicy>& keep) {
+  StartCondition condition = start_of(*past_);
+  condition.host = host_description();
+  condition.created_utc = utc_text(unix_seconds());
+  WriterOptions options;
+  options.start = start_;
+  options.hold_ns = 0;
+  if (keep) {
+    flight_.emplace(path, condition.to_json(), options, *keep, counter(),
+                    [&](RecordingWriter& writer) { begin_images(*past_, writer); });
+    return;
+  }
+  whole_ = std::make_unique<RecordingWriter>(
+      std::make_unique<PosixOutputFile>(path, ExistingFile::replace), FileId::random(),
+      condition.to_json(), options);
+  begin_images(*past_, *whole_);
+}
+
+void Follower::finish(const std::string& summary_json) {
+  if (flight_) {
+    flight_->finish(summary_json, counter());
+  } else {
+    whole_->finish(summary_json);
+  }
 }
 
 Follower::~Follower() { machine_->outputs().detach(parts_.gate); }

@@ -12,6 +12,7 @@
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
+#include "recorder/live/flight_recorder.h"
 #include "recorder/live/run_recorder.h"
 #include "replica/backup/backup_link.h"
 #include "replica/backup/follow_input.h"
@@ -29,19 +30,26 @@ class Follower {
     CancelToken interrupted;  ///< by whoever runs the program
     /// See FollowInput::Calls.
     std::function<InputSource&()> go_live;
+    /// A segment of a flight recording with so many bytes has ended where the machine is,
+    /// and the next has begun.
+    std::function<void(std::uint64_t ended_bytes)> segment_begun;
   };
   /// @param past the recording so far
   /// @param media where disks are read that nothing is recorded of; may be null
   /// @param recording the file to write
+  /// @param keep how much of it is kept; nothing: all
   /// Throws Error{bad_input}, Error{host}.
   Follower(std::shared_ptr<const RecordingReader> past, std::shared_ptr<MediaSource> media,
-           const std::string& recording, Parts parts);
+           const std::string& recording, const std::optional<KeepPolicy>& keep, Parts parts);
   ~Follower();
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
 
   [[nodiscard]] Machine& machine() { return *machine_; }
-  [[nodiscard]] RecordingWriter& writer() { return *writer_; }
+  /// The one at work.
+  [[nodiscard]] RecordingWriter& writer() { return flight_ ? flight_->writer() : *whole_; }
+  /// Ends the recording.
+  void finish(const std::string& summary_json);
   [[nodiscard]] Position start() const { return start_; }
   [[nodiscard]] bool is_live() const { return input_.is_live(); }
   /// The live source calls this while the machine waits, at least every 100 ms.
@@ -53,12 +61,15 @@ class Follower {
 
  private:
   void compare();
+  void begin_recording(const std::string& path, const std::optional<KeepPolicy>& keep);
+  [[nodiscard]] TapeCounter counter() const;
 
   std::shared_ptr<const RecordingReader> past_;
   Parts parts_;
   std::unique_ptr<Machine> machine_;
   Position start_;
-  std::unique_ptr<RecordingWriter> writer_;
+  std::optional<FlightRecorder> flight_;
+  std::unique_ptr<RecordingWriter> whole_;
   FollowInput input_;
   std::optional<RunRecorder> recorder_;
 };

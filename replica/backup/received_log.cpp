@@ -24,8 +24,17 @@ InputStamp stamp_of(const InputEvent& event) { return {event.position, event.idl
 void ReceivedLog::append(ByteView bytes) {
   incoming_.insert(incoming_.end(), bytes.begin(), bytes.end());
   std::size_t from = 0;
-  while (incoming_.size() - from >= kChunkHeaderSize) {
+  while (true) {
     const ByteView rest = ByteView(incoming_).subspan(from);
+    if (rest.size() < kFileHeaderSize) break;
+    if (!std::ranges::equal(rest.first(kChunkMagic.size()), kChunkMagic)) {
+      // The recording goes on in another file, whose header is all but a chunk that may come.
+      id_ = decode_file_header(rest.first(kFileHeaderSize), kWhat).id;
+      blocks_.begin_file();
+      from += kFileHeaderSize;
+      continue;
+    }
+    if (rest.size() < kChunkHeaderSize) break;
     const auto decoded = decode_chunk_header(rest.first<kChunkHeaderSize>(), id_);
     if (const auto* fault = std::get_if<ChunkFault>(&decoded)) {
       throw Error(ErrorCode::bad_input, std::string(kWhat) + ": " + fault->reason);
@@ -163,8 +172,7 @@ Position ReceivedLog::next_look(Position now) const {
 Position ReceivedLog::limit(Position here) const {
   const std::lock_guard lock(mutex_);
   const Position next{here.steps + 1};
-  Position limit =
-      then_ == Then::run_on ? Position{kNever} : std::max(last_.position, next);
+  Position limit = then_ == Then::run_on ? Position{kNever} : std::max(last_.position, next);
   const auto digest = digests_.lower_bound(next);
   if (digest != digests_.end()) limit = std::min(limit, digest->first);
   return limit;

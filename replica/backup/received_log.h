@@ -28,11 +28,11 @@ class ReceivedLog {
  public:
   /// What the machine does when it has come to the last mark.
   enum class Then : std::uint8_t {
-    wait,      ///< for the next one
-    live,      ///< take inputs from outside
-    run_on,    ///< without inputs, until the guest ends by itself
-    stop,      ///< there: the run is over
-    give_up,   ///< at once: it can never go live
+    wait,     ///< for the next one
+    live,     ///< take inputs from outside
+    run_on,   ///< without inputs, until the guest ends by itself
+    stop,     ///< there: the run is over
+    give_up,  ///< at once: it can never go live
   };
   /// What a look at the log says of a stamp.
   struct Look {
@@ -53,7 +53,8 @@ class ReceivedLog {
   // ---- the connection's thread -----------------------------------------------------------
   /// Chunks of another file are refused.
   void set_file(const FileId& id) { id_ = id; }
-  /// The next bytes of the log. Throws Error{bad_input}.
+  /// The next bytes of the log: chunks, and the header of each further file that it goes on
+  /// in. Throws Error{bad_input}.
   void append(ByteView bytes);
   /// What came so far leads to this mark.
   void mark(const Mark& mark);

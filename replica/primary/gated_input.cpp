@@ -64,13 +64,14 @@ void GatedInput::attend(InputStamp here) {
 
 void GatedInput::mark(InputStamp here, std::uint64_t now_ns) {
   // The writer holds nothing back: with each tick the log is in the file.
-  writer_.advance_to(here.position);
-  writer_.tick(now_ns);
+  RecordingWriter& writer = writer_();
+  writer.advance_to(here.position);
+  writer.tick(now_ns);
   marked_outputs_ = gate_.made();
   marked_ = here;
   marked_ns_ = now_ns;
   any_mark_ = true;
-  primary_.mark(here.position, here.idle_ns, writer_.file_bytes());
+  primary_.mark(here.position, here.idle_ns, writer.file_bytes());
 }
 
 void GatedInput::slow_down(std::uint64_t now_ns) {

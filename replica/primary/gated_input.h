@@ -12,6 +12,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "recorder/format/recording_writer.h"
 #include "replica/primary/primary.h"
@@ -21,10 +23,11 @@ namespace chronovisor::replica {
 
 class GatedInput final : public InputSource {
  public:
+  /// @param writer the one at work; a flight recording has others later
   /// @param stop set when the machine must not run on
-  GatedInput(InputSource& beside, Primary& primary, OutputGate& gate, RecordingWriter& writer,
-             std::atomic<bool>& stop)
-      : beside_(beside), primary_(primary), gate_(gate), writer_(writer), stop_(stop) {}
+  GatedInput(InputSource& beside, Primary& primary, OutputGate& gate,
+             std::function<RecordingWriter&()> writer, std::atomic<bool>& stop)
+      : beside_(beside), primary_(primary), gate_(gate), writer_(std::move(writer)), stop_(stop) {}
 
   [[nodiscard]] Position next_look(Position now) override;
   std::optional<Input> take(InputStamp here, const InputRoom& room) override;
@@ -44,7 +47,7 @@ class GatedInput final : public InputSource {
   InputSource& beside_;
   Primary& primary_;
   OutputGate& gate_;
-  RecordingWriter& writer_;
+  std::function<RecordingWriter&()> writer_;
   std::atomic<bool>& stop_;
   InputStamp marked_;
   std::uint64_t marked_outputs_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <variant>
 
 #include "base/error.h"
@@ -32,7 +33,8 @@ Bytes LogTail::read(std::uint64_t offset, std::size_t most) const {
 
 Bytes LogTail::log_between(std::uint64_t from, std::uint64_t to) const {
   Bytes log;
-  while (from < to) {
+  // Nothing shorter than a chunk's header lies between two: it is a trailer.
+  while (to - from >= kChunkHeaderSize) {
     std::array<std::uint8_t, kChunkHeaderSize> head{};
     const bool whole = file_.read(from, head) == head.size();
     const auto decoded = decode_chunk_header(head, id_);
@@ -51,6 +53,31 @@ Bytes LogTail::log_between(std::uint64_t from, std::uint64_t to) const {
     from += size;
   }
   return log;
+}
+
+Bytes LogPosition::take_bytes(std::uint64_t to, std::size_t most) {
+  const std::size_t count = std::min<std::uint64_t>(most, to - at_);
+  Bytes bytes = segment_->file.read(at_ - segment_->begin, count);
+  at_ += bytes.size();
+  return bytes;
+}
+
+Bytes LogPosition::take_log(std::uint64_t to) {
+  Bytes log;
+  while (true) {
+    const std::uint64_t begin = segment_->begin;
+    const std::uint64_t here_to = std::min(to, segment_->end);
+    if (at_ < here_to) {
+      const Bytes part = segment_->file.log_between(at_ - begin, here_to - begin);
+      log.insert(log.end(), part.begin(), part.end());
+      at_ = here_to;
+    }
+    if (to <= segment_->end) return log;
+    segment_ = segment_->next;
+    at_ = segment_->begin;
+    const Bytes header = take_bytes(at_ + kFileHeaderSize, kFileHeaderSize);
+    log.insert(log.end(), header.begin(), header.end());
+  }
 }
 
 }  // namespace chronovisor::replica

@@ -50,7 +50,9 @@ void BackupProtocol::link_down(const std::string& reason, std::uint64_t now_ns) 
   }
   if (!has_arbiter_ || !primary_has_arbiter_) {
     give_up(reason + "; without an arbiter" +
-            (has_arbiter_ ? " at the primary" : primary_has_arbiter_ ? " here" : "") +
+            (has_arbiter_           ? " at the primary"
+             : primary_has_arbiter_ ? " here"
+                                    : "") +
             " nobody can say that the primary does not live on, so this backup does not take over");
     return;
   }
@@ -61,7 +63,7 @@ void BackupProtocol::link_down(const std::string& reason, std::uint64_t now_ns) 
 
 void BackupProtocol::claim() {
   claim_at_ns_ = now_ns_ + timings_.claim_ns;
-  actions_.emplace_back(to_do::AskArbiter{{session_, node_}});
+  actions_.emplace_back(to_do::AskArbiter{{wanted(), node_}});
 }
 
 void BackupProtocol::receive(const Message& message, std::uint64_t now_ns) {
@@ -93,6 +95,7 @@ void BackupProtocol::on(const Hello& hello) {
   }
   const End own{node_, nonce_};
   session_ = session_of(hello.end, own);
+  succession_ = succession_of(hello.end.node);
   send(Hello{kProtocolVersion, Role::backup, own, behaviour_});
   state_ = BackupState::joining;
   reason_ = "the recording so far comes";
@@ -180,10 +183,16 @@ void BackupProtocol::diverged(const Diverged& diverged) {
 }
 
 void BackupProtocol::verdict(const Verdict& verdict) {
-  if (state_ != BackupState::claiming || verdict.session != session_) return;
+  if (state_ != BackupState::claiming || verdict.session != wanted()) return;
   if (verdict.holder != node_) {
-    actions_.emplace_back(to_do::DropLink{"the primary goes on"});
-    give_up("the primary goes on (" + reason_ + ")");
+    const std::string why = has_session_ ? "another backup goes on" : "the primary goes on";
+    actions_.emplace_back(to_do::DropLink{why});
+    give_up(why + " (" + reason_ + ")");
+    return;
+  }
+  if (!has_session_) {
+    has_session_ = true;
+    claim();
     return;
   }
   if (yielded_) send(Live{});

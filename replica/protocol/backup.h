@@ -7,6 +7,9 @@
 //                  '----------'-----------'-----------|--'         '--> given up
 //                             (connection lost)       '-> over
 //
+// A claim has two steps: the session, which the primary claims where it goes on without this
+// backup, then the succession, which the primary's other backups claim.
+//
 // Only in guarding does the loss of the connection, or the primary's yielding, lead to a
 // claim: before that the primary lets outputs leave which this backup knows nothing of.
 #pragma once
@@ -64,10 +67,9 @@ struct RunOut {
 };
 }  // namespace to_do
 
-using BackupAction =
-    std::variant<to_do::Send, to_do::TakePast, to_do::BeginMachine, to_do::TakeLog, to_do::RunTo,
-                 to_do::ForgetOutputs, to_do::GoLive, to_do::RunOut, to_do::DropLink,
-                 to_do::AskArbiter>;
+using BackupAction = std::variant<to_do::Send, to_do::TakePast, to_do::BeginMachine, to_do::TakeLog,
+                                  to_do::RunTo, to_do::ForgetOutputs, to_do::GoLive, to_do::RunOut,
+                                  to_do::DropLink, to_do::AskArbiter>;
 
 class BackupProtocol {
  public:
@@ -110,6 +112,7 @@ class BackupProtocol {
   void forget(std::uint64_t released);
   void send(Message message) { actions_.emplace_back(to_do::Send{std::move(message)}); }
   void acknowledge() { send(ack_); }
+  [[nodiscard]] const SessionId& wanted() const { return has_session_ ? succession_ : session_; }
   void claim();
   void give_up(std::string reason);
 
@@ -122,6 +125,8 @@ class BackupProtocol {
   std::vector<BackupAction> actions_;
   Nonce nonce_;
   SessionId session_;
+  SessionId succession_;
+  bool has_session_ = false;
   std::uint64_t now_ns_ = 0;
   std::uint64_t heard_ns_ = 0;
   std::uint64_t said_ns_ = 0;

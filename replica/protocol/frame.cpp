@@ -23,17 +23,19 @@ std::uint64_t session_tag(const SessionId& session) {
 void FrameWriter::write(const Message& message, Bytes& out) {
   const Bytes payload = encode_payload(message);
   CHECK_THAT(payload.size() <= kMostPiece, "a message fits into a frame");
-  ByteWriter header;
-  header.bytes(kFrameMagic);
-  header.integer(message_type(message));
-  header.integer(std::uint16_t{0});
-  header.integer(static_cast<std::uint32_t>(payload.size()));
-  header.integer(std::uint32_t{0});
-  header.integer(next_++);
-  header.integer(std::holds_alternative<Hello>(message) ? std::uint64_t{0} : tag_);
-  header.integer(hash64(payload));
-  header.integer(hash64(header.data()));
-  out.insert(out.end(), header.data().begin(), header.data().end());
+  std::array<std::uint8_t, kFrameHeaderSize> header{};
+  const auto put = [&](std::size_t at, std::uint64_t value, std::size_t size) {
+    for (std::size_t n = 0; n < size; ++n)
+      header[at + n] = static_cast<std::uint8_t>(value >> 8 * n);
+  };
+  std::ranges::copy(kFrameMagic, header.begin());
+  put(4, message_type(message), 2);
+  put(8, payload.size(), 4);
+  put(16, next_++, 8);
+  put(24, std::holds_alternative<Hello>(message) ? 0 : tag_, 8);
+  put(32, hash64(payload), 8);
+  put(40, hash64(ByteView(header).first(kCheckedHeader)), 8);
+  out.insert(out.end(), header.begin(), header.end());
   out.insert(out.end(), payload.begin(), payload.end());
 }
 
@@ -52,7 +54,8 @@ std::optional<Message> FrameReader::take_frame(bool& again) {
   again = false;
   const ByteView bytes = ByteView(incoming_).subspan(from_);
   if (bytes.size() < kFrameHeaderSize) return std::nullopt;
-  ByteReader in(bytes.first(kFrameHeaderSize), "replication: frame " + std::to_string(next_));
+  // A short name, since there is one for each frame.
+  ByteReader in(bytes.first(kFrameHeaderSize), "replica frame");
   if (!std::ranges::equal(in.bytes(kFrameMagic.size()), kFrameMagic)) in.fail("it is none");
   const auto type = in.integer<std::uint16_t>();
   const auto zero16 = in.integer<std::uint16_t>();

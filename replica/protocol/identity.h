@@ -53,4 +53,14 @@ struct End {
   return {hash.low, hash.high};
 }
 
+/// What the backups of one primary claim among themselves, once the primary cannot exclude
+/// them any more: one of them follows it.
+[[nodiscard]] inline SessionId succession_of(const NodeId& primary) {
+  ByteWriter out;
+  out.integer(primary.low);
+  out.integer(primary.high);
+  const Hash128 hash = hash128(out.data());
+  return {hash.low, hash.high};
+}
+
 }  // namespace chronovisor::replica

@@ -153,9 +153,9 @@ Message take_message(std::uint16_t type, ByteView payload, ByteReader& in) {
 
 /// By their place in Message.
 constexpr std::uint16_t kTypes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21};
-constexpr const char* kNames[] = {"hello",    "past",  "past end", "log",  "mark",
-                                  "protect",  "acknowledge", "alive", "diverged", "yield",
-                                  "over",     "live",  "claim",    "verdict"};
+constexpr const char* kNames[] = {"hello",   "past",        "past end", "log",      "mark",
+                                  "protect", "acknowledge", "alive",    "diverged", "yield",
+                                  "over",    "live",        "claim",    "verdict"};
 static_assert(std::size(kTypes) == std::variant_size_v<Message>);
 static_assert(std::size(kNames) == std::variant_size_v<Message>);
 

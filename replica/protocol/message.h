@@ -32,7 +32,7 @@
 
 namespace chronovisor::replica {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 /// The most bytes in one past or log message.
 inline constexpr std::size_t kMostPiece = 256U << 10;
 
@@ -96,7 +96,7 @@ struct Over {
 /// The backup went live.
 struct Live {};
 struct Claim {
-  SessionId session;
+  SessionId session;  ///< or a succession
   NodeId node;
 };
 struct Verdict {

@@ -16,14 +16,15 @@ namespace {
 }  // namespace
 
 const char* primary_state_name(PrimaryState state) {
-  static constexpr std::array kNames = {"alone",    "greeting", "joining",  "arming",
+  static constexpr std::array kNames = {"alone",   "greeting", "joining",  "arming",
                                         "guarded", "claiming", "yielding", "stopped"};
   return kNames[static_cast<std::size_t>(state)];
 }
 
 bool PrimaryProtocol::linked() const {
   return state_ == PrimaryState::greeting || state_ == PrimaryState::joining ||
-         state_ == PrimaryState::arming || state_ == PrimaryState::guarded || state_ == PrimaryState::yielding;
+         state_ == PrimaryState::arming || state_ == PrimaryState::guarded ||
+         state_ == PrimaryState::yielding;
 }
 
 std::uint64_t PrimaryProtocol::releasable() const {
@@ -43,7 +44,7 @@ std::uint64_t PrimaryProtocol::releasable() const {
 }
 
 void PrimaryProtocol::link_up(const Nonce& nonce, std::uint64_t now_ns) {
-  CHECK_THAT(state_ == PrimaryState::alone, "a primary has one backup");
+  CHECK_THAT(state_ == PrimaryState::alone, "a connection has two ends");
   now_ns_ = heard_ns_ = said_ns_ = now_ns;
   nonce_ = nonce;
   state_ = PrimaryState::greeting;
@@ -117,14 +118,16 @@ void PrimaryProtocol::on(const Hello& hello) {
   actions_.emplace_back(to_do::SendPast{});
 }
 
-void PrimaryProtocol::past_sent() {
+void PrimaryProtocol::past_sent(Mark mark) {
   if (state_ != PrimaryState::joining || past_ended_) return;
   past_ended_ = true;
-  last_.number = 1;
-  last_.log_bytes = 0;
-  past_end_ = held_ = last_;
+  const Mark newest = last_;
+  mark.number = 1;
+  mark.log_bytes = 0;
+  last_ = past_end_ = held_ = mark;
   unheld_.clear();
   send(PastEnd{last_});
+  if (newest.position != mark.position || newest.idle_ns != mark.idle_ns) marked(newest);
   if (is_over_) send(Over{guest_ended_});
 }
 
@@ -153,9 +156,8 @@ void PrimaryProtocol::on(const Acknowledge& ack) {
       ack.held < backup_->held || ack.executed < backup_->executed || ack.executed > ack.held;
   if (ack.held > sent || backwards) refuse("acknowledges what was not sent");
   backup_ = ack;
-  const auto after =
-      std::find_if(unheld_.begin(), unheld_.end(),
-                   [&](const Mark& mark) { return mark.number > ack.held; });
+  const auto after = std::find_if(unheld_.begin(), unheld_.end(),
+                                  [&](const Mark& mark) { return mark.number > ack.held; });
   if (after != unheld_.begin()) held_ = *(after - 1);
   unheld_.erase(unheld_.begin(), after);
   if (state_ != PrimaryState::joining || is_over_ || !caught_up(ack)) return;

@@ -1,7 +1,8 @@
-// Owns what a primary knows of its backup and decides: when it is protected, which outputs
-// may leave, when it has to claim its session, go on alone, or stop. A pure object: events
-// come in with the time of some clock, actions go out. Knows no socket, no thread, no clock
-// and no machine. One thread at a time.
+// Owns what a primary knows of one backup and decides: when it is protected by it, which
+// outputs may leave, when it has to claim the session, go on without it, or stop. A primary of
+// several backups has one of these for each, and does what all of them allow. A pure object:
+// events come in with the time of some clock, actions go out. Knows no socket, no thread, no
+// clock and no machine. One thread at a time.
 //
 //   alone -> greeting -> joining -> arming -> guarded -> yielding -> stopped
 //     ^---------'-----------'----------'         |           |          ^
@@ -56,8 +57,8 @@ struct AskArbiter {
 };
 }  // namespace to_do
 
-using PrimaryAction = std::variant<to_do::Send, to_do::SendPast, to_do::SendMark, to_do::DropLink,
-                                   to_do::AskArbiter>;
+using PrimaryAction =
+    std::variant<to_do::Send, to_do::SendPast, to_do::SendMark, to_do::DropLink, to_do::AskArbiter>;
 
 class PrimaryProtocol {
  public:
@@ -74,8 +75,8 @@ class PrimaryProtocol {
   void receive(const Message& message, std::uint64_t now_ns);
   /// The machine came to a mark; `number` and `log_bytes` are not known outside and set here.
   void marked(Mark mark);
-  /// The recording as it was at the last mark has been sent.
-  void past_sent();
+  /// The recording as it was at `mark`, one of those that were told, has been sent.
+  void past_sent(Mark mark);
   /// So many outputs have left.
   void released(std::uint64_t outputs) { released_ = outputs; }
   void verdict(const Verdict& verdict);

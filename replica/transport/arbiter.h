@@ -18,7 +18,7 @@ namespace chronovisor::replica {
 class Arbiter {
  public:
   virtual ~Arbiter() = default;
-  /// May take some tenths of a second. @return nothing: it cannot be reached now
+  /// From any thread. May take some tenths of a second. @return nothing: it cannot be reached now
   [[nodiscard]] virtual std::optional<Verdict> claim(const Claim& claim) = 0;
 };
 

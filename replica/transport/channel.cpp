@@ -24,16 +24,15 @@ class PlainChannel final : public Channel {
     const ssize_t got = recv(socket_.get(), out.data(), out.size(), 0);
     if (got > 0) return static_cast<std::size_t>(got);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-    throw Error(ErrorCode::host, got == 0 ? "the connection was closed"
-                                          : std::string("the connection was lost: ") +
-                                                std::strerror(errno));
+    throw Error(ErrorCode::host,
+                got == 0 ? "the connection was closed"
+                         : std::string("the connection was lost: ") + std::strerror(errno));
   }
   std::size_t write_some(ByteView data) override {
     const ssize_t done = send(socket_.get(), data.data(), data.size(), MSG_NOSIGNAL);
     if (done >= 0) return static_cast<std::size_t>(done);
     if (errno == EAGAIN || errno == EINTR) return 0;
-    throw Error(ErrorCode::host,
-                std::string("the connection was lost: ") + std::strerror(errno));
+    throw Error(ErrorCode::host, std::string("the connection was lost: ") + std::strerror(errno));
   }
   [[nodiscard]] int descriptor() const override { return socket_.get(); }
 

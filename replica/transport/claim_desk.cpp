@@ -4,7 +4,7 @@
 
 namespace chronovisor::replica {
 
-ClaimDesk::ClaimDesk(std::unique_ptr<Arbiter> arbiter)
+ClaimDesk::ClaimDesk(std::shared_ptr<Arbiter> arbiter)
     : arbiter_(std::move(arbiter)), thread_([this] { loop(); }) {}
 
 ClaimDesk::~ClaimDesk() {

@@ -15,7 +15,7 @@ namespace chronovisor::replica {
 class ClaimDesk {
  public:
   /// @param arbiter may be null: there never is a verdict
-  explicit ClaimDesk(std::unique_ptr<Arbiter> arbiter);
+  explicit ClaimDesk(std::shared_ptr<Arbiter> arbiter);
   ~ClaimDesk();
   ClaimDesk(const ClaimDesk&) = delete;
   ClaimDesk& operator=(const ClaimDesk&) = delete;
@@ -28,7 +28,7 @@ class ClaimDesk {
  private:
   void loop();
 
-  std::unique_ptr<Arbiter> arbiter_;
+  std::shared_ptr<Arbiter> arbiter_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Claim> asked_;

@@ -2,6 +2,8 @@
 
 #include <poll.h>
 
+#include "base/error.h"
+
 namespace chronovisor::replica {
 namespace {
 
@@ -18,7 +20,14 @@ short Link::events() const {
 void Link::read() {
   Bytes buffer(64U << 10);
   for (std::size_t all = 0; all < kReadAtOnce;) {
-    const std::size_t got = channel_->read_some(buffer);
+    std::size_t got = 0;
+    try {
+      got = channel_->read_some(buffer);
+    } catch (const Error&) {
+      // What came before the end may be why it ended; the end comes again.
+      if (all != 0) return;
+      throw;
+    }
     if (got == 0) return;
     reader_.add(ByteView(buffer).first(got));
     all += got;

@@ -85,7 +85,12 @@ class FrameClient:
                 self.put(self.mac, 0x0806, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 2) + MAC + OWN + self.mac + GUEST)
         elif kind == 0x0800 and frame[23] == 6 and frame[30:34] == OWN:
             ip = frame[14:14 + struct.unpack(">H", frame[16:18])[0]]
-            tcp = ip[(ip[0] & 15) * 4:]
+            head = (ip[0] & 15) * 4
+            tcp = ip[head:]
+            # A segment may have been damaged on its way.
+            pseudo = ip[12:20] + struct.pack(">BBH", 0, 6, len(tcp))
+            if len(tcp) < 20 or checksum(ip[:head]) != 0 or checksum(pseudo + tcp) != 0:
+                return
             if struct.unpack(">HH", tcp[:4]) == (7000, self.port):
                 self.take_segment(tcp)
 
@@ -131,7 +136,8 @@ class FrameClient:
 
     def connect(self):
         self.until(lambda: self.mac, self.ask_address)
-        self.until(lambda: self.open, lambda: self.segment(SYN))
+        # The address may have been damaged on its way.
+        self.until(lambda: self.open, lambda: (self.ask_address(), self.segment(SYN)))
 
     def request(self, payload, answer_bytes):
         """@return the answer, and how long it took"""

@@ -246,6 +246,20 @@ TEST_CASE("of many that claim a session by file one has it, for ever") {
   CHECK_FALSE(FileArbiter(folder.file("none/claim")).claim({{1, 2}, {1, 1}}));
 }
 
+TEST_CASE("what was said before a connection ended is heard, then the end") {
+  auto ends = socket_pair();
+  const Address place{};
+  Link here(make_channel(place, std::move(ends[0]), ChannelEnd::accepts, {}));
+  {
+    Link there(make_channel(place, std::move(ends[1]), ChannelEnd::connects, {}));
+    there.send(Alive{7});
+    there.write();
+  }
+  here.read();
+  CHECK(std::get<Alive>(here.next().value()).released == 7);
+  CHECK_THROWS_AS(here.read(), Error);
+}
+
 TEST_CASE("TLS takes the same key at both ends") {
   if (!has_tls()) return;
   const PresharedKey key{Bytes(20, 1)};

@@ -62,7 +62,7 @@ struct Pair {
         } else if (const auto* mark = std::get_if<to_do::SendMark>(&action)) {
           backup.receive(Marked{mark->mark, 0}, now_ns);
         } else if (std::holds_alternative<to_do::SendPast>(action)) {
-          primary.past_sent();
+          primary.past_sent(primary.last_mark());
         } else if (std::holds_alternative<to_do::AskArbiter>(action)) {
           primary_did.emplace_back("asked");
         } else {
@@ -168,6 +168,48 @@ TEST_CASE("a repeated frame is passed over, and a missing or foreign one refused
   CHECK_THROWS_AS((void)elsewhere.next(), Error);
 }
 
+TEST_CASE("what a backup said in an earlier session is refused in the next") {
+  // Everything that a backup says in one session, as bytes.
+  const auto said_in = [](const Nonce& of_primary) {
+    PrimaryProtocol primary(kPrimary, true, 1, {});
+    BackupProtocol backup(kBackup, true, 1, {});
+    primary.marked({0, {100}, 0, 1, 0});
+    backup.link_up({5, 6}, 0);
+    primary.link_up(of_primary, 0);
+    FrameWriter writer;
+    std::vector<Bytes> frames;
+    const auto say = [&] {
+      for (const BackupAction& action : backup.take_actions()) {
+        if (const auto* send = std::get_if<to_do::Send>(&action)) {
+          frames.push_back(bytes_of(writer, send->message));
+        }
+      }
+    };
+    backup.receive(Hello{kProtocolVersion, Role::primary, {kPrimary, of_primary}, 1}, 0);
+    say();
+    writer.set_session(backup.session());
+    backup.receive(PastEnd{{1, {100}, 0, 1, 0}}, 0);
+    backup.receive(Marked{{2, {200}, 0, 9, 0}, 0}, 0);
+    say();
+    return frames;
+  };
+  const std::vector<Bytes> earlier = said_in({7, 8});
+  REQUIRE(earlier.size() == 2);
+  CHECK(said_in({7, 8}) == earlier);
+
+  PrimaryProtocol primary(kPrimary, true, 1, {});
+  primary.marked({0, {100}, 0, 1, 0});
+  primary.link_up({7, 9}, 0);
+  FrameReader reader;
+  reader.add(earlier[0]);
+  primary.receive(reader.next().value(), 0);
+  reader.set_session(primary.session());
+  primary.past_sent(primary.last_mark());
+  primary.marked({0, {200}, 0, 9, 0});
+  reader.add(earlier[1]);
+  CHECK_THROWS_AS((void)reader.next(), Error);
+}
+
 TEST_CASE("outputs leave at once until a backup protects, then with its word alone") {
   Pair pair;
   CHECK(pair.primary.releasable() == kNever);
@@ -236,11 +278,45 @@ TEST_CASE("a backup that wins goes live, and the primary stops") {
   pair.backup.link_down("cut", pair.now_ns);
   const Verdict verdict{pair.primary.session(), kBackup};
   pair.backup.verdict(verdict);
+  CHECK(pair.backup.state() == BackupState::claiming);
+  pair.backup.verdict({succession_of(kPrimary), kBackup});
   pair.primary.verdict(verdict);
   pair.talk();
   CHECK(pair.backup_did.back() == "live");
   CHECK(pair.primary.state() == PrimaryState::stopped);
   CHECK(pair.primary.releasable() == 2);
+}
+
+TEST_CASE("a backup whose session is its own gives up when another one follows the primary") {
+  Pair pair;
+  pair.protect();
+  pair.backup.link_down("cut", pair.now_ns);
+  // Before it has the session, the succession is none of its business.
+  pair.backup.verdict({succession_of(kPrimary), kBackup});
+  CHECK(pair.backup.state() == BackupState::claiming);
+  pair.backup.verdict({pair.backup.session(), kBackup});
+  pair.talk();
+  CHECK(pair.backup_did == std::vector<std::string>{"asked"});
+  pair.backup.verdict({succession_of(kPrimary), {8, 8}});
+  CHECK(pair.backup.state() == BackupState::given_up);
+  CHECK(pair.backup.reason().starts_with("another backup goes on"));
+}
+
+TEST_CASE("a log that goes on during the recording so far is sent after it") {
+  PrimaryProtocol primary(kPrimary, true, 1, {});
+  primary.marked({0, {100}, 0, 1, 10});
+  primary.link_up({7, 8}, 0);
+  primary.receive(Hello{kProtocolVersion, Role::backup, {kBackup, {2, 2}}, 1}, 0);
+  const Mark before = primary.last_mark();
+  primary.marked({0, {200}, 0, 2, 20});
+  (void)primary.take_actions();
+  primary.past_sent(before);
+  const auto actions = primary.take_actions();
+  REQUIRE(actions.size() == 2);
+  const auto* send = std::get_if<to_do::Send>(actions.data());
+  REQUIRE(send != nullptr);
+  CHECK(std::get<PastEnd>(send->message).mark == Mark{1, {100}, 0, 1, 0});
+  CHECK(std::get<to_do::SendMark>(actions[1]).mark == Mark{2, {200}, 0, 2, 20});
 }
 
 TEST_CASE("a verdict on another session changes nothing") {
@@ -281,6 +357,7 @@ TEST_CASE("a hand-over leads to a claim without any loss") {
   pair.talk();
   CHECK(pair.backup_did == std::vector<std::string>{"asked"});
   pair.backup.verdict({pair.backup.session(), kBackup});
+  pair.backup.verdict({succession_of(kPrimary), kBackup});
   pair.talk();
   CHECK(pair.primary.state() == PrimaryState::stopped);
   CHECK(pair.primary.handed_over());

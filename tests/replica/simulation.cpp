@@ -1,6 +1,7 @@
 #include "tests/replica/simulation.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -22,7 +23,11 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kStepsAnOutput = 3;
 constexpr std::size_t kSlots = 3;
-constexpr unsigned kQuietSteps = 300;
+/// At the end nothing disturbs for so long at least, and at most: the first is longer than
+/// the longest silence that is waited for, by the slowest clock.
+constexpr unsigned kLeastQuietSteps = 100;
+constexpr unsigned kMostQuietSteps = 600;
+constexpr std::uint64_t kLongestPauseNs = 2'000 * kMs;
 
 /// SplitMix64: small, and the same everywhere.
 class Random {
@@ -88,19 +93,25 @@ struct Connection {
   bool silent = false;  ///< carries nothing more, and nobody is told
 };
 
+/// One of the backups of a primary.
+struct Peer {
+  PrimaryProtocol protocol;
+  std::uint64_t sent_to = 0;  ///< position
+  std::uint64_t log_bytes = 0;
+  bool past_wanted = false;
+};
+
 struct Node {
   NodeId id;
   Guest guest;
-  std::optional<PrimaryProtocol> primary;
+  bool is_primary = false;
+  std::array<std::optional<Peer>, kSlots> peers;  ///< of a primary, by the backup's slot
   std::optional<BackupProtocol> backup;
   std::uint64_t paused_until_ns = 0;
   std::uint64_t clock_offset_ns = 0;
   std::uint64_t clock_percent = 100;  ///< of the others' speed
   // As a primary.
   std::uint64_t released = 0;
-  std::uint64_t sent_to = 0;  ///< position
-  std::uint64_t log_bytes = 0;
-  bool past_wanted = false;
   // As a backup.
   Bytes received;
   std::vector<Mark> marks;
@@ -112,23 +123,17 @@ class World {
  public:
   World(std::uint64_t seed, const Faults& faults) : random_(seed), faults_(faults) {
     for (std::size_t n = 0; n < kSlots; ++n) replace(n);
-    Node& first = *nodes_[0];
-    first.backup.reset();
-    first.primary.emplace(first.id, true, 1, timings_);
+    become_primary(*nodes_[0]);
   }
 
   Outcome run(unsigned steps) {
     for (unsigned n = 0; n < steps && ok(); ++n) step(true);
     // Whatever is open must come to a decision when nothing disturbs it any more.
-    for (unsigned n = 0; n < kQuietSteps && ok(); ++n) step(false);
-    for (const auto& node : nodes_) {
-      if (node->primary && node->primary->state() == PrimaryState::claiming) {
-        broken("a primary never learns whether it has its session");
-      }
-      if (node->backup && node->backup->state() == BackupState::claiming) {
-        broken("a backup never learns whether it has its session");
-      }
+    for (unsigned n = 0; n < kMostQuietSteps && ok(); ++n) {
+      step(false);
+      if (n >= kLeastQuietSteps && undecided().empty()) break;
     }
+    if (ok() && !undecided().empty()) broken(undecided());
     return std::move(outcome_);
   }
 
@@ -141,6 +146,39 @@ class World {
     return node.clock_offset_ns + now_ns_ / 100 * node.clock_percent;
   }
   [[nodiscard]] bool paused(const Node& node) const { return node.paused_until_ns > now_ns_; }
+
+  /// Who has not come to a decision, or may have to yet; empty: nobody.
+  [[nodiscard]] std::string undecided() const {
+    for (const auto& node : nodes_) {
+      if (node->backup && node->backup->state() == BackupState::claiming) {
+        return "a backup never learns whether it has its session";
+      }
+      if (any_peer(*node, PrimaryState::claiming) || any_peer(*node, PrimaryState::yielding)) {
+        return "a primary never learns whether it has its session";
+      }
+      if (node->paused_until_ns + kLongestPauseNs / 2 > now_ns_) return "a node is away";
+    }
+    return {};
+  }
+  [[nodiscard]] static bool any_peer(const Node& node, PrimaryState state) {
+    return std::any_of(node.peers.begin(), node.peers.end(),
+                       [&](const auto& peer) { return peer && peer->protocol.state() == state; });
+  }
+  /// What all backups of a primary allow.
+  [[nodiscard]] static std::uint64_t releasable(const Node& node) {
+    std::uint64_t limit = kNever;
+    for (const auto& peer : node.peers) {
+      if (peer) limit = std::min(limit, peer->protocol.releasable());
+    }
+    return limit;
+  }
+  void become_primary(Node& node) {
+    node.backup.reset();
+    node.is_primary = true;
+    for (std::size_t n = 0; n < kSlots; ++n) {
+      if (nodes_[n].get() != &node) node.peers[n].emplace(Peer{{node.id, true, 1, timings_}});
+    }
+  }
 
   /// A node that starts again knows nothing and waits for a primary.
   void replace(std::size_t n) {
@@ -176,8 +214,12 @@ class World {
     connect();
     for (std::size_t n = 0; n < nodes_.size(); ++n) {
       if (paused(*nodes_[n])) continue;
-      deliver(n);
-      if (nodes_[n]->primary) run_primary(n, disturbed);
+      for (std::size_t c = 0; c < connections_.size(); ++c) {
+        const bool ours =
+            nodes_[n]->is_primary ? connections_[c].primary == n : connections_[c].backup == n;
+        if (ours) deliver(n, connections_[c]);
+      }
+      if (nodes_[n]->is_primary) run_primary(n, disturbed);
       if (nodes_[n]->backup) run_backup(n, disturbed);
       check();
     }
@@ -197,7 +239,7 @@ class World {
     for (std::size_t n = 0; n < nodes_.size(); ++n) {
       Node& node = *nodes_[n];
       if (random_.happens(faults_.pause)) {
-        node.paused_until_ns = now_ns_ + random_.below(2'000) * kMs;
+        node.paused_until_ns = now_ns_ + random_.below(kLongestPauseNs / kMs) * kMs;
       }
       if (random_.happens(faults_.crash)) crash(n);
     }
@@ -206,86 +248,83 @@ class World {
   void connect() {
     for (std::size_t p = 0; p < nodes_.size(); ++p) {
       Node& primary = *nodes_[p];
-      if (!primary.primary || primary.primary->state() != PrimaryState::alone || paused(primary)) {
-        continue;
-      }
+      if (!primary.is_primary || paused(primary)) continue;
       for (std::size_t b = 0; b < nodes_.size(); ++b) {
         Node& backup = *nodes_[b];
         const bool waits = backup.backup && backup.backup->state() == BackupState::waiting;
-        if (!waits || paused(backup) || !random_.happens(0.2)) continue;
+        const bool looks =
+            primary.peers[b] && primary.peers[b]->protocol.state() == PrimaryState::alone;
+        if (!waits || !looks || paused(backup) || !random_.happens(0.2)) continue;
         connections_.push_back({});
         connections_.back().primary = p;
         connections_.back().backup = b;
         backup.backup->link_up({random_.next(), random_.next()}, clock(backup));
-        primary.primary->link_up({random_.next(), random_.next()}, clock(primary));
-        break;
+        primary.peers[b]->protocol.link_up({random_.next(), random_.next()}, clock(primary));
       }
     }
   }
 
-  /// The connection of a node in its role, or null.
-  Connection* connection_of(std::size_t n) {
+  /// What is open of a node in its role, to one backup or as one; or null.
+  Connection* connection_of(std::size_t n, std::size_t backup) {
     for (auto& connection : connections_) {
-      if (nodes_[n]->primary && connection.primary == n && connection.at_primary.open) {
-        return &connection;
-      }
-      if (nodes_[n]->backup && connection.backup == n && connection.at_backup.open) {
+      if (connection.backup != backup) continue;
+      if (n == backup ? connection.at_backup.open
+                      : connection.primary == n && connection.at_primary.open) {
         return &connection;
       }
     }
     return nullptr;
   }
 
-  void deliver(std::size_t n) {
-    Connection* connection = connection_of(n);
-    if (connection == nullptr) return;
-    const bool is_primary = nodes_[n]->primary.has_value();
-    Port& port = is_primary ? connection->at_primary : connection->at_backup;
+  void deliver(std::size_t n, Connection& connection) {
+    Port& port = nodes_[n]->is_primary ? connection.at_primary : connection.at_backup;
     while (port.open && !port.incoming.empty() && port.incoming.front().due_ns <= now_ns_) {
       const Packet packet = std::move(port.incoming.front());
       port.incoming.pop_front();
       if (packet.bytes.empty()) {
-        lose(n, *connection, "the connection was closed");
+        lose(n, connection, "the connection was closed");
         return;
       }
       port.reader.add(packet.bytes);
       try {
-        while (auto message = port.reader.next()) receive(n, *connection, *message);
+        while (auto message = port.reader.next()) receive(n, connection, *message);
       } catch (const Error& error) {
-        lose(n, *connection, error.what());
+        lose(n, connection, error.what());
         return;
       }
-      act(n, connection);
+      act(n, connection.backup, &connection);
     }
   }
 
   void receive(std::size_t n, Connection& connection, const Message& message) {
     Node& node = *nodes_[n];
-    if (node.primary) {
-      node.primary->receive(message, clock(node));
-      if (std::holds_alternative<Hello>(message)) {
-        connection.at_primary.reader.set_session(node.primary->session());
-        connection.at_primary.writer.set_session(node.primary->session());
-      }
+    const bool is_hello = std::holds_alternative<Hello>(message);
+    if (node.is_primary) {
+      PrimaryProtocol& protocol = node.peers[connection.backup]->protocol;
+      protocol.receive(message, clock(node));
+      if (is_hello) set_session(connection.at_primary, protocol.session());
     } else {
       node.backup->receive(message, clock(node));
-      if (std::holds_alternative<Hello>(message)) {
-        connection.at_backup.reader.set_session(node.backup->session());
-        connection.at_backup.writer.set_session(node.backup->session());
-      }
+      if (is_hello) set_session(connection.at_backup, node.backup->session());
     }
+  }
+
+  static void set_session(Port& port, const SessionId& session) {
+    port.reader.set_session(session);
+    port.writer.set_session(session);
   }
 
   void lose(std::size_t n, Connection& connection, const std::string& reason) {
     Node& node = *nodes_[n];
-    if (node.primary) {
+    const std::size_t backup = connection.backup;
+    if (node.is_primary) {
       close(connection, connection.at_primary, connection.at_backup);
-      node.primary->link_down(reason, clock(node));
+      node.peers[backup]->protocol.link_down(reason, clock(node));
     } else {
       close(connection, connection.at_backup, connection.at_primary);
       node.backup->link_down(reason, clock(node));
     }
-    act(n, nullptr);
+    act(n, backup, nullptr);
   }
 
   void send(Connection& connection, Port& from, Port& to, const Message& message) {
@@ -309,62 +348,82 @@ class World {
   void run_primary(std::size_t n, bool disturbed) {
     faults_on_ = disturbed;
     Node& node = *nodes_[n];
-    PrimaryProtocol& protocol = *node.primary;
-    protocol.tick(clock(node));
-    act(n, connection_of(n));
+    for (auto& peer : node.peers) {
+      if (peer) peer->protocol.tick(clock(node));
+    }
+    act_for_all(n);
     const bool runs =
-        protocol.state() != PrimaryState::stopped && protocol.state() != PrimaryState::yielding;
+        !any_peer(node, PrimaryState::stopped) && !any_peer(node, PrimaryState::yielding);
     if (runs && random_.happens(0.7)) {
       for (std::uint64_t left = random_.below(5); left != 0; --left)
         node.guest.step(random_.next());
     }
-    if (runs && random_.happens(0.6)) mark(node);
-    if (node.past_wanted && random_.happens(0.5)) send_past(n);
-    if (protocol.state() == PrimaryState::guarded && disturbed &&
-        random_.happens(faults_.hand_over)) {
-      mark(node);
-      act(n, connection_of(n));
-      if (protocol.state() == PrimaryState::guarded) protocol.hand_over();
+    if (runs && random_.happens(0.35)) mark(node);
+    for (std::size_t b = 0; b < kSlots; ++b) {
+      if (node.peers[b] && node.peers[b]->past_wanted && random_.happens(0.5)) send_past(n, b);
     }
-    act(n, connection_of(n));
+    if (runs && disturbed && random_.happens(faults_.hand_over)) hand_over(n);
+    act_for_all(n);
     release(node);
-    if (protocol.state() == PrimaryState::stopped) {
-      if (protocol.handed_over()) {
-        ++outcome_.hand_overs;
-      } else {
-        ++outcome_.stopped;
-      }
-      crash(n);
+    const auto guarded = std::count_if(node.peers.begin(), node.peers.end(), [](const auto& peer) {
+      return peer && peer->protocol.state() == PrimaryState::guarded;
+    });
+    if (guarded > 1) ++outcome_.guarded_by_two;
+    if (!any_peer(node, PrimaryState::stopped)) return;
+    const bool handed_over =
+        std::any_of(node.peers.begin(), node.peers.end(),
+                    [](const auto& peer) { return peer && peer->protocol.handed_over(); });
+    ++(handed_over ? outcome_.hand_overs : outcome_.stopped);
+    crash(n);
+  }
+
+  void hand_over(std::size_t n) {
+    Node& node = *nodes_[n];
+    mark(node);
+    act_for_all(n);
+    for (auto& peer : node.peers) {
+      if (!peer || peer->protocol.state() != PrimaryState::guarded) continue;
+      peer->protocol.hand_over();
+      return;
     }
   }
 
   void mark(Node& node) {
     ++outcome_.marks;
-    node.primary->marked({0, {node.guest.position()}, 0, node.guest.outputs().size(), 0});
+    for (auto& peer : node.peers) {
+      if (peer) peer->protocol.marked(mark_of(node));
+    }
+  }
+  static Mark mark_of(const Node& node) {
+    return {0, {node.guest.position()}, 0, node.guest.outputs().size(), 0};
   }
 
-  void send_past(std::size_t n) {
+  void send_past(std::size_t n, std::size_t b) {
     Node& node = *nodes_[n];
-    Connection* connection = connection_of(n);
-    node.past_wanted = false;
+    Peer& peer = *node.peers[b];
+    Connection* connection = connection_of(n, b);
+    peer.past_wanted = false;
     if (connection == nullptr) return;
-    node.sent_to = node.primary->last_mark().position.steps;
-    node.log_bytes = 0;
-    const Bytes past = node.guest.log(0, node.sent_to);
+    const Mark last = peer.protocol.last_mark();
+    peer.sent_to = last.position.steps;
+    peer.log_bytes = 0;
+    const Bytes past = node.guest.log(0, peer.sent_to);
     for (std::size_t at = 0; at < past.size(); at += kMostPiece) {
       const std::size_t count = std::min(kMostPiece, past.size() - at);
       const auto begin = past.begin() + static_cast<std::ptrdiff_t>(at);
       send(*connection, connection->at_primary, connection->at_backup,
            Past{Bytes(begin, begin + static_cast<std::ptrdiff_t>(count))});
     }
-    node.primary->past_sent();
+    peer.protocol.past_sent(last);
   }
 
   void release(Node& node) {
     const std::uint64_t made = node.guest.outputs().size();
-    const std::uint64_t limit = std::min(made, node.primary->releasable());
+    const std::uint64_t limit = std::min(made, releasable(node));
     for (; node.released < limit; ++node.released) put_out(node, node.released);
-    node.primary->released(node.released);
+    for (auto& peer : node.peers) {
+      if (peer) peer->protocol.released(node.released);
+    }
   }
 
   /// Output `index` of a node leaves for the outside.
@@ -395,8 +454,10 @@ class World {
       protocol.executed(mark.number, mark.position, {});
     }
     protocol.tick(clock(node));
-    act(n, connection_of(n));
-    if (nodes_[n]->backup && nodes_[n]->backup->state() == BackupState::given_up) crash(n);
+    act(n, n, connection_of(n, n));
+    if (!nodes_[n]->backup || nodes_[n]->backup->state() != BackupState::given_up) return;
+    if (nodes_[n]->backup->reason().starts_with("another backup")) ++outcome_.overtaken;
+    crash(n);
   }
 
   void run_to_mark(Node& node) const {
@@ -416,8 +477,7 @@ class World {
     const bool holds_all = outputs.size() >= outside_.size() &&
                            std::equal(outside_.begin(), outside_.end(), outputs.begin());
     if (!holds_all) broken("an output has left that the survivor's log does not contain");
-    node.backup.reset();
-    node.primary.emplace(node.id, true, 1, timings_);
+    become_primary(node);
     node.released = node.forgotten;
     mark(node);
     release(node);
@@ -425,11 +485,20 @@ class World {
 
   // ---- both --------------------------------------------------------------------------------
 
-  void act(std::size_t n, Connection* connection) {
+  void act_for_all(std::size_t n) {
+    for (std::size_t b = 0; b < kSlots; ++b) {
+      if (nodes_[n]->peers[b]) act(n, b, connection_of(n, b));
+    }
+  }
+
+  /// What a node is to do for one backup, or as one.
+  void act(std::size_t n, std::size_t backup, Connection* connection) {
     Node& node = *nodes_[n];
-    if (node.primary) {
-      for (const PrimaryAction& action : node.primary->take_actions()) {
-        act_as_primary(n, connection, action);
+    if (node.is_primary) {
+      if (!node.peers[backup]) return;
+      Peer& peer = *node.peers[backup];
+      for (const PrimaryAction& action : peer.protocol.take_actions()) {
+        act_as_primary(n, peer, connection, action);
       }
       return;
     }
@@ -439,9 +508,10 @@ class World {
     }
   }
 
-  void act_as_primary(std::size_t n, Connection* connection, const PrimaryAction& action) {
-    Node& node = *nodes_[n];
-    if (std::holds_alternative<to_do::SendPast>(action)) node.past_wanted = true;
+  void act_as_primary(std::size_t n, Peer& peer, Connection* connection,
+                      const PrimaryAction& action) {
+    const Node& node = *nodes_[n];
+    if (std::holds_alternative<to_do::SendPast>(action)) peer.past_wanted = true;
     if (const auto* ask = std::get_if<to_do::AskArbiter>(&action)) ask_arbiter(n, ask->claim);
     if (connection == nullptr) return;
     Port& own = connection->at_primary;
@@ -450,12 +520,12 @@ class World {
       if (std::holds_alternative<Protect>(message->message)) ++outcome_.guarded;
       send(*connection, own, other, message->message);
     } else if (const auto* mark = std::get_if<to_do::SendMark>(&action)) {
-      const Bytes log = node.guest.log(node.sent_to, mark->mark.position.steps);
-      node.sent_to = mark->mark.position.steps;
-      node.log_bytes += log.size();
+      const Bytes log = node.guest.log(peer.sent_to, mark->mark.position.steps);
+      peer.sent_to = mark->mark.position.steps;
+      peer.log_bytes += log.size();
       if (!log.empty()) send(*connection, own, other, Log{log});
       Mark complete = mark->mark;
-      complete.log_bytes = node.log_bytes;
+      complete.log_bytes = peer.log_bytes;
       send(*connection, own, other, Marked{complete, node.released});
     } else if (std::holds_alternative<to_do::DropLink>(action)) {
       close(*connection, own, other);
@@ -516,9 +586,14 @@ class World {
       for (std::size_t n = 0; n < nodes_.size(); ++n) {
         Node& node = *nodes_[n];
         if (node.id != question.node) continue;
-        if (node.primary) node.primary->verdict(*question.answer);
-        if (node.backup) node.backup->verdict(*question.answer);
-        act(n, connection_of(n));
+        for (std::size_t b = 0; b < kSlots; ++b) {
+          if (node.peers[b]) node.peers[b]->protocol.verdict(*question.answer);
+        }
+        if (node.backup) {
+          node.backup->verdict(*question.answer);
+          act(n, n, connection_of(n, n));
+        }
+        act_for_all(n);
         check();
       }
     }
@@ -527,7 +602,7 @@ class World {
   /// At most one node lets outputs leave that no other one holds; a paused one counts.
   void check() {
     const auto live = std::count_if(nodes_.begin(), nodes_.end(), [](const auto& node) {
-      return node->primary && node->primary->releasable() == kNever;
+      return node->is_primary && releasable(*node) == kNever;
     });
     if (live > 1) broken("two machines are live at once");
   }

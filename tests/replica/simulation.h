@@ -13,12 +13,12 @@ struct Faults {
   double drop = 0.02;         ///< of frames
   double duplicate = 0.02;    ///< of frames
   double damage = 0.002;      ///< of frames: one bit
-  double cut = 0.004;         ///< of a connection, a step
-  double silence = 0.004;     ///< of a link that stays open and carries nothing, a step
-  double crash = 0.003;       ///< of a node, a step
-  double pause = 0.003;       ///< of a node, a step
+  double cut = 0.006;         ///< of a connection, a step
+  double silence = 0.006;     ///< of a link that stays open and carries nothing, a step
+  double crash = 0.005;       ///< of a node, a step
+  double pause = 0.005;       ///< of a node, a step
   double arbiter_away = 0.1;  ///< of a claim: no answer comes
-  double hand_over = 0.002;   ///< a step
+  double hand_over = 0.004;   ///< a step
 };
 
 struct Outcome {
@@ -29,8 +29,10 @@ struct Outcome {
   std::uint64_t repeated = 0;  ///< of them, more than once
   std::uint64_t takeovers = 0;
   std::uint64_t hand_overs = 0;
-  std::uint64_t guarded = 0;  ///< how often a backup began to protect
-  std::uint64_t stopped = 0;  ///< primaries that lost their session
+  std::uint64_t guarded = 0;         ///< how often a backup began to protect
+  std::uint64_t stopped = 0;         ///< primaries that lost their session
+  std::uint64_t guarded_by_two = 0;  ///< steps at which two backups protected one primary
+  std::uint64_t overtaken = 0;       ///< backups that had their session when another went live
 };
 
 /// One schedule of so many steps.

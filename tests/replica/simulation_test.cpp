@@ -8,7 +8,7 @@
 namespace chronovisor::replica::simulation {
 namespace {
 
-constexpr unsigned kSteps = 400;
+constexpr unsigned kSteps = 200;
 
 /// Adds up what happened in schedules, so that a simulation that tries nothing is noticed.
 struct Total {
@@ -18,6 +18,8 @@ struct Total {
   std::uint64_t hand_overs = 0;
   std::uint64_t guarded = 0;
   std::uint64_t stopped = 0;
+  std::uint64_t guarded_by_two = 0;
+  std::uint64_t overtaken = 0;
   void add(const Outcome& outcome) {
     released += outcome.released;
     repeated += outcome.repeated;
@@ -25,6 +27,8 @@ struct Total {
     hand_overs += outcome.hand_overs;
     guarded += outcome.guarded;
     stopped += outcome.stopped;
+    guarded_by_two += outcome.guarded_by_two;
+    overtaken += outcome.overtaken;
   }
 };
 
@@ -45,11 +49,14 @@ TEST_CASE("no schedule of faults breaks a promise") {
   const Total total = run_all(1, 2'000, {});
   MESSAGE("outputs ", total.released, ", repeated ", total.repeated, ", takeovers ",
           total.takeovers, ", hand-overs ", total.hand_overs, ", protected ", total.guarded,
-          ", stopped ", total.stopped);
+          ", stopped ", total.stopped, ", by two ", total.guarded_by_two, ", overtaken ",
+          total.overtaken);
   CHECK(total.takeovers > 500);
   CHECK(total.hand_overs > 50);
   CHECK(total.stopped > 50);
   CHECK(total.repeated > 0);
+  CHECK(total.guarded_by_two > 10'000);
+  CHECK(total.overtaken > 100);
 }
 
 TEST_CASE("a schedule is the same each time it is run") {
@@ -65,7 +72,7 @@ TEST_CASE("without faults nothing is repeated and nobody stops") {
   const Total total = run_all(1, 50, none);
   CHECK(total.repeated == 0);
   CHECK(total.takeovers == 0);
-  CHECK(total.guarded == 50);
+  CHECK(total.guarded == 100);
 }
 
 }  // namespace chronovisor::replica::simulation
