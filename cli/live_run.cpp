@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/live_display.h"
+#include "cli/number_range.h"
 #include "cli/option_values.h"
 #include "cli/output_options.h"
 #include "cli/scripted_run.h"
@@ -69,6 +70,16 @@ KeepPolicy parse_keep(const std::string& text) {
   return keep;
 }
 
+/// A limit that is less than what a recording begins with holds only once that is dropped.
+void say_if_too_small(const std::string& given, const KeepPolicy& keep, std::uint64_t bytes) {
+  if (keep.unit != KeepPolicy::Unit::bytes || bytes <= keep.amount) return;
+  std::fprintf(stderr,
+               "chronovisor: --keep %s: the images that the guest starts from take %s by "
+               "themselves; until they can be dropped there is more on the disk "
+               "(--reference-images leaves them out)\n",
+               given.c_str(), size_text(bytes).c_str());
+}
+
 /// The file being written: whole, or as a flight recording.
 class Tape {
  public:
@@ -78,6 +89,7 @@ class Tape {
     if (plan.keep) {
       flight_.emplace(options.output, start.to_json(), plan.writer, *plan.keep,
                       TapeCounter{start_, machine.now().ns, monotonic_ns()}, embed);
+      say_if_too_small(options.keep, *plan.keep, flight_->disk_bytes());
       return;
     }
     WriterOptions writer_options = plan.writer;
@@ -510,7 +522,7 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       .add_option("--checkpoint-budget", options.checkpoint_budget,
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")
       ->type_name("PERCENT")
-      ->check(CLI::Range(0.0, 100.0).description(""));
+      ->check(number_between(0, 100));
   command
       .add_option("--keep", options.keep,
                   "Flight recorder: keep only the last stretch, of virtual time, of the clock's, "

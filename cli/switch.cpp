@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/number_range.h"
 #include "host/host.h"
 #include "host/network/sockets.h"
 #include "host/network/switch_server.h"
@@ -93,18 +94,14 @@ void add_switch(CLI::App& app, Action& action) {
   command->add_option("--seed", options->seed, "What the faults are drawn from (0)")
       ->type_name("NUMBER");
   const auto share = [&](const char* name, double& value, const char* help) {
-    command->add_option(name, value, help)
-        ->type_name("PERCENT")
-        ->check(CLI::Range(0.0, 100.0).description(""));
+    command->add_option(name, value, help)->type_name("PERCENT")->check(number_between(0, 100));
   };
   share("--drop", options->drop, "Frames that are lost, in percent (0)");
   share("--duplicate", options->duplicate, "Frames that come twice (0)");
   share("--reorder", options->reorder, "Frames that wait until another has passed (0)");
   share("--corrupt", options->corrupt, "Frames of which a bit changes (0)");
   const auto time = [&](const char* name, double& value, const char* unit, const char* help) {
-    command->add_option(name, value, help)
-        ->type_name(unit)
-        ->check(CLI::Range(0.0, 1e9).description(""));
+    command->add_option(name, value, help)->type_name(unit)->check(number_between(0, 1e9));
   };
   time("--delay", options->delay_ms, "MILLISECONDS", "How long each frame is under way (0)");
   time("--jitter", options->jitter_ms, "MILLISECONDS", "And up to so much longer (0)");
