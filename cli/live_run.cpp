@@ -37,6 +37,16 @@ SyncPolicy sync_of(const std::string& text) {
   throw Error(ErrorCode::usage, "--sync: \"" + text + "\" is none of none, interval and output");
 }
 
+/// A limit that is less than what a recording begins with holds only once that is dropped.
+void say_if_too_small(const std::string& given, const KeepPolicy& keep, std::uint64_t bytes) {
+  if (keep.unit != KeepPolicy::Unit::bytes || bytes <= keep.amount) return;
+  std::fprintf(stderr,
+               "chronovisor: --keep %s: the images that the guest starts from take %s by "
+               "themselves; until they can be dropped there is more on the disk "
+               "(--reference-images leaves them out)\n",
+               given.c_str(), size_text(bytes).c_str());
+}
+
 /// The file being written: whole, or as a flight recording.
 class Tape {
  public:
@@ -46,6 +56,7 @@ class Tape {
     if (plan.keep) {
       flight_.emplace(options.output, start.to_json(), plan.writer, *plan.keep,
                       TapeCounter{start_, machine.now().ns, monotonic_ns()}, embed);
+      say_if_too_small(options.keep, *plan.keep, flight_->disk_bytes());
       return;
     }
     WriterOptions writer_options = plan.writer;

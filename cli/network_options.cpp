@@ -26,6 +26,7 @@ Given parse(const std::string& text, unsigned number) {
   Given given;
   given.card.address = usual_mac_address(number);
   std::string rest;
+  bool first = true;
   for (std::size_t from = 0; from <= text.size();) {
     const std::size_t end = std::min(text.find(',', from), text.size());
     const std::string word = text.substr(from, end - from);
@@ -50,7 +51,8 @@ Given parse(const std::string& text, unsigned number) {
       given.has_address = true;
       given.card.address = *address;
     } else {
-      rest += (rest.empty() ? "" : ",") + word;
+      rest += (first ? "" : ",") + word;
+      first = false;
     }
   }
   given.network = parse_network(rest);

@@ -1,5 +1,7 @@
 #include "cli/parser.h"
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
@@ -49,7 +51,16 @@ Option& Option::in_range(int least, int most) {
   return *this;
 }
 Option& Option::in_range(double least, double most) {
-  option_->check(CLI::Range(least, most).description(""));
+  // Unlike CLI::Range it refuses "nan", which is beyond no limit.
+  option_->check(CLI::Validator(
+      [least, most](std::string& text) {
+        double value = 0;
+        if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) {
+          return std::string();
+        }
+        return fmt::format("Value {} not in range {} to {}", text, least, most);
+      },
+      ""));
   return *this;
 }
 Option& Option::existing_directory() {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "host/network/boot_answer.h"
 #include "host/network/capture_file.h"
 #include "host/network/frame_stream.h"
 #include "host/network/network_switch.h"
@@ -80,6 +81,7 @@ class Card {
     card_.declare(declaration);
     registers_ = declaration.memory_windows().back().device;
     card_.join(deadlines_);
+    card_.set_state_version(card_.state_versions().newest);
     card_.reset();
     card_.write_config(4, 2, 7);
     deadlines_.all_changed();
@@ -107,9 +109,12 @@ class Card {
       case 4:
         pass(source.number(3));
         break;
-      default:
-        card_.write_config(static_cast<std::uint8_t>(source.number(1) & 0xfc), 4, source.number(4));
+      default: {
+        const auto place = static_cast<std::uint8_t>(source.number(1) & 0xfc);
+        card_.write_config(place, 4, source.number(4));
+        (void)card_.read_config(place, 4);
         break;
+      }
     }
     CHECK_THAT(deadlines_.next_ns() == card_.next_deadline_ns(), "deadlines are told");
   }
@@ -223,7 +228,12 @@ void drive_switch(Source source) {
 
 void say_frame(Source source) {
   constexpr std::size_t kLongestLine = 300;
-  const std::string text = packet_text(source.bytes_of(1 << 16));
+  const ByteView frame = source.bytes_of(1 << 16);
+  Bytes answer(frame.begin(), frame.end());
+  say_no_proxy(answer);
+  CHECK_THAT(answer.size() == frame.size(), "an answer keeps its size");
+  (void)say_no_router(frame);
+  const std::string text = packet_text(frame);
   CHECK_THAT(!text.empty() && text.size() <= kLongestLine, "a packet is a line");
   CHECK_THAT(std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f; }),
              "a packet's line can be printed");

@@ -307,6 +307,46 @@ TEST_CASE("chains without end and out of the table stop the card until it is res
   }
 }
 
+TEST_CASE("a virtio card's rings lie anywhere, and whatever is there ends nothing") {
+  for (unsigned seed = 1; seed <= 40; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    NetBench bench(below(random, 2) == 0 ? kMergedBuffers : 0);
+    // Small numbers are indices, lengths and flags.
+    for (std::uint64_t at = 0; at < bench.ram.size(); at += 8 + 8 * below(random, 64)) {
+      bench.put(at, below(random, 2) == 0 ? random() & 0x0007'0003'0000'0fffULL : random());
+    }
+    for (unsigned n = 0; n < 30; ++n) {
+      bench.modern->write_mmio(0x14, 1, 0);
+      bench.modern->write_mmio(0x14, 1, 11);
+      for (unsigned queue = 0; queue < 2; ++queue) {
+        bench.modern->write_mmio(0x16, 2, queue);
+        for (const unsigned ring : {0x20U, 0x28U, 0x30U}) {
+          // In memory, at its end, beyond it, and at the end of all addresses.
+          constexpr std::array<std::uint64_t, 3> kMasks{0x3ffff0, 0xffff'ffff'fff0, ~15ULL};
+          const std::uint64_t base = below(random, 4) == 0 ? bench.ram.size() - 16 : random();
+          bench.modern->write_mmio(ring, 8, base & kMasks[below(random, 3)]);
+        }
+        bench.modern->write_mmio(0x1c, 2, 1);
+      }
+      bench.modern->write_mmio(0x14, 1, 15);
+      bench.notify(kTransmit);
+      bench.notify(kReceive);
+      bench.arrive(frame_of(below(random, 2) == 0 ? 0 : below(random, 65'536)));
+      random_pass(bench, random);
+      (void)bench.room();
+    }
+    for (const Bytes& frame : bench.sent.frames) CHECK(frame.size() <= kLongestFrameBytes);
+    // And a driver that starts anew has a card that works.
+    bench.sent.frames.clear();
+    (void)bench.ram.write({0}, Bytes(bench.ram.size()));
+    bench.start(kMergedBuffers);
+    bench.send(frame_of(100));
+    random_pass(bench, random);
+    CHECK_FALSE(bench.sent.frames.empty());
+  }
+}
+
 TEST_CASE("who asks what a card wrote hears of frame and byte") {
   struct Watch final : DmaObserver {
     void device_wrote(const DmaWriter& writer, GuestPhysical address,

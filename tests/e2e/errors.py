@@ -108,6 +108,8 @@ for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path(
                 ["live", good, "-o", test.path("o.cvr"), "--at", "999999999999"],
                 ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--limit", "5"],
                 ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--keep", "1 parsec"],
+                ["switch", "--listen", "unix:" + test.path("sw"), "--drop", "nan"],
+                ["switch", "--listen", "unix:" + test.path("sw"), "--for", "nan"],
                 ["live", good, "-o", test.path("o.cvr"), "--at", "5", "--serial", "telegraph"],
                 ["live", good, "-o", test.path("o.cvr"), "--at", "end"],
                 ["bookmark"], ["bookmark", good, "name"], ["bookmark", good, "end", "5"], ["bookmark", good, "17", "5"],
@@ -196,6 +198,14 @@ for memory in ("0", "1", "4K", "64K", "1M"):
     count += 1
 # Too much as well
 test.run(*record("--multiboot", boot, "--memory", "1000000G"), expect=(2, 3, 5), seconds=60)
+# A limit for a flight recording that its beginning is beyond
+large = test.path("large.bin")
+with open(large, "wb") as file:
+    file.write(os.urandom(3 << 20))
+for more, said in ((["--keep", "1M"], True), (["--keep", "8M"], False), (["--keep", "1M", "--reference-images"], False)):
+    done = test.run("record", "-f", "-o", test.path("kept.cvr"), "--multiboot", boot, "--module", large, "--serial", "none", "--limit", "1000", *more)
+    test.check((b"images that the guest starts from take 3." in done.stderr) == said, "what --keep says", done)
+    count += 1
 # A recording that cannot be written
 refused((3, 5), "record", "-o", test.path("no/such/folder/x.cvr"), "--multiboot", boot, "--serial", "none")
 if os.path.exists("/dev/full"):

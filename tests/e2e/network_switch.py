@@ -114,7 +114,7 @@ if QEMU:
     test.check(behind > STANDSTILL - 0.1, f"the guest's clock went on while it stood still: {reports[server]}")
     print(f"QEMU sent {again[1]} segments again; the guest's clock is {behind:.1f} s behind")
 else:
-    print("without a QEMU, which is not installed here (scripts/setup bench)")
+    print("without a QEMU, which is not installed here (scripts/setup)")
 for recorder, report in reports.items():
     verified = test.json_of(test.run("verify", recorder.recording, "--json"))
     test.check(verified["digest"] == report["digest"], f"verified to another state: {verified}")
