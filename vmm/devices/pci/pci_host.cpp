@@ -82,10 +82,10 @@ void PciHost::HostBridge::change_attributes(
 }
 
 UpperMemory::Access PciHost::HostBridge::access_at(std::uint64_t address) const {
-  std::uint8_t attributes = config_[kPam0] >> 4;
+  unsigned attributes = config_[kPam0] >> 4;
   if (address < kTopBegin) {
     const std::uint64_t segment = (address - UpperMemory::kBegin) / UpperMemory::kSegmentBytes;
-    attributes = config_[kPam0 + 1 + segment / 2] >> (segment % 2 * 4);
+    attributes = unsigned{config_[kPam0 + 1 + segment / 2]} >> (segment % 2 * 4);
   }
   return {(attributes & kPamRead) != 0, (attributes & kPamWrite) != 0};
 }
