@@ -21,14 +21,16 @@ struct Fixture {
   explicit Fixture(bool allow_changes = false)
       : context(session, ContextOptions{allow_changes, {}}) {}
 
-  /// What is sent, in order, when all that `message` asked is answered.
+  /// The answers, in order, to all that `messages` asked.
   template <typename Protocol = RpcClient>
   std::vector<Value> talk(const std::vector<std::string>& messages) {
     std::mutex mutex;
     std::vector<Value> sent;
     const Send send = [&](const std::string& message) {
       const std::lock_guard lock(mutex);
-      sent.push_back(parse_json(message, {64, 1'000'000}));
+      Value one = parse_json(message, {64, 1'000'000});
+      // What takes long on a slow host is told of.
+      if (one.member("method") == nullptr) sent.push_back(std::move(one));
     };
     const auto speak = [&](auto&& client) {
       for (const std::string& message : messages) client.receive(message);
