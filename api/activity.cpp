@@ -36,6 +36,11 @@ std::uint64_t ActivityScan::bin_at(std::uint64_t n) const {
   return 0;
 }
 
+void ActivityScan::learn() {
+  deliveries_.learn_gates();
+  deliveries_.learn_call_entries();
+}
+
 ActivitySample ActivityScan::look(std::uint64_t bin, CancelToken cancel) {
   const auto interrupted = [&] {
     if (cancel.requested()) throw Error(ErrorCode::host, "interrupted");
@@ -58,11 +63,11 @@ ActivitySample ActivityScan::look(std::uint64_t bin, CancelToken cancel) {
     // A guest may set its table up within the stretch.
     timeline_.seek({bins_.to, 0}, cancel);
     interrupted();
-    deliveries_.learn_gates();
+    learn();
   }
   if (timeline_.now() != Moment{{from}, 0}) timeline_.seek({{from}, 0}, cancel);
   interrupted();
-  deliveries_.learn_gates();
+  learn();
   for (std::uint64_t n = 1; n <= kLooks; ++n) {
     const Cpu& cpu = timeline_.machine().cpu();
     ++sample.looks;
@@ -73,7 +78,11 @@ ActivitySample ActivityScan::look(std::uint64_t bin, CancelToken cancel) {
       const auto handler = deliveries_.next(to, cancel);
       interrupted();
       if (!handler) break;
-      ++sample.vectors[deliveries_.vectors_of(*handler).front()];
+      if (const auto made = deliveries_.system_call()) {
+        ++sample.calls[*made];
+      } else {
+        ++sample.vectors[deliveries_.vectors_of(*handler).front()];
+      }
     }
   }
   return sample;

@@ -1,7 +1,7 @@
 // Owns what the processor did in a stretch, by looking at it: how much in the kernel, in
-// programs and waiting, in which address spaces, and which interrupts and exceptions it
-// took. Of a short stretch all of it, of a long one a short run at the beginning of each of
-// its bins. Knows no picture. The thread that owns the timeline.
+// programs and waiting, in which address spaces, which interrupts and exceptions it took, and
+// which system calls were made. Of a short stretch all of it, of a long one a short run at the
+// beginning of each of its bins. Knows no picture. The thread that owns the timeline.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ struct ActivitySample {
   std::uint64_t halted = 0;
   std::map<std::uint64_t, std::uint64_t> spaces{};  ///< CR3, as session/address_space.h has it
   std::map<std::uint8_t, std::uint64_t> vectors{};  ///< deliveries by vector
+  std::map<session::SystemCall, std::uint64_t> calls{};
 };
 
 class ActivityScan {
@@ -42,6 +43,8 @@ class ActivityScan {
   [[nodiscard]] ActivitySample look(std::uint64_t bin, CancelToken cancel);
 
  private:
+  void learn();
+
   Timeline& timeline_;
   Bins bins_;
   bool exact_;

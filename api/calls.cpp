@@ -1,10 +1,12 @@
 #include "api/calls.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "api/desks.h"
@@ -15,6 +17,10 @@ namespace {
 
 /// Progress is told no more often.
 constexpr std::uint64_t kProgressNs = 250'000'000;
+/// What was found waits no longer, ...
+constexpr std::uint64_t kFoundNs = 100'000'000;
+/// ... and no more of it is told before the answer.
+constexpr std::size_t kMostFound = 10'000;
 
 /// What `work` gives or throws, as an outcome.
 template <typename Work>
@@ -50,12 +56,26 @@ class Calls::Work {
   [[nodiscard]] Call call() {
     Call made{cancel_, {}};
     if (!progress_) return made;
+    made.found = [this](std::uint64_t position, std::uint64_t seen_ns) {
+      const std::lock_guard lock(found_mutex_);
+      if (found_count_ == kMostFound) return;
+      ++found_count_;
+      seen_ns_ = found_.empty() ? seen_ns : std::min(seen_ns_, seen_ns);
+      found_.push_back(position);
+    };
     made.progress = [this, told_ns = monotonic_ns()](std::uint64_t done,
                                                      std::uint64_t total) mutable {
       const std::uint64_t now = monotonic_ns();
-      if (now - told_ns < kProgressNs) return;
+      if (now - told_ns < kFoundNs || stage_ == Stage::answered) return;
+      Told told{done, total};
+      {
+        const std::lock_guard lock(found_mutex_);
+        if (found_.empty() && now - told_ns < kProgressNs) return;
+        told.found = std::exchange(found_, {});
+        told.seen_ns = seen_ns_;
+      }
       told_ns = now;
-      progress_(done, total);
+      progress_(told);
     };
     return made;
   }
@@ -68,13 +88,20 @@ class Calls::Work {
   }
   /// @return whether it is to be done: it was not cancelled before
   bool begin();
-  /// Answers, once.
+  /// From here on it is done beside the session, where nobody sees it, or by the session.
+  void stand_beside() { beside_ = true; }
+  void stand_within() { beside_ = false; }
+  /// Answers, unless that was done.
   void finish(const Outcome& outcome);
-  /// Asks whoever is at work to stop; where nobody is yet, it is answered at once.
+  /// Asks whoever is at work to stop. Where nobody is, or nobody sees it, it is answered at
+  /// once.
   void cancel();
 
  private:
   enum class Stage : std::uint8_t { waits, at_work, answered };
+  /// @return whether it is this thread's to answer
+  bool claim(Stage from) { return stage_.compare_exchange_strong(from, Stage::answered); }
+  void answer(const Outcome& outcome);
 
   std::shared_ptr<State> state_;
   std::string id_;
@@ -82,7 +109,12 @@ class Calls::Work {
   Progress progress_;
   Done done_;
   std::atomic<bool> cancel_{false};
+  std::atomic<bool> beside_{false};
   std::atomic<Stage> stage_{Stage::waits};
+  std::mutex found_mutex_;  ///< guards what follows
+  std::vector<std::uint64_t> found_;
+  std::uint64_t seen_ns_ = 0;
+  std::size_t found_count_ = 0;
 };
 
 struct Calls::State {
@@ -98,13 +130,16 @@ bool Calls::Work::begin() {
 }
 
 void Calls::Work::finish(const Outcome& outcome) {
+  if (claim(Stage::at_work)) answer(outcome);
+}
+
+void Calls::Work::answer(const Outcome& outcome) {
   // Who has the answer may use its id again.
   std::unique_lock lock(state_->mutex);
   const auto own = state_->works.extract(id_);
   ++state_->answering;
   lock.unlock();
   done_(outcome);
-  stage_ = Stage::answered;
   lock.lock();
   --state_->answering;
   state_->changed.notify_all();
@@ -112,9 +147,8 @@ void Calls::Work::finish(const Outcome& outcome) {
 
 void Calls::Work::cancel() {
   cancel_ = true;
-  Stage expected = Stage::waits;
-  if (stage_.compare_exchange_strong(expected, Stage::answered)) {
-    finish(CallError(CallFault::cancelled, "cancelled"));
+  if (claim(Stage::waits) || (beside_ && claim(Stage::at_work))) {
+    answer(CallError(CallFault::cancelled, "cancelled"));
   }
 }
 
@@ -141,6 +175,7 @@ void Calls::start(const std::string& id, const Method& method, Value parameters,
   }
   Desks* const desks = context_.desks();
   if (desks != nullptr && method.desk == Desk::strip) {
+    work->stand_beside();
     desks->submit_strip([work](const Desks::Visit& visit) {
       if (!work->begin()) return;
       const Call call = work->call();
@@ -167,6 +202,7 @@ void Calls::start(const std::string& id, const Method& method, Value parameters,
 void Calls::search(Context& context, session::Executor& executor, const Caller& caller,
                    const std::shared_ptr<Work>& work) {
   const Standing standing = context.standing();
+  work->stand_beside();
   context.desks()->submit_search(standing, [&context, &executor, caller, work,
                                             from = standing.moment](const Desks::Visit& visit) {
     if (!work->begin()) return;
@@ -181,6 +217,7 @@ void Calls::search(Context& context, session::Executor& executor, const Caller& 
     });
     if (there == from || std::holds_alternative<CallError>(outcome)) return work->finish(outcome);
     executor.submit([&context, caller, work, call, outcome, there] {
+      work->stand_within();  // either this sees that it was cancelled, or that sees this
       const Outcome arrived = outcome_of(call, [&] {
         context.go_to(there, call);
         return std::get<Value>(outcome);

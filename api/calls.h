@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "api/call_error.h"
 #include "api/context.h"
@@ -22,7 +23,14 @@ class Calls {
  public:
   using Outcome = std::variant<Value, CallError>;
   using Done = std::function<void(const Outcome& outcome)>;
-  using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+  /// How far a call has come, and what a search has found since that was told last.
+  struct Told {
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+    std::vector<std::uint64_t> found{};  ///< positions, in no order
+    std::uint64_t seen_ns = 0;           ///< when the first of them was seen
+  };
+  using Progress = std::function<void(const Told& told)>;
 
   /// Context and executor must outlive this.
   Calls(Context& context, session::Executor& executor, const Caller& caller);
@@ -36,6 +44,7 @@ class Calls {
   /// does.
   void start(const std::string& id, const Method& method, Value parameters, Progress progress,
              Done done);
+  /// What is done beside the session is answered at once, and given up soon.
   void cancel(const std::string& id);
   void cancel_all();
   /// Until none is left.

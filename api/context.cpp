@@ -43,7 +43,8 @@ AddressNames names_of(Context& context, const Call& call) {
 Context::Context(session::DebugSession& session, const ContextOptions& options)
     : session_(session),
       allow_changes_(options.allow_changes),
-      names_(session.timeline(), options.symbol_files) {}
+      names_(session.timeline(), options.symbol_files),
+      sources_(options.source_folders) {}
 
 session::Answer Context::ask(const session::Request& request, const Call& call, bool go) {
   try {

@@ -12,6 +12,7 @@
 #include "api/guest_names.h"
 #include "api/lanes.h"
 #include "api/method.h"
+#include "api/source_texts.h"
 #include "session/condition.h"
 #include "session/debug_session.h"
 
@@ -33,6 +34,7 @@ struct StopPoint {
 struct ContextOptions {
   bool allow_changes = false;
   std::vector<std::string> symbol_files{};
+  std::vector<std::string> source_folders{};
 };
 
 /// Where a session stands, for questions that are asked beside it.
@@ -47,7 +49,7 @@ class Desks;
 /// Who asks: to others it matters only what kind of client it is.
 struct Caller {
   std::uint64_t number = 0;
-  const char* kind = "page";  ///< or "agent"
+  const char* kind = "page";  ///< or "program", "agent"
 };
 
 class Context {
@@ -60,6 +62,7 @@ class Context {
   [[nodiscard]] Machine& machine() { return session_.timeline().machine(); }
   [[nodiscard]] bool allow_changes() const { return allow_changes_; }
   [[nodiscard]] GuestNames& names() { return names_; }
+  [[nodiscard]] SourceTexts& sources() { return sources_; }
 
   [[nodiscard]] Standing standing();
   /// Answers as if it stood there; the machine stays.
@@ -116,6 +119,7 @@ class Context {
   session::DebugSession& session_;
   bool allow_changes_;
   GuestNames names_;
+  SourceTexts sources_;
   std::vector<StopPoint> stop_points_;
   std::uint64_t last_stop_id_ = 0;
   std::uint64_t changes_ = 0;

@@ -4,11 +4,14 @@
 #include "inspect/linux/kernel.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
+#include "timetravel/linear_memory.h"
 
 namespace chronovisor::api {
 namespace {
 
 constexpr std::uint64_t kMostFileBytes = 1ULL << 30;
+/// More are no numbers of Linux's.
+constexpr std::uint32_t kMostSystemCalls = 1024;
 
 /// Of a guest that was booted as an ELF file; none where it cannot be had.
 std::vector<Symbol> own_symbols(const RecordingReader& reader) {
@@ -89,6 +92,26 @@ void GuestNames::read_kernel(CancelToken cancel) {
 const SymbolTable& GuestNames::symbols(CancelToken cancel) {
   read_kernel(cancel);
   return symbols_;
+}
+
+std::optional<std::string> GuestNames::call_name(const session::SystemCall& call,
+                                                 CancelToken cancel) {
+  if (const auto known = call_names_.find(call); known != call_names_.end()) return known->second;
+  if (call.number >= kMostSystemCalls) return std::nullopt;
+  const SymbolTable& all = symbols(cancel);
+  const bool wide = timeline_.machine().cpu().long_mode_active();
+  const std::uint64_t word = wide ? 8 : 4;
+  const auto table = all.find(wide && call.narrow ? "ia32_sys_call_table" : "sys_call_table");
+  if (!table) return std::nullopt;
+  const auto function = read_linear_value(timeline_.machine(), *table + word * call.number, word);
+  const auto place = function ? all.at(*function) : std::nullopt;
+  if (!place || place->offset != 0) return std::nullopt;
+  std::string name = place->symbol->name;
+  // "__x64_sys_read", "__ia32_compat_sys_ioctl", "sys_read"
+  if (const std::size_t prefix = name.find("sys_"); prefix != std::string::npos) {
+    name.erase(0, prefix + 4);
+  }
+  return call_names_.emplace(call, std::move(name)).first->second;
 }
 
 const linux_guest::Unwinder& GuestNames::unwinder(CancelToken cancel) {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "inspect/line_table.h"
 #include "inspect/linux/unwind.h"
 #include "inspect/symbol_table.h"
+#include "session/delivery_walk.h"
 #include "timetravel/timeline.h"
 
 namespace chronovisor::api {
@@ -25,6 +28,9 @@ class GuestNames {
   /// checkpoint when none is up there. The machine stands there again.
   [[nodiscard]] const SymbolTable& symbols(CancelToken cancel);
   [[nodiscard]] const linux_guest::Unwinder& unwinder(CancelToken cancel);
+  /// "read": by a Linux kernel's own table, where it can be read where the machine stands.
+  [[nodiscard]] std::optional<std::string> call_name(const session::SystemCall& call,
+                                                     CancelToken cancel);
   /// Of the files that the user named.
   [[nodiscard]] const LineTable& lines() const { return lines_; }
 
@@ -37,6 +43,7 @@ class GuestNames {
   LineTable lines_;
   linux_guest::Unwinder unwinder_;
   bool kernel_looked_for_ = false;
+  std::map<session::SystemCall, std::string> call_names_;
 };
 
 }  // namespace chronovisor::api

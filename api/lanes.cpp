@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "api/console_name.h"
 #include "base/error.h"
 #include "recorder/format/chunk.h"
 #include "recorder/format/frame_cursor.h"
@@ -46,24 +47,6 @@ enum Order : std::uint64_t {
   kCheckpoint = 0xb0000,
 };
 
-const char* channel_name(ConsoleChannel channel) {
-  switch (channel) {
-    case ConsoleChannel::serial0:
-      return "serial0";
-    case ConsoleChannel::debug_port:
-      return "debug-port";
-    case ConsoleChannel::serial1:
-      return "serial1";
-    case ConsoleChannel::firmware:
-      return "firmware";
-    case ConsoleChannel::console:
-      return "virtio console";
-    case ConsoleChannel::parallel:
-      return "parallel";
-  }
-  return "console";
-}
-
 Lane& lane_of(Gatherer& lanes, const InputEvent& event) {
   const std::uint64_t device = event.device;
   const std::string number = std::to_string(device);
@@ -97,7 +80,7 @@ void check(CancelToken cancel) {
 void gather_log(const RecordingReader& reader, Gatherer& lanes, CancelToken cancel) {
   reader.for_each_console([&](const ConsoleView& view) {
     lanes
-        .lane(kConsole + static_cast<std::uint64_t>(view.channel), channel_name(view.channel),
+        .lane(kConsole + static_cast<std::uint64_t>(view.channel), console_name(view.channel),
               "console", "bytes")
         .add(view.position, view.bytes.size());
   });

@@ -151,10 +151,10 @@ void McpClient::call_tool(const Incoming& request, std::size_t number, Replies r
   Calls::Progress progress;
   if (const Value* meta = request.parameters.member("_meta")) {
     if (const Value* token = meta->member("progressToken")) {
-      progress = [send = send(), token = *token](std::uint64_t done, std::uint64_t total) {
-        send(notification_message(
-                 "notifications/progress",
-                 Value::Object{{"progressToken", token}, {"progress", done}, {"total", total}})
+      progress = [send = send(), token = *token](const Calls::Told& told) {
+        send(notification_message("notifications/progress", Value::Object{{"progressToken", token},
+                                                                          {"progress", told.done},
+                                                                          {"total", told.total}})
                  .json());
       };
     }

@@ -44,6 +44,9 @@ struct Call {
   CancelToken cancel{};
   /// Told how much of how much is done. From the thread of the call.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+  /// Told of a position that a search has found, seen at `seen_ns` of the host's clock, before
+  /// its answer has it. From any thread; may be empty.
+  std::function<void(std::uint64_t position, std::uint64_t seen_ns)> found{};
 };
 
 /// Gives the address of a name. Throws CallError.

@@ -107,9 +107,13 @@ Value source(Context& context, const SourceRequest& request, const Call& /*call*
   Value::Array found;
   for (const LineTable::Row& row : lines.within(request.address, request.length)) {
     if (row.line == 0) continue;
-    found.emplace_back(Value::Object{{"address", hex(row.address)},
-                                     {"file", lines.files()[row.file]},
-                                     {"line", std::uint64_t{row.line}}});
+    const std::string& file = lines.files()[row.file];
+    Value::Object place{
+        {"address", hex(row.address)}, {"file", file}, {"line", std::uint64_t{row.line}}};
+    if (auto text = context.sources().line(file, row.line)) {
+      place.emplace_back("text", *std::move(text));
+    }
+    found.emplace_back(std::move(place));
   }
   return Value::Object{{"lines", std::move(found)}};
 }
@@ -140,13 +144,15 @@ std::vector<Method> guest_methods() {
   rows.push_back(
       Row<SourceRequest>("source", Effect::looks,
                          "Which lines of which source files instructions come from, by the debug "
-                         "information of the files given with --symbols.")
+                         "information of the files given with --symbols; their text is that of "
+                         "files in the folders given with --source-dir, as they are now.")
           .address("address", &SourceRequest::address, "The first instruction")
           .count("length", &SourceRequest::length, {1, kMostSourceBytes}, "Bytes of code")
           .answers(object({{"lines",
                             list_of(object({{"address", hex(), "From here on"},
                                             {"file", text()},
-                                            {"line", count()}})),
+                                            {"line", count()},
+                                            {"text?", text(), "Of the line"}})),
                             "The first begins at the address or before; none: it is not known"}}),
                    source));
   rows.push_back(

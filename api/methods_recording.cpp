@@ -1,10 +1,12 @@
 // What was recorded: of the file, not of the machine as it stands.
 #include <algorithm>
 
+#include "api/console_name.h"
 #include "api/context.h"
 #include "api/method_table.h"
 #include "api/page.h"
 #include "api/shape.h"
+#include "host/host.h"
 #include "recorder/format/input_log.h"
 #include "recorder/format/start_condition.h"
 #include "session/delivery_walk.h"
@@ -38,24 +40,6 @@ struct BookmarkListRequest {
   std::string cursor;
 };
 
-const char* channel_word(ConsoleChannel channel) {
-  switch (channel) {
-    case ConsoleChannel::serial0:
-      return "serial0";
-    case ConsoleChannel::debug_port:
-      return "debug-port";
-    case ConsoleChannel::serial1:
-      return "serial1";
-    case ConsoleChannel::firmware:
-      return "firmware";
-    case ConsoleChannel::console:
-      return "console";
-    case ConsoleChannel::parallel:
-      return "parallel";
-  }
-  return "unknown";
-}
-
 /// Pieces as they were recorded; the cursor counts pieces.
 Value console(Context& context, const ConsoleRequest& request, const Call&) {
   const Position from = context.place(request.from, "from");
@@ -73,7 +57,7 @@ Value console(Context& context, const ConsoleRequest& request, const Call&) {
     }
     bytes += view.bytes.size();
     pieces.emplace_back(Value::Object{{"position", view.position.steps},
-                                      {"channel", channel_word(view.channel)},
+                                      {"channel", console_name(view.channel)},
                                       {"text", std::string(view.bytes.begin(), view.bytes.end())}});
   });
   return Value::Object{{"pieces", std::move(pieces)}, {"next", std::move(next)}};
@@ -184,6 +168,7 @@ Value events(Context& context, const EventListRequest& request, const Call& call
       break;
     }
     ++there;
+    if (call.found) call.found(at, monotonic_ns());
     found.push_back(std::move(event->value));
     if (call.progress && to > from) call.progress(at - from.steps, to.steps - from.steps);
   }

@@ -17,6 +17,7 @@ using namespace shape;
 constexpr std::uint64_t kMostActivityBins = 1024;
 constexpr std::size_t kMostMarks = 1000;
 constexpr std::size_t kMostSpaces = 8;
+constexpr std::size_t kMostCalls = 8;
 /// A page of samples is given after so long.
 constexpr std::uint64_t kPatienceNs = 400'000'000;
 /// Vectors of exceptions. Source: Intel SDM vol. 3A, 6.3.1.
@@ -77,7 +78,23 @@ Value lanes(Context& context, const LanesRequest& request, const Call& call) {
 /// A part of what was looked at, in per cent.
 std::uint64_t share(std::uint64_t part, std::uint64_t of) { return of == 0 ? 0 : part * 100 / of; }
 
-Value sample_value(const ActivitySample& sample) {
+/// The most frequent ones, with their names.
+Value call_values(Context& context, const ActivitySample& sample, const Call& call) {
+  std::vector<std::pair<session::SystemCall, std::uint64_t>> by_count(sample.calls.begin(),
+                                                                      sample.calls.end());
+  std::stable_sort(by_count.begin(), by_count.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  if (by_count.size() > kMostCalls) by_count.resize(kMostCalls);
+  Value::Array values;
+  for (const auto& [made, count] : by_count) {
+    const auto name = context.names().call_name(made, call.cancel);
+    values.emplace_back(Value::Object{
+        {"number", made.number}, {"name", name ? Value(*name) : Value()}, {"count", count}});
+  }
+  return values;
+}
+
+Value sample_value(Context& context, const ActivitySample& sample, const Call& call) {
   Value::Array spaces, vectors;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> by_share(sample.spaces.begin(),
                                                                 sample.spaces.end());
@@ -94,6 +111,8 @@ Value sample_value(const ActivitySample& sample) {
                       {"kind", vector < kExceptionVectors ? "exception" : "interrupt"},
                       {"count", count}});
   }
+  std::uint64_t all_calls = 0;
+  for (const auto& [made, count] : sample.calls) all_calls += count;
   return Value::Object{{"bin", sample.bin},
                        {"position", sample.position.steps},
                        {"steps", sample.steps},
@@ -101,7 +120,9 @@ Value sample_value(const ActivitySample& sample) {
                        {"user", share(sample.user, sample.looks)},
                        {"halted", share(sample.halted, sample.looks)},
                        {"spaces", std::move(spaces)},
-                       {"vectors", std::move(vectors)}};
+                       {"vectors", std::move(vectors)},
+                       {"all_calls", all_calls},
+                       {"calls", call_values(context, sample, call)}};
 }
 
 Value activity(Context& context, const ActivityRequest& request, const Call& call) {
@@ -120,7 +141,7 @@ Value activity(Context& context, const ActivityRequest& request, const Call& cal
     const std::uint64_t end = bin + 1 == bins.count ? bins.to.steps : bins.first_of(bin + 1);
     if (end == bins.first_of(bin)) continue;
     try {
-      samples.push_back(sample_value(scan.look(bin, call.cancel)));
+      samples.push_back(sample_value(context, scan.look(bin, call.cancel), call));
     } catch (const Error&) {
       check_cancelled(call);
       throw;
@@ -170,7 +191,8 @@ std::vector<Method> strip_methods() {
       Row<ActivityRequest>(
           "activity", Effect::looks,
           "What the processor did in a stretch, in bins: kernel, programs and waiting in per cent, "
-          "address spaces, and interrupts and exceptions by vector. Of up to 20,000,000 steps all "
+          "address spaces, interrupts and exceptions by vector, and system calls by number. Of up "
+          "to 20,000,000 steps all "
           "of it; of more a short run in each bin, the bins from coarse to fine, a page at a time.")
           .place("from", &ActivityRequest::from, "The first position")
           .place("to", &ActivityRequest::to, "The last position")
@@ -196,7 +218,13 @@ std::vector<Method> strip_methods() {
                                                     {"share", count(), "Per cent"}}))},
                          {"vectors", list_of(object({{"vector", count()},
                                                      {"kind", one_of({"exception", "interrupt"})},
-                                                     {"count", count()}}))}}))},
+                                                     {"count", count()}}))},
+                         {"all_calls", count(), "System calls"},
+                         {"calls",
+                          list_of(object({{"number", count()},
+                                          {"name", or_null(text()), "By a Linux kernel"},
+                                          {"count", count()}})),
+                          "The most frequent"}}))},
                    {"next", or_null(text()), "Cursor for further bins"}}),
               activity));
   return rows;

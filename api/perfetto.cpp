@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "api/console_name.h"
 #include "api/context.h"
 #include "recorder/format/frame_cursor.h"
 #include "recorder/format/start_condition.h"
@@ -155,24 +156,6 @@ class Slices {
   std::string name_;
 };
 
-const char* channel_track(ConsoleChannel channel) {
-  switch (channel) {
-    case ConsoleChannel::serial0:
-      return "console: serial0";
-    case ConsoleChannel::debug_port:
-      return "console: debug port";
-    case ConsoleChannel::serial1:
-      return "console: serial1";
-    case ConsoleChannel::firmware:
-      return "console: firmware";
-    case ConsoleChannel::console:
-      return "console: virtio";
-    case ConsoleChannel::parallel:
-      return "console: parallel";
-  }
-  return "console";
-}
-
 /// What the log says, without a replay.
 void export_log(const RecordingReader& reader, const SampleOptions& options,
                 PerfettoWriter& writer) {
@@ -182,7 +165,8 @@ void export_log(const RecordingReader& reader, const SampleOptions& options,
   };
   reader.for_each_console([&](const ConsoleView& view) {
     if (!inside(view.position)) return;
-    writer.instant(channel_track(view.channel), std::string(view.bytes.begin(), view.bytes.end()),
+    writer.instant(std::string("console: ") + console_name(view.channel),
+                   std::string(view.bytes.begin(), view.bytes.end()),
                    view.position.steps * ns_per_step + view.idle_ns, view.position);
   });
   for (InputCursor inputs(reader, options.from); const InputEvent* event = inputs.peek();
@@ -222,6 +206,10 @@ void export_perfetto(Timeline& timeline, GuestNames& names, const SampleOptions&
     last = sample;
   };
   const auto deliver = [&](const DeliveredHere& delivery) {
+    if (delivery.call) {
+      return writer.instant("system calls", *delivery.call, delivery.virtual_ns,
+                            delivery.moment.position);
+    }
     const bool exception = delivery.vector < kExceptionVectors;
     writer.instant(exception ? "exceptions" : "interrupts",
                    fmt::format("vector {}", delivery.vector), delivery.virtual_ns,

@@ -164,10 +164,16 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
       return interrupted();
     }
     deliveries.learn_gates();
+    deliveries.learn_call_entries();
     while (const auto handler = deliveries.next(to, cancel)) {
       interrupted();
-      deliver(
-          {timeline.now(), timeline.machine().now().ns, deliveries.vectors_of(*handler).front()});
+      DeliveredHere here{timeline.now(), timeline.machine().now().ns};
+      if (const auto made = deliveries.system_call()) {
+        here.call = names.call_name(*made, cancel).value_or(std::to_string(made->number));
+      } else {
+        here.vector = deliveries.vectors_of(*handler).front();
+      }
+      deliver(here);
     }
     interrupted();
   };

@@ -38,16 +38,17 @@ struct Sample {
 /// Receives pieces of the text, in order.
 using ProfileSink = std::function<void(std::string_view)>;
 
-/// An interrupt or exception that has been delivered.
+/// An interrupt or exception that has been delivered, or a system call that was made.
 struct DeliveredHere {
   Moment moment;
   std::uint64_t virtual_ns = 0;
   std::uint8_t vector = 0;
+  std::optional<std::string> call{};  ///< its name, or number; nothing: a delivery
 };
 
 /// Shows a sample of each place that is a multiple of `every` from `from` on, before
-/// `to`, and, where `deliver` is given, what is delivered between them. Throws Error{host}
-/// when cancelled.
+/// `to`, and, where `deliver` is given, what is delivered and called between them. Throws
+/// Error{host} when cancelled.
 void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& options,
                    CancelToken cancel, const std::function<void(const Sample&)>& visit,
                    const std::function<void(const DeliveredHere&)>& deliver = {});

@@ -7,9 +7,12 @@
 #include "api/method_table.h"
 #include "api/schema.h"
 #include "api/views.h"
+#include "host/host.h"
 
 namespace chronovisor::api {
 namespace {
+
+constexpr std::uint64_t kNsPerMs = 1'000'000;
 
 std::uint64_t next_client_number() {
   static std::atomic<std::uint64_t> last{0};
@@ -49,7 +52,9 @@ Incoming incoming_of(const Value& value) {
 Message decode_message(std::string_view text) {
   Value value;
   try {
-    value = parse_json(text);
+    ParseLimits limits;
+    limits.nul_characters = false;  // no name, number or line has one
+    value = parse_json(text, limits);
   } catch (const ParseError& error) {
     throw call_error(error);
   }
@@ -132,13 +137,20 @@ void Client::receive(std::string_view text) {
   }
 }
 
-RpcClient::RpcClient(Context& context, session::Executor& executor, Send send, Views* views)
-    : Client(context, executor, std::move(send), "page"), views_(views) {
-  if (views_ != nullptr) views_->add(caller(), this->send());
+RpcClient::RpcClient(Context& context, session::Executor& executor, Send send, Views& views,
+                     Kind kind)
+    : Client(context, executor, std::move(send), kind == Kind::page ? "page" : "program"),
+      views_(views) {
+  if (kind == Kind::page) follow();
 }
 
 RpcClient::~RpcClient() {
-  if (views_ != nullptr) views_->remove(caller());
+  if (following_) views_.remove(caller());
+}
+
+void RpcClient::follow() {
+  if (std::exchange(following_, true)) return;
+  views_.add(caller(), send());
 }
 
 void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies) {
@@ -167,6 +179,10 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
     calls().cancel(id->json());
     return answer(Value(Value::Object{}));
   }
+  if (request.method == "$/follow") {
+    follow();
+    return answer(Value(Value::Object{}));
+  }
   if (request.method == "rpc.discover") return answer(schema_document());
   const Method* method = find_method(request.method);
   if (method == nullptr) {
@@ -177,10 +193,13 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
   }
   Calls::Progress progress;
   if (!request.notification) {
-    progress = [send = send(), id = request.id](std::uint64_t done, std::uint64_t total) {
-      send(notification_message("progress",
-                                Value::Object{{"id", id}, {"done", done}, {"total", total}})
-               .json());
+    progress = [send = send(), id = request.id](const Calls::Told& told) {
+      Value::Object said{{"id", id}, {"done", told.done}, {"total", told.total}};
+      if (!told.found.empty()) {
+        said.emplace_back("found", Value::Array(told.found.begin(), told.found.end()));
+        said.emplace_back("seen_ms_ago", (monotonic_ns() - told.seen_ns) / kNsPerMs);
+      }
+      send(notification_message("progress", std::move(said)).json());
     };
   }
   try {

@@ -61,7 +61,7 @@ class Views;
 class Client {
  public:
   /// Context and executor must outlive this.
-  /// @param kind what it is to others: "page" or "agent"
+  /// @param kind what it is to others: "page", "program" or "agent"
   Client(Context& context, session::Executor& executor, Send send, const char* kind);
   virtual ~Client() = default;
   Client(const Client&) = delete;
@@ -90,18 +90,26 @@ class Client {
 };
 
 /// A client that speaks JSON-RPC: every row of the table, `rpc.discover`, which gives the
-/// schema, and `$/cancelRequest` {"id"}. Long calls are told of by the notification
-/// `progress` {"id", "done", "total"}.
+/// schema, `$/cancelRequest` {"id"}, and `$/follow`, after which it is told what others do.
+/// Long calls are told of by the notification `progress` {"id", "done", "total"}, with what
+/// a search has "found" meanwhile.
 class RpcClient final : public Client {
  public:
-  /// @param views whoever tells of what others do; null: nobody. Must outlive this.
-  RpcClient(Context& context, session::Executor& executor, Send send, Views* views = nullptr);
+  enum class Kind : std::uint8_t {
+    page,     ///< follows from the beginning
+    program,  ///< when it asks to
+  };
+  /// All must outlive this.
+  RpcClient(Context& context, session::Executor& executor, Send send, Views& views, Kind kind);
   ~RpcClient() override;
 
  private:
   void ask(const Incoming& request, std::size_t number, Replies replies) override;
 
-  Views* views_;
+  void follow();
+
+  Views& views_;
+  bool following_ = false;
   std::uint64_t notifications_ = 0;
 };
 

@@ -10,9 +10,11 @@ namespace {
 
 /// A page that has something is given after so long.
 constexpr std::uint64_t kPatienceNs = 1'000'000'000;
-/// The first search is of so many intervals; each one after it of twice as many.
-constexpr std::size_t kFirstIntervals = 4;
+/// The first search is of so many intervals; each one after it of twice as many, while that
+/// takes no longer than this.
+constexpr std::size_t kFirstIntervals = 2;
 constexpr std::size_t kMostIntervals = 4096;
+constexpr std::uint64_t kShortNs = 200'000'000;
 
 /// The end of a stretch of whole intervals that begins at `from`.
 Position stretch_end(const RecordingReader& reader, Position from, Position to,
@@ -49,6 +51,12 @@ ScanPage scan(Context& context, QueryKind kind, const ScanRequest& request, cons
   std::size_t intervals = kFirstIntervals;
   QueryOptions how;
   how.cancel = call.cancel;
+  how.count_all = false;
+  if (call.found) {
+    how.found = [&call](const QueryEntry& entry, std::uint64_t seen_ns) {
+      call.found(entry.moment.position.steps, seen_ns);
+    };
+  }
   Position at{cursor.position};
   std::uint64_t skip = cursor.skip;
   while (at < to) {
@@ -56,6 +64,7 @@ ScanPage scan(Context& context, QueryKind kind, const ScanRequest& request, cons
     query.to = stretch_end(reader, at, to, intervals);
     // One more than is given, to know where the next page begins.
     query.limit = request.limit - page.entries.size() + skip + 1;
+    const std::uint64_t search_began = monotonic_ns();
     const QueryAnswer answer = run_query(reader, query, how, [&](std::uint64_t, std::uint64_t) {
       if (call.progress) call.progress(at.steps - from.steps, to.steps - from.steps);
     });
@@ -79,7 +88,9 @@ ScanPage scan(Context& context, QueryKind kind, const ScanRequest& request, cons
     }
     skip = 0;
     at = query.to;
-    intervals = std::min(intervals * 2, kMostIntervals);
+    if (monotonic_ns() - search_began < kShortNs) {
+      intervals = std::min(intervals * 2, kMostIntervals);
+    }
     if (at < to && !page.entries.empty() && monotonic_ns() - began > kPatienceNs) {
       page.next = ScanCursor{at.steps, 0}.text();
       return page;

@@ -20,7 +20,7 @@ std::string dump(const Json& document, int indent) {
 /// Builds a value out of the events of a parser that does not recurse.
 class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit ValueBuilder(const ParseLimits& limits) : limits_(limits) {}
+  ValueBuilder(const ParseLimits& limits, std::size_t size) : limits_(limits), size_(size) {}
 
   bool null() override { return add(Value()); }
   bool boolean(bool flag) override { return add(Value(flag)); }
@@ -29,10 +29,11 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t number, const string_t& /*text*/) override {
     return add(Value(number));
   }
-  bool string(string_t& text) override { return add(Value(std::move(text))); }
+  bool string(string_t& text) override { return takes(text) && add(Value(std::move(text))); }
   bool binary(binary_t& /*bytes*/) override { return false; }
   bool start_object(std::size_t /*size*/) override { return open(Value(Value::Object{})); }
   bool key(string_t& name) override {
+    if (!takes(name)) return false;
     auto& members = std::get<Value::Object>(open_.back().held_);
     const bool there = std::any_of(members.begin(), members.end(),
                                    [&](const Value::Member& m) { return m.first == name; });
@@ -44,9 +45,10 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool start_array(std::size_t /*size*/) override { return open(Value(Value::Array{})); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t byte, const std::string& /*token*/,
-                   const nlohmann::json::exception& error) override {
-    byte_ = byte;
-    return refuse(error.what());
+                   const nlohmann::json::exception& /*error*/) override {
+    byte_ = std::min(byte, size_);
+    return refuse(byte > size_ ? "it ends before it is complete"
+                               : fmt::format("byte {} is not as it must be", byte_));
   }
 
   [[nodiscard]] Value take() { return std::move(whole_); }
@@ -56,6 +58,10 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
  private:
   static constexpr std::size_t kShownName = 64;
 
+  bool takes(const std::string& text) {
+    return limits_.nul_characters || text.find('\0') == std::string::npos ||
+           refuse("a text has a NUL character in it");
+  }
   bool refuse(std::string why) {
     trouble_ = std::move(why);
     return false;
@@ -87,6 +93,7 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   ParseLimits limits_;
+  std::size_t size_;
   std::vector<Value> open_;
   Value whole_;
   std::size_t values_ = 0;
@@ -140,7 +147,7 @@ void Value::append_json(std::string& out) const {
 std::string Value::pretty() const { return dump(Json::parse(json()), 2); }
 
 Value parse_json(std::string_view text, const ParseLimits& limits) {
-  ValueBuilder builder(limits);
+  ValueBuilder builder(limits, text.size());
   if (nlohmann::json::sax_parse(text, &builder)) return builder.take();
   throw ParseError("not a JSON document as it is taken here: " + builder.trouble(), builder.byte());
 }

@@ -79,6 +79,7 @@ class Value {
 struct ParseLimits {
   std::size_t depth = 32;
   std::size_t values = 100'000;  ///< in the whole document
+  bool nul_characters = true;    ///< texts may have them
 };
 
 /// Text that is no JSON document, or one beyond the limits; says at which byte.

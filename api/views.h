@@ -44,6 +44,10 @@ class Views {
     bool skip_interrupts = false;
     std::optional<std::uint64_t> address_space;
   };
+  struct Follower {
+    Send send;
+    bool begun = false;  ///< it was told where the machine stands
+  };
   [[nodiscard]] Seen look();
   void compare(const std::optional<Caller>& caller);
   void tell(const std::optional<Caller>& by, const char* method, Value::Object parameters);
@@ -52,7 +56,7 @@ class Views {
   session::Executor& executor_;
   std::optional<Seen> seen_;  ///< of the session's thread
   std::mutex mutex_;          ///< guards what follows
-  std::map<std::uint64_t, Send> clients_;
+  std::map<std::uint64_t, Follower> clients_;
 };
 
 }  // namespace chronovisor::api

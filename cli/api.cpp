@@ -10,6 +10,7 @@
 #include "api/rpc.h"
 #include "api/schema.h"
 #include "api/stream_server.h"
+#include "api/views.h"
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/open_session.h"
@@ -26,8 +27,8 @@ struct ApiOptions {
   bool schema = false;
 };
 
-using MakeClient = std::function<std::unique_ptr<api::Client>(
-    api::Context& context, session::Executor& executor, api::Send send)>;
+using MakeClient = std::function<std::unique_ptr<api::Client>(OpenSession& opened,
+                                                              api::Views& views, api::Send send)>;
 
 /// The socket's path; empty for standard input and output.
 std::string socket_path(const std::string& listen) {
@@ -41,8 +42,9 @@ int serve(const ApiOptions& options, const MakeClient& make_client) {
   OpenSession opened(options.session, options.allow_files.empty()
                                           ? AllowedFiles::all()
                                           : AllowedFiles::inside(options.allow_files));
+  api::Views views(opened.context(), opened.executor());
   const api::Greet greet = [&](api::Send send) {
-    return make_client(opened.context(), opened.executor(), std::move(send));
+    return make_client(opened, views, std::move(send));
   };
   if (path.empty()) {
     api::serve_stdio(greet, stop_signal());
@@ -82,9 +84,11 @@ void add_api(Command& app, Action& action) {
         return static_cast<int>(kDone);
       }
       return serve(*options,
-                   [](api::Context& context, session::Executor& executor,
+                   [](OpenSession& opened, api::Views& views,
                       api::Send send) -> std::unique_ptr<api::Client> {
-                     return std::make_unique<api::RpcClient>(context, executor, std::move(send));
+                     return std::make_unique<api::RpcClient>(opened.context(), opened.executor(),
+                                                             std::move(send), views,
+                                                             api::RpcClient::Kind::program);
                    });
     };
   });
@@ -98,9 +102,10 @@ void add_mcp(Command& app, Action& action) {
   command.callback([options, &action] {
     action = [options] {
       return serve(*options,
-                   [](api::Context& context, session::Executor& executor,
+                   [](OpenSession& opened, api::Views& /*views*/,
                       api::Send send) -> std::unique_ptr<api::Client> {
-                     return std::make_unique<api::McpClient>(context, executor, std::move(send));
+                     return std::make_unique<api::McpClient>(opened.context(), opened.executor(),
+                                                             std::move(send));
                    });
     };
   });

@@ -49,6 +49,11 @@ Command add_session_command(Command& app, const char* name, const char* help,
                   "ELF file of a program of the guest's, for names; may be given again")
       .type_name("FILE")
       .allow_extra_args(false);
+  command
+      .add_option("--source-dir", options.source_folders,
+                  "Folder of source files that may be shown, for lines; may be given again")
+      .type_name("DIR")
+      .allow_extra_args(false);
   command.add_flag("--allow-changes", options.allow_changes,
                    "Allow what changes the recording's bookmarks, or the guest on a branch");
   return command;
@@ -58,7 +63,7 @@ OpenSession::OpenSession(const SessionOptions& options, AllowedFiles files)
     : reader_(opened(options.file)),
       timeline_(*reader_, timeline_options(options)),
       debugging_(timeline_, std::move(files)),
-      context_(debugging_, {options.allow_changes, options.symbols}),
+      context_(debugging_, {options.allow_changes, options.symbols, options.source_folders}),
       desks_(context_, executor_, timeline_options(options), options.symbols) {
   timeline_.seek({recorded_place(options.at, *reader_, "--at"), 0}, stop_signal());
   timeline_.prepare_way_back(stop_signal());

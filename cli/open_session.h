@@ -23,6 +23,7 @@ struct SessionOptions {
   std::string cache = "1G";
   std::string jobs = "0";
   std::vector<std::string> symbols;
+  std::vector<std::string> source_folders;
   bool allow_changes = false;
 };
 

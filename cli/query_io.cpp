@@ -9,12 +9,10 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/found_list.h"
-#include "cli/long_run.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/parser.h"
-#include "cli/recorded_range.h"
-#include "host/host.h"
+#include "cli/recorded_walk.h"
 #include "timetravel/io_walk.h"
 
 namespace chronovisor::cli {
@@ -108,15 +106,8 @@ int query_io(const IoOptions& options) {
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
   const Wanted wanted = wanted_of(options, reader);
-  watch_stop_signals();
-  IoWalk walk;
-  walk.from = covered_place(options.from, reader, "--from");
-  if (options.to != "end") walk.to = covered_place(options.to, reader, "--to");
-  walk.cancel = stop_signal();
   Progress progress(true);
-  walk.progress = [&](Position here) {
-    progress.show(progress_text("replaying", here.steps, reader.usable_to().steps));
-  };
+  const auto walk = recorded_walk<IoWalk>(options.from, options.to, reader, progress);
   std::uint64_t found = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for_each_access(reader, walk, [&](const IoAccess& access) {

@@ -8,15 +8,13 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/found_list.h"
-#include "cli/long_run.h"
 #include "cli/network_options.h"
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/parser.h"
 #include "cli/query_packets.h"
-#include "cli/recorded_range.h"
+#include "cli/recorded_walk.h"
 #include "cli/shard_option.h"
-#include "host/host.h"
 #include "host/network/packet_filter.h"
 #include "inspect/packet_text.h"
 #include "recorder/format/start_condition.h"
@@ -77,13 +75,10 @@ int query_packets(const PacketOptions& options) {
   const auto opened = open_with_positions(options.file);
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
-  watch_stop_signals();
   const MachineConfig config = start_of(reader).machine;
   require_network_card(config, reader.name());
-  PacketWalk walk;
-  walk.from = covered_place(options.from, reader, "--from");
-  if (options.to != "end") walk.to = covered_place(options.to, reader, "--to");
-  walk.cancel = stop_signal();
+  Progress progress(true);
+  auto walk = recorded_walk<PacketWalk>(options.from, options.to, reader, progress);
   const Shard shard = shard_of(options.shard);
   if (!options.shard.empty() && !options.json) {
     throw Error(ErrorCode::usage, "--shard needs --json, which merge joins");
@@ -99,10 +94,6 @@ int query_packets(const PacketOptions& options) {
     json["shard"] = {{"number", shard.number}, {"of", shard.of}};
     part_of(walk, shard, past_end(reader));
   }
-  Progress progress(true);
-  walk.progress = [&](Position here) {
-    progress.show(progress_text("replaying", here.steps, reader.usable_to().steps));
-  };
   std::uint64_t found = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for_each_packet(reader, walk, [&](const WholePacket& packet) {

@@ -143,7 +143,7 @@ int serve(const ServeOptions& options) {
   server_options.log = say;
   server_options.greet_page = [&](api::Send send) -> std::unique_ptr<api::Client> {
     return std::make_unique<api::RpcClient>(opened.context(), opened.executor(), std::move(send),
-                                            &views);
+                                            views, api::RpcClient::Kind::page);
   };
   server_options.greet_agent = [&](api::Send send) -> std::unique_ptr<api::Client> {
     return std::make_unique<api::McpClient>(opened.context(), opened.executor(), std::move(send));

@@ -35,7 +35,7 @@ constexpr seconds kRequestTime{10};
 /// For the next request of a connection that stays.
 constexpr seconds kIdleTime{30};
 /// For what is sent to be taken.
-constexpr seconds kSendTime{30};
+constexpr seconds kSendTime{20};
 /// A page that is not heard of for so long, though it is asked, is gone.
 constexpr seconds kSilentTime{60};
 constexpr milliseconds kAcceptRetry{100};

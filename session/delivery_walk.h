@@ -1,8 +1,9 @@
 // Owns the walk from one delivered interrupt or exception to the next, by the handlers that
-// the guest's interrupt tables name. Knows no protocol. The thread that owns the timeline,
-// which stands where the walk has come to.
+// the guest's interrupt tables name, and past where system calls enter its kernel. Knows no
+// protocol. The thread that owns the timeline, which stands where the walk has come to.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -13,6 +14,13 @@
 #include "timetravel/timeline.h"
 
 namespace chronovisor::session {
+
+/// A system call, as whoever calls numbers it.
+struct SystemCall {
+  std::uint32_t number = 0;
+  bool narrow = false;  ///< by the numbers of 32-bit programs
+  auto operator<=>(const SystemCall&) const = default;
+};
 
 class DeliveryWalk {
  public:
@@ -27,13 +35,27 @@ class DeliveryWalk {
   /// The vectors that lead to this handler.
   [[nodiscard]] std::vector<std::uint8_t> vectors_of(std::uint64_t handler) const;
 
+  /// Learns where SYSCALL, SYSENTER and INT 80H lead where the machine stands: next() stops
+  /// there as well from then on.
+  void learn_call_entries();
+  /// The system call that has brought the machine to where it stands; nothing where it is a
+  /// delivery that did.
+  [[nodiscard]] std::optional<SystemCall> system_call() const;
+
   /// Runs on to the first instruction of the next handler, and gives its address; nothing:
   /// to `to`, without one. Nothing also when cancelled.
   [[nodiscard]] std::optional<std::uint64_t> next(Position to, CancelToken cancel);
 
  private:
   Timeline& timeline_;
+  struct CallEntry {
+    std::uint64_t address = 0;
+    bool narrow = false;
+  };
+  void add_call_entry(const CallEntry& entry);
+
   std::vector<InterruptGate> gates_;
+  std::vector<CallEntry> call_entries_;
   StopSet stops_;
 };
 

@@ -148,7 +148,8 @@ class QueryRun {
     const auto wanted = [&] { return task <= decided_.load(std::memory_order_relaxed); };
     if (!wanted()) return;
     const StretchQuery::Control control{worker.stop, wanted,
-                                        [this](std::uint64_t steps) { done_ += steps; }};
+                                        [this](std::uint64_t steps) { done_ += steps; },
+                                        options_.found, options_.count_all};
     StretchAnswer answer =
         StretchQuery(traveller(worker.number), query_, stops_, control).run(stretches_[task]);
     if (answer.stopped) return;
@@ -156,7 +157,8 @@ class QueryRun {
     count_ +=
         query_.select == QuerySelect::all || query_.select == QuerySelect::count ? answer.count : 0;
     const bool decides = query_.select == QuerySelect::first || query_.select == QuerySelect::last;
-    if (decides && !answer.entries.empty()) {
+    const bool fills = !options_.count_all && answer.entries.size() >= query_.limit;
+    if (fills || (decides && !answer.entries.empty())) {
       std::size_t least = decided_.load();
       if (task < least) decided_ = task;
     }

@@ -61,6 +61,12 @@ struct QueryOptions {
   bool use_index = true;
   Shard shard;  ///< of the intervals
   CancelToken cancel{};
+  /// Of QuerySelect::all: how many there are need not be known beyond the limit.
+  bool count_all = true;
+  /// Told of entries soon after they were seen, at `seen_ns` of the host's monotonic clock: in
+  /// no order, from any of the threads, perhaps of more than the answer will have. May be
+  /// empty.
+  std::function<void(const QueryEntry& entry, std::uint64_t seen_ns)> found{};
 };
 
 struct QueryAnswer {

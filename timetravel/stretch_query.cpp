@@ -1,6 +1,7 @@
 #include "timetravel/stretch_query.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -16,6 +17,8 @@ constexpr std::uint64_t kSliceSteps = 4'000'000;
 constexpr std::size_t kBatch = 1U << 16;
 /// The first touch that changes a value is often among the first.
 constexpr std::size_t kFirstBatch = 64;
+/// Whoever is told of entries hears of touches no later, for all that going back costs.
+constexpr std::uint64_t kTellNs = 250'000'000;
 
 }  // namespace
 
@@ -25,7 +28,9 @@ StretchQuery::StretchQuery(Traveller& traveller, const Query& query, const StopS
 
 /// Nothing that comes later in the stretch can change the answer.
 bool StretchQuery::is_full() const {
-  return query_.select == QuerySelect::first && !answer_.entries.empty();
+  if (query_.select == QuerySelect::first) return !answer_.entries.empty();
+  return query_.select == QuerySelect::all && !control_.count_all &&
+         answer_.entries.size() >= query_.limit;
 }
 
 /// Whether what a touch looks like matters, beside that there is one.
@@ -35,9 +40,22 @@ bool StretchQuery::need_entries() const {
   return query_.select != QuerySelect::all || answer_.entries.size() < query_.limit;
 }
 
-void StretchQuery::add(const QueryEntry& entry) {
+/// Of the host's clock; nothing that is found depends on it.
+std::uint64_t StretchQuery::now_ns() const {
+  if (!control_.found) return 0;
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
+bool StretchQuery::is_time_to_tell() const {
+  return control_.found && !touches_.empty() && now_ns() - touches_.front().seen_ns > kTellNs;
+}
+
+void StretchQuery::add(const QueryEntry& entry, std::uint64_t seen_ns) {
   ++answer_.count;
   if (query_.select == QuerySelect::count) return;
+  if (control_.found) control_.found(entry, seen_ns);
   if (query_.select == QuerySelect::all && answer_.entries.size() >= query_.limit) return;
   if (query_.select == QuerySelect::first && !answer_.entries.empty()) return;
   if (query_.select == QuerySelect::last) answer_.entries.clear();
@@ -59,12 +77,13 @@ void StretchQuery::note_execution() {
   entry.pc = machine.cpu().linear_rip();
   entry.address = entry.pc;
   entry.cr3 = machine.cpu().state.cr3;
-  add(entry);
+  add(entry, now_ns());
 }
 
 /// A step or a delivery that began at `before` has touched what is watched.
 void StretchQuery::note_touches(Moment before) {
   Touch touch{before, traveller_.machine().moment(), ~std::uint64_t{0}};
+  touch.seen_ns = now_ns();
   const auto take = [&](std::uint64_t address, const std::string& device,
                         const DeviceRequest& request) {
     touch.address = std::min(touch.address, address);
@@ -131,7 +150,7 @@ void StretchQuery::describe(bool go_on) {
       entry.after = read_linear_value(machine, query_.address, query_.length);
       if (entry.before && entry.before == entry.after) continue;
     }
-    add(entry);
+    add(entry, touch.seen_ns);
     if (is_full()) return;
   }
   if (!here) return;
@@ -147,7 +166,7 @@ bool StretchQuery::piece(Position to) {
   while (machine.position() < to) {
     traveller_.forget_hits();
     // A full batch is described at the next arrival.
-    const bool full = touches_.size() >= batch_;
+    const bool full = touches_.size() >= batch_ || is_time_to_tell();
     const MachineStop stop =
         traveller_.run({full ? Position{machine.position().steps + 1} : to, 0}, control_.stop);
     if (stop == MachineStop::breakpoint) {
@@ -161,11 +180,12 @@ bool StretchQuery::piece(Position to) {
       ended_early();
     }
     if (answer_.stopped || is_full()) return false;
-    if (touches_.size() < batch_) continue;
+    const bool batch_is_full = touches_.size() >= batch_;
+    if (!batch_is_full && !is_time_to_tell()) continue;
     const bool ends_here = query_.select == QuerySelect::first && query_.kind == QueryKind::writes;
     if (!ends_here && (machine.position() >= to || !machine.at_arrival())) continue;
     describe(!ends_here);
-    batch_ = std::min(batch_ * 4, kBatch);
+    if (batch_is_full) batch_ = std::min(batch_ * 4, kBatch);
     if (answer_.stopped || is_full()) return false;
   }
   return true;

@@ -35,6 +35,9 @@ class StretchQuery {
     const std::atomic<bool>& stop;
     std::function<bool()> wanted;                ///< asked now and then; false: stop
     std::function<void(std::uint64_t)> stepped;  ///< so many steps of the stretch are behind
+    /// Entries, as QueryOptions has it.
+    const std::function<void(const QueryEntry&, std::uint64_t seen_ns)>& found;
+    bool count_all = true;  ///< as QueryOptions has it
   };
   /// All must outlive this.
   StretchQuery(Traveller& traveller, const Query& query, const StopSet& stops,
@@ -50,15 +53,18 @@ class StretchQuery {
     std::uint64_t address = 0;
     std::string device{};  ///< empty: no device
     DeviceRequest request{};
+    std::uint64_t seen_ns = 0;  ///< where somebody is told of it
   };
   [[nodiscard]] bool is_full() const;
   [[nodiscard]] bool need_entries() const;
+  [[nodiscard]] std::uint64_t now_ns() const;
+  [[nodiscard]] bool is_time_to_tell() const;
   bool piece(Position to);
   void arrive(Moment target);
   void note_execution();
   void note_touches(Moment before);
   void describe(bool go_on);
-  void add(const QueryEntry& entry);
+  void add(const QueryEntry& entry, std::uint64_t seen_ns);
   [[noreturn]] void ended_early() const;
 
   Traveller& traveller_;

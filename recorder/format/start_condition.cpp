@@ -309,7 +309,10 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
     }
     if (json.contains("parent")) start.parent = parent_of(json.at("parent"));
   } catch (const nlohmann::json::exception& e) {
-    throw Error(ErrorCode::bad_input, what + ": metadata: " + e.what());
+    // "[json.exception.out_of_range.403] key 'engine' not found"
+    const std::string_view why = e.what();
+    throw Error(ErrorCode::bad_input,
+                what + ": metadata:" + std::string(why.substr(why.find(']') + 1)));
   } catch (const Error& e) {
     throw Error(ErrorCode::bad_input, what + ": metadata: " + e.what());
   }

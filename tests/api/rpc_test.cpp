@@ -10,6 +10,7 @@
 #include "api/method_table.h"
 #include "api/rpc.h"
 #include "api/schema.h"
+#include "api/views.h"
 #include "inspect/symbol_table.h"
 #include "tests/timetravel/tiny_recording.h"
 
@@ -25,12 +26,19 @@ struct Fixture {
   std::vector<Value> talk(const std::vector<std::string>& messages) {
     std::mutex mutex;
     std::vector<Value> sent;
-    Protocol client(context, executor, [&](const std::string& message) {
+    const Send send = [&](const std::string& message) {
       const std::lock_guard lock(mutex);
       sent.push_back(parse_json(message, {64, 1'000'000}));
-    });
-    for (const std::string& message : messages) client.receive(message);
-    client.wait();
+    };
+    const auto speak = [&](auto&& client) {
+      for (const std::string& message : messages) client.receive(message);
+      client.wait();
+    };
+    if constexpr (std::is_same_v<Protocol, RpcClient>) {
+      speak(RpcClient(context, executor, send, views, RpcClient::Kind::program));
+    } else {
+      speak(Protocol(context, executor, send));
+    }
     return sent;
   }
   Value result(const std::string& method, const std::string& parameters = "{}") {
@@ -54,6 +62,7 @@ struct Fixture {
   session::DebugSession session{timeline};
   Context context;
   session::Executor executor;
+  Views views{context, executor};
 };
 
 std::int64_t code_of(const Value& error) {
@@ -105,6 +114,8 @@ TEST_CASE("a message that is no request gets one error") {
   };
   CHECK(only("nope") == -32700);
   CHECK(only(nested(1000)) == -32700);
+  CHECK(only(R"({"jsonrpc":"2.0","id":1,"method":"a\u0000b"})") == -32700);
+  CHECK(only(R"({"jsonrpc":"2.0","id":1,"method":"seek","params":{"place":"5\u0000"}})") == -32700);
   CHECK(only("[]") == -32600);
   CHECK(only("7") == -32600);
   CHECK(only(R"({"method":"where"})") == -32600);
@@ -112,6 +123,63 @@ TEST_CASE("a message that is no request gets one error") {
   std::string many = "[0";
   for (int n = 0; n < 64; ++n) many += ",0";
   CHECK(only(many + "]") == -32008);
+}
+
+TEST_CASE("what is no JSON is told in our words, and where it is wrong") {
+  const auto trouble = [](const std::string& text) {
+    try {
+      static_cast<void>(decode_message(text));
+    } catch (const CallError& error) {
+      CHECK(error.fault() == CallFault::not_json);
+      CHECK(error.where().starts_with("byte "));
+      return std::string(error.what());
+    }
+    FAIL("it was taken: ", text);
+    return std::string();
+  };
+  const std::string begin = "not a JSON document as it is taken here: ";
+  CHECK(trouble("{\"a\": nope}") == begin + "byte 8 is not as it must be");
+  CHECK(trouble("{\"a\": ") == begin + "it ends before it is complete");
+  CHECK(trouble("") == begin + "it ends before it is complete");
+  CHECK(trouble("\"\xff\"") == begin + "byte 2 is not as it must be");
+  CHECK(trouble(R"({"a\u0000":1})") == begin + "a text has a NUL character in it");
+}
+
+TEST_CASE("a client that asks to follow is told of what others do") {
+  Fixture f;
+  std::mutex mutex;
+  std::vector<std::string> told;
+  const Send send = [&](const std::string& message) {
+    const std::lock_guard lock(mutex);
+    told.push_back(message);
+  };
+  const auto ask = [](RpcClient& client, const std::string& method, const std::string& given) {
+    client.receive(R"({"jsonrpc":"2.0","id":1,"method":")" + method + R"(","params":)" + given +
+                   "}");
+    client.wait();
+  };
+  RpcClient follower(f.context, f.executor, send, f.views, RpcClient::Kind::program);
+  RpcClient mover(
+      f.context, f.executor, [](const std::string&) {}, f.views, RpcClient::Kind::program);
+  const auto moves = [&] {
+    f.executor.run([] {});
+    const std::lock_guard lock(mutex);
+    std::vector<std::string> all;
+    for (const std::string& one : told) {
+      if (one.find("\"moved\"") != std::string::npos) all.push_back(one);
+    }
+    return all;
+  };
+  ask(mover, "seek", R"({"place":100})");
+  CHECK(moves().empty());
+  ask(follower, "$/follow", "{}");
+  ask(follower, "$/follow", "{}");
+  CHECK(moves().size() == 1);
+  CHECK(moves().back().find("\"by\":\"you\"") != std::string::npos);
+  ask(mover, "seek", R"({"place":200})");
+  REQUIRE(moves().size() == 2);
+  CHECK(moves().back().find("\"by\":\"program\"") != std::string::npos);
+  CHECK(moves().back().find("\"position\":200") != std::string::npos);
 }
 
 TEST_CASE("a refusal says which parameter it is about") {
@@ -257,14 +325,15 @@ TEST_CASE("what waits can be cancelled, and only so much may wait") {
     // Nothing is begun before all is sent.
     std::promise<void> all_sent;
     f.executor.submit([sent = all_sent.get_future().share()] { sent.wait(); });
-    RpcClient client(f.context, f.executor, [&](const std::string& message) {
+    const Send send = [&](const std::string& message) {
       const std::lock_guard lock(mutex);
       const Value one = parse_json(message);
       const Value* error = one.member("error");
       if (error == nullptr) ++done;
       if (error != nullptr && code_of(*error) == -32007) ++busy;
       if (error != nullptr && code_of(*error) == -32800) ++cancelled;
-    });
+    };
+    RpcClient client(f.context, f.executor, send, f.views, RpcClient::Kind::program);
     for (const std::string& message : messages) client.receive(message);
     all_sent.set_value();
     client.wait();

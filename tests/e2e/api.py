@@ -242,6 +242,15 @@ with session("--at", "mark") as t:
 with open(recording, "rb") as file:
     before = file.read()
 
+# System calls are known by where the processor enters a kernel: this guest makes one.
+calling = test.path("calling.cvr")
+test.run("record", "-o", calling, "--multiboot", test.guest("privilege64"), "--serial", "none")
+with chronovisor.Timeline(Checked.start([test.program, "api", calling])) as t:
+    samples = t.api.activity(bins=3)["samples"]
+    made = [call for sample in samples for call in sample["calls"]]
+    test.check(sum(sample["all_calls"] for sample in samples) == 1 and len(made) == 1 and made[0]["count"] == 1 and
+               made[0]["name"] is None, f"system calls: {made}")
+
 # A screen.
 with_screen = test.path("screen.cvr")
 test.run("record", "-o", with_screen, "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
@@ -302,6 +311,15 @@ test.check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may connect")
 with chronovisor.connect(path) as one, chronovisor.connect(path) as other:
     one.seek(1234)
     test.check(other.position == 1234, "the clients are in different sessions")
+    # Who follows hears of the others' moves.
+    moves = other.moves()
+    move = next(moves)
+    test.check((move.where["position"], move.by) == (1234, "you"), f"where it stands: {move}")
+    one.seek(2345)
+    move = next(moves)
+    test.check((move.where["position"], move.by) == (2345, "program"), f"another's move: {move}")
+    one.seek(1234)
+    test.check(other.position == 1234 and next(moves).where["position"] == 1234, "a move that came before an answer")
     rude = socket.socket(socket.AF_UNIX)
     rude.connect(path)
     rude.sendall(b'{"jsonrpc":"2.0","id":1,"method":"history","params":{"address":1048576,"count":100}}\n' * 1)

@@ -119,8 +119,8 @@ for packet in packets:
         found.setdefault(name, []).append((event["name"][0], annotation["uint_value"][0]))
         test.check(annotation["name"] == ["position"] and annotation["uint_value"][0] <= end, f"{event}")
 test.check(not any(open_slices.values()), "a slice without an end")
-test.check({"mode", "function", "console: debug port", "bookmarks", "interrupts"} <= set(found), f"tracks: {set(found)}")
-test.check("".join(piece for piece, _ in found["console: debug port"]) == said, "the console says something else")
+test.check({"mode", "function", "console: debug-port", "bookmarks", "interrupts"} <= set(found), f"tracks: {set(found)}")
+test.check("".join(piece for piece, _ in found["console: debug-port"]) == said, "the console says something else")
 test.check(("mark", 9000) in found["bookmarks"], f"bookmarks: {found['bookmarks']}")
 walked = [event["position"] for event in json.loads(subprocess.run(
     [test.program, "api", recording], input=json.dumps({"jsonrpc": "2.0", "id": 1, "method": "events", "params": {"limit": 1000}}).encode(),

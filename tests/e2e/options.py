@@ -97,6 +97,7 @@ SAMPLES = {
     "record --flat FILE": flat, "record --flat FILE@ADDRESS": flat + "@0x8000",
     "record --limit POSITION": "500", "live --limit POSITION": "500", "compare --limit POSITION": "500",
     "serve --listen ADDRESS:PORT": "127.0.0.1:0", "serve --symbols FILE": guest,
+    "serve --source-dir DIR": test.folder, "api --source-dir DIR": test.folder, "mcp --source-dir DIR": test.folder,
     "api --symbols FILE": guest, "mcp --symbols FILE": guest, "report --symbols FILE": guest, "export --symbols FILE": guest,
     "debug --symbols FILE": None, "debug --vmlinux FILE": None,  # for --gdb: gdb_clients.py, linux_debug_info.py
     **{f"record --disk FILE{keys}": image + keys

@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from harness import ROOT, Test
+from harness import PATIENCE, ROOT, Test
 from raw_client import RawClient
 from serve_client import Page, Server, request
 
@@ -17,7 +17,8 @@ test.run("record", "-o", recording, "--multiboot", test.guest("interrupts64"), "
 test.run("bookmark", recording, "mark", str(MARK))
 endless = test.path("endless.bin")
 with open(endless, "wb") as file:
-    file.write(bytes.fromhex("31c0 40 ebfd"))  # counts for ever
+    # Counts for ever, at 7C04H, and how often it has come to 65,536, at 600H.
+    file.write(bytes.fromhex("31c0 31db 40 75fd 43 891e0006 ebf6"))
 long = test.path("long.cvr")
 test.run("record", "-o", long, "--flat", endless, "--serial", "none", "--limit", "600000000")
 gdb_socket = test.path("gdb")
@@ -169,7 +170,7 @@ test.check(not [name for name in os.listdir(test.folder) if name.endswith(".html
 
 server = Server(test, long)
 page, other = Page(server), Page(server)
-page.call("set_breakpoint", address=0x7c02, condition="$rax == 0xffffffffffff")
+page.call("set_breakpoint", address=0x7c04, condition="$rax == 0xffffffffffff")
 began = time.monotonic()
 run = page.begin("run")
 shown = page.begin("version")
@@ -184,6 +185,21 @@ test.check(page.answer(shown)["result"]["allow_changes"] is False, "changes are 
 test.check(page.call("where")["position"] == 0, "a cancelled run has moved the machine")
 refused = page.answer(page.begin("write_memory", address=0x7c00, bytes="00"))
 test.check(refused["error"]["code"] == -32006, f"a change without --allow-changes: {refused}")
+# What a search finds is told before its answer, and whoever cancels does not wait for it.
+search = page.begin("values", address=0x600, length=2, limit=1000)
+told = page.notice("progress")
+while "found" not in told:
+    told = page.notice("progress")
+test.check(told["id"] == search and 0 < min(told["found"]) < 600_000_000 and told["seen_ms_ago"] < 1000 * PATIENCE,
+           f"found: {told}")
+asked = time.monotonic()
+page.notify("$/cancelRequest", id=search)
+answer = page.answer(search)
+took = time.monotonic() - asked
+test.check(answer.get("error", {}).get("code") == -32800 and took < 0.1 * PATIENCE, f"cancelled in {took} s: {answer}")
+changes = [change["position"] for change in page.call("values", address=0x600, length=2, limit=1000)["results"]]
+test.check(changes and {at for at in told["found"] if at <= changes[-1]} <= set(changes),
+           f"told of {told['found'][:3]}, found {changes[:3]}")
 # What a page that goes away has asked is cancelled.
 page.begin("run")
 page.close()

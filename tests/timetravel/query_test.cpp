@@ -5,7 +5,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -126,13 +128,32 @@ void same(const QueryAnswer& found, const QueryAnswer& expected) {
 
 QueryAnswer ask(const RecordingReader& reader, const Query& query, const QueryOptions& options) {
   std::uint64_t last = 0;
+  // What is told while it searches are the entries, and perhaps more of them.
+  std::mutex mutex;
+  std::vector<QueryEntry> told;
+  QueryOptions telling = options;
+  telling.found = [&](const QueryEntry& entry, std::uint64_t seen_ns) {
+    const std::lock_guard lock(mutex);
+    REQUIRE(seen_ns > 0);
+    told.push_back(entry);
+  };
   QueryAnswer answer =
-      run_query(reader, query, options, [&](std::uint64_t done, std::uint64_t total) {
+      run_query(reader, query, telling, [&](std::uint64_t done, std::uint64_t total) {
         REQUIRE(done >= last);
         REQUIRE(done <= total);
         last = done;
       });
   REQUIRE_FALSE(answer.cancelled);
+  for (const QueryEntry& entry : answer.entries) {
+    REQUIRE(std::find(told.begin(), told.end(), entry) != told.end());
+  }
+  if (query.select == QuerySelect::all) {
+    REQUIRE(told.size() == answer.count);
+    // Whoever need not know how many there are gets the same ones.
+    QueryOptions few = options;
+    few.count_all = false;
+    REQUIRE(run_query(reader, query, few, [](auto, auto) {}).entries == answer.entries);
+  }
   return answer;
 }
 

@@ -13,8 +13,8 @@ connected to: chronovisor.connect("/tmp/socket"). Everything the interface has i
 its own name as t.api.NAME(...); docs/API.md describes it.
 """
 from ._client import ApiError, Client
-from ._timeline import (Arrival, ConsolePiece, Frame, Memory, Read, Registers, Screen, Store, Timeline, ValueChange,
-                        Write, connect, open)  # pylint: disable=redefined-builtin
+from ._timeline import (Arrival, ConsolePiece, Frame, Memory, Move, Read, Registers, Screen, Store, Timeline,
+                        ValueChange, Write, connect, open)  # pylint: disable=redefined-builtin
 
-__all__ = ["ApiError", "Arrival", "Client", "ConsolePiece", "Frame", "Memory", "Read", "Registers", "Screen", "Store",
+__all__ = ["ApiError", "Arrival", "Client", "ConsolePiece", "Frame", "Memory", "Move", "Read", "Registers", "Screen", "Store",
            "Timeline", "ValueChange", "Write", "connect", "open"]

@@ -1,6 +1,7 @@
 """Carries calls to the program: JSON-RPC 2.0, one message a line."""
 from __future__ import annotations
 
+import collections
 import json
 import os
 import shutil
@@ -48,6 +49,7 @@ class Client:
         self._close: Callable[[], None] | None = close
         self._lock = threading.Lock()
         self._last_id = 0
+        self._moves: collections.deque[dict[str, Any]] = collections.deque()
         #: Called with (done, total) while a long call is at work.
         self.on_progress: Callable[[int, int], None] | None = None
 
@@ -89,6 +91,19 @@ class Client:
             ended, self._close = self._close, None
             ended()
 
+    def next_move(self) -> dict[str, Any]:
+        """Waits until the machine has moved: {"where": ..., "by": ...}; what has come while calls
+        were answered is given first. The method "$/follow" begins it."""
+        with self._lock:
+            while not self._moves:
+                line = self._reader.readline()
+                if not line:
+                    raise ConnectionError("the program has ended")
+                message = json.loads(line)
+                if message.get("method") == "moved":
+                    self._moves.append(message["params"])
+            return self._moves.popleft()
+
     def _send(self, message: dict[str, Any]) -> None:
         self._writer.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         self._writer.flush()
@@ -102,6 +117,8 @@ class Client:
             if message.get("method") == "progress":
                 if self.on_progress is not None and message["params"]["id"] == number:
                     self.on_progress(message["params"]["done"], message["params"]["total"])
+            elif message.get("method") == "moved":
+                self._moves.append(message["params"])
             elif message.get("id") == number or ("error" in message and message.get("id") is None):
                 if "error" in message:
                     raise ApiError(message["error"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
-API_VERSION = '1.1'
+API_VERSION = '1.2'
 #: A number, "0x...", or a symbol, and "+NUMBER" behind it.
 Address = int | str
 #: A position, "start", "end", "+N", "-N", "packet:N" or a bookmark.
@@ -159,6 +159,13 @@ class ActivitySampleVector(TypedDict):
     count: int
 
 
+class ActivitySampleCall(TypedDict):
+    number: int
+    #: By a Linux kernel
+    name: str | None
+    count: int
+
+
 class ActivitySample(TypedDict):
     bin: int
     #: From here on was looked
@@ -173,6 +180,10 @@ class ActivitySample(TypedDict):
     halted: int
     spaces: list[ActivitySampleSpace]
     vectors: list[ActivitySampleVector]
+    #: System calls
+    all_calls: int
+    #: The most frequent
+    calls: list[ActivitySampleCall]
 
 
 ActivityAnswer = TypedDict("ActivityAnswer", {
@@ -501,6 +512,8 @@ class SourceLine(TypedDict):
     address: str
     file: str
     line: int
+    #: Of the line
+    text: NotRequired[str]
 
 
 class SourceAnswer(TypedDict):
@@ -692,8 +705,9 @@ class Methods:
             bins: int | None = None,
             cursor: str | None = None) -> ActivityAnswer:
         """What the processor did in a stretch, in bins: kernel, programs and waiting in per cent, address
-        spaces, and interrupts and exceptions by vector. Of up to 20,000,000 steps all of it; of more a
-        short run in each bin, the bins from coarse to fine, a page at a time.
+        spaces, interrupts and exceptions by vector, and system calls by number. Of up to 20,000,000
+        steps all of it; of more a short run in each bin, the bins from coarse to fine, a page at a
+        time.
 
         :param from_: The first position (start)
         :param to: The last position (end)
@@ -1040,7 +1054,8 @@ class Methods:
 
     def source(self, address: Address, *, length: int | None = None) -> SourceAnswer:
         """Which lines of which source files instructions come from, by the debug information of the files
-        given with --symbols.
+        given with --symbols; their text is that of files in the folders given with --source-dir, as
+        they are now.
 
         :param address: The first instruction
         :param length: Bytes of code (1)

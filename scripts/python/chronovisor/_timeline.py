@@ -49,6 +49,14 @@ class ValueChange(Write):
 
 
 @dataclass(frozen=True)
+class Move:
+    """The machine stands elsewhere."""
+    where: WhereAnswer
+    #: Who moved it
+    by: Literal["you", "program", "page", "agent", "gdb"]
+
+
+@dataclass(frozen=True)
 class Store:
     """A write with what was there before and after."""
     position: int
@@ -224,6 +232,13 @@ class Timeline:
         """Steps since power-on."""
         return self.where["position"]
 
+    def moves(self) -> Iterator[Move]:
+        """Where the machine stands now, and then each time that anybody has moved it; waits."""
+        self._client.call("$/follow", {})
+        while True:
+            move = self._client.next_move()
+            yield Move(move["where"], move["by"])
+
     def seek(self, place: Place) -> WhereAnswer:
         """Goes to a position, "start", "end", "+N", "-N" or a bookmark; or to where a function
         was entered last, when nothing else has its name: seek("panic")."""
@@ -384,18 +399,21 @@ def connect(path: str) -> Timeline:
 
 
 def open(file: str | os.PathLike[str], *, at: Place = "start",  # pylint: disable=redefined-builtin
-         symbols: Sequence[str | os.PathLike[str]] = (), allow_changes: bool = False,
-         program: str | None = None) -> Timeline:
+         symbols: Sequence[str | os.PathLike[str]] = (), source_dirs: Sequence[str | os.PathLike[str]] = (),
+         allow_changes: bool = False, program: str | None = None) -> Timeline:
     """Opens a recording, with a program of its own.
 
     :param at: where to begin
     :param symbols: ELF files of the guest's programs, for names
+    :param source_dirs: folders of source files, for the text of their lines
     :param allow_changes: allow what changes bookmarks, or the guest on a branch
     :param program: the program, if it is not to be looked for
     """
     command = [program or find_program(), "api", os.fspath(file), "--at", str(at)]
     for path in symbols:
         command += ["--symbols", os.fspath(path)]
+    for path in source_dirs:
+        command += ["--source-dir", os.fspath(path)]
     if allow_changes:
         command.append("--allow-changes")
     return Timeline(Client.start(command))

@@ -1,10 +1,19 @@
-// Speaks the Model Context Protocol with its own client: client.mjs PROGRAM RECORDING.
-// What tools answer is compared by the client with the schema that they publish.
+// Speaks the Model Context Protocol with its own client: client.mjs PROGRAM RECORDING, over
+// standard input and output, or client.mjs ADDRESS, of `serve`, over HTTP. What tools answer is
+// compared by the client with the schema that they publish.
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
 const [program, recording] = process.argv.slice(2);
-const transport = new StdioClientTransport({ command: program, args: ["mcp", recording, "--at", "start"] });
+
+function overHttp(address) {
+  const [page, token] = address.split("#token=");
+  return new StreamableHTTPClientTransport(new URL("mcp", page),
+    { requestInit: { headers: { Authorization: `Bearer ${token}` } } });
+}
+const transport = program.startsWith("http:") ? overHttp(program)
+  : new StdioClientTransport({ command: program, args: ["mcp", recording, "--at", "start"] });
 const client = new Client({ name: "chronovisor-test", version: "1.0.0" });
 
 function check(holds, what) {
@@ -71,4 +80,8 @@ console.log(JSON.stringify({
   tools: tools.length, writes,
   position: there.position, end: info.end,
 }));
+if (program.startsWith("http:")) {
+  check(transport.sessionId?.length > 0, "no conversation");
+  await transport.terminateSession();
+}
 await client.close();
