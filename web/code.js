@@ -89,14 +89,12 @@ export class Code extends EventTarget {
   /// The last address at or before from which the instructions lead to `address`.
   async #beginning(address, offset, signal) {
     if (offset !== null && offset <= kBefore) return address - BigInt(offset);
-    const tries = [];
-    for (let back = kGuess; back > kGuess - 16; back--) tries.push(address - BigInt(back));
-    const answers = await this.#rpc.each(
-      tries.map((from) => ["disassemble", { address: hex(BigInt.asUintN(64, from)), count: kGuess }]), { signal });
-    for (let n = 0; n < tries.length; n++) {
-      const lines = answers[n]?.instructions ?? [];
+    for (let back = kGuess; back > kGuess - 16; back--) {
+      const from = BigInt.asUintN(64, address - BigInt(back));
+      const answer = await this.#rpc.call("disassemble", { address: hex(from), count: kGuess }, { signal }).catch(() => null);
+      const lines = answer?.instructions ?? [];
       const upTo = lines.findIndex((line) => BigInt(line.address) === address);
-      if (upTo > 0 && lines.slice(0, upTo).every((line) => line.text && !line.text.includes("(bad)"))) return tries[n];
+      if (upTo > 0 && lines.slice(0, upTo).every((line) => line.text && !line.text.includes("(bad)"))) return from;
     }
     return address;
   }
@@ -110,8 +108,8 @@ export class Code extends EventTarget {
       const answer = await this.#rpc.call("source",
         { address: hex(first), length: Math.min(0xffff, Number(last - first) + 1) }, { signal });
       if (signal.aborted) return;
-      for (const { address, file, line } of answer.lines) {
-        this.#sources.set(BigInt(address) < first ? hex(first) : address, `${file}:${line}`);
+      for (const { address, file, line, text } of answer.lines) {
+        this.#sources.set(BigInt(address) < first ? hex(first) : address, { place: `${file}:${line}`, text });
       }
     } catch {
       return;
@@ -128,12 +126,19 @@ export class Code extends EventTarget {
       const heading = name && name !== symbol ? [el("tr", { class: "function" }, el("td", { colspan: "4", text: `${name}:` }))] : [];
       symbol = name;
       const source = this.#sources.get(line.address);
-      const told = source && source !== from ? [el("tr", { class: "source" }, el("td"), el("td", { colspan: "3", text: source }))] : [];
-      from = source ?? from;
+      const told = source && source.place !== from ? [this.#sourceLine(source)] : [];
+      from = source?.place ?? from;
       return [...heading, ...told, this.#line(line, n)];
     });
     fill(this.node, el("table", { class: "code", "aria-label": "Disassembly" }, el("tbody", {}, ...rows)));
     if (focused) this.#row(this.#chosen)?.focus();
+  }
+
+  /// The text of the line, where the server may show it; else where it is.
+  #sourceLine({ place, text }) {
+    const shown = text === undefined ? [place] :
+      [el("span", { class: "source-text", text }), el("span", { class: "source-place", text: place.replace(/^.*\//, "") })];
+    return el("tr", { class: "source" }, el("td"), el("td", { colspan: "3", title: place }, ...shown));
   }
 
   #line(line, n) {

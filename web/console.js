@@ -5,14 +5,14 @@ import { el, fill, labelled, note } from "./dom.js";
 import { ConsoleText, plain } from "./console_text.js";
 import { count } from "./format.js";
 import { List } from "./list.js";
+import { TerminalView } from "./terminal.js";
 
 export class Console {
   #session;
   #text;
   #channel = null;
   #select = el("select");
-  #screen = el("div", { class: "terminal" });
-  #terminal = null;
+  #terminal = new TerminalView();
   #written = 0;
   #list;
   #tabs;
@@ -35,10 +35,9 @@ export class Console {
     this.#list.node.classList.add("console-lines");
     this.#field = labelled("Console", this.#select);
     this.#empty = note("The guest has written nothing yet.");
-    fill(this.node, this.#field, el("div", { class: "split" }, this.#screen, el("div", { class: "lines" }, this.#empty, this.#list.node)));
+    fill(this.node, this.#field, el("div", { class: "split" }, this.#terminal.node, el("div", { class: "lines" }, this.#empty, this.#list.node)));
     this.#field.hidden = true;
     this.#list.node.hidden = true;
-    this.#open();
     session.addEventListener("begun", () => this.#text.load().catch((error) => jobs.fail(error)));
     this.#text.addEventListener("more", () => this.#draw());
   }
@@ -52,36 +51,13 @@ export class Console {
     this.#draw();
   }
 
-  /// xterm.js where the server has it: a script of its own, which makes a global.
-  #open() {
-    if (!globalThis.Terminal || !globalThis.CanvasAddon || !globalThis.FitAddon) {
-      this.#plain = el("pre", { class: "plain-terminal", tabindex: "0", role: "region", "aria-label": "Console at this moment" });
-      this.#screen.append(this.#plain);
-      return;
-    }
-    this.#terminal = new globalThis.Terminal({ cols: 80, rows: 12, disableStdin: true, scrollback: 5000,
-      fontSize: 12, fontFamily: "ui-monospace, 'DejaVu Sans Mono', monospace", cursorBlink: false,
-      theme: { background: "#101418", foreground: "#e6e9ec" } });
-    // Drawn on a canvas: the other way needs style sheets made by scripts, which this page forbids.
-    this.#terminal.loadAddon(new globalThis.CanvasAddon.CanvasAddon());
-    this.#fitting = new globalThis.FitAddon.FitAddon();
-    this.#terminal.loadAddon(this.#fitting);
-    // It is for looking at: no key is its own, or Tab would not lead out of it.
-    this.#terminal.attachCustomKeyEventHandler(() => false);
+  /// Gets a terminal emulator, if the server has one: when nothing else is to be done.
+  async emulate() {
+    if (await this.#terminal.load()) this.#draw();
+    this.settled = true;
   }
-  #plain = null;
-  #fitting = null;
-  #opened = false;
-
-  #fit() {
-    if (!this.#terminal || this.#screen.clientWidth === 0) return;
-    if (!this.#opened) {
-      this.#terminal.open(this.#screen);
-      this.#opened = true;
-      this.#screen.querySelector("textarea")?.setAttribute("aria-label", "Console at this moment, a terminal");
-    }
-    this.#fitting.fit();
-  }
+  /// Whether it is known if there is one.
+  settled = false;
 
   #draw() {
     if (!this.#session.where) return;
@@ -94,7 +70,7 @@ export class Console {
     const lines = this.#text.lines(this.#channel);
     this.#empty.hidden = lines.length > 0;
     this.#list.node.hidden = lines.length === 0;
-    this.#fit();
+    this.#terminal.fit();
     const { position } = this.#session.where;
     const upTo = this.#text.countUpTo(this.#channel, position);
     this.#write(upTo);
@@ -104,12 +80,10 @@ export class Console {
   }
 
   #write(upTo) {
-    if (this.#plain) {
-      this.#plain.textContent = plain(this.#text.text(this.#channel, 0, upTo));
-      this.#plain.scrollTop = this.#plain.scrollHeight;
+    if (!this.#terminal.emulates) {
+      this.#terminal.show(this.#text.text(this.#channel, 0, upTo));
       return;
     }
-    if (!this.#opened) return;
     if (upTo < this.#written || this.#written < 0) {
       this.#terminal.reset();
       this.#written = 0;

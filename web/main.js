@@ -6,13 +6,13 @@ import { Actions } from "./actions.js";
 import { Bookmarks } from "./bookmarks.js";
 import { Code } from "./code.js";
 import { Console } from "./console.js";
+import { greeting, rpc } from "./connection.js";
 import { byId, enter } from "./dom.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
 import { Log, Tasks } from "./linux.js";
 import { Memory } from "./memory.js";
 import { Registers } from "./registers.js";
-import { Rpc } from "./rpc.js";
 import { Screen } from "./screen.js";
 import { Search } from "./search.js";
 import { Session } from "./session.js";
@@ -25,19 +25,6 @@ import { Theme } from "./theme.js";
 import { Toolbar } from "./toolbar.js";
 import { Views } from "./views.js";
 
-const kTokenKey = "chronovisor.token";
-
-/// From the address once; it does not stay there, where it would be copied and shown.
-function token() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem(kTokenKey, given);
-    history.replaceState(null, "", location.pathname);
-  }
-  return sessionStorage.getItem(kTokenKey) ?? "";
-}
-
-const rpc = new Rpc(`ws://${location.host}/api`, ["chronovisor.v1", `token.${token()}`]);
 const jobs = new Jobs();
 const session = new Session(rpc, jobs);
 const keys = new Keys();
@@ -85,22 +72,28 @@ tasks.addEventListener("running", (event) => {
 });
 session.addEventListener("moved", () => code.arrived());
 
-rpc.addEventListener("state", async ({ detail }) => {
+// The emulator is large: it comes when all that can be seen stands there.
+views.addEventListener("settled", () => console_.emulate(), { once: true });
+
+async function connected({ state, reason }) {
   const banner = byId("connection");
-  banner.hidden = detail.state === "open";
-  if (detail.state !== "open") {
+  banner.hidden = state === "open";
+  if (state !== "open") {
     banner.textContent = session.where
-      ? `The connection to the server was lost${detail.reason ? `: ${detail.reason}` : ""}. Trying again.`
+      ? `The connection to the server was lost${reason ? `: ${reason}` : ""}. Trying again.`
       : "The server does not let this page in: open the address that it printed, with its token.";
     return;
   }
   try {
-    await session.begin();
+    session.begin(await greeting());
     stops.load();
   } catch (error) {
     jobs.fail(error);
   }
-});
+}
+rpc.addEventListener("state", ({ detail }) => connected(detail));
+// What it was before anybody listened.
+if (rpc.state !== "connecting") connected({ state: rpc.state });
 
 const panels = ["strip-canvas", "code", "registers", "stack", "memory", "dock-tabs"];
 /// To the next part of the page, or the one before.

@@ -93,7 +93,7 @@ export class Memory extends EventTarget {
     this.#draw();
     await this.#findPointers(signal);
     if (signal.aborted) return;
-    this.#draw();
+    if (this.#pointers.size > 0) this.#draw();
     if (this.#take) this.focus();
     this.#take = false;
   }

@@ -63,7 +63,8 @@ export class Rpc extends EventTarget {
     }
     for (const message of Array.isArray(messages) ? messages : [messages]) {
       if (message.method === "progress") {
-        this.#waiting.get(message.params?.id)?.progress?.(message.params.done, message.params.total);
+        const { id, done, total, found = [], seen_ms_ago: age = 0 } = message.params ?? {};
+        this.#waiting.get(id)?.progress?.(done, total, found, age);
       } else if (message.method) {
         this.dispatchEvent(new CustomEvent(message.method, { detail: message.params }));
       } else {
@@ -82,7 +83,8 @@ export class Rpc extends EventTarget {
     return true;
   }
 
-  /// The answer. `signal` cancels it, and `progress` is told (done, total) now and then.
+  /// The answer. `signal` cancels it, and `progress` is told (done, total, found, age) now and
+  /// then: `found` are positions that a search has found, the first of them seen `age` ms ago.
   call(method, params = {}, { signal, progress } = {}) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {

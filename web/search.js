@@ -19,7 +19,11 @@ export class Search extends EventTarget {
   #list;
   #plot;
   #results = [];
+  #early = [];     // positions that were told before the answer that has them
   #running = null;
+  /// Of the latest search: when its first mark was on the strip, and how long before that the
+  /// server had seen it: for whoever measures.
+  first = null;
   #fields = {};
   #summary = el("p", { class: "summary", role: "status" });
   node;
@@ -67,6 +71,8 @@ export class Search extends EventTarget {
   clear() {
     this.#running?.abort();
     this.#results = [];
+    this.#early = [];
+    this.first = null;
     this.#summary.textContent = "";
     this.#show();
   }
@@ -107,14 +113,27 @@ export class Search extends EventTarget {
     const key = what.kind === "events" ? "events" : "results";
     let cursor = "";
     this.#say(what, "searching");
+    const told = (done, total, found, age) => {
+      progress(done, total);
+      if (found.length > 0) this.#mark(found, age);
+    };
     while (cursor !== null && this.#results.length < kMost) {
-      const answer = await this.#rpc.call(what.kind, { ...question, cursor }, { signal: controller.signal, progress });
+      const answer = await this.#rpc.call(what.kind, { ...question, cursor }, { signal: controller.signal, progress: told });
       this.#results.push(...answer[key]);
+      this.#early = [];
       cursor = answer.next;
       this.#say(what, cursor === null ? "" : "searching");
       this.#show();
     }
     if (cursor !== null) this.#say(what, "there are more: search a part of the recording for those");
+  }
+
+  /// Marks what the answer will have later.
+  #mark(positions, age) {
+    this.#early.push(...positions);
+    this.#strip.setFound([...this.#results.map((entry) => entry.position), ...this.#early]);
+    const at = performance.now();
+    this.first ??= this.#strip.painting.then(() => ({ at: performance.now(), ago: performance.now() - at + age }));
   }
 
   #say(what, state) {
@@ -124,6 +143,7 @@ export class Search extends EventTarget {
 
   #show() {
     this.#strip.setFound(this.#results.map((entry) => entry.position));
+    if (this.#results.length > 0) this.first ??= this.#strip.painting.then(() => ({ at: performance.now(), ago: null }));
     this.#list.set(this.#results);
     this.#list.node.hidden = this.#results.length === 0;
     this.#tabs.rename("search", this.#results.length > 0 ? `Found (${count(this.#results.length)})` : "Found");

@@ -5,7 +5,7 @@
 import { count, place } from "./format.js";
 
 const kMostVisited = 200;
-const kOthers = { gdb: "A gdb", page: "Another page", agent: "An agent" };
+const kOthers = { gdb: "A gdb", page: "Another page", agent: "An agent", program: "A program" };
 
 export class Session extends EventTarget {
   #rpc;
@@ -28,11 +28,9 @@ export class Session extends EventTarget {
     });
   }
 
-  /// With every new connection.
-  async begin() {
+  /// With every new connection, and what was answered first on it.
+  begin({ version, info, where }) {
     const known = this.info !== null;
-    const [version, info, where] = await Promise.all([
-      this.#rpc.call("version"), this.#rpc.call("info"), this.#rpc.call("where")]);
     Object.assign(this, { version, info });
     if (!known) this.dispatchEvent(new Event("begun"));
     this.#arrive(where, "begun");

@@ -31,6 +31,7 @@ export class Strip extends EventTarget {
   lanes = new StripLanes();
   /// Frames painted, and milliseconds spent on it: for whoever measures.
   painted = { frames: 0, ms: 0 };
+  #toldPainted = null;
 
   constructor(rpc, session, jobs) {
     super();
@@ -121,6 +122,18 @@ export class Strip extends EventTarget {
     });
   }
 
+  /// Until the next frame is painted.
+  get painting() {
+    return new Promise((resolve) => {
+      const before = this.#toldPainted;
+      this.#toldPainted = () => {
+        before?.();
+        resolve();
+      };
+      this.draw();
+    });
+  }
+
   #drawNow() {
     if (!this.#session.where || !this.#session.info) return;
     const began = performance.now();
@@ -141,6 +154,8 @@ export class Strip extends EventTarget {
       drag: this.#drag?.selecting ? this.#drag : null });
     byId("strip").classList.add("painted");
     this.#soon("words", () => this.#describe());
+    this.#toldPainted?.();
+    this.#toldPainted = null;
     this.painted.frames++;
     this.painted.ms += performance.now() - began;
   }

@@ -4,7 +4,7 @@
 import { vector } from "./format.js";
 
 const kMostVectors = 4;
-const kNames = { space: "who runs", mode: "▨ kernel ■ user", marks: "bookmarks", search: "found" };
+const kNames = { space: "who runs", mode: "▨ kernel ■ user", calls: "system calls", marks: "bookmarks", search: "found" };
 
 export class StripLanes {
   #lanes = new Map();      // name -> {kind, unit}
@@ -12,6 +12,7 @@ export class StripLanes {
   #letters = new Map();    // address space -> letter
   #tasks = new Map();      // address space -> name of a task seen in it
   #known = new WeakSet();
+  #calls = false;          // system calls were seen
 
   /// Takes note of what a tile has.
   learn(tile) {
@@ -25,6 +26,7 @@ export class StripLanes {
     this.#known.add(tile.samples);
     for (const sample of tile.samples) {
       for (const { space } of sample.spaces) this.letter(space);
+      this.#calls ||= sample.all_calls > 0;
       for (const one of sample.vectors) {
         const seen = this.#vectors.get(one.vector) ?? { count: 0, kind: one.kind, name: one.name };
         seen.count += one.count;
@@ -61,6 +63,7 @@ export class StripLanes {
     if (of("exception").length > 0) {
       rows.push({ kind: "vectors", vectors: null, of: "exception", label: "exceptions" });
     }
+    if (this.#calls) rows.push({ kind: "calls" });
     const interrupts = of("interrupt");
     for (const [number, seen] of interrupts.slice(0, kMostVectors).sort(([a], [b]) => a - b)) {
       rows.push({ kind: "vectors", vectors: [number], of: "interrupt",
@@ -84,5 +87,6 @@ export function sampleText(sample, lanes) {
   for (const { space, share } of sample.spaces.slice(0, 3)) parts.push(`${lanes.spaceName(space)} ${share} %`);
   parts.push(`kernel ${sample.kernel} %, user ${sample.user} %` + (sample.halted ? `, halted ${sample.halted} %` : ""));
   for (const one of sample.vectors.slice(0, 4)) parts.push(`${vector(one.vector)} ×${one.count}`);
+  for (const one of sample.calls.slice(0, 3)) parts.push(`${one.name ?? `system call ${one.number}`} ×${one.count}`);
   return parts.join("; ");
 }

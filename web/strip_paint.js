@@ -82,7 +82,7 @@ export class StripPaint {
       context.fillRect(0, y + kRowHeight - 1, width, 1);
       if (row.kind === "space") this.#spaces(model, sampled, y);
       else if (row.kind === "mode") this.#modes(view, sampled, y);
-      else if (row.kind === "vectors") this.#vectors(view, sampled, row, y);
+      else if (row.kind === "vectors" || row.kind === "calls") this.#rates(view, sampled, row, y);
       else if (row.kind === "counts") this.#counts(view, counted, row, y);
       else if (row.kind === "marks") this.#marks(view, model.marks, y);
       else this.#found(view, model.found, y);
@@ -191,12 +191,13 @@ export class StripPaint {
     });
   }
 
-  #vectors(view, sampled, row, y) {
+  /// What happened so often: interrupts, exceptions, system calls.
+  #rates(view, sampled, row, y) {
     const { context, colours } = this;
     context.fillStyle = row.of === "exception" ? colours.warn : colours.bar;
     this.#samples(view, sampled, (sample, x, across, tile) => {
-      let all = 0;
-      for (const one of sample.vectors) {
+      let all = row.kind === "calls" ? sample.all_calls : 0;
+      for (const one of row.kind === "calls" ? [] : sample.vectors) {
         if (row.vectors ? row.vectors.includes(one.vector) : one.kind === row.of) all += one.count;
       }
       if (all === 0) return;

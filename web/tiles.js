@@ -8,6 +8,7 @@ const kBins = 128;  // of activity in one tile: each is a short run at the serve
 const kFirstLook = 32;
 const kMostTiles = 600;
 const kMostAtOnce = 3;
+const kStillMs = 250;  // samples are asked for when the view has not changed for so long
 
 export class Tiles extends EventTarget {
   #rpc;
@@ -19,6 +20,8 @@ export class Tiles extends EventTarget {
   #inFlight = new Map();
   #active = false;
   #activity = null;
+  #changed = -Infinity;  // when what is looked at last did
+  #looked = "";
 
   constructor(rpc, jobs) {
     super();
@@ -48,6 +51,10 @@ export class Tiles extends EventTarget {
     const wanted = this.#keys(this.#start, this.#end, this.#topLevel);
     wanted.push(...this.#keys(from, to, Math.min(level, this.#topLevel)));
     this.#wanted = [...new Set(wanted)];
+    const looked = `${from} ${to}`;
+    // The first look is at once.
+    if (this.#looked && looked !== this.#looked) this.#changed = performance.now();
+    this.#looked = looked;
     for (const [key, { controller }] of this.#inFlight) {
       if (!this.#wanted.includes(key)) controller.abort();
     }
@@ -91,12 +98,18 @@ export class Tiles extends EventTarget {
     return { from, to, columns: Math.max(1, Math.ceil((to - from) / 2 ** level)) };
   }
 
+  #later = 0;
   #pump() {
     for (const key of this.#wanted) {
       if (this.#inFlight.size >= kMostAtOnce) return;
       if (!this.#tiles.has(key) && !this.#inFlight.has(key)) this.#fetch(key);
     }
-    if (this.#inFlight.size === 0) this.#sample();
+    if (this.#inFlight.size > 0) return;
+    const still = this.#changed + kStillMs - performance.now();
+    if (still <= 0) return this.#sample();
+    // They need the processor, which painting needs more.
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => this.#pump(), still);
   }
 
   async #fetch(key) {

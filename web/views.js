@@ -4,12 +4,15 @@
 
 import { fill, note } from "./dom.js";
 
-export class Views {
+/// Tells by "settled" when all that can be seen shows where the machine stands.
+export class Views extends EventTarget {
   #views = [];
+  #running = 0;
   #controller = new AbortController();
   #session;
 
   constructor(session) {
+    super();
     this.#session = session;
     session.addEventListener("moved", () => this.refresh());
   }
@@ -46,12 +49,14 @@ export class Views {
   async #run(entry, signal) {
     const { view } = entry;
     view.node.setAttribute("aria-busy", "true");
+    this.#running++;
     try {
       await view.refresh(signal);
     } catch (error) {
       if (!signal.aborted && !error.cancelled) fill(view.node, note(error.message));
     } finally {
       if (!signal.aborted) view.node.removeAttribute("aria-busy");
+      if (--this.#running === 0) this.dispatchEvent(new Event("settled"));
     }
   }
 }

@@ -124,7 +124,7 @@ test.check("".join(piece for piece, _ in found["console: debug-port"]) == said, 
 test.check(("mark", 9000) in found["bookmarks"], f"bookmarks: {found['bookmarks']}")
 walked = [event["position"] for event in json.loads(subprocess.run(
     [test.program, "api", recording], input=json.dumps({"jsonrpc": "2.0", "id": 1, "method": "events", "params": {"limit": 1000}}).encode(),
-    capture_output=True, check=True).stdout)["result"]["events"] if event["kind"] == "delivery"]
+    capture_output=True, check=True).stdout.splitlines()[-1])["result"]["events"] if event["kind"] == "delivery"]
 test.check(sorted(at for name in ("interrupts", "exceptions") for _, at in found.get(name, [])) == walked,
            f"deliveries at {found['interrupts'][:5]}, but events says {walked[:5]}")
 

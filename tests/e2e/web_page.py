@@ -59,7 +59,7 @@ test.run("record", "-o", test.path("hostile.cvr"), "--multiboot", hostile, given
 test.run("record", "-o", test.path("screen.cvr"), "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
 test.run("report", recording, "-o", test.path("report.html"))
 door = test.path("gdb.socket")
-what = {"demo": serve(recording, "--symbols", gateway, "--gdb", f"unix:{door}"), "door": door,
+what = {"demo": serve(recording, "--symbols", gateway, "--source-dir", os.path.join(ROOT, "demo/gateway"), "--gdb", f"unix:{door}"), "door": door,
         "evil": serve(test.path("hostile.cvr")), "display": serve(test.path("screen.cvr")),
         "file": test.path("report.html"), "axe": os.path.join(modules, "axe-core/axe.min.js")}
 # Modules are found from where the scripts lie.

@@ -42,6 +42,11 @@ export class Page {
     await this.tab.waitForFunction(() => globalThis.chronovisor?.session.where && globalThis.chronovisor.jobs.idle &&
       !document.querySelector("[aria-busy]"));
   }
+  /// Until what comes last is there, too: the terminal, where this build has one.
+  async settled() {
+    await this.idle();
+    await this.tab.waitForFunction(() => globalThis.chronovisor.console.settled);
+  }
   evaluate(...given) {
     return this.tab.evaluate(...given);
   }
@@ -53,6 +58,7 @@ export class Page {
   }
   async picture(name) {
     if (!this.pictures) return;
+    await this.settled();
     fs.mkdirSync(this.pictures, { recursive: true });
     await this.tab.screenshot({ path: path.join(this.pictures, `${name}.png`) });
   }

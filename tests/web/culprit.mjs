@@ -30,6 +30,7 @@ export async function withMouse(browser, url) {
   await page.picture("symbols");
   // The check that failed was made once.
   await click(tab.getByRole("button", { name: "Last time: when was audit_failed executed last?" }));
+  check((await page.text("#code")).includes("static void audit_failed(const struct channel* channel"), "the code has no lines of source");
   await click(tab.locator('[data-register="rdi"]'));
   await page.picture("channel");
   // Its first pointer are the readings.

@@ -45,7 +45,11 @@ const browser = await openBrowser();
 const control = await browser.newBrowserCDPSession();
 const began = performance.now();
 const page = await Page.open(browser, url);
-console.log(`usable after ${((performance.now() - began) / 1000).toFixed(2)} s`);
+const usable = performance.now() - began;
+const spent = await processorTime();
+await page.settled();
+console.log(`usable after ${(usable / 1000).toFixed(2)} s, for which the browser has used ${spent.toFixed(2)} s of the processor; ` +
+  `with the terminal after ${((performance.now() - began) / 1000).toFixed(2)} s`);
 const { tab } = page;
 console.log(`${await page.evaluate(() => globalThis.chronovisor.session.info.end)} steps`);
 
@@ -65,26 +69,34 @@ await frames(page, "moving", async (n) => {
 await tab.mouse.up();
 await page.idle();
 
-/// Seconds until something was found, or null; `late` cancels then.
+/// Milliseconds until the first mark is on the strip, of which so many from when it was found;
+/// a search that is at work a second and a half later is cancelled.
 async function search(what) {
   return page.evaluate(async (asked) => {
-    const { search: it, jobs } = globalThis.chronovisor;
+    const { search: it, jobs, rpc } = globalThis.chronovisor;
     const since = performance.now();
     const running = it.run(asked);
-    while (it.results.length === 0 && !jobs.idle) await new Promise((go) => setTimeout(go, 5));
-    const first = performance.now() - since;
+    while (!it.first && !jobs.idle) await new Promise((go) => setTimeout(go, 5));
+    const mark = await it.first;
+    // What the way from the server takes is no more than a question and its answer take.
+    const sent = performance.now();
+    await rpc.call("version");
+    const way = performance.now() - sent;
     await new Promise((go) => setTimeout(go, 1500));
     const at = performance.now();
     const working = jobs.cancelLatest();
     await running;
-    return { first, found: it.results.length, cancelled: working ? performance.now() - at : null };
+    return { first: mark ? mark.at - since : null, ago: mark?.ago == null ? null : mark.ago + way, found: it.results.length,
+      cancelled: working ? performance.now() - at : null };
   }, what);
 }
 for (const [name, what] of [["changes of jiffies_64", { kind: "values", address: "jiffies_64", length: 8 }],
   ["executions of the timer's interrupt", { kind: "executes", address: "asm_sysvec_apic_timer_interrupt", length: 1 }],
   ["writes of what is never written", { kind: "writes", address: "system_state", length: 4 }]]) {
-  const { first, found, cancelled } = await search(what);
-  console.log(`${name}: the first after ${(first / 1000).toFixed(2)} s, ${found} after 1.5 s more; ` +
+  const { first, ago, found, cancelled } = await search(what);
+  const marked = first === null ? "nothing found" : `the first mark after ${(first / 1000).toFixed(2)} s` +
+    (ago === null ? "" : `, ${ago.toFixed(0)} ms after it was found`);
+  console.log(`${name}: ${marked}; ${found} after 1.5 s more; ` +
     (cancelled === null ? "complete" : `cancelled within ${cancelled.toFixed(0)} ms`));
 }
 await page.close();
