@@ -16,7 +16,7 @@ void add_translation_options(Command& app) {
   using translate::Mode;
   translate::Settings& settings = translate::default_settings();
   for (const char* name :
-       {"record", "live", "replay", "verify", "diff", "debug", "index", "query", "export"}) {
+       {"record", "run", "live", "replay", "verify", "diff", "debug", "index", "query", "export"}) {
     Command command = app.get_subcommand(name);
     command
         .add_choice<Mode>(
