@@ -22,12 +22,16 @@ constexpr std::uint64_t kCharacterNs = 86'806;
 /// the guest idle arrives after so long.
 constexpr std::uint64_t kFrameRoomSteps = 20'000;
 constexpr std::uint64_t kFrameNs = 1'000;
-/// While frames may come the inbox is looked at so often, which costs no call to the host.
-constexpr std::uint64_t kFramePollSteps = 100'000;
-/// And so often for a while after one came: a guest that does not idle while it waits for
-/// the answer to its answer has it sooner.
-constexpr std::uint64_t kTalkPollSteps = 20'000;
-constexpr std::uint64_t kTalkSteps = 1'000'000;
+/// While frames may come the inbox is looked at every so many steps, which costs no call to the
+/// host, but interrupts the run. The longer none came the more seldom: a guest that does not
+/// idle while it waits for the answer to its answer has it soon, and a card that nobody talks
+/// to costs nothing.
+struct FramePoll {
+  std::uint64_t since_last_frame;  ///< steps, up to here
+  std::uint64_t every_steps;
+};
+constexpr std::array<FramePoll, 3> kFramePolls{
+    {{1'000'000, 20'000}, {50'000'000, 100'000}, {kNever, 400'000}}};
 /// How long a wait goes on before the stop flag is looked at.
 constexpr std::uint64_t kWaitSliceNs = 100'000'000;
 /// In the beginning of a wait the recorder is called more often: what it holds
@@ -152,12 +156,18 @@ void LiveInput::look(std::uint64_t timeout_ns) {
   read_serial();
 }
 
+std::uint64_t LiveInput::poll_steps(Position here) const {
+  if (!inbox_.open()) return kPollSteps;
+  const std::uint64_t since = here.steps - last_frame_.steps;
+  return std::find_if(kFramePolls.begin(), kFramePolls.end() - 1,
+                      [since](const FramePoll& poll) { return since < poll.since_last_frame; })
+      ->every_steps;
+}
+
 std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   if (here.position >= next_poll_) {
     look(0);
-    const bool talks = here.position.steps - last_frame_.steps < kTalkSteps;
-    const std::uint64_t poll_steps = talks ? kTalkPollSteps : kFramePollSteps;
-    next_poll_ = {here.position.steps + (inbox_.open() ? poll_steps : kPollSteps)};
+    next_poll_ = {here.position.steps + poll_steps(here.position)};
   }
   for (auto& [key, lane] : lanes_) {
     if (lane.waiting.empty()) continue;

@@ -59,6 +59,7 @@ class LiveInput final : public InputSource {
   [[nodiscard]] bool may_read_serial();
   [[nodiscard]] bool anything_to_deliver() const;
   [[nodiscard]] std::uint64_t arrival_ns() const;
+  [[nodiscard]] std::uint64_t poll_steps(Position here) const;
   void ask_for_room_again(Position here);
   void deliver_now(Position here);
   [[nodiscard]] bool must_stop() const { return stop_ || (asked_ && asked_()); }
