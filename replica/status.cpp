@@ -45,6 +45,7 @@ std::string status_json(const PrimaryStatus& status) {
                                  {"lag_bytes", status.lag_bytes},
                                  {"sent_bytes", status.sent_bytes},
                                  {"slowed_ms", ms(status.slowed_ns)},
+                                 {"longest_stop_ms", ms(status.longest_stop_ns)},
                                  {"outputs", outputs_json(status.outputs)}};
   json["backups"] = nlohmann::ordered_json::array();
   for (const PeerStatus& backup : status.backups) json["backups"].push_back(peer_json(backup));

@@ -114,6 +114,7 @@ void Primary::mark_locked(Position position, std::uint64_t idle_ns, std::uint64_
 }
 
 void Primary::mark(Position position, std::uint64_t idle_ns, std::uint64_t file_bytes) {
+  const std::uint64_t began_ns = monotonic_ns();
   {
     const std::lock_guard lock(sharing_.mutex);
     if (!sharing_.segment && !peers_.empty()) {
@@ -123,6 +124,7 @@ void Primary::mark(Position position, std::uint64_t idle_ns, std::uint64_t file_
     mark_locked(position, idle_ns, begin + file_bytes);
   }
   wake();
+  longest_stop_ns_ = std::max(longest_stop_ns_.load(), monotonic_ns() - began_ns);
 }
 
 void Primary::segment_begun(Position position, std::uint64_t idle_ns, std::uint64_t ended_bytes) {
@@ -216,6 +218,7 @@ PrimaryStatus Primary::status() const {
   }
   status.outputs = sharing_.gate.counts();
   status.slowed_ns = slowed_ns_;
+  status.longest_stop_ns = longest_stop_ns_;
   return status;
 }
 

@@ -35,7 +35,8 @@ struct PrimaryStatus {
   std::uint64_t lag_bytes = 0;
   std::uint64_t sent_bytes = 0;  ///< to all of them
   OutputCounts outputs;
-  std::uint64_t slowed_ns = 0;  ///< how long the machine has waited for a slow backup
+  std::uint64_t slowed_ns = 0;        ///< how long the machine has waited for a slow backup
+  std::uint64_t longest_stop_ns = 0;  ///< that a mark took it, whatever the backups did
   std::vector<PeerStatus> backups;
 };
 
@@ -94,8 +95,9 @@ class Primary {
   std::atomic<bool> wants_yield_{false};
   std::atomic<std::uint64_t> lag_steps_{0};
   std::atomic<std::uint64_t> slowed_ns_{0};
-  bool hand_over_pending_ = false;  ///< needs the lock
-  std::string hand_over_result_;    ///< needs the lock
+  std::atomic<std::uint64_t> longest_stop_ns_{0};  ///< changed by the machine's thread
+  bool hand_over_pending_ = false;                 ///< needs the lock
+  std::string hand_over_result_;                   ///< needs the lock
   std::vector<std::unique_ptr<BackupPeer>> peers_;
 };
 

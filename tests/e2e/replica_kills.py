@@ -63,6 +63,8 @@ if not test.arguments.lane:
             sys.exit(77)
         found.append(json.loads(said.splitlines()[-1]))
     summed(found)
+    # A few may be, of a machine that is not ours alone.
+    test.check(sum(result["late"] for result in found) <= test.arguments.kills / 20, "the client waits too long")
     sys.exit(0)
 
 machines = Machines(test)

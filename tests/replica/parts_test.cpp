@@ -51,11 +51,12 @@ void put(OutputGate& gate, std::uint64_t position, const std::string& text) {
 
 constexpr FileId kFile{};
 
-Bytes input_chunk(std::uint64_t sequence, const std::vector<InputEvent>& events) {
+Bytes input_chunk(std::uint64_t sequence, const std::vector<InputEvent>& events,
+                  const FileId& file = kFile) {
   InputLogEncoder encoder;
   encoder.begin(events.front().position);
   for (const InputEvent& event : events) encoder.add(event);
-  return ChunkEncoder().encode(ChunkType::input_log, sequence, kFile,
+  return ChunkEncoder().encode(ChunkType::input_log, sequence, file,
                                encoder.finish(events.back().position), 0);
 }
 
@@ -180,6 +181,33 @@ TEST_CASE("an input that was not reached, and chunks that are none, are refused"
   other.set_file(kFile);
   CHECK_THROWS_AS(
       other.append(ChunkEncoder().encode(ChunkType::metadata, 0, kFile, as_bytes("{}"), 0)), Error);
+}
+
+TEST_CASE("a log goes on in another file after its header, cut anywhere") {
+  Folder folder;
+  BlockStore blocks(folder.file("b"));
+  blocks.add_data(5, Bytes(kBlockBytes, 7));
+  ReceivedLog log(blocks);
+  log.set_file(kFile);
+  log.mark({1, {50}, 0, 0, 0});
+  FileId next;
+  next.bytes[0] = 1;
+  Bytes all = input_chunk(9, {key(60)});
+  for (const Bytes& more :
+       {encode_file_header({kFormatVersion, next}), input_chunk(1, {key(70)}, next)}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  for (const std::uint8_t& byte : all) log.append(ByteView(&byte, 1));
+  log.mark({2, {80}, 0, 0, all.size()});
+  using Kind = ReceivedLog::Look::Kind;
+  CHECK(log.look({{60}, 0}, false).kind == Kind::input);
+  CHECK(log.look({{70}, 0}, false).kind == Kind::input);
+  // The chunks of the next file are numbered anew: this is none that came.
+  blocks.add_directory({{0, 1, BlockKind::kept, {1, 1}, 5, 0}});
+  std::array<std::uint8_t, kBlockBytes> out{};
+  CHECK_FALSE(blocks.read_block(0, 1, out));
+  // What belongs to the file before is foreign from here on.
+  CHECK_THROWS_AS(log.append(input_chunk(10, {key(90)})), Error);
 }
 
 TEST_CASE("a machine is not run past a digest that it has to be compared at") {
