@@ -26,7 +26,7 @@ async function systemCalls(page) {
     const { samples } = await globalThis.chronovisor.rpc.call("activity", { from: String(end - 2e6), to: "end", bins: 4 });
     return samples.flatMap((sample) => sample.calls.map((call) => call.name));
   });
-  check(names.includes("write") && !names.includes(null), `system calls are called ${names}`);
+  check(names.length > 0 && !names.includes(null), `system calls are called ${names}`);
   await page.picture("system-calls");
 }
 
