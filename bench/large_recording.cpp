@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "recorder/format/start_condition.h"
 #include "tests/recorder/large_recording.h"
 #include "timetravel/checkpoint_store.h"
 
@@ -40,8 +41,10 @@ void make(const std::string& path, std::uint32_t checkpoints, std::uint32_t page
   testing::LargeRecording kind;
   kind.checkpoints = checkpoints;
   kind.pages = pages;
+  StartCondition start;
+  start.machine.memory_bytes = std::uint64_t{pages} * kPageSize;
   testing::write_large(std::make_unique<PosixOutputFile>(path, ExistingFile::replace),
-                       FileId::random(), kind, std::to_string(pages));
+                       FileId::random(), kind, start.to_json());
   std::printf("resident %.0f MiB\n", resident_mib());
 }
 
@@ -49,7 +52,7 @@ void open(const std::string& path) {
   const Watch all;
   const RecordingReader reader(path);
   const double opened = all.seconds();
-  const std::uint64_t pages = std::stoull(reader.metadata_json());
+  const std::uint64_t pages = start_of(reader).machine.memory_bytes / kPageSize;
   const CheckpointStore store(reader, pages, std::uint64_t{1} << 30);
   const Watch memory;
   const std::size_t last = reader.checkpoints().size() - 1;
@@ -58,7 +61,8 @@ void open(const std::string& path) {
   // As a restore does: in the order in which pages lie in the file.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> order;
   for (std::uint64_t page = 0; page < pages; ++page) {
-    order.emplace_back(reader.page_place(map.content(page)), page);
+    const auto known = map.place(page);
+    order.emplace_back(known ? *known : reader.page_place(map.content(page)), page);
   }
   std::sort(order.begin(), order.end());
   Bytes bytes(kPageSize);
@@ -68,7 +72,9 @@ void open(const std::string& path) {
   std::printf("steps %.3g checkpoints %zu file %.1f MiB open %.3f s map at the end %.3f s ",
               static_cast<double>(reader.usable_to().steps), last + 1,
               static_cast<double>(reader.file_bytes()) / (1 << 20), opened, mapped);
-  std::printf("its pages %.3f s resident %.0f MiB\n", memory.seconds() - mapped, resident_mib());
+  std::printf("its pages %.3f s resident %.0f MiB, kept of what was read %.1f MiB\n",
+              memory.seconds() - mapped, resident_mib(),
+              static_cast<double>(reader.cache_bytes()) / (1 << 20));
 }
 
 }  // namespace

@@ -11,11 +11,12 @@ constexpr std::uint64_t kLeafOverhead = 64;
 
 PageMap::Leaf::Leaf(const Hash128& fill, MemoryAccount to) : account(std::move(to)) {
   content.fill(fill);
+  next_place.fill(0);
   if (account) account->fetch_add(sizeof(Leaf) + kLeafOverhead, std::memory_order_relaxed);
 }
 
 PageMap::Leaf::Leaf(const Leaf& other, MemoryAccount to)
-    : content(other.content), account(std::move(to)) {
+    : content(other.content), next_place(other.next_place), account(std::move(to)) {
   if (other.bytes) bytes = std::make_unique<std::array<Bytes, kLeafPages>>(*other.bytes);
   if (account) {
     account->fetch_add(sizeof(Leaf) + kLeafOverhead + (bytes ? sizeof(*bytes) : 0),
@@ -87,12 +88,25 @@ void PageMap::set(std::uint64_t page, const Hash128& content, const Bytes& bytes
   const bool keeps = present.bytes != nullptr;
   if (present.content[slot] == content && (!bytes || (keeps && (*present.bytes)[slot]))) return;
   Leaf& leaf = own_leaf_of(page);
+  if (leaf.content[slot] != content) leaf.next_place[slot] = 0;
   leaf.content[slot] = content;
   if (bytes && !leaf.bytes) {
     leaf.bytes = std::make_unique<std::array<Bytes, kLeafPages>>();
     if (leaf.account) leaf.account->fetch_add(sizeof(*leaf.bytes), std::memory_order_relaxed);
   }
   if (leaf.bytes) (*leaf.bytes)[slot] = bytes;
+}
+
+std::optional<std::uint32_t> PageMap::place(std::uint64_t page) const {
+  const std::uint32_t next = leaf_of(page).next_place[page % kLeafPages];
+  return next == 0 ? std::nullopt : std::optional<std::uint32_t>(next - 1);
+}
+
+void PageMap::set_recorded(std::uint64_t page, const Hash128& content, std::uint32_t place) {
+  CHECK_THAT(page < page_count_, "a page outside the map");
+  CHECK_THAT(place != ~std::uint32_t{0}, "a place of a page");
+  set(page, content);
+  if (this->place(page) != place) own_leaf_of(page).next_place[page % kLeafPages] = place + 1;
 }
 
 void PageMap::become(const PageMap& other) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/hash.h"
@@ -38,7 +39,11 @@ class PageMap {
     return leaf_of(page).content[page % kLeafPages];
   }
   [[nodiscard]] Bytes bytes(std::uint64_t page) const;
+  /// Where the page lies in the recording, if that is known.
+  [[nodiscard]] std::optional<std::uint32_t> place(std::uint64_t page) const;
   void set(std::uint64_t page, const Hash128& content, const Bytes& bytes = nullptr);
+  /// The same for a page that is in the recording.
+  void set_recorded(std::uint64_t page, const Hash128& content, std::uint32_t place);
   /// Takes over the pages of `other`; changes go on this map's own account.
   void become(const PageMap& other);
 
@@ -56,6 +61,7 @@ class PageMap {
     Leaf& operator=(const Leaf&) = delete;
 
     std::array<Hash128, kLeafPages> content;
+    std::array<std::uint32_t, kLeafPages> next_place;      ///< the place + 1; 0: not known
     std::unique_ptr<std::array<Bytes, kLeafPages>> bytes;  ///< null: none is kept
     MemoryAccount account;
   };

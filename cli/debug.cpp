@@ -313,11 +313,12 @@ class SignsOfLife {
 
 int debug(const DebugOptions& options) {
   check_symbols(options);
-  const auto opened = open_with_positions(options.file);
-  const RecordingReader& reader = *opened;
-  warn_of_damage(reader);
   TimelineOptions timeline_options;
   timeline_options.cache_bytes = parse_size(options.cache, "--cache");
+  const auto opened =
+      open_with_positions(options.file, ReaderOptions::within(timeline_options.cache_bytes));
+  const RecordingReader& reader = *opened;
+  warn_of_damage(reader);
   timeline_options.verify = !options.no_verify;
   timeline_options.use_index = !options.no_index;
   const std::uint64_t jobs = parse_number(options.jobs, "--jobs");

@@ -16,7 +16,7 @@ int info(const std::string& file, bool with_cost, bool as_json) {
   const RecordingReader reader(file);
   const session::RecordingFacts facts = session::facts_of(reader);
   if (as_json) {
-    const std::string json = session::json_of(facts);
+    const std::string json = session::json_of(facts, reader);
     std::printf("%s\n", (with_cost ? json_with_cost(json, reader) : json).c_str());
   } else {
     std::fputs(session::text_of(facts).c_str(), stdout);

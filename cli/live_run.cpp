@@ -309,6 +309,12 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
     plan.recorder.checkpoint_every_steps =
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
   }
+  if (options.seek_seconds != 0) {
+    if (!options.checkpoint_every.empty()) {
+      throw Error(ErrorCode::usage, "--seek-time: --checkpoint-every says something else");
+    }
+    plan.recorder.follow_seek_time(static_cast<std::uint64_t>(options.seek_seconds * 1e9));
+  }
   if (!options.stuck_after.empty()) {
     plan.recorder.stuck_after_steps = parse_number(options.stuck_after, "--stuck-after");
   }
@@ -488,6 +494,11 @@ void add_run_options(Command& command, RunOptions& options) {
       .add_option("--checkpoint-every", options.checkpoint_every,
                   "Steps between checkpoints (67108864, or 250 ms of the run where that is fewer)")
       .type_name("STEPS");
+  command
+      .add_option("--seek-time", options.seek_seconds,
+                  "So long may a seek take: checkpoints follow what a replay costs (0.05 to 60)")
+      .type_name("SECONDS")
+      .in_range(0.05, 60.0);
   command
       .add_option("--checkpoint-budget", options.checkpoint_budget,
                   "Percent of the run's time that checkpoints may take (4; 0: no limit)")

@@ -37,6 +37,7 @@ struct RunOptions {
   std::string script;
   std::string limit;
   std::string checkpoint_every;
+  double seek_seconds = 0;  ///< 0: not said
   double checkpoint_budget = 4;
   std::string keep;
   std::string sync = "none";

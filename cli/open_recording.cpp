@@ -55,12 +55,13 @@ void warn_of_damage(const RecordingReader& reader) {
   }
 }
 
-std::unique_ptr<RecordingReader> open_with_positions(const std::string& path) {
-  auto reader = std::make_unique<RecordingReader>(path);
+std::unique_ptr<RecordingReader> open_with_positions(const std::string& path,
+                                                     const ReaderOptions& options) {
+  auto reader = std::make_unique<RecordingReader>(path, options);
   if (reader->counted_chunks() == 0) return reader;
   warn_of_damage(*reader);
   give_positions(*reader, path);
-  return std::make_unique<RecordingReader>(path);
+  return std::make_unique<RecordingReader>(path, options);
 }
 
 }  // namespace chronovisor::cli

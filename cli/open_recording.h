@@ -15,7 +15,8 @@ namespace chronovisor::cli {
 /// time it opens at once. Throws Error{divergence} when a place is never met,
 /// Error{host} when interrupted or when the file cannot be replaced; then the file
 /// is as it was. Throws Error{bad_input}.
-[[nodiscard]] std::unique_ptr<RecordingReader> open_with_positions(const std::string& path);
+[[nodiscard]] std::unique_ptr<RecordingReader> open_with_positions(
+    const std::string& path, const ReaderOptions& options = {});
 
 /// Says on stderr what of the recording cannot be used.
 void warn_of_damage(const RecordingReader& reader);

@@ -74,6 +74,39 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
       "whatever secrets it had; packing and trimming do not remove them\n");
 }
 
+/// Whether every part of the index that lies in the file can be read.
+bool has_sound_index(const RecordingReader& reader) {
+  const RecordingIndex& index = reader.index();
+  const auto read = [](const auto& table) {
+    for (const auto& record : table) (void)record;
+  };
+  try {
+    read(index.chunks);
+    read(index.inputs);
+    read(index.checkpoints);
+    read(index.intervals);
+    read(index.digests);
+    read(index.consoles);
+    read(index.bookmarks);
+    read(index.frames);
+    read(index.counted);
+    read(index.block_directories);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return false;
+  }
+  return true;
+}
+
+/// What is damaged of an index is made again from what it is of.
+std::unique_ptr<RecordingReader> open_whole(const std::string& path) {
+  auto reader = std::make_unique<RecordingReader>(path);
+  if (has_sound_index(*reader)) return reader;
+  ReaderOptions how;
+  how.rescan = true;
+  return std::make_unique<RecordingReader>(path, how);
+}
+
 int rewrite(const PackOptions& options) {
   require_file_name(options.output);
   NewFile output({options.output, options.inputs, options.force, Replaceable::recordings},
@@ -84,7 +117,7 @@ int rewrite(const PackOptions& options) {
   std::vector<const RecordingReader*> sources;
   std::uint64_t before = 0;
   for (const std::string& input : options.inputs) {
-    readers.push_back(std::make_unique<RecordingReader>(input));
+    readers.push_back(open_whole(input));
     sources.push_back(readers.back().get());
     before += readers.back()->file_bytes();
     warn_of_damage(*readers.back());

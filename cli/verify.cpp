@@ -70,7 +70,8 @@ void choose_range(const VerifyCommandOptions& options, const RecordingReader& re
 /// The end is missing, and nothing else: the recorder was killed, or the file cut.
 bool is_only_cut(const std::vector<Damage>& damage) {
   return !damage.empty() && std::all_of(damage.begin(), damage.end(), [](const Damage& d) {
-    return d.kind == DamageKind::unfinished || d.kind == DamageKind::torn_tail;
+    return d.kind == DamageKind::being_written || d.kind == DamageKind::unfinished ||
+           d.kind == DamageKind::torn_tail;
   });
 }
 

@@ -17,12 +17,25 @@ constexpr std::uint8_t kWithFooter = 2;
 constexpr std::uint8_t kCountedLog = 0x20;
 constexpr std::uint8_t kUnknownType = 0x40;
 constexpr std::uint8_t kPageRecipes = kCountedLog | kUnknownType;
-constexpr std::uint8_t kPageTotals = 0x10;  ///< with kPageRecipes: totals
+constexpr std::uint8_t kPageTotals = 0x10;  ///< with kPageRecipes: totals, or of an index
 constexpr std::uint8_t kCompressed = 0x80;
+
+ChunkType late_type(unsigned number) {
+  switch (number) {
+    case 1:
+      return ChunkType::index_block;
+    case 2:
+      return ChunkType::index_root;
+    case 3:
+      return ChunkType::index_mark;
+    default:
+      return ChunkType::page_totals;
+  }
+}
 
 std::uint32_t type_of(std::uint8_t tag) {
   if ((tag & kPageRecipes) == kPageRecipes) {
-    return static_cast<std::uint32_t>((tag & kPageTotals) != 0 ? ChunkType::page_totals
+    return static_cast<std::uint32_t>((tag & kPageTotals) != 0 ? late_type(tag % 16)
                                                                : ChunkType::page_recipes);
   }
   if ((tag & kUnknownType) != 0) return 1000;
@@ -38,7 +51,10 @@ Bytes signed_file(ByteView input, bool with_footer) {
   std::uint64_t sequence = 0;
   Trailer trailer;
   const auto append = [&](std::uint32_t type, ByteView payload, int level) {
-    if (type == static_cast<std::uint32_t>(ChunkType::footer)) trailer = {file.size(), sequence};
+    if (type == static_cast<std::uint32_t>(ChunkType::footer) ||
+        type == static_cast<std::uint32_t>(ChunkType::index_root)) {
+      trailer = {file.size(), sequence};
+    }
     const Bytes& chunk =
         encoder.encode(static_cast<ChunkType>(type), sequence++, id, payload, level);
     file.insert(file.end(), chunk.begin(), chunk.end());

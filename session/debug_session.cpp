@@ -105,7 +105,7 @@ Answer DebugSession::answer(const InfoRequest& /*request*/, const Cancel& /*canc
   }
   info.start = facts.from;
   info.end = facts.to;
-  info.checkpoints = facts.checkpoints.size();
+  info.checkpoints = facts.checkpoints;
   info.cache_bytes = timeline_.cache_bytes_used();
   for (const auto& [kind, count] : facts.inputs) info.inputs += count;
   info.ended = recorded_end_;

@@ -19,23 +19,32 @@ constexpr std::size_t kTailBytes = 2000;
 /// The last console output, as text that a terminal can take.
 std::string console_tail(const RecordingReader& reader) {
   std::string text;
-  reader.for_each_console([&](const ConsoleView& view) {
-    for (const std::uint8_t byte : view.bytes) {
-      if (byte == '\n' || byte == '\t' || (byte >= 0x20 && byte < 0x7f))
-        text += static_cast<char>(byte);
-    }
-    if (text.size() > 4 * kTailBytes) text.erase(0, text.size() - kTailBytes);
-  });
+  for (std::size_t chunk = reader.console_chunks(); chunk-- > 0 && text.size() < kTailBytes;) {
+    std::string some;
+    reader.show_console(chunk, [&](const ConsoleView& view) {
+      for (const std::uint8_t byte : view.bytes) {
+        if (byte == '\n' || byte == '\t' || (byte >= 0x20 && byte < 0x7f))
+          some += static_cast<char>(byte);
+      }
+    });
+    text.insert(0, some);
+  }
   if (text.size() > kTailBytes) text.erase(0, text.size() - kTailBytes);
   return text;
 }
 
-/// The latest idle time known: a lower bound of the one at the end.
+/// The latest idle time known: a lower bound of the one at the end. It never goes back, so
+/// the last chunk of console output with any says it.
 std::uint64_t last_idle_ns(const RecordingReader& reader) {
   std::uint64_t idle_ns = 0;
   if (!reader.checkpoints().empty()) idle_ns = reader.checkpoints().back().idle_ns;
-  reader.for_each_console(
-      [&](const ConsoleView& view) { idle_ns = std::max(idle_ns, view.idle_ns); });
+  bool found = false;
+  for (std::size_t chunk = reader.console_chunks(); chunk-- > 0 && !found;) {
+    reader.show_console(chunk, [&](const ConsoleView& view) {
+      idle_ns = std::max(idle_ns, view.idle_ns);
+      found = true;
+    });
+  }
   return idle_ns;
 }
 
@@ -72,20 +81,25 @@ std::uint64_t log_bytes(const RecordingReader& reader) {
 
 /// Steps that lie in indexed intervals, as far as the list of them says.
 std::uint64_t indexed_steps(const RecordingReader& reader) {
-  std::map<Position, Position> intervals;
+  std::uint64_t steps = 0;
+  Position covered = reader.start();
+  const auto take = [&](Position from, Position to) {
+    const Position begin = std::max(from, covered);
+    const Position end = std::min(to, reader.usable_to());
+    if (end <= begin) return;
+    steps += end.steps - begin.steps;
+    covered = end;
+  };
+  if (reader.index().interval_runs.empty()) {
+    for (const IntervalInfo& info : reader.intervals()) take(info.from, info.to);
+    return steps;
+  }
+  std::map<Position, Position> intervals;  // some were made later
   for (const IntervalInfo& info : reader.intervals()) {
     Position& to = intervals[info.from];
     to = std::max(to, info.to);
   }
-  std::uint64_t steps = 0;
-  Position covered = reader.start();
-  for (const auto& [from, to] : intervals) {
-    const Position begin = std::max(from, covered);
-    const Position end = std::min(to, reader.usable_to());
-    if (end <= begin) continue;
-    steps += end.steps - begin.steps;
-    covered = end;
-  }
+  for (const auto& [from, to] : intervals) take(from, to);
   return steps;
 }
 
@@ -141,6 +155,9 @@ std::vector<CardFacts> cards_of(const RecordingReader& reader, const StartCondit
 void read_summary(const RecordingReader& reader, RecordingFacts& facts) {
   facts.summary = reader.summary_json();
   facts.ended = "not known: the recorder did not finish";
+  for (const Damage& damage : reader.damage()) {
+    if (damage.kind == DamageKind::being_written) facts.ended = "not yet: it is being recorded";
+  }
   if (!facts.summary) return;
   const auto end = recorded_end(reader);
   facts.ended = end ? ending_words(*end) : "not said";
@@ -165,13 +182,13 @@ RecordingFacts outline_of(const RecordingReader& reader) {
   read_summary(reader, facts);
   facts.from = reader.start();
   facts.to = reader.usable_to();
-  for (const CheckpointInfo& info : reader.checkpoints()) {
-    facts.checkpoints.push_back(info.position);
+  facts.checkpoints = reader.checkpoints().size();
+  if (facts.checkpoints != 0) {
+    facts.first_checkpoint = reader.checkpoints().front().position;
+    facts.last_checkpoint = reader.checkpoints().back().position;
   }
-  for (std::size_t range = 0; range < reader.input_ranges().size(); ++range) {
-    for (const InputEvent& event : reader.read_inputs(range).events) {
-      ++facts.inputs[std::string(input_kind_name(event.kind))];
-    }
+  for (const auto& [kind, count] : reader.input_counts()) {
+    facts.inputs[std::string(input_kind_name(kind))] = count;
   }
   for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);
   return facts;
@@ -183,7 +200,7 @@ RecordingFacts facts_of(const RecordingReader& reader) {
   facts.idle_ns = last_idle_ns(reader);
   facts.virtual_ns = facts.to.steps * facts.start.machine.ns_per_step + facts.idle_ns;
   facts.counted_events = counted_events(reader);
-  facts.digests = reader.digests().size();
+  facts.digests = reader.digest_count();
   facts.indexed_intervals = reader.intervals().size();
   facts.indexed_steps = indexed_steps(reader);
   facts.images = reader.images();

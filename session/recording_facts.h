@@ -48,7 +48,9 @@ struct RecordingFacts {
   std::uint64_t idle_ns = 0;         ///< the latest known: a lower bound of that at the end
   std::uint64_t virtual_ns = 0;      ///< likewise
   std::uint64_t counted_events = 0;  ///< whose positions are not known yet
-  std::vector<Position> checkpoints;
+  std::uint64_t checkpoints = 0;
+  Position first_checkpoint;  ///< if there are any
+  Position last_checkpoint;
   std::uint64_t digests = 0;
   std::uint64_t indexed_intervals = 0;
   std::uint64_t indexed_steps = 0;              ///< as far as the list of intervals says
@@ -73,7 +75,8 @@ struct RecordingFacts {
 [[nodiscard]] RecordingFacts facts_of(const RecordingReader& reader);
 /// Some twenty lines or more, for people.
 [[nodiscard]] std::string text_of(const RecordingFacts& facts);
-/// One JSON object, indented.
-[[nodiscard]] std::string json_of(const RecordingFacts& facts);
+/// One JSON object, indented, with the positions of all checkpoints of `reader`, whose facts
+/// they are.
+[[nodiscard]] std::string json_of(const RecordingFacts& facts, const RecordingReader& reader);
 
 }  // namespace chronovisor::session

@@ -113,7 +113,7 @@ Json parsed(const std::string& text) {
 
 }  // namespace
 
-std::string json_of(const RecordingFacts& facts) {
+std::string json_of(const RecordingFacts& facts, const RecordingReader& reader) {
   Json json;
   json["file"] = facts.file;
   json["bytes"] = facts.file_bytes;
@@ -136,9 +136,9 @@ std::string json_of(const RecordingFacts& facts) {
   if (facts.summary) json["summary"] = parsed(*facts.summary);
   if (facts.wall_seconds) json["wall_seconds"] = *facts.wall_seconds;
   json["counted_events"] = facts.counted_events;
-  json["checkpoints"] = facts.checkpoints.size();
+  json["checkpoints"] = facts.checkpoints;
   Json& positions = json["checkpoint_positions"] = Json::array();
-  for (const Position position : facts.checkpoints) positions.push_back(position.steps);
+  for (const CheckpointInfo& info : reader.checkpoints()) positions.push_back(info.position.steps);
   json["index"] = {{"intervals", facts.indexed_intervals}, {"steps", facts.indexed_steps}};
   json["digests"] = facts.digests;
   json["inputs"] = facts.inputs;

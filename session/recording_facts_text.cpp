@@ -90,11 +90,11 @@ std::string guest_text(const StartCondition& start) {
 
 std::string contents_text(const RecordingFacts& facts) {
   std::string out =
-      facts.checkpoints.empty()
+      facts.checkpoints == 0
           ? line("checkpoints", fmt::format("none, {} digests", facts.digests))
-          : line("checkpoints", fmt::format("{}, from position {} to {}; {} digests",
-                                            facts.checkpoints.size(), at(facts.checkpoints.front()),
-                                            at(facts.checkpoints.back()), facts.digests));
+          : line("checkpoints",
+                 fmt::format("{}, from position {} to {}; {} digests", facts.checkpoints,
+                             at(facts.first_checkpoint), at(facts.last_checkpoint), facts.digests));
   out += line("index", fmt::format("{} intervals, {} of {} steps", facts.indexed_intervals,
                                    grouped(facts.indexed_steps),
                                    grouped(facts.to.steps - facts.from.steps)));

@@ -62,14 +62,18 @@ std::optional<Position> CheckpointStore::next_after(Position position) const {
 }
 
 void CheckpointStore::apply_delta(PageMap& map, std::size_t checkpoint) const {
-  for (const PageRecord& page : reader_.page_delta(checkpoint)) {
+  for (const RecordingReader::KeptPage& page : reader_.kept_delta(checkpoint)) {
     if (page.page >= page_count_) {
       const Position position = reader_.checkpoints()[checkpoint].position;
       throw Error(ErrorCode::bad_input,
                   reader_.name() + ": the checkpoint at position " + grouped(position.steps) +
                       " has page " + std::to_string(page.page) + ", outside the machine's memory");
     }
-    map.set(page.page, page.content);
+    if (page.place) {
+      map.set_recorded(page.page, page.content, *page.place);
+    } else {
+      map.set(page.page, page.content);
+    }
   }
 }
 
@@ -124,7 +128,7 @@ void CheckpointStore::read_page(const PageMap& map, std::uint64_t page,
   if (const PageMap::Bytes bytes = map.bytes(page)) {
     std::copy(bytes->begin(), bytes->end(), out.begin());
   } else {
-    reader_.read_page(map.content(page), out);
+    reader_.read_page(map.content(page), out, map.place(page));
   }
 }
 

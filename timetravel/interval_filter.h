@@ -34,9 +34,12 @@ class IntervalFilter {
 
  private:
   [[nodiscard]] bool may_stop_in_interval(std::size_t interval, const StopSet& stops) const;
+  [[nodiscard]] std::optional<std::size_t> interval_at(Position position) const;
 
   const RecordingReader& reader_;
-  std::map<Position, std::size_t> intervals_;  ///< by where they begin
+  /// By where they begin; filled only where the recording has them in another order than
+  /// that, since some were made later.
+  std::map<Position, std::size_t> intervals_;
 };
 
 /// Whether accesses gathered in an interval may include a stop.

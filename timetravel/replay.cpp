@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recorder/format/start_condition.h"
+#include "timetravel/recorded_digests.h"
 #include "timetravel/restore.h"
 
 namespace chronovisor {
@@ -119,28 +120,28 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
   Machine& machine = run.machine();
   if (options.prepare) options.prepare(machine);
   const Listening listening(machine.outputs(), options.observer);
-  std::map<Position, Hash128> digests;
-  if (options.verify) digests = recorded_digests(reader);
+  std::optional<RecordedDigests> digests;
+  if (options.verify) digests.emplace(reader);
   const Position end = std::min(options.to, reader.usable_to());
   ReplayOutcome outcome;
   while (true) {
     const Position here = run.position();
-    if (const auto recorded = digests.find(here); recorded != digests.end()) {
+    if (const auto recorded = digests ? digests->at(here) : std::nullopt) {
       const Hash128 digest = machine.digest();
-      if (digest != recorded->second) {
-        throw DivergenceError(reader.name() +
-                                  ": the replay differs from the recording at position " +
-                                  grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
-                                  recorded->second.hex(),
-                              here, options.from);
+      if (digest != *recorded) {
+        throw DivergenceError(
+            reader.name() + ": the replay differs from the recording at position " +
+                grouped(here.steps) + ": digest " + digest.hex() + ", recorded " + recorded->hex(),
+            here, options.from);
       }
       ++outcome.digests_checked;
     }
     progress(here);
     if (here >= end) break;
     Position next = std::min(end, Position{here.steps + kSliceSteps});
-    const auto digest = digests.upper_bound(here);
-    if (digest != digests.end()) next = std::min(next, digest->first);
+    if (const auto digest = digests ? digests->next_after(here) : std::nullopt) {
+      next = std::min(next, *digest);
+    }
     const ReplayRun::Arrival arrival = run.run_to(next, options.cancel);
     if (arrival == ReplayRun::Arrival::interrupted) {
       outcome.interrupted = true;

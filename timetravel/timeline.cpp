@@ -25,15 +25,20 @@ constexpr std::uint64_t kBranchSliceSteps = 1'000'000;
 constexpr std::uint64_t kWorthJumpingSteps = 8'000'000;
 /// Going ahead on several cores pays from so many small stretches on.
 constexpr std::uint64_t kSharedStretches = 16;
+/// Of the budget of memory, for what is kept of what was read (ReaderOptions::within).
+constexpr std::uint64_t kReadersShare = 16;
 
 unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 }  // namespace
 
 Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options)
-    : reader_(reader), options_(options), start_(reader.start()), end_(reader.usable_to()) {
+    : reader_(reader),
+      options_(options),
+      start_(reader.start()),
+      end_(reader.usable_to()),
+      digests_(reader) {
   const StartCondition condition = runnable_start_of(reader);
-  digests_ = recorded_digests(reader);
   const bool checkpointed =
       !reader.checkpoints().empty() && reader.checkpoints().front().position == start_;
   if (!checkpointed && !begins_at_power_on(reader)) {
@@ -43,7 +48,8 @@ Timeline::Timeline(const RecordingReader& reader, const TimelineOptions& options
   auto machine = checkpointed ? std::make_unique<Machine>(condition.machine)
                               : make_machine(condition, images_of(reader));
   store_ =
-      std::make_unique<CheckpointStore>(reader, machine->pages().page_count(), options.cache_bytes);
+      std::make_unique<CheckpointStore>(reader, machine->pages().page_count(),
+                                        options.cache_bytes - options.cache_bytes / kReadersShare);
   traveller_ = std::make_unique<Traveller>(std::move(machine), *store_);
   if (options.use_index) filter_ = std::make_unique<IntervalFilter>(reader);
   search_ = std::make_unique<SegmentSearch>(
@@ -104,13 +110,13 @@ std::optional<Position> Timeline::recorded_base(Position position) const {
 void Timeline::verify_here() {
   if (!options_.verify || branched_ || !machine().at_arrival()) return;
   const Position here = now().position;
-  const auto recorded = digests_.find(here);
-  if (recorded == digests_.end()) return;
+  const std::optional<Hash128> recorded = digests_.at(here);
+  if (!recorded) return;
   const Hash128 digest = machine().digest();
-  if (digest != recorded->second) {
+  if (digest != *recorded) {
     throw DivergenceError(reader_.name() + ": the replay differs from the recording at position " +
                               grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
-                              recorded->second.hex(),
+                              recorded->hex(),
                           here, recorded_base(here));
   }
 }
@@ -123,8 +129,8 @@ TravelStop Timeline::run_towards(Moment target, CancelToken cancel) {
     Moment next = target;
     if (rung != rungs.end() && *rung < next.position) next = {*rung, 0};
     if (options_.verify) {
-      const auto digest = digests_.upper_bound(now().position);
-      if (digest != digests_.end() && digest->first < next.position) next = {digest->first, 0};
+      const auto digest = digests_.next_after(now().position);
+      if (digest && *digest < next.position) next = {*digest, 0};
     }
     const MachineStop stop = traveller_->run(next, cancel);
     if (stop == MachineStop::interrupted) return TravelStop::interrupted;
@@ -287,8 +293,7 @@ std::optional<TravelResult> Timeline::run_recorded(const StopSet& stops, CancelT
   while (now().position < to) {
     Position next = to;
     if (options_.verify) {
-      const auto digest = digests_.upper_bound(now().position);
-      if (digest != digests_.end()) next = std::min(next, digest->first);
+      if (const auto digest = digests_.next_after(now().position)) next = std::min(next, *digest);
     }
     traveller_->forget_hits();
     const std::uint64_t before = now().position.steps;

@@ -19,6 +19,7 @@
 #include "timetravel/checkpoint_store.h"
 #include "timetravel/interval_filter.h"
 #include "timetravel/live_branch.h"
+#include "timetravel/recorded_digests.h"
 #include "timetravel/segment_search.h"
 #include "timetravel/stop_set.h"
 #include "timetravel/traveller.h"
@@ -122,8 +123,10 @@ class Timeline {
     return std::forward<Look>(look)();
   }
 
-  /// Bytes used by checkpoints in memory.
-  [[nodiscard]] std::uint64_t cache_bytes_used() const { return store_->bytes_used(); }
+  /// Bytes used by checkpoints in memory, and by what is kept of what was read.
+  [[nodiscard]] std::uint64_t cache_bytes_used() const {
+    return store_->bytes_used() + reader_.cache_bytes();
+  }
   /// Steps that searches have executed so far, on all threads.
   [[nodiscard]] std::uint64_t steps_searched() const { return steps_searched_; }
 
@@ -150,7 +153,7 @@ class Timeline {
   TimelineOptions options_;
   Position start_;
   Position end_;
-  std::map<Position, Hash128> digests_;
+  RecordedDigests digests_;
   std::unique_ptr<CheckpointStore> store_;
   std::unique_ptr<Traveller> traveller_;
   std::unique_ptr<IntervalFilter> filter_;

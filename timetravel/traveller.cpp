@@ -49,7 +49,8 @@ void Traveller::restore(const Base& base) {
       store_.read_page(target, page, bytes);
       machine_->replace_page(page, bytes, target.content(page));
     } else {
-      elsewhere.emplace_back(store_.reader().page_place(target.content(page)),
+      const auto known = target.place(page);
+      elsewhere.emplace_back(known ? *known : store_.reader().page_place(target.content(page)),
                              static_cast<std::uint32_t>(page));
     }
   });

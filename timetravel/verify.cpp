@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "timetravel/recorded_digests.h"
 #include "timetravel/state_difference.h"
 
 namespace chronovisor {
@@ -140,12 +141,12 @@ class SoundContents {
 /// What the threads of one verification share.
 struct Shared {
   Shared(const RecordingReader& recording, const VerifyOptions& how, Position until)
-      : reader(recording), options(how), end(until), digests(recorded_digests(recording)) {}
+      : reader(recording), options(how), end(until), digests(recording) {}
 
   const RecordingReader& reader;
   const VerifyOptions& options;
   const Position end;
-  const std::map<Position, Hash128> digests;
+  const RecordedDigests digests;
   SoundContents sound;
   std::atomic<std::uint64_t> done{0};  ///< steps
 };
@@ -171,9 +172,7 @@ class StretchCheck {
       check_digest(here, outcome);
       check_checkpoint(here, outcome);
       Position wanted{here.steps + kSliceSteps};
-      if (const auto digest = shared_.digests.upper_bound(here); digest != shared_.digests.end()) {
-        wanted = std::min(wanted, digest->first);
-      }
+      if (const auto digest = shared_.digests.next_after(here)) wanted = std::min(wanted, *digest);
       const Position next = next_target_(here, wanted);
       if (next <= here) break;
       const ReplayRun::Arrival arrival = run_.run_to(next, stretch_.stop);
@@ -204,12 +203,12 @@ class StretchCheck {
   }
 
   void check_digest(Position here, StretchOutcome& outcome) {
-    const auto recorded = shared_.digests.find(here);
-    if (recorded == shared_.digests.end()) return;
+    const std::optional<Hash128> recorded = shared_.digests.at(here);
+    if (!recorded) return;
     const Hash128 digest = run_.machine().digest();
-    if (digest != recorded->second) {
+    if (digest != *recorded) {
       diverged("at position " + grouped(here.steps) + ": digest " + digest.hex() + ", recorded " +
-                   recorded->second.hex(),
+                   recorded->hex(),
                here);
     }
     if (!checked_before(here)) ++outcome.digests_checked;
@@ -220,7 +219,7 @@ class StretchCheck {
   void check_checkpoint(Position here, StretchOutcome& outcome) {
     const std::optional<std::size_t> checkpoint = reader_.checkpoint_before(here);
     if (!checkpoint || reader_.checkpoints()[*checkpoint].position != here) return;
-    if (!shared_.digests.contains(here) || checked_before(here)) return;
+    if (!shared_.digests.at(here) || checked_before(here)) return;
     if (recorded_) {
       recorded_->move_to(*checkpoint);
     } else {

@@ -81,7 +81,10 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::block_directory:
     case ChunkType::page_recipes:
     case ChunkType::page_totals:
+    case ChunkType::index_block:
+    case ChunkType::index_root:
     case ChunkType::sent_frames:
+    case ChunkType::index_mark:
       return true;
   }
   return false;
@@ -131,8 +134,14 @@ std::string chunk_type_name(std::uint32_t type) {
       return "page recipes";
     case ChunkType::page_totals:
       return "page totals";
+    case ChunkType::index_block:
+      return "index block";
+    case ChunkType::index_root:
+      return "index root";
     case ChunkType::sent_frames:
       return "sent frames";
+    case ChunkType::index_mark:
+      return "index mark";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

@@ -66,7 +66,10 @@ enum class ChunkType : std::uint32_t {
   block_directory = kCriticalFlag | 19,
   page_recipes = kCriticalFlag | 20,
   page_totals = 21,
+  index_block = 22,
+  index_root = 23,
   sent_frames = 24,
+  index_mark = 25,
 };
 
 /// Whether this version knows the type number.

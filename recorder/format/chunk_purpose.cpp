@@ -29,10 +29,8 @@ ChunkPurpose chunk_purpose(std::uint32_t type) {
 
 std::uint64_t bytes_for(const RecordingIndex& index, ChunkPurpose purpose) {
   std::uint64_t bytes = 0;
-  for (const ChunkEntry& entry : index.chunks) {
-    if (entry.type != 0 && chunk_purpose(entry.type) == purpose) {
-      bytes += kChunkHeaderSize + entry.stored_length;
-    }
+  for (const auto& [type, total] : index.totals) {
+    if (chunk_purpose(type) == purpose) bytes += total.stored_bytes;
   }
   return bytes;
 }

@@ -202,6 +202,12 @@ PosixInputFile::PosixInputFile(const std::string& path) : path_(path) {
 
 PosixInputFile::~PosixInputFile() { ::close(descriptor_); }
 
+bool PosixInputFile::is_being_written() const {
+  if (::flock(descriptor_, LOCK_SH | LOCK_NB) != 0) return errno == EWOULDBLOCK;
+  ::flock(descriptor_, LOCK_UN);
+  return false;
+}
+
 std::size_t PosixInputFile::read(std::uint64_t offset, std::span<std::uint8_t> out) const {
   std::size_t done = 0;
   while (done < out.size()) {

@@ -162,6 +162,8 @@ class InputFile {
   virtual std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
   [[nodiscard]] virtual std::uint64_t size() const = 0;
   [[nodiscard]] virtual const std::string& name() const = 0;
+  /// Whether somebody who writes a recording has it locked.
+  [[nodiscard]] virtual bool is_being_written() const { return false; }
 };
 
 class PosixInputFile final : public InputFile {
@@ -174,6 +176,7 @@ class PosixInputFile final : public InputFile {
   std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override;
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   [[nodiscard]] const std::string& name() const override { return path_; }
+  [[nodiscard]] bool is_being_written() const override;
 
  private:
   std::string path_;

@@ -35,13 +35,31 @@ void RecordingReader::PageCache::keep(std::uint64_t sequence,
   }
 }
 
+std::size_t RecordingReader::PageCache::bytes() const {
+  return recent_bytes + directory_bytes_ + ordinals_.bytes();
+}
+
+/// What the index says of where pages begin; if it says nothing, what the totals say.
+void RecordingReader::PageCache::look_for_firsts(const RecordingReader& reader) {
+  if (std::exchange(looked_for_firsts_, true)) return;
+  const IndexTable<CheckpointInfo>& checkpoints = reader.index_.checkpoints;
+  const auto known = std::partition_point(
+      checkpoints.begin(), checkpoints.end(),
+      [](const CheckpointInfo& info) { return info.pages_before.has_value(); });
+  indexed_ = static_cast<std::size_t>(known - checkpoints.begin());
+  if (indexed_ == 0) return read_totals(reader);
+  firsts_of_ = indexed_ - 1;
+  firsts_ = {*checkpoints[firsts_of_].pages_before};
+}
+
 /// Takes the totals, if they are there and of this recording; else directories are read
 /// from the first on.
 void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
-  if (std::exchange(totals_looked_for_, true)) return;
-  const std::vector<ChunkEntry>& chunks = reader.index_.chunks;
-  for (std::size_t i = chunks.size(); i-- > 0;) {
-    if (chunks[i].type != static_cast<std::uint32_t>(ChunkType::page_totals) || !chunks[i].usable) {
+  const RecordingIndex& index = reader.index_;
+  if (!index.totals.contains(static_cast<std::uint32_t>(ChunkType::page_totals))) return;
+  for (std::size_t i = index.chunks.size(); i-- > 0;) {
+    const ChunkEntry chunk = index.chunks[i];
+    if (chunk.type != static_cast<std::uint32_t>(ChunkType::page_totals) || !chunk.usable) {
       continue;
     }
     std::vector<std::uint32_t> totals;
@@ -51,7 +69,7 @@ void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
       if (error.code() != ErrorCode::bad_input) throw;
       return;
     }
-    if (totals.size() != reader.index_.checkpoints.size()) return;
+    if (totals.size() != index.checkpoints.size()) return;
     std::vector<std::uint32_t> firsts = {0};
     for (const std::uint32_t total : totals) {
       if (total > kMostPages - firsts.back()) return;
@@ -62,19 +80,23 @@ void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
   }
 }
 
-const RecordingReader::PageCache::Directory& RecordingReader::PageCache::load(
+/// Where the pages of a checkpoint begin, if that is known; of the one after the last, where
+/// all end.
+std::optional<std::uint32_t> RecordingReader::PageCache::known_first(const RecordingReader& reader,
+                                                                     std::size_t checkpoint) const {
+  if (checkpoint < indexed_) return reader.index_.checkpoints[checkpoint].pages_before;
+  if (checkpoint < firsts_of_ || checkpoint - firsts_of_ >= firsts_.size()) return std::nullopt;
+  return firsts_[checkpoint - firsts_of_];
+}
+
+RecordingReader::PageCache::Directory RecordingReader::PageCache::read(
     const RecordingReader& reader, std::size_t checkpoint) {
-  while (firsts_.size() <= checkpoint) load(reader, firsts_.size() - 1);
-  if (const auto known = directories_.find(checkpoint); known != directories_.end()) {
-    return known->second;
-  }
-  const CheckpointInfo& info = reader.index_.checkpoints[checkpoint];
+  const CheckpointInfo info = reader.index_.checkpoints[checkpoint];
   const std::vector<PageBatch> batches = decode_page_directory(
       reader.read_stream(info.directory, ChunkType::page_directory, "page directory"),
       reader.place(info.sequence) + ": page directory");
   Directory directory;
-  directory.first = firsts_[checkpoint];
-  // Nothing is taken over before all of it is known to be sound.
+  directory.first = known_first(reader, checkpoint).value();
   for (const PageBatch& batch : batches) {
     if (!reader.is_there(batch)) {
       reader.fail(info.sequence, "its page directory names a page batch that is not there");
@@ -87,30 +109,89 @@ const RecordingReader::PageCache::Directory& RecordingReader::PageCache::load(
          static_cast<std::uint32_t>(batch.pages.size())});
     directory.pages.insert(directory.pages.end(), batch.pages.begin(), batch.pages.end());
   }
+  return directory;
+}
+
+const RecordingReader::PageCache::Directory& RecordingReader::PageCache::load(
+    const RecordingReader& reader, std::size_t checkpoint) {
+  while (!known_first(reader, checkpoint)) load(reader, firsts_of_ + firsts_.size() - 1);
+  if (const auto known = by_checkpoint_.find(checkpoint); known != by_checkpoint_.end()) {
+    directories_.splice(directories_.begin(), directories_, known->second);
+    return known->second->directory;
+  }
+  // Nothing is taken over before all of it is known to be sound.
+  Directory directory = read(reader, checkpoint);
   const auto end = static_cast<std::uint32_t>(directory.first + directory.pages.size());
-  if (firsts_.size() == checkpoint + 1) {
+  const auto next = known_first(reader, checkpoint + 1);
+  if (!next && checkpoint + 1 == firsts_of_ + firsts_.size()) {
     firsts_.push_back(end);
-  } else if (firsts_[checkpoint + 1] != end) {
-    reader.fail(info.sequence, "its page directory and the page totals contradict each other");
+  } else if (next && *next != end) {
+    reader.fail(reader.index_.checkpoints[checkpoint].sequence,
+                "its page directory and the page totals contradict each other");
   }
-  for (std::size_t n = 0; n < directory.pages.size(); ++n) {
-    ordinals_.add(directory.pages[n], directory.first + static_cast<std::uint32_t>(n));
+  const std::size_t bytes = sizeof(KeptDirectory) + directory.batches.size() * sizeof(Batch) +
+                            directory.pages.size() * sizeof(Hash128);
+  directories_.push_front({checkpoint, std::move(directory), bytes});
+  by_checkpoint_[checkpoint] = directories_.begin();
+  directory_bytes_ += bytes;
+  while (directory_bytes_ > limit_bytes && directories_.size() > 1) {
+    directory_bytes_ -= directories_.back().bytes;
+    by_checkpoint_.erase(directories_.back().checkpoint);
+    directories_.pop_back();
   }
-  return directories_[checkpoint] = std::move(directory);
+  return directories_.front().directory;
 }
 
 std::uint32_t RecordingReader::PageCache::end_of(const RecordingReader& reader,
                                                  std::size_t checkpoint) {
-  read_totals(reader);
-  if (firsts_.size() <= checkpoint + 1) load(reader, checkpoint);
-  return firsts_[checkpoint + 1];
+  look_for_firsts(reader);
+  if (!known_first(reader, checkpoint + 1)) load(reader, checkpoint);
+  return known_first(reader, checkpoint + 1).value();
 }
 
 const RecordingReader::PageCache::Directory& RecordingReader::PageCache::directory_of(
     const RecordingReader& reader, std::uint32_t ordinal) {
-  const auto after = std::upper_bound(firsts_.begin(), firsts_.end(), ordinal);
-  CHECK_THAT(after != firsts_.end(), "the page is in a directory that is known of");
-  return load(reader, static_cast<std::size_t>(after - firsts_.begin()) - 1);
+  const auto holds = [ordinal](const Directory& directory) {
+    return ordinal >= directory.first && ordinal - directory.first < directory.pages.size();
+  };
+  // Pages are mostly asked for in their order.
+  if (!directories_.empty() && holds(directories_.front().directory)) {
+    return directories_.front().directory;
+  }
+  look_for_firsts(reader);
+  const IndexTable<CheckpointInfo>& checkpoints = reader.index_.checkpoints;
+  std::size_t checkpoint = 0;
+  if (ordinal < firsts_.front()) {
+    const auto end = checkpoints.begin() + static_cast<std::ptrdiff_t>(firsts_of_);
+    const auto after = std::partition_point(
+        checkpoints.begin(), end,
+        [&](const CheckpointInfo& info) { return info.pages_before.value_or(0) <= ordinal; });
+    checkpoint = static_cast<std::size_t>(after - checkpoints.begin());
+  } else {
+    while (ordinal >= firsts_.back() && firsts_of_ + firsts_.size() <= checkpoints.size()) {
+      load(reader, firsts_of_ + firsts_.size() - 1);
+    }
+    const auto after = std::upper_bound(firsts_.begin(), firsts_.end(), ordinal);
+    if (after != firsts_.end()) {
+      checkpoint = firsts_of_ + static_cast<std::size_t>(after - firsts_.begin());
+    }
+  }
+  if (checkpoint != 0) {
+    const Directory& directory = load(reader, checkpoint - 1);
+    if (holds(directory)) return directory;
+  }
+  throw Error{ErrorCode::bad_input, reader.name() + ": page " + std::to_string(ordinal) +
+                                        " is in none of the page directories"};
+}
+
+Hash128 RecordingReader::PageCache::content_of(const RecordingReader& reader,
+                                               std::uint32_t ordinal) {
+  const Directory& directory = directory_of(reader, ordinal);
+  const Hash128 content = directory.pages[ordinal - directory.first];
+  ordinals_.forget();
+  ordinals_.use(content);
+  ordinals_.add(content, ordinal);
+  return content;
 }
 
 RecordingReader::PageCache::Batch RecordingReader::PageCache::batch_of(
@@ -123,13 +204,17 @@ RecordingReader::PageCache::Batch RecordingReader::PageCache::batch_of(
 
 std::optional<std::uint32_t> RecordingReader::PageCache::ordinal_of(const RecordingReader& reader,
                                                                     const Hash128& content) {
-  read_totals(reader);
-  std::optional<std::uint32_t> ordinal = ordinals_.find(content);
-  for (; !ordinal && searched_ < reader.index_.checkpoints.size(); ++searched_) {
-    load(reader, searched_);
-    ordinal = ordinals_.find(content);
+  if (const auto known = ordinals_.find(content)) return known;
+  look_for_firsts(reader);
+  for (std::size_t n = 0; n < reader.index_.checkpoints.size(); ++n) {
+    const Directory& directory = load(reader, n);
+    const auto at = std::find(directory.pages.begin(), directory.pages.end(), content);
+    if (at == directory.pages.end()) continue;
+    const auto ordinal = directory.first + static_cast<std::uint32_t>(at - directory.pages.begin());
+    ordinals_.add(content, ordinal);
+    return ordinal;
   }
-  return ordinal;
+  return std::nullopt;
 }
 
 }  // namespace chronovisor

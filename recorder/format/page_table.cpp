@@ -38,25 +38,25 @@ void PageOrdinals::add(const Hash128& content, std::uint32_t ordinal) {
   ++used_;
 }
 
-std::optional<std::uint32_t> PageTable::find(const Hash128& content) const {
+std::optional<std::uint32_t> RecentOrdinals::find(const Hash128& content) const {
   const std::optional<std::uint32_t> ordinal = recent_.find(content);
   return ordinal ? ordinal : older_.find(content);
 }
 
-std::uint32_t PageTable::add(const Hash128& content) {
-  CHECK_THAT(next_ < 0xffff'fffe, "more distinct pages than ordinals");
-  recent_.add(content, next_);
-  return next_++;
-}
-
-void PageTable::use(const Hash128& content) {
+void RecentOrdinals::use(const Hash128& content) {
   if (recent_.find(content)) return;
   if (const auto ordinal = older_.find(content)) recent_.add(content, *ordinal);
 }
 
-void PageTable::forget() {
+void RecentOrdinals::forget() {
   if (recent_.size() < remembered_) return;
   older_ = std::exchange(recent_, {});
+}
+
+std::uint32_t PageTable::add(const Hash128& content) {
+  CHECK_THAT(next_ < 0xffff'fffe, "more distinct pages than ordinals");
+  ordinals_.add(content, next_);
+  return next_++;
 }
 
 const Hash128& zero_page_hash() {

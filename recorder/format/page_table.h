@@ -17,6 +17,7 @@ class PageOrdinals {
   /// Of equal contents the first added is found.
   void add(const Hash128& content, std::uint32_t ordinal);
   [[nodiscard]] std::size_t size() const { return used_; }
+  [[nodiscard]] std::size_t bytes() const { return slots_.size() * sizeof(Slot); }
 
  private:
   struct Slot {
@@ -29,31 +30,52 @@ class PageOrdinals {
   std::size_t used_ = 0;
 };
 
+/// The ordinals of contents that were met lately, so many of them at least and at most twice
+/// as many.
+class RecentOrdinals {
+ public:
+  explicit RecentOrdinals(std::size_t remembered) : remembered_(remembered) {}
+
+  [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const;
+  void add(const Hash128& content, std::uint32_t ordinal) { recent_.add(content, ordinal); }
+  /// A content that is known is not forgotten next.
+  void use(const Hash128& content);
+  /// Forgets the contents not met for longest, if there are too many.
+  void forget();
+  [[nodiscard]] std::size_t size() const { return recent_.size() + older_.size(); }
+  [[nodiscard]] std::size_t bytes() const { return recent_.bytes() + older_.bytes(); }
+
+ private:
+  std::size_t remembered_;
+  PageOrdinals recent_;
+  PageOrdinals older_;
+};
+
 /// The pages that a writer remembers having stored: those used lately, however many there
 /// are in the file. What is forgotten is stored again when it comes again.
 class PageTable {
  public:
   /// So many pages used lately are remembered, and at most twice as many.
   static constexpr std::size_t kRemembered = std::size_t{1} << 20;
-  explicit PageTable(std::size_t remembered = kRemembered) : remembered_(remembered) {}
+  explicit PageTable(std::size_t remembered = kRemembered) : ordinals_(remembered) {}
 
   /// The ordinal of the page with this content, if it is remembered.
-  [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const;
+  [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const {
+    return ordinals_.find(content);
+  }
   /// Numbers a page; pages are numbered 0, 1, 2 ... in order of adding.
   std::uint32_t add(const Hash128& content);
   /// A page that was found is in use: it is not forgotten next.
-  void use(const Hash128& content);
+  void use(const Hash128& content) { ordinals_.use(content); }
   /// Forgets the pages not used for longest, if there are too many. Until the next call
   /// nothing is forgotten.
-  void forget();
+  void forget() { ordinals_.forget(); }
   /// How many pages have been numbered.
   [[nodiscard]] std::size_t size() const { return next_; }
-  [[nodiscard]] std::size_t remembered() const { return recent_.size() + older_.size(); }
+  [[nodiscard]] std::size_t remembered() const { return ordinals_.size(); }
 
  private:
-  std::size_t remembered_;
-  PageOrdinals recent_;
-  PageOrdinals older_;
+  RecentOrdinals ordinals_;
   std::uint32_t next_ = 0;
 };
 

@@ -20,14 +20,15 @@ void largest_first(std::vector<Cost>& costs) {
 RecordingCost cost_of(const RecordingReader& reader) {
   RecordingCost cost;
   std::map<std::uint64_t, RangeCost> ranges;
-  const std::vector<ChunkEntry>& chunks = reader.index().chunks;
+  const IndexTable<ChunkEntry>& chunks = reader.index().chunks;
   std::size_t chunk = 0;
   std::uint64_t known = 0;  // pages with lower places were kept by earlier checkpoints
   for (std::size_t n = 0; n < reader.checkpoints().size(); ++n) {
     CheckpointCost part{n, 0, 0};
     for (; chunk < chunks.size() && chunk <= reader.checkpoints()[n].sequence; ++chunk) {
-      if (chunk_purpose(chunks[chunk].type) == ChunkPurpose::checkpoint) {
-        part.bytes += kChunkHeaderSize + chunks[chunk].stored_length;
+      const ChunkEntry entry = chunks[chunk];
+      if (chunk_purpose(entry.type) == ChunkPurpose::checkpoint) {
+        part.bytes += kChunkHeaderSize + entry.stored_length;
       }
     }
     std::map<std::uint64_t, std::uint64_t> contents;  // range, contents new in it

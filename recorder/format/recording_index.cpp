@@ -1,50 +1,16 @@
 #include "recorder/format/recording_index.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 #include "recorder/format/input_log.h"
+#include "recorder/format/records.h"
 
 namespace chronovisor {
 
 namespace {
-
-void encode_hash(const Hash128& hash, ByteWriter& out) {
-  out.integer(hash.low);
-  out.integer(hash.high);
-}
-
-Hash128 decode_hash(ByteReader& in) {
-  Hash128 hash;
-  hash.low = in.integer<std::uint64_t>();
-  hash.high = in.integer<std::uint64_t>();
-  return hash;
-}
-
-void encode_stream(const StreamRef& stream, ByteWriter& out) {
-  out.varint(stream.first);
-  out.varint(stream.count);
-}
-
-StreamRef decode_stream(ByteReader& in) {
-  StreamRef stream;
-  stream.first = in.varint();
-  stream.count = in.varint();
-  return stream;
-}
-
-/// A position and a length: [from, from + length].
-void encode_range(Position from, Position to, ByteWriter& out) {
-  out.varint(from.steps);
-  out.varint(to.steps - from.steps);
-}
-
-void decode_range(ByteReader& in, Position& from, Position& to) {
-  from.steps = in.varint();
-  const std::uint64_t length = in.varint();
-  if (length > ~from.steps) in.fail("a range of positions overflows");
-  to.steps = from.steps + length;
-}
 
 void encode_optional(const std::optional<std::uint64_t>& value, ByteWriter& out) {
   out.varint(value ? *value + 1 : 0);
@@ -78,32 +44,6 @@ ImageInfo decode_image(ByteReader& in) {
   return image;
 }
 
-void put_checkpoint(const CheckpointInfo& checkpoint, ByteWriter& out) {
-  out.varint(checkpoint.position.steps);
-  out.varint(checkpoint.idle_ns);
-  encode_hash(checkpoint.digest, out);
-  out.varint(checkpoint.parent ? std::uint64_t{*checkpoint.parent} + 1 : 0);
-  out.varint(checkpoint.pages);
-  encode_stream(checkpoint.sections, out);
-  encode_stream(checkpoint.directory, out);
-  encode_stream(checkpoint.map, out);
-}
-
-CheckpointInfo decode_checkpoint(ByteReader& in) {
-  CheckpointInfo checkpoint;
-  checkpoint.position.steps = in.varint();
-  checkpoint.idle_ns = in.varint();
-  checkpoint.digest = decode_hash(in);
-  const std::uint64_t parent = in.varint();
-  if (parent > 0xffff'ffff) in.fail("a parent checkpoint out of range");
-  if (parent != 0) checkpoint.parent = static_cast<std::uint32_t>(parent - 1);
-  checkpoint.pages = in.varint();
-  checkpoint.sections = decode_stream(in);
-  checkpoint.directory = decode_stream(in);
-  checkpoint.map = decode_stream(in);
-  return checkpoint;
-}
-
 /// A count of records that take at least `least` bytes each.
 std::uint64_t decode_count(ByteReader& in, std::size_t least) {
   const std::uint64_t count = in.varint();
@@ -113,25 +53,18 @@ std::uint64_t decode_count(ByteReader& in, std::size_t least) {
   return count;
 }
 
-std::vector<ChunkEntry> decode_chunks(ByteReader& in, std::uint64_t footer_offset) {
-  std::vector<ChunkEntry> chunks(static_cast<std::size_t>(decode_count(in, 3)));
+void decode_chunks(ByteReader& in, std::uint64_t footer_offset, RecordingIndex& index) {
   std::uint64_t offset = kFileHeaderSize;
-  for (ChunkEntry& chunk : chunks) {
-    const std::uint64_t type = in.varint();
-    const std::uint64_t stored = in.varint();
-    const std::uint64_t raw = in.varint();
-    if (type < 2 || type > 0xffff'ffff || stored > kMaxChunkBytes || raw > kMaxChunkBytes) {
-      in.fail("a chunk's type or length is out of range");
-    }
-    chunk.type = static_cast<std::uint32_t>(type >> 1) | ((type & 1) != 0 ? kCriticalFlag : 0);
-    chunk.offset = offset;
-    chunk.stored_length = static_cast<std::uint32_t>(stored);
-    chunk.raw_length = static_cast<std::uint32_t>(raw);
-    offset += kChunkHeaderSize + stored;
+  for (std::uint64_t left = decode_count(in, 3); left != 0; --left) {
+    index.add_chunk(take_chunk(in, offset));
+    offset += kChunkHeaderSize + index.chunks.back().stored_length;
   }
   if (offset != footer_offset) in.fail("the chunks do not end where the footer begins");
-  return chunks;
 }
+
+/// How the root's payload begins; another layout is another number.
+constexpr std::uint64_t kRootLayout = 1;
+constexpr std::uint64_t kMostIntervals = std::uint64_t{1} << 48;
 
 }  // namespace
 
@@ -148,13 +81,28 @@ Bytes encode_checkpoint(const CheckpointInfo& checkpoint) {
 }
 
 void encode_interval_head(const IntervalInfo& interval, ByteWriter& out) {
-  encode_range(interval.from, interval.to, out);
+  encode_position_range(interval.from, interval.to, out);
 }
 
 IntervalInfo decode_interval_head(ByteReader& in) {
   IntervalInfo interval;
-  decode_range(in, interval.from, interval.to);
+  decode_position_range(in, interval.from, interval.to);
   return interval;
+}
+
+/// All tables, in the order of their numbers.
+template <class Index, class Visit>
+void RecordingIndex::for_each_table(Index& index, Visit&& visit) {
+  visit(index.chunks);
+  visit(index.inputs);
+  visit(index.checkpoints);
+  visit(index.intervals);
+  visit(index.digests);
+  visit(index.consoles);
+  visit(index.bookmarks);
+  visit(index.frames);
+  visit(index.counted);
+  visit(index.block_directories);
 }
 
 bool RecordingIndex::wants_payload(std::uint32_t type) {
@@ -165,6 +113,7 @@ bool RecordingIndex::wants_payload(std::uint32_t type) {
     case ChunkType::input_log:
     case ChunkType::checkpoint:
     case ChunkType::interval_index:
+    case ChunkType::digests:
       return true;
     default:
       return false;
@@ -185,12 +134,19 @@ void RecordingIndex::add_payload(std::uint64_t sequence, ByteView payload, std::
     case ChunkType::input_log: {
       const InputChunk chunk = decode_input_chunk(payload, what);
       add_input_range({chunk.from, chunk.complete_to, chunk.events.size(), sequence}, in);
+      for (const InputEvent& event : chunk.events) {
+        if (tallies) ++tallies->inputs[static_cast<std::uint8_t>(event.kind)];
+      }
       return;
     }
+    case ChunkType::digests:
+      if (tallies) tallies->digests += decode_digests(payload, what).size();
+      return;
     case ChunkType::interval_index: {
       IntervalInfo interval = decode_interval_head(in);
       interval.sequence = sequence;
-      add_interval(interval, in);
+      check_interval(interval, in);
+      add_interval(interval);
       return;
     }
     case ChunkType::image: {
@@ -200,7 +156,7 @@ void RecordingIndex::add_payload(std::uint64_t sequence, ByteView payload, std::
       break;
     }
     case ChunkType::checkpoint: {
-      CheckpointInfo checkpoint = decode_checkpoint(in);
+      CheckpointInfo checkpoint = take_checkpoint(in);
       checkpoint.sequence = sequence;
       add_checkpoint(checkpoint, in);
       break;
@@ -232,6 +188,11 @@ void RecordingIndex::add_input_range(const InputRange& range, Reader& in) {
       (range.sequence <= inputs.back().sequence || range.from != inputs.back().complete_to)) {
     in.fail("the input log does not go on where it left off");
   }
+  add_inputs(range);
+}
+
+void RecordingIndex::add_inputs(const InputRange& range) {
+  if (inputs.empty()) start_ = range.from;
   inputs.push_back(range);
 }
 
@@ -260,8 +221,14 @@ void RecordingIndex::add_checkpoint(const CheckpointInfo& checkpoint, Reader& in
   checkpoints.push_back(checkpoint);
 }
 
-void RecordingIndex::add_interval(const IntervalInfo& interval, Reader& in) {
+void RecordingIndex::check_interval(const IntervalInfo& interval, Reader& in) {
   require_type(interval.sequence, ChunkType::interval_index, in);
+}
+
+void RecordingIndex::add_interval(const IntervalInfo& interval) {
+  if (!intervals.empty() && interval.from < intervals.back().from) {
+    interval_runs.push_back(intervals.size());
+  }
   intervals.push_back(interval);
 }
 
@@ -269,17 +236,14 @@ Bytes RecordingIndex::encode() const {
   ByteWriter out;
   out.varint(chunks.size());
   for (const ChunkEntry& chunk : chunks) {
-    const std::uint64_t number = chunk.type & ~kCriticalFlag;
-    out.varint(number << 1 | ((chunk.type & kCriticalFlag) != 0 ? 1 : 0));
-    out.varint(chunk.stored_length);
-    out.varint(chunk.raw_length);
+    put_chunk(chunk, out);
   }
   encode_optional(metadata, out);
   encode_optional(summary, out);
   out.varint(inputs.size());
   for (const InputRange& range : inputs) {
     out.varint(range.sequence);
-    encode_range(range.from, range.complete_to, out);
+    encode_position_range(range.from, range.complete_to, out);
     out.varint(range.events);
   }
   out.varint(images.size());
@@ -304,7 +268,7 @@ RecordingIndex RecordingIndex::decode(ByteView payload, std::uint64_t footer_off
                                       std::string_view what) {
   ByteReader in(payload, what);
   RecordingIndex index;
-  index.chunks = decode_chunks(in, footer_offset);
+  decode_chunks(in, footer_offset, index);
   index.metadata = decode_optional(in);
   if (index.metadata) index.require_type(*index.metadata, ChunkType::metadata, in);
   index.summary = decode_optional(in);
@@ -312,7 +276,7 @@ RecordingIndex RecordingIndex::decode(ByteView payload, std::uint64_t footer_off
   for (std::uint64_t left = decode_count(in, 4); left != 0; --left) {
     InputRange range;
     range.sequence = in.varint();
-    decode_range(in, range.from, range.complete_to);
+    decode_position_range(in, range.from, range.complete_to);
     range.events = in.varint();
     index.add_input_range(range, in);
   }
@@ -324,7 +288,7 @@ RecordingIndex RecordingIndex::decode(ByteView payload, std::uint64_t footer_off
   }
   for (std::uint64_t left = decode_count(in, 27); left != 0; --left) {
     const std::uint64_t sequence = in.varint();
-    CheckpointInfo checkpoint = decode_checkpoint(in);
+    CheckpointInfo checkpoint = take_checkpoint(in);
     checkpoint.sequence = sequence;
     index.add_checkpoint(checkpoint, in);
   }
@@ -332,19 +296,189 @@ RecordingIndex RecordingIndex::decode(ByteView payload, std::uint64_t footer_off
     const std::uint64_t sequence = in.varint();
     IntervalInfo interval = decode_interval_head(in);
     interval.sequence = sequence;
-    index.add_interval(interval, in);
+    index.check_interval(interval, in);
+    index.add_interval(interval);
   }
   if (!in.at_end()) in.fail("bytes are left over");
   return index;
 }
 
-Position RecordingIndex::start() const { return inputs.empty() ? Position{} : inputs[0].from; }
+void RecordingIndex::decode_runs(Reader& in) {
+  for (std::uint64_t left = decode_count(in, 1); left != 0; --left) {
+    const std::uint64_t before = interval_runs.empty() ? 0 : interval_runs.back();
+    const std::uint64_t more = in.varint();
+    if (more == 0 || more > kMostIntervals - before) in.fail("runs of intervals out of order");
+    interval_runs.push_back(before + more);
+  }
+}
+
+Bytes RecordingIndex::encode_root() const {
+  ByteWriter out;
+  out.varint(kRootLayout);
+  encode_optional(metadata, out);
+  encode_optional(summary, out);
+  out.varint(start_.steps);
+  out.varint(images.size());
+  for (const ImageInfo& image : images) {
+    out.varint(image.sequence);
+    put_image(image, out);
+  }
+  out.varint(totals.size());
+  for (const auto& [type, total] : totals) {
+    out.integer(type);
+    out.varint(total.chunks);
+    out.varint(total.stored_bytes);
+    out.varint(total.raw_bytes);
+  }
+  out.integer(static_cast<std::uint8_t>(tallies ? 1 : 0));
+  if (tallies) {
+    out.varint(tallies->inputs.size());
+    for (const auto& [kind, count] : tallies->inputs) {
+      out.integer(kind);
+      out.varint(count);
+    }
+    out.varint(tallies->digests);
+  }
+  out.varint(interval_runs.size());
+  std::uint64_t before = 0;
+  for (const std::uint64_t run : interval_runs) {
+    out.varint(run - before);
+    before = run;
+  }
+  for_each_table(*this, [&](const auto& table) { table.encode(out); });
+  return out.take();
+}
+
+RecordingIndex RecordingIndex::decode_root(ByteView payload, const BlockRef& place,
+                                           const std::shared_ptr<IndexBlocks>& blocks,
+                                           std::string_view what) {
+  ByteReader in(payload, what);
+  if (in.varint() != kRootLayout) in.fail("an index of another layout");
+  RecordingIndex index;
+  const auto named = [&] {
+    const auto sequence = decode_optional(in);
+    if (sequence && *sequence >= place.sequence) in.fail("names a chunk that is not before it");
+    return sequence;
+  };
+  index.metadata = named();
+  index.summary = named();
+  index.start_.steps = in.varint();
+  for (std::uint64_t left = decode_count(in, 23); left != 0; --left) {
+    if (index.images.size() >= kMaxImages) in.fail("more images than the limit");
+    const std::uint64_t sequence = in.varint();
+    ImageInfo image = decode_image(in);
+    image.sequence = sequence;
+    if (sequence >= place.sequence) in.fail("names an image that is not before it");
+    index.require_stream(image.data, sequence, in);
+    if (image.storage == ImageStorage::referenced && image.data.count != 0) {
+      in.fail("an image that is referenced and embedded");
+    }
+    index.images.push_back(std::move(image));
+  }
+  for (std::uint64_t left = decode_count(in, 7); left != 0; --left) {
+    TypeTotal& total = index.totals[in.integer<std::uint32_t>()];
+    total.chunks = in.varint();
+    total.stored_bytes = in.varint();
+    total.raw_bytes = in.varint();
+  }
+  if (in.integer<std::uint8_t>() != 0) {
+    Tallies& tallies = index.tallies.emplace();
+    for (std::uint64_t left = decode_count(in, 2); left != 0; --left) {
+      std::uint64_t& count = tallies.inputs[in.integer<std::uint8_t>()];
+      count = in.varint();
+    }
+    tallies.digests = in.varint();
+  }
+  index.decode_runs(in);
+  for_each_table(index, [&](auto& table) {
+    table = std::remove_reference_t<decltype(table)>::decode(in, place, blocks);
+  });
+  if (!in.at_end()) in.fail("bytes are left over");
+  if (index.chunks.size() != place.sequence || index.chunks.empty()) {
+    in.fail("the chunks are not those before it");
+  }
+  const ChunkEntry& last = index.chunks.back();
+  if (last.offset + kChunkHeaderSize + last.stored_length != place.offset) {
+    in.fail("the chunks do not end where the index begins");
+  }
+  if (!index.interval_runs.empty() && index.interval_runs.back() >= index.intervals.size()) {
+    in.fail("runs of intervals out of order");
+  }
+  return index;
+}
 
 Position RecordingIndex::complete_before(std::uint64_t sequence) const {
+  if (inputs.empty()) return start();
+  if (sequence > inputs.back().sequence) return inputs.back().complete_to;
   const auto after =
       std::partition_point(inputs.begin(), inputs.end(),
                            [&](const InputRange& range) { return range.sequence < sequence; });
   return after == inputs.begin() ? start() : std::prev(after)->complete_to;
+}
+
+RecordingIndex RecordingIndex::of_new_recording() {
+  RecordingIndex index;
+  index.tallies.emplace();
+  return index;
+}
+
+void RecordingIndex::add_chunk(const ChunkEntry& chunk) {
+  const std::uint64_t sequence = chunks.size();
+  chunks.push_back(chunk);
+  TypeTotal& total = totals[chunk.type];
+  ++total.chunks;
+  total.stored_bytes += kChunkHeaderSize + chunk.stored_length;
+  total.raw_bytes += chunk.raw_length;
+  switch (static_cast<ChunkType>(chunk.type)) {
+    case ChunkType::digests:
+      return digests.push_back({sequence});
+    case ChunkType::console:
+      return consoles.push_back({sequence});
+    case ChunkType::bookmark:
+    case ChunkType::bookmark_removed:
+      return bookmarks.push_back({sequence});
+    case ChunkType::sent_frames:
+      return frames.push_back({sequence});
+    case ChunkType::counted_log:
+      return counted.push_back({sequence});
+    case ChunkType::block_directory:
+      return block_directories.push_back({sequence});
+    default:
+      return;
+  }
+}
+
+void RecordingIndex::add_lost_chunks(std::uint64_t sequence, std::uint64_t offset) {
+  while (chunks.size() < sequence) chunks.push_back(ChunkEntry{offset, 0, 0, 0, false});
+}
+
+void RecordingIndex::shape_blocks(const BlockShape& shape) {
+  for_each_table(*this, [&](auto& table) { table.shape(shape); });
+}
+
+bool RecordingIndex::needs_blocks() const {
+  bool needs = false;
+  for_each_table(*this, [&](const auto& table) {
+    needs = needs || table.has_blocks() || table.has_full_block();
+  });
+  return needs;
+}
+
+void RecordingIndex::write_full_blocks(const std::function<BlockRef(ByteView)>& write) {
+  for_each_table(*this, [&](auto& table) {
+    if (static_cast<const void*>(&table) != &chunks) table.write_full_blocks(write);
+  });
+  chunks.write_full_blocks(write);  // the last: the others' blocks are chunks, too
+}
+
+bool RecordingIndex::operator==(const RecordingIndex& other) const {
+  return chunks == other.chunks && metadata == other.metadata && summary == other.summary &&
+         inputs == other.inputs && images == other.images && checkpoints == other.checkpoints &&
+         intervals == other.intervals && interval_runs == other.interval_runs &&
+         digests == other.digests && consoles == other.consoles && bookmarks == other.bookmarks &&
+         frames == other.frames && counted == other.counted &&
+         block_directories == other.block_directories && totals == other.totals &&
+         start_ == other.start_;
 }
 
 }  // namespace chronovisor

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "recorder/format/boot_payload.h"
@@ -38,31 +39,39 @@ void put_over(ByteView bytes, PageBytes out) {
 
 bool RecordingReader::is_there(const PageBatch& batch) const {
   if (batch.sequence >= index_.chunks.size()) return false;
-  const ChunkEntry& chunk = index_.chunks[static_cast<std::size_t>(batch.sequence)];
+  const ChunkEntry chunk = index_.chunks[static_cast<std::size_t>(batch.sequence)];
   // What recipes hold shows when they are read.
   if (chunk.type == static_cast<std::uint32_t>(ChunkType::page_recipes)) return true;
   return chunk.raw_length == batch.pages.size() * kPageSize;
 }
 
 std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
-  const CheckpointInfo& info = checked_checkpoint(checkpoint);
+  const std::vector<KeptPage> kept = kept_delta(checkpoint);
+  return {kept.begin(), kept.end()};
+}
+
+std::vector<RecordingReader::KeptPage> RecordingReader::kept_delta(std::size_t checkpoint) const {
+  const CheckpointInfo info = checked_checkpoint(checkpoint);
   const std::vector<PageMapEntry> map = decode_page_map(
       read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
   if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
-  std::vector<PageRecord> pages;
-  pages.reserve(map.size());
+  std::vector<KeptPage> pages(map.size());
+  std::vector<std::pair<std::uint32_t, std::size_t>> by_place;
   const std::lock_guard lock(cache_->mutex);
   const std::uint32_t end = cache_->end_of(*this, checkpoint);
-  for (const PageMapEntry& entry : map) {
-    if (entry.code > end) fail(info.sequence, "its page map names a page that is not there");
-    if (entry.code == 0) {
-      pages.push_back({entry.page, zero_page_hash()});
-      continue;
+  for (std::size_t n = 0; n < map.size(); ++n) {
+    if (map[n].code > end) fail(info.sequence, "its page map names a page that is not there");
+    pages[n].page = map[n].page;
+    if (map[n].code == 0) {
+      pages[n].content = zero_page_hash();
+    } else {
+      pages[n].place = static_cast<std::uint32_t>(map[n].code - 1);
+      by_place.emplace_back(*pages[n].place, n);
     }
-    const auto ordinal = static_cast<std::uint32_t>(entry.code - 1);
-    const auto& directory = cache_->directory_of(*this, ordinal);
-    pages.push_back({entry.page, directory.pages[ordinal - directory.first]});
   }
+  // In the order of the directories, so that each is read once.
+  std::sort(by_place.begin(), by_place.end());
+  for (const auto& [place, n] : by_place) pages[n].content = cache_->content_of(*this, place);
   return pages;
 }
 
@@ -106,7 +115,8 @@ std::uint64_t RecordingReader::page_place(const Hash128& content) const {
   return ordinal_of(content);
 }
 
-void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
+void RecordingReader::read_page(const Hash128& content, PageBytes out,
+                                std::optional<std::uint32_t> place) const {
   if (content == zero_page_hash()) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
     return;
@@ -115,7 +125,7 @@ void RecordingReader::read_page(const Hash128& content, PageBytes out) const {
   std::uint64_t sequence = 0;
   {
     const std::lock_guard lock(cache_->mutex);
-    ordinal = ordinal_of(content);
+    ordinal = place ? *place : ordinal_of(content);
     sequence = cache_->batch_of(*this, ordinal).sequence;
   }
   make_page(ordinal, out);

@@ -24,12 +24,24 @@ struct RecordingReader::BlockCache {
   std::deque<Cached> recent;  ///< the latest in front
 };
 
+ReaderOptions ReaderOptions::within(std::uint64_t bytes) {
+  constexpr std::uint64_t kLeastIndexBytes = std::uint64_t{1} << 20;
+  const ReaderOptions usual;
+  ReaderOptions options;
+  // As much again is for page directories.
+  options.cached_batches = static_cast<std::size_t>(std::clamp<std::uint64_t>(
+      bytes / 40 / (kPagesPerBatch * kPageSize), 4, usual.cached_batches));
+  options.index_bytes = static_cast<std::size_t>(
+      std::clamp<std::uint64_t>(bytes / 80, kLeastIndexBytes, usual.index_bytes));
+  return options;
+}
+
 RecordingReader::RecordingReader(std::shared_ptr<const InputFile> file, ReaderOptions options)
     : file_(std::move(file)),
       cache_(std::make_unique<PageCache>()),
       blocks_(std::make_unique<BlockCache>()) {
   cache_->limit_bytes = options.cached_batches * kPagesPerBatch * kPageSize;
-  open();
+  open(options);
 }
 
 RecordingReader::RecordingReader(const std::string& path, ReaderOptions options)
@@ -37,14 +49,38 @@ RecordingReader::RecordingReader(const std::string& path, ReaderOptions options)
 
 RecordingReader::~RecordingReader() = default;
 
-void RecordingReader::open() {
+namespace {
+
+/// Why not even the first chunk is found by this index; nothing: it is.
+std::optional<std::string> first_chunk_trouble(const RecordingIndex& index) {
+  try {
+    if (!index.chunks.empty()) (void)index.chunks.front();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void RecordingReader::open(const ReaderOptions& options) {
   Bytes start(kFileHeaderSize);
   start.resize(file_->read(0, start));
   header_ = decode_file_header(start, file_->name());
-  if (const auto reason = open_by_footer()) {
-    ScanResult scan = scan_recording(*file_, header_);
+  index_blocks_ = std::make_shared<IndexBlocks>(file_, header_.id);
+  index_blocks_->limit(options.index_bytes);
+  std::optional<std::string> reason =
+      options.rescan ? name() + ": its index is not used" : open_by_footer();
+  if (!reason) reason = first_chunk_trouble(index_);
+  if (reason) {
+    std::optional<ScanResult> tail;
+    if (!options.rescan) tail = scan_tail(*file_, header_, index_blocks_);
+    if (tail && first_chunk_trouble(tail->index)) tail.reset();
+    ScanResult scan = tail ? std::move(*tail) : scan_recording(*file_, header_);
     index_ = std::move(scan.index);
     damage_ = std::move(scan.damage);
+    note_recorder_at_work();
     if (damage_.empty()) {
       damage_.push_back({DamageKind::damaged_index, file_->size(), {}, usable_to(), *reason});
     }
@@ -56,15 +92,17 @@ void RecordingReader::open() {
   }
   const Bytes metadata = read_chunk(*index_.metadata, ChunkType::metadata);
   metadata_json_.assign(metadata.begin(), metadata.end());
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    if (index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::counted_log)) {
-      counted_.push_back(i);
-    }
-    if (index_.chunks[i].usable &&
-        index_.chunks[i].type == static_cast<std::uint32_t>(ChunkType::sent_frames)) {
-      frames_.push_back(i);
-    }
-  }
+}
+
+/// What is at the end of a file that grows is not damage.
+void RecordingReader::note_recorder_at_work() {
+  if (damage_.empty()) return;
+  Damage& last = damage_.back();
+  const bool at_end = last.kind == DamageKind::unfinished || last.kind == DamageKind::torn_tail;
+  if (!at_end || !file_->is_being_written()) return;
+  last.kind = DamageKind::being_written;
+  last.message =
+      name() + ": is being recorded; so far it goes up to position " + grouped(usable_to().steps);
 }
 
 /// Takes the index from the footer, or returns why that cannot be done.
@@ -77,53 +115,70 @@ std::optional<std::string> RecordingReader::open_by_footer() {
   const auto trailer = decode_trailer(end, header_.id);
   if (!trailer) return name() + ": no footer";
   try {
-    // The footer is read with a table of its own chunks, built as it is walked.
-    RecordingIndex walk;
-    Bytes footer;
-    std::uint64_t sequence = trailer->footer_sequence;
-    std::uint64_t offset = trailer->footer_offset;
-    const std::uint64_t stop = file_->size() - kTrailerSize;
     const std::string what = name() + ": footer";
-    if (offset < kFileHeaderSize || offset >= stop) return what + " is out of the file";
-    while (offset < stop) {
-      std::array<std::uint8_t, kChunkHeaderSize> data{};
-      if (file_->read(offset, data) != data.size()) return what + " is cut off";
-      const auto decoded = decode_chunk_header(data, header_.id);
-      if (const auto* fault = std::get_if<ChunkFault>(&decoded)) return what + ": " + fault->reason;
-      const ChunkHeader& header = std::get<ChunkHeader>(decoded);
-      const std::uint64_t after = offset + kChunkHeaderSize + header.stored_length;
-      const bool is_footer = header.type == static_cast<std::uint32_t>(ChunkType::footer);
-      if (!is_footer || header.sequence != sequence || after > stop) {
-        return what + ": another chunk is in its place";
-      }
-      Bytes stored(header.stored_length);
-      if (file_->read(offset + kChunkHeaderSize, stored) != stored.size()) {
-        return what + " is cut off";
-      }
-      if (const auto fault = check_payload(header, stored)) return what + ": " + fault->reason;
-      const auto payload = decode_payload(header, stored);
-      if (const auto* fault = std::get_if<ChunkFault>(&payload)) return what + ": " + fault->reason;
-      const Bytes& raw = std::get<Bytes>(payload);
-      if (footer.size() + raw.size() > kMaxStreamBytes) return what + " is too large";
-      footer.insert(footer.end(), raw.begin(), raw.end());
-      offset = after;
-      ++sequence;
-    }
-    RecordingIndex index = RecordingIndex::decode(footer, trailer->footer_offset, what);
-    if (index.chunks.size() != trailer->footer_sequence) return what + ": wrong chunk count";
+    ChunkType type{};
+    const Bytes footer = read_footer(*trailer, what, type);
+    const BlockRef at{trailer->footer_sequence, trailer->footer_offset, 0, 0};
+    RecordingIndex index = type == ChunkType::index_root
+                               ? RecordingIndex::decode_root(footer, at, index_blocks_, what)
+                               : RecordingIndex::decode(footer, at.offset, what);
+    if (index.chunks.size() != at.sequence) return what + ": wrong chunk count";
     if (!index.metadata) return what + ": it names no metadata";
     index_ = std::move(index);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::bad_input) throw;
     return std::string(error.what());
   }
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    const std::uint32_t type = index_.chunks[i].type;
-    if ((type & kCriticalFlag) != 0 && !is_known_type(type)) {
-      throw unknown_critical(place(i), type);
+  for (const auto& [type, total] : index_.totals) {
+    if ((type & kCriticalFlag) == 0 || is_known_type(type)) continue;
+    for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
+      if (index_.chunks[i].type == type) throw unknown_critical(place(i), type);
     }
   }
   return {};
+}
+
+/// The payload of the footer's chunks, which reach to the trailer; `type` is theirs. Throws
+/// Error{bad_input}.
+Bytes RecordingReader::read_footer(const Trailer& trailer, const std::string& what,
+                                   ChunkType& type) const {
+  const auto refuse = [&](const std::string& reason) {
+    throw Error{ErrorCode::bad_input, what + reason};
+  };
+  Bytes footer;
+  std::uint64_t sequence = trailer.footer_sequence;
+  std::uint64_t offset = trailer.footer_offset;
+  const std::uint64_t stop = file_->size() - kTrailerSize;
+  if (offset < kFileHeaderSize || offset >= stop) refuse(" is out of the file");
+  while (offset < stop) {
+    std::array<std::uint8_t, kChunkHeaderSize> data{};
+    if (file_->read(offset, data) != data.size()) refuse(" is cut off");
+    const auto decoded = decode_chunk_header(data, header_.id);
+    if (const auto* fault = std::get_if<ChunkFault>(&decoded)) refuse(": " + fault->reason);
+    const ChunkHeader& header = std::get<ChunkHeader>(decoded);
+    const std::uint64_t after = offset + kChunkHeaderSize + header.stored_length;
+    // A root is one chunk, a list of everything may be several.
+    const bool is_first = sequence == trailer.footer_sequence;
+    const bool is_footer =
+        header.type == static_cast<std::uint32_t>(ChunkType::footer) ||
+        (is_first && header.type == static_cast<std::uint32_t>(ChunkType::index_root));
+    if (!is_footer || header.sequence != sequence || after > stop ||
+        (!is_first && type != ChunkType::footer)) {
+      refuse(": another chunk is in its place");
+    }
+    type = static_cast<ChunkType>(header.type);
+    Bytes stored(header.stored_length);
+    if (file_->read(offset + kChunkHeaderSize, stored) != stored.size()) refuse(" is cut off");
+    if (const auto fault = check_payload(header, stored)) refuse(": " + fault->reason);
+    const auto payload = decode_payload(header, stored);
+    if (const auto* fault = std::get_if<ChunkFault>(&payload)) refuse(": " + fault->reason);
+    const Bytes& raw = std::get<Bytes>(payload);
+    if (footer.size() + raw.size() > kMaxStreamBytes) refuse(" is too large");
+    footer.insert(footer.end(), raw.begin(), raw.end());
+    offset = after;
+    ++sequence;
+  }
+  return footer;
 }
 
 std::string RecordingReader::place(std::uint64_t sequence) const {
@@ -142,7 +197,7 @@ Bytes RecordingReader::read_chunk(std::uint64_t sequence, ChunkType type) const 
     throw Error{ErrorCode::bad_input,
                 name() + ": chunk " + std::to_string(sequence) + " is not in the file"};
   }
-  const ChunkEntry& entry = index_.chunks[static_cast<std::size_t>(sequence)];
+  const ChunkEntry entry = index_.chunks[static_cast<std::size_t>(sequence)];
   if (!entry.usable) fail(sequence, "damaged, missing or after damage");
   if (entry.type != static_cast<std::uint32_t>(type)) {
     fail(sequence, "a chunk of type " + chunk_type_name(entry.type) + " where " +
@@ -192,6 +247,11 @@ std::optional<std::string> RecordingReader::summary_json() const {
   return std::string(text.begin(), text.end());
 }
 
+std::size_t RecordingReader::cache_bytes() const {
+  const std::lock_guard lock(cache_->mutex);
+  return cache_->bytes() + index_blocks_->bytes();
+}
+
 std::vector<Damage> RecordingReader::verify_bytes() const {
   std::vector<Damage> damage = scan_recording(*file_, header_).damage;
   // A footer that is whole but wrong shows only where it is used.
@@ -201,7 +261,7 @@ std::vector<Damage> RecordingReader::verify_bytes() const {
 
 InputChunk RecordingReader::read_inputs(std::size_t range) const {
   CHECK_THAT(range < index_.inputs.size(), "an input range of this recording");
-  const InputRange& expected = index_.inputs[range];
+  const InputRange expected = index_.inputs[range];
   InputChunk chunk = decode_input_chunk(read_chunk(expected.sequence, ChunkType::input_log),
                                         place(expected.sequence));
   if (chunk.from != expected.from || chunk.complete_to != expected.complete_to ||
@@ -212,18 +272,20 @@ InputChunk RecordingReader::read_inputs(std::size_t range) const {
 }
 
 CountedChunk RecordingReader::read_counted(std::size_t i) const {
-  CHECK_THAT(i < counted_.size(), "a counted chunk of this recording");
-  return decode_counted_chunk(read_chunk(counted_[i], ChunkType::counted_log), place(counted_[i]));
+  CHECK_THAT(i < index_.counted.size(), "a counted chunk of this recording");
+  const std::uint64_t sequence = index_.counted[i].sequence;
+  return decode_counted_chunk(read_chunk(sequence, ChunkType::counted_log), place(sequence));
 }
 
 FrameChunk RecordingReader::read_frames(std::size_t i) const {
-  CHECK_THAT(i < frames_.size(), "a chunk of sent frames of this recording");
-  return decode_frame_chunk(read_chunk(frames_[i], ChunkType::sent_frames), place(frames_[i]));
+  CHECK_THAT(i < index_.frames.size(), "a chunk of sent frames of this recording");
+  const std::uint64_t sequence = index_.frames[i].sequence;
+  return decode_frame_chunk(read_chunk(sequence, ChunkType::sent_frames), place(sequence));
 }
 
-const CheckpointInfo& RecordingReader::checked_checkpoint(std::size_t i) const {
+CheckpointInfo RecordingReader::checked_checkpoint(std::size_t i) const {
   CHECK_THAT(i < index_.checkpoints.size(), "a checkpoint of this recording");
-  const CheckpointInfo& info = index_.checkpoints[i];
+  const CheckpointInfo info = index_.checkpoints[i];
   // The footer has a copy of it; the original must say the same.
   const Bytes payload = read_chunk(info.sequence, ChunkType::checkpoint);
   if (payload != encode_checkpoint(info)) {
@@ -241,7 +303,7 @@ std::optional<std::size_t> RecordingReader::checkpoint_before(Position position)
 }
 
 std::vector<Section> RecordingReader::load_sections(std::size_t checkpoint) const {
-  const CheckpointInfo& info = checked_checkpoint(checkpoint);
+  const CheckpointInfo info = checked_checkpoint(checkpoint);
   return decode_sections(read_stream(info.sections, ChunkType::sections, "sections"),
                          place(info.sequence) + ": sections");
 }
@@ -266,14 +328,11 @@ std::vector<BlockEntry> RecordingReader::block_entries() const {
 
 std::vector<BlockEntry> RecordingReader::block_entries_to(Position position) const {
   std::vector<BlockEntry> all;
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    const ChunkEntry& entry = index_.chunks[i];
-    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::block_directory)) {
-      continue;
-    }
+  for (const auto& chunk : index_.block_directories) {
+    if (!is_usable(chunk.sequence)) continue;
     // What is in the file behind a log was read at its end or later.
-    if (index_.complete_before(i) > position) break;
-    const std::vector<BlockEntry> some = read_block_directory(i);
+    if (index_.complete_before(chunk.sequence) > position) break;
+    const std::vector<BlockEntry> some = read_block_directory(chunk.sequence);
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
@@ -327,20 +386,47 @@ std::optional<BlockKind> RecordingReader::read_block(std::uint32_t medium, std::
   return entry.kind;
 }
 
+bool RecordingReader::is_usable(std::uint64_t sequence) const {
+  return index_.chunks[static_cast<std::size_t>(sequence)].usable;
+}
+
 std::vector<DigestRecord> RecordingReader::digests() const {
   std::vector<DigestRecord> all;
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    const ChunkEntry& entry = index_.chunks[i];
-    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::digests)) continue;
-    const auto some = decode_digests(read_chunk(i, ChunkType::digests), place(i));
+  for (std::size_t i = 0; i < digest_chunks(); ++i) {
+    const std::vector<DigestRecord> some = read_digests(i);
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
 }
 
+std::vector<DigestRecord> RecordingReader::read_digests(std::size_t i) const {
+  CHECK_THAT(i < index_.digests.size(), "a chunk of digests of this recording");
+  const std::uint64_t sequence = index_.digests[i].sequence;
+  if (!is_usable(sequence)) return {};
+  return decode_digests(read_chunk(sequence, ChunkType::digests), place(sequence));
+}
+
+std::uint64_t RecordingReader::digest_count() const {
+  return index_.tallies ? index_.tallies->digests : digests().size();
+}
+
+std::map<InputKind, std::uint64_t> RecordingReader::input_counts() const {
+  std::map<InputKind, std::uint64_t> counts;
+  if (index_.tallies) {
+    for (const auto& [kind, count] : index_.tallies->inputs) {
+      if (is_input_kind(kind)) counts[static_cast<InputKind>(kind)] = count;
+    }
+    return counts;
+  }
+  for (std::size_t range = 0; range < index_.inputs.size(); ++range) {
+    for (const InputEvent& event : read_inputs(range).events) ++counts[event.kind];
+  }
+  return counts;
+}
+
 Bytes RecordingReader::load_interval(std::size_t i) const {
   CHECK_THAT(i < index_.intervals.size(), "an interval of this recording");
-  const IntervalInfo& info = index_.intervals[i];
+  const IntervalInfo info = index_.intervals[i];
   const Bytes payload = read_chunk(info.sequence, ChunkType::interval_index);
   ByteReader in(payload, place(info.sequence));
   const IntervalInfo head = decode_interval_head(in);
@@ -351,23 +437,27 @@ Bytes RecordingReader::load_interval(std::size_t i) const {
 }
 
 void RecordingReader::for_each_console(const std::function<void(const ConsoleView&)>& visit) const {
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    const ChunkEntry& entry = index_.chunks[i];
-    if (!entry.usable || entry.type != static_cast<std::uint32_t>(ChunkType::console)) continue;
-    decode_console(read_chunk(i, ChunkType::console), place(i), visit);
-  }
+  for (std::size_t i = 0; i < console_chunks(); ++i) show_console(i, visit);
+}
+
+void RecordingReader::show_console(std::size_t i,
+                                   const std::function<void(const ConsoleView&)>& visit) const {
+  CHECK_THAT(i < index_.consoles.size(), "a chunk of console output of this recording");
+  const std::uint64_t sequence = index_.consoles[i].sequence;
+  if (!is_usable(sequence)) return;
+  decode_console(read_chunk(sequence, ChunkType::console), place(sequence), visit);
 }
 
 std::vector<Bookmark> RecordingReader::bookmarks() const {
-  std::vector<std::pair<std::size_t, Bookmark>> all;
-  std::map<std::string, std::size_t> removed;  // a name, and the last chunk that removes it
-  for (std::size_t i = 0; i < index_.chunks.size(); ++i) {
-    const ChunkEntry& entry = index_.chunks[i];
+  std::vector<std::pair<std::uint64_t, Bookmark>> all;
+  std::map<std::string, std::uint64_t> removed;  // a name, and the last chunk that removes it
+  for (const auto& [i] : index_.bookmarks) {
+    const ChunkEntry entry = index_.chunks[static_cast<std::size_t>(i)];
     if (!entry.usable) continue;
-    if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark)) {
-      all.emplace_back(i, decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
-    } else if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark_removed)) {
+    if (entry.type == static_cast<std::uint32_t>(ChunkType::bookmark_removed)) {
       removed[decode_bookmark_removed(read_chunk(i, ChunkType::bookmark_removed), place(i))] = i;
+    } else {
+      all.emplace_back(i, decode_bookmark(read_chunk(i, ChunkType::bookmark), place(i)));
     }
   }
   std::vector<Bookmark> left;
@@ -380,13 +470,12 @@ std::vector<Bookmark> RecordingReader::bookmarks() const {
 
 std::vector<TypeSize> RecordingReader::sizes() const {
   std::map<std::uint32_t, TypeSize> by_number;
-  for (const ChunkEntry& entry : index_.chunks) {
-    if (entry.type == 0) continue;
-    TypeSize& size = by_number[entry.type & ~kCriticalFlag];
-    size.type = chunk_type_name(entry.type);
-    ++size.chunks;
-    size.stored_bytes += kChunkHeaderSize + entry.stored_length;
-    size.raw_bytes += entry.raw_length;
+  for (const auto& [type, total] : index_.totals) {
+    TypeSize& size = by_number[type & ~kCriticalFlag];
+    size.type = chunk_type_name(type);
+    size.chunks += total.chunks;
+    size.stored_bytes += total.stored_bytes;
+    size.raw_bytes += total.raw_bytes;
   }
   std::vector<TypeSize> sizes;
   for (auto& [number, size] : by_number) sizes.push_back(std::move(size));
@@ -408,8 +497,15 @@ InputCursor::InputCursor(const RecordingReader& reader, Position from) : reader_
 const InputEvent* InputCursor::peek() {
   while (next_ >= events_.size()) {
     if (range_ >= reader_->input_ranges().size()) return nullptr;
-    const bool is_empty = reader_->input_ranges()[range_].events == 0;
-    events_ = is_empty ? std::vector<InputEvent>{} : reader_->read_inputs(range_).events;
+    const InputRange range = reader_->input_ranges()[range_];
+    if (reached_ && range.from != *reached_) {
+      throw Error{ErrorCode::bad_input,
+                  reader_->name() +
+                      ": the input log does not go on where it left off, at position " +
+                      grouped(reached_->steps)};
+    }
+    reached_ = range.complete_to;
+    events_ = range.events == 0 ? std::vector<InputEvent>{} : reader_->read_inputs(range_).events;
     ++range_;
     next_ = 0;
   }

@@ -4,13 +4,15 @@
 // const and safe from any thread at once.
 //
 // Opening reads the file header, footer and metadata only, whatever the size
-// of the file. Every chunk read later is checked first, so damage found late
+// of the file; what grows with it is in blocks of an index that are read when
+// they are looked at. Every chunk read later is checked first, so damage found late
 // throws Error{bad_input} that names the chunk and says how far the recording
 // is usable; verify_bytes finds all of it at once.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,17 +34,22 @@
 
 namespace chronovisor {
 
+/// How much of what was read is kept.
 struct ReaderOptions {
   /// Page batches kept decompressed (256 KiB each as written today).
   std::size_t cached_batches = 64;
+  /// Blocks of the index kept decoded.
+  std::size_t index_bytes = IndexBlocks::kUsualBytes;
+  /// Does without the index in the file, as where a part of it is damaged: everything is read.
+  bool rescan = false;
+
+  /// What keeps to a sixteenth of `bytes`, or some MiB where that is less.
+  [[nodiscard]] static ReaderOptions within(std::uint64_t bytes);
 };
 
 /// What the chunks of one type take.
-struct TypeSize {
+struct TypeSize : TypeTotal {
   std::string type;
-  std::uint64_t chunks = 0;
-  std::uint64_t stored_bytes = 0;  ///< in the file, chunk headers included
-  std::uint64_t raw_bytes = 0;     ///< before compression
 };
 
 class RecordingReader {
@@ -80,30 +87,34 @@ class RecordingReader {
   /// is larger than `limit_bytes`.
   [[nodiscard]] Bytes read_image(std::size_t i, std::uint64_t limit_bytes) const;
 
-  [[nodiscard]] const std::vector<InputRange>& input_ranges() const { return index_.inputs; }
+  [[nodiscard]] const IndexTable<InputRange>& input_ranges() const { return index_.inputs; }
   /// The events of one range.
   [[nodiscard]] InputChunk read_inputs(std::size_t range) const;
 
   /// How many chunks of events with counted places there are: with any, positions
   /// are not known, and the other records of the run are missing.
-  [[nodiscard]] std::size_t counted_chunks() const { return counted_.size(); }
+  [[nodiscard]] std::size_t counted_chunks() const { return index_.counted.size(); }
   [[nodiscard]] CountedChunk read_counted(std::size_t i) const;
 
   /// How many chunks of the log of sent frames there are.
-  [[nodiscard]] std::size_t frame_chunks() const { return frames_.size(); }
+  [[nodiscard]] std::size_t frame_chunks() const { return index_.frames.size(); }
   [[nodiscard]] FrameChunk read_frames(std::size_t i) const;
 
-  [[nodiscard]] const std::vector<CheckpointInfo>& checkpoints() const {
-    return index_.checkpoints;
-  }
+  [[nodiscard]] const IndexTable<CheckpointInfo>& checkpoints() const { return index_.checkpoints; }
   /// The last checkpoint at or before `position`, if there is one.
   [[nodiscard]] std::optional<std::size_t> checkpoint_before(Position position) const;
   [[nodiscard]] std::vector<Section> load_sections(std::size_t checkpoint) const;
   /// The pages in which the checkpoint differs from its parent, ascending.
   [[nodiscard]] std::vector<PageRecord> page_delta(std::size_t checkpoint) const;
+  /// The same, and where each page lies among all pages stored; of a page of zeros nothing.
+  struct KeptPage : PageRecord {
+    std::optional<std::uint32_t> place;
+  };
+  [[nodiscard]] std::vector<KeptPage> kept_delta(std::size_t checkpoint) const;
   /// The page with this content, checked against it, however it is kept. Throws Error{bad_input}
-  /// when the recording does not hold it.
-  void read_page(const Hash128& content, PageBytes out) const;
+  /// when the recording does not hold it. Where it lies spares looking for it.
+  void read_page(const Hash128& content, PageBytes out,
+                 std::optional<std::uint32_t> place = std::nullopt) const;
   /// Where the page lies among all pages stored: reading many pages in this
   /// order decompresses each batch once. Throws like read_page.
   [[nodiscard]] std::uint64_t page_place(const Hash128& content) const;
@@ -119,28 +130,46 @@ class RecordingReader {
   [[nodiscard]] std::vector<BlockEntry> block_entries_to(Position position) const;
 
   [[nodiscard]] std::vector<DigestRecord> digests() const;
-  [[nodiscard]] const std::vector<IntervalInfo>& intervals() const { return index_.intervals; }
+  /// How many chunks of digests there are, and the digests in one; none if it is damaged
+  /// since, or behind damage.
+  [[nodiscard]] std::size_t digest_chunks() const { return index_.digests.size(); }
+  [[nodiscard]] std::vector<DigestRecord> read_digests(std::size_t i) const;
+  [[nodiscard]] std::uint64_t digest_count() const;
+  /// How many inputs of each kind there are.
+  [[nodiscard]] std::map<InputKind, std::uint64_t> input_counts() const;
+  [[nodiscard]] const IndexTable<IntervalInfo>& intervals() const { return index_.intervals; }
   [[nodiscard]] Bytes load_interval(std::size_t i) const;
   /// Shows all console output in order. Chunks that are damaged are left out.
   void for_each_console(const std::function<void(const ConsoleView&)>& visit) const;
+  /// The same for one of the chunks that console output is in, of which there are so many.
+  [[nodiscard]] std::size_t console_chunks() const { return index_.consoles.size(); }
+  void show_console(std::size_t i, const std::function<void(const ConsoleView&)>& visit) const;
   [[nodiscard]] std::vector<Bookmark> bookmarks() const;
 
   /// The size of the recording by section, in order of type number.
   [[nodiscard]] std::vector<TypeSize> sizes() const;
   [[nodiscard]] const RecordingIndex& index() const { return index_; }
+  /// Blocks of the index that were read, for tests and benches.
+  [[nodiscard]] const IndexBlocks& index_blocks() const { return *index_blocks_; }
+  /// What is kept of what was read: pages, their directories, blocks of the index.
+  [[nodiscard]] std::size_t cache_bytes() const;
 
  private:
   friend class EmbeddedImage;
   struct PageCache;
   struct BlockCache;
 
-  void open();
+  void open(const ReaderOptions& options);
   std::optional<std::string> open_by_footer();
+  void note_recorder_at_work();
+  [[nodiscard]] Bytes read_footer(const Trailer& trailer, const std::string& what,
+                                  ChunkType& type) const;
   [[nodiscard]] std::string place(std::uint64_t sequence) const;
   [[noreturn]] void fail(std::uint64_t sequence, const std::string& reason) const;
   [[nodiscard]] Bytes read_chunk(std::uint64_t sequence, ChunkType type) const;
   [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type, const char* what) const;
-  [[nodiscard]] const CheckpointInfo& checked_checkpoint(std::size_t i) const;
+  [[nodiscard]] bool is_usable(std::uint64_t sequence) const;
+  [[nodiscard]] CheckpointInfo checked_checkpoint(std::size_t i) const;
   /// Whether chunk `batch.sequence` is there and may hold these pages.
   [[nodiscard]] bool is_there(const PageBatch& batch) const;
   [[nodiscard]] std::vector<BlockEntry> read_block_directory(std::uint64_t sequence) const;
@@ -158,11 +187,10 @@ class RecordingReader {
 
   std::shared_ptr<const InputFile> file_;
   FileHeader header_;
+  std::shared_ptr<IndexBlocks> index_blocks_;
   RecordingIndex index_;
   std::vector<Damage> damage_;
   std::string metadata_json_;
-  std::vector<std::uint64_t> counted_;  ///< chunks of the counted log
-  std::vector<std::uint64_t> frames_;   ///< chunks of sent frames
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<BlockCache> blocks_;
 };
@@ -182,6 +210,7 @@ class InputCursor {
   const RecordingReader* reader_;  ///< a pointer, so that a cursor can be assigned
   std::size_t range_ = 0;
   std::size_t next_ = 0;
+  std::optional<Position> reached_;  ///< where the range before ended
   std::vector<InputEvent> events_;
 };
 

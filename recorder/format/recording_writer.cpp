@@ -36,9 +36,11 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
     : file_(std::move(file)),
       id_(id),
       options_(options),
+      index_(RecordingIndex::of_new_recording()),
       packer_(options.page_level,
               std::clamp(options.pages_per_batch, 1U, kMaxPagesPerBatch) * kPageSize),
       arrived_(options.start) {
+  if (options.index_blocks) index_.shape_blocks(*options.index_blocks);
   inputs_.begin(options.start);
   frames_.begin(options.start);
   guarded([&] {
@@ -54,7 +56,8 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
       id_(id),
       index_(std::move(index)),
       packer_(options_.page_level, kPagesPerBatch * kPageSize),
-      offset_(file_->size()) {
+      offset_(file_->size()),
+      marked_(offset_) {
   if (!index_.inputs.empty()) {
     options_.start = index_.start();
     arrived_ = index_.inputs.back().complete_to;
@@ -102,7 +105,7 @@ std::uint64_t RecordingWriter::note_chunk(ChunkType type, const ChunkHeader& hea
   entry.stored_length = header.stored_length;
   entry.raw_length = header.raw_length;
   append_raw(chunk);
-  index_.chunks.push_back(entry);
+  index_.add_chunk(entry);
   return index_.chunks.size() - 1;
 }
 
@@ -211,6 +214,7 @@ void RecordingWriter::input(const InputEvent& event) {
     if (is_full || inputs_.count() == kMaxInputsPerChunk) flush_held();
     arrived_ = event.position;
     inputs_.add(event);
+    ++held_tallies_.inputs[static_cast<std::uint8_t>(event.kind)];
     ++input_count_;
     if (event.kind == InputKind::network_frame) {
       ++frames_received_;
@@ -266,6 +270,7 @@ void RecordingWriter::digest(const DigestRecord& record) {
   guarded([&] {
     if (held_bytes() + 32 > options_.hold_bytes) flush_held();
     digests_.add(record);
+    ++held_tallies_.digests;
     held();
   });
 }
@@ -314,7 +319,11 @@ void RecordingWriter::flush_inputs() {
   if (inputs_.count() == 0 && arrived_ == covered) return;
   InputRange range{inputs_.from(), arrived_, inputs_.count(), 0};
   range.sequence = append_chunk(ChunkType::input_log, inputs_.finish(arrived_), options_.level);
-  index_.inputs.push_back(range);
+  index_.add_inputs(range);
+  if (index_.tallies) {
+    for (const auto& [kind, count] : held_tallies_.inputs) index_.tallies->inputs[kind] += count;
+  }
+  held_tallies_.inputs.clear();
   inputs_.begin(arrived_);
 }
 
@@ -326,6 +335,8 @@ void RecordingWriter::flush_held() {
   if (counted_.count() != 0) append_chunk(ChunkType::counted_log, counted_.take(), options_.level);
   if (digests_.size_bytes() != 0) {
     append_chunk(ChunkType::digests, digests_.take(), options_.level);
+    if (index_.tallies) index_.tallies->digests += held_tallies_.digests;
+    held_tallies_.digests = 0;
   }
   if (console_.size_bytes() != 0) {
     append_chunk(ChunkType::console, console_.take(), options_.level);
@@ -404,8 +415,9 @@ void RecordingWriter::write_pending_tail() {
     encode_page_batch(batch, directory);
     total += batch.pages.size();
   }
-  page_totals_.push_back(static_cast<std::uint32_t>(total));
   CheckpointInfo& info = pending_->info;
+  info.pages_before = pages_written_;
+  pages_written_ += static_cast<std::uint32_t>(total);
   info.sections = append_stream(ChunkType::sections, pending_->sections);
   info.directory = append_stream(ChunkType::page_directory, directory.data());
   info.map = append_stream(ChunkType::page_map, pending_->map);
@@ -423,6 +435,7 @@ void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvi
     write_pending();
     arrived_ = record.position;
     flush_held();
+    write_index();
     CheckpointInfo& info = pending_.emplace(Pending{}).info;
     info.position = record.position;
     info.idle_ns = record.idle_ns;
@@ -443,12 +456,46 @@ void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvi
   });
 }
 
-/// So that a reader finds the directory of a page without reading those before it.
+/// Puts what fills an index block into the file, and a mark when the last one is far. Not
+/// within a stream, whose chunks lie one after the other.
+void RecordingWriter::write_index() {
+  index_.write_full_blocks([&](ByteView payload) {
+    BlockRef ref{index_.chunks.size(), offset_, 0, 0};
+    append_chunk(ChunkType::index_block, payload, options_.level);
+    ref.stored_length = index_.chunks.back().stored_length;
+    ref.raw_length = index_.chunks.back().raw_length;
+    return ref;
+  });
+  if (offset_ - marked_ < options_.mark_every_bytes) return;
+  append_chunk(ChunkType::index_mark, index_.encode_root(), options_.level);
+  marked_ = offset_;
+}
+
+/// So that a reader finds the directory of a page without reading those before it, where
+/// the footer does not say.
 void RecordingWriter::write_page_totals() {
-  if (page_totals_.empty()) return;
-  const Bytes totals = encode_page_totals(page_totals_);
-  if (totals.size() > kMaxChunkBytes) return;
-  append_chunk(ChunkType::page_totals, totals, options_.level);
+  if (pages_written_ == 0) return;
+  std::vector<std::uint32_t> totals;
+  for (std::size_t n = 0; n < index_.checkpoints.size(); ++n) {
+    const bool is_last = n + 1 == index_.checkpoints.size();
+    const std::uint32_t after = is_last ? pages_written_ : *index_.checkpoints[n + 1].pages_before;
+    totals.push_back(after - *index_.checkpoints[n].pages_before);
+  }
+  append_chunk(ChunkType::page_totals, encode_page_totals(totals), options_.level);
+}
+
+/// A list of everything where that is short, else what leads to it.
+void RecordingWriter::write_footer() {
+  write_index();
+  const bool has_blocks = index_.needs_blocks();
+  if (!has_blocks) write_page_totals();
+  const Trailer trailer{offset_, index_.chunks.size()};
+  if (has_blocks) {
+    append_chunk(ChunkType::index_root, index_.encode_root(), options_.level);
+  } else {
+    append_stream(ChunkType::footer, index_.encode());
+  }
+  append_raw(encode_trailer(trailer, id_));
 }
 
 void RecordingWriter::interval_index(Position from, Position to, ByteView data) {
@@ -459,7 +506,8 @@ void RecordingWriter::interval_index(Position from, Position to, ByteView data) 
     encode_interval_head(interval, payload);
     payload.bytes(data);
     interval.sequence = append_chunk(ChunkType::interval_index, payload.data(), options_.level);
-    index_.intervals.push_back(interval);
+    index_.add_interval(interval);
+    write_index();
   });
 }
 
@@ -468,6 +516,7 @@ void RecordingWriter::bookmark(const Bookmark& bookmark) {
   guarded([&] {
     flush_held();
     append_chunk(ChunkType::bookmark, encode_bookmark(bookmark), options_.level);
+    write_index();
   });
 }
 
@@ -488,6 +537,7 @@ void RecordingWriter::tick(std::uint64_t now_ns) {
         now_ns_ - last_sync_ns_ >= options_.sync_interval_ns) {
       sync_now();
     }
+    write_index();
   });
 }
 
@@ -503,6 +553,7 @@ void RecordingWriter::flush() {
   guarded([&] {
     flush_held();
     write_pending();
+    write_index();
   });
 }
 
@@ -522,11 +573,7 @@ void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
     if (summary_json) {
       index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);
     }
-    write_page_totals();
-    const Bytes footer = index_.encode();
-    const Trailer trailer{offset_, index_.chunks.size()};
-    append_stream(ChunkType::footer, footer);
-    append_raw(encode_trailer(trailer, id_));
+    write_footer();
     if (options_.sync != SyncPolicy::none) sync_now();
   });
   finished_ = true;

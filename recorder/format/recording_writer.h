@@ -51,6 +51,11 @@ struct WriterOptions {
   std::uint32_t pages_per_batch =
       kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
   Position start;      ///< where a trimmed recording starts
+  /// Of the index; nothing: as usual. Readers take any.
+  std::optional<BlockShape> index_blocks{};
+  /// So much of the file at least, and not much more, lies between two marks from which a
+  /// recording that was cut off is scanned.
+  std::uint64_t mark_every_bytes = std::uint64_t{8} << 20;
 };
 
 class RecordingWriter {
@@ -164,6 +169,8 @@ class RecordingWriter {
   void write_pending();
   void write_pending_tail();
   void write_page_totals();
+  void write_index();
+  void write_footer();
   void append_image(ImageInfo image);
 
   std::unique_ptr<OutputFile> file_;
@@ -173,11 +180,13 @@ class RecordingWriter {
   PackedChunk packed_;  ///< keeps its memory
   RecordingIndex index_;
   PageTable pages_;
-  std::uint64_t likely_bytes_ = 0;          ///< of images that pages may be like
-  std::vector<std::uint32_t> page_totals_;  ///< pages new with each checkpoint written here
+  std::uint64_t likely_bytes_ = 0;   ///< of images that pages may be like
+  std::uint32_t pages_written_ = 0;  ///< in directories
   BackgroundPacker packer_;
   std::optional<Pending> pending_;
   std::uint64_t offset_ = 0;  ///< end of the last whole chunk
+  std::uint64_t marked_ = 0;  ///< end of the last mark
+  Tallies held_tallies_;      ///< of what is held back
   std::string dead_;          ///< why every call fails now
   bool finished_ = false;
 

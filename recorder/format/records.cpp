@@ -14,18 +14,6 @@ constexpr std::uint8_t kChannelMask = 0x0f;
 constexpr std::uint8_t kIdleGrows = 0x10;
 constexpr std::uint8_t kHasLength = 0x20;
 
-void encode_hash(const Hash128& hash, ByteWriter& out) {
-  out.integer(hash.low);
-  out.integer(hash.high);
-}
-
-Hash128 decode_hash(ByteReader& in) {
-  Hash128 hash;
-  hash.low = in.integer<std::uint64_t>();
-  hash.high = in.integer<std::uint64_t>();
-  return hash;
-}
-
 std::uint64_t grown(ByteReader& in, std::uint64_t base) {
   const std::uint64_t growth = in.varint();
   if (growth > ~base) in.fail("a position or time overflows");

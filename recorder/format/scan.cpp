@@ -1,7 +1,10 @@
 #include "recorder/format/scan.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <utility>
+#include <variant>
 
 #include "base/error.h"
 #include "recorder/format/chunk_purpose.h"
@@ -15,6 +18,9 @@ namespace {
 /// have held; bounds the table against hostile sequence numbers.
 constexpr std::uint64_t kMissingChunks = 1u << 16;
 constexpr std::size_t kSearchWindow = 1u << 16;
+/// A mark is looked for in so much of the end of a file, in pieces of so much.
+constexpr std::uint64_t kMostMarkDistance = std::uint64_t{128} << 20;
+constexpr std::uint64_t kTailWindow = 1u << 20;
 
 std::string hex_offset(std::uint64_t offset) {
   char text[24];
@@ -51,6 +57,7 @@ bool follows_log(std::uint32_t type) {
 class Scanner {
  public:
   Scanner(const InputFile& file, const FileHeader& header) : file_(file), id_(header.id) {
+    result_.index = RecordingIndex::of_new_recording();
     Bytes data(kTrailerSize);
     if (file.size() >= kFileHeaderSize + kTrailerSize &&
         file.read(file.size() - kTrailerSize, data) == kTrailerSize) {
@@ -58,6 +65,12 @@ class Scanner {
     }
     // A trailer that points out of the file is none.
     if (trailer_ && trailer_->footer_offset > file.size() - kTrailerSize) trailer_.reset();
+  }
+
+  /// Goes on behind a mark, of which `index` is known.
+  void begin_behind(RecordingIndex index, std::uint64_t offset) {
+    result_.index = std::move(index);
+    offset_ = offset;
   }
 
   ScanResult run() {
@@ -92,7 +105,8 @@ class Scanner {
   void check_trailer() {
     const auto& chunks = result_.index.chunks;
     const bool is_sound = trailer_->footer_sequence < chunks.size() &&
-                          chunks[trailer_->footer_sequence].offset == trailer_->footer_offset;
+                          chunks[static_cast<std::size_t>(trailer_->footer_sequence)].offset ==
+                              trailer_->footer_offset;
     if (!is_sound && result_.damage.empty()) {
       note(DamageKind::damaged_index, {},
            file_.name() + ": trailer at byte " + hex_offset(offset_) +
@@ -152,8 +166,7 @@ class Scanner {
     const std::uint64_t more = unexplained(sequence, bytes);
     if (more > kMissingChunks - missing_) return false;
     missing_ += more;
-    result_.index.chunks.resize(static_cast<std::size_t>(sequence),
-                                ChunkEntry{offset_, 0, 0, 0, false});
+    result_.index.add_lost_chunks(sequence, offset_);
     return true;
   }
 
@@ -169,7 +182,7 @@ class Scanner {
     const bool refused = (log_broken_ && follows_log(header.type)) ||
                          (checkpoints_broken_ && is_checkpoint_type(header.type));
     entry.usable = !fault && !refused;
-    result_.index.chunks.push_back(entry);
+    result_.index.add_chunk(entry);
     if (fault) return damaged(sequence, header.type, place + ": " + fault->reason);
     if (refused || !RecordingIndex::wants_payload(header.type)) return;
     const auto payload = decode_payload(header, stored_);
@@ -185,8 +198,8 @@ class Scanner {
   }
 
   void damaged(std::uint64_t sequence, std::uint32_t type, const std::string& message) {
-    result_.index.chunks[static_cast<std::size_t>(sequence)].usable = false;
-    const bool is_index = type == kFooter;
+    result_.index.chunks.in_memory(static_cast<std::size_t>(sequence)).usable = false;
+    const bool is_index = is_footer(type);
     note(is_index ? DamageKind::damaged_index : DamageKind::damaged_chunk, sequence,
          message + loss_of(type, usable_to()));
     if (breaks_log(type)) break_log();
@@ -229,7 +242,7 @@ class Scanner {
   [[nodiscard]] bool in_footer() const {
     if (trailer_) return offset_ >= trailer_->footer_offset;
     const auto& chunks = result_.index.chunks;
-    return !chunks.empty() && chunks.back().type == kFooter;
+    return !chunks.empty() && is_footer(chunks.back().type);
   }
 
   bool lost_index(const std::string& reason) {
@@ -281,6 +294,9 @@ class Scanner {
   }
 
   static constexpr std::uint32_t kFooter = static_cast<std::uint32_t>(ChunkType::footer);
+  static bool is_footer(std::uint32_t type) {
+    return type == kFooter || type == static_cast<std::uint32_t>(ChunkType::index_root);
+  }
 
   const InputFile& file_;
   FileId id_;
@@ -297,6 +313,66 @@ class Scanner {
 
 ScanResult scan_recording(const InputFile& file, const FileHeader& header) {
   return Scanner(file, header).run();
+}
+
+namespace {
+
+/// The index that a mark at `offset` holds; nothing when there is none, or no sound one.
+std::optional<RecordingIndex> mark_at(const InputFile& file, const FileHeader& header,
+                                      std::uint64_t offset,
+                                      const std::shared_ptr<IndexBlocks>& blocks,
+                                      ChunkHeader& chunk) {
+  std::array<std::uint8_t, kChunkHeaderSize> data{};
+  if (file.read(offset, data) != data.size()) return std::nullopt;
+  const auto decoded = decode_chunk_header(data, header.id);
+  const auto* found = std::get_if<ChunkHeader>(&decoded);
+  if (found == nullptr || found->type != static_cast<std::uint32_t>(ChunkType::index_mark) ||
+      found->stored_length > file.size() - offset - kChunkHeaderSize) {
+    return std::nullopt;
+  }
+  Bytes stored(found->stored_length);
+  if (file.read(offset + kChunkHeaderSize, stored) != stored.size()) return std::nullopt;
+  if (check_payload(*found, stored)) return std::nullopt;
+  const auto payload = decode_payload(*found, stored);
+  if (std::holds_alternative<ChunkFault>(payload)) return std::nullopt;
+  chunk = *found;
+  try {
+    return RecordingIndex::decode_root(std::get<Bytes>(payload), {found->sequence, offset, 0, 0},
+                                       blocks, chunk_place(file.name(), found->sequence, offset));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<ScanResult> scan_tail(const InputFile& file, const FileHeader& header,
+                                    const std::shared_ptr<IndexBlocks>& blocks) {
+  Bytes window;
+  std::uint64_t end = file.size();  // of what may begin a chunk's header
+  const std::uint64_t stop = end - std::min(end, kMostMarkDistance);
+  while (end > stop) {
+    const std::uint64_t base = end - std::min<std::uint64_t>(end - stop, kTailWindow);
+    window.resize(static_cast<std::size_t>(end - base) + kChunkMagic.size() - 1);
+    const ByteView bytes = ByteView(window).first(file.read(base, window));
+    auto to = bytes.end();
+    while (true) {
+      const auto at = std::find_end(bytes.begin(), to, kChunkMagic.begin(), kChunkMagic.end());
+      if (at == to) break;
+      const std::uint64_t offset = base + static_cast<std::uint64_t>(at - bytes.begin());
+      ChunkHeader chunk;
+      if (auto index = mark_at(file, header, offset, blocks, chunk)) {
+        index->add_chunk({offset, chunk.type, chunk.stored_length, chunk.raw_length, true});
+        Scanner scanner(file, header);
+        scanner.begin_behind(std::move(*index), offset + kChunkHeaderSize + chunk.stored_length);
+        return scanner.run();
+      }
+      to = at + static_cast<std::ptrdiff_t>(kChunkMagic.size()) - 1;
+    }
+    end = base;
+  }
+  return std::nullopt;
 }
 
 std::string chunk_place(const std::string& file_name, std::uint64_t sequence,
@@ -317,8 +393,13 @@ std::string loss_of(std::uint32_t type, Position usable_to) {
            "start)";
   }
   if (is_image_type(type)) return "; the image it belongs to cannot be used";
-  if (type == static_cast<std::uint32_t>(ChunkType::footer)) {
+  if (type == static_cast<std::uint32_t>(ChunkType::footer) ||
+      type == static_cast<std::uint32_t>(ChunkType::index_root)) {
     return "; the index was rebuilt by scanning, nothing is lost";
+  }
+  if (type == static_cast<std::uint32_t>(ChunkType::index_block) ||
+      type == static_cast<std::uint32_t>(ChunkType::index_mark)) {
+    return "; it is a part of the index, nothing else is lost: chronovisor pack makes it again";
   }
   return "; what it holds (" + chunk_type_name(type) + ") is lost, replay is not affected";
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 namespace chronovisor {
 
 enum class DamageKind {
+  being_written,  ///< no damage: the recorder is at work, and the file ends where it was
   unfinished,     ///< whole chunks to the end, but the recorder did not finish
   torn_tail,      ///< the end of the file is not a whole chunk, and was cut
   damaged_chunk,  ///< a chunk in the middle is damaged or missing
@@ -42,6 +44,10 @@ struct ScanResult {
 /// Error{bad_input} when a sound chunk is of an unknown critical type, or the
 /// file cannot be read.
 [[nodiscard]] ScanResult scan_recording(const InputFile& file, const FileHeader& header);
+/// The same from the last mark in the file, where there is one near its end: what lies before
+/// it is looked at when it is read.
+[[nodiscard]] std::optional<ScanResult> scan_tail(const InputFile& file, const FileHeader& header,
+                                                  const std::shared_ptr<IndexBlocks>& blocks);
 
 /// "recording.cvr: chunk 812 at byte 0x3f40"
 [[nodiscard]] std::string chunk_place(const std::string& file_name, std::uint64_t sequence,

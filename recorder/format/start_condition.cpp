@@ -271,6 +271,7 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
   StartCondition start;
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
+    if (!json.is_object()) throw Error(ErrorCode::bad_input, "is no JSON object");
     start.engine = json.at("engine").get<std::string>();
     start.idle = json.at("idle").get<std::string>();
     start.host = json.value("host", "");

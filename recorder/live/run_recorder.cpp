@@ -17,6 +17,9 @@ constexpr std::uint64_t kTickSteps = 2'000'000;
 /// Closer checkpoints are not taken for the sake of time: a guest that mostly
 /// waits takes long for few steps.
 constexpr std::uint64_t kLeastSteps = 1ULL << 22;
+/// Where the host's time decides, checkpoints are no further apart than this, whatever the
+/// budget says: some 5 s.
+constexpr std::uint64_t kSeldomSteps = 1ULL << 30;
 
 /// The channel that keeps an output's text; nothing: it is not kept, since a replay
 /// makes it again.
@@ -62,6 +65,13 @@ RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& 
                          const RecorderOptions& options)
     : RunRecorder(machine, flight.writer(), live, output, std::move(clock_ns), options) {
   flight_ = &flight;
+}
+
+void RecorderOptions::follow_seek_time(std::uint64_t ns) {
+  // Putting the machine at a checkpoint takes the rest. A replay takes no longer than the
+  // recording did.
+  checkpoint_every_ns = ns - ns / 4;
+  checkpoint_every_steps = kSeldomSteps;
 }
 
 RunRecorder::~RunRecorder() {

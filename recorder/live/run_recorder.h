@@ -47,6 +47,8 @@ struct RecorderOptions {
   /// What is read of disks is kept; otherwise only which blocks could not be read, since
   /// the recording refers to the images.
   bool keep_blocks = true;
+  /// Places checkpoints by what it takes to go on from them, so that a seek takes some `ns`.
+  void follow_seek_time(std::uint64_t ns);
   /// Gather the interval index, an interval from checkpoint to checkpoint.
   bool index = true;
   /// When run() says that a guest is stuck; 0: never.

@@ -82,6 +82,24 @@ TEST_CASE("code that takes long a step gets checkpoints between those") {
   CHECK(has_digest_at(reader, 24'000'000));
 }
 
+TEST_CASE("by the time of a seek, checkpoints are as far apart as a replay may take") {
+  RecorderOptions options;
+  options.follow_seek_time(400'000'000);
+  options.checkpoint_budget_percent = 0;
+  // Quick code, then code that takes ten times as long a step.
+  constexpr std::uint64_t kSlowFrom = 60'000'000;
+  const HostClock clock = [](std::uint64_t steps) {
+    return steps < kSlowFrom ? steps * 5 : kSlowFrom * 5 + (steps - kSlowFrom) * 50;
+  };
+  const auto reader = record_counting(100'000'000, clock, options);
+  const std::vector<std::uint64_t> steps = checkpoint_steps(reader);
+  REQUIRE(steps.size() > 4);
+  CHECK(steps[1] > 50'000'000);
+  for (std::size_t n = 1; n < steps.size(); ++n) {
+    CHECK(clock(steps[n]) - clock(steps[n - 1]) <= 300'000'000 + 2'000'000 * 50);
+  }
+}
+
 TEST_CASE("a guest that waits most of the time gets no checkpoints for it") {
   RecorderOptions options;
   options.checkpoint_every_steps = 20'000'000;

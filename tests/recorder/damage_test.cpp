@@ -20,7 +20,8 @@ constexpr std::size_t kFewer = 13;  // odd: each bit of a byte has its turn
 std::vector<ChunkEntry> chunks_of(const Bytes& bytes) {
   const MemoryInputFile file(bytes);
   const FileHeader header = decode_file_header(bytes, "file");
-  return scan_recording(file, header).index.chunks;
+  const ScanResult scan = scan_recording(file, header);
+  return {scan.index.chunks.begin(), scan.index.chunks.end()};
 }
 
 std::size_t end_of(const ChunkEntry& chunk) {

@@ -70,6 +70,23 @@ TEST_CASE("a killed recording of format version 1 opens up to its last chunk") {
   CHECK(walk.facts == walk_bytes(sample_bytes(test_id(), false)).facts);
 }
 
+TEST_CASE("a recording with an index in blocks reads as it was made") {
+  const Walk walk = walk_recording(golden("index-blocks.cvr"));
+  CHECK(walk.problems.empty());
+  CHECK(walk.usable_to == 60);
+  CHECK(walk.facts == walk_bytes(sample_bytes()).facts);
+  const RecordingReader reader(golden("index-blocks.cvr"));
+  CHECK(reader.index().chunks.has_blocks());
+  CHECK(reader.digest_count() == 1);
+}
+
+TEST_CASE("a killed recording with an index in blocks opens by its last mark") {
+  const Walk walk = walk_recording(golden("index-blocks-killed.cvr"));
+  CHECK(walk.usable_to == 60);
+  CHECK(walk.facts == walk_bytes(sample_bytes(test_id(), false)).facts);
+  CHECK(RecordingReader(golden("index-blocks-killed.cvr")).index().chunks.has_blocks());
+}
+
 TEST_CASE("pages kept as what they are like read as they were made") {
   const Walk walk = walk_recording(golden("page-recipes.cvr"));
   CHECK(walk.problems.empty());

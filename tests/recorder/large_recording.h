@@ -66,8 +66,9 @@ class PageVersions {
 
 /// Writes such a recording. Checkpoint n is at position n * steps_apart.
 inline void write_large(std::unique_ptr<OutputFile> file, const FileId& id,
-                        const LargeRecording& kind, const std::string& metadata = "{}") {
-  RecordingWriter writer(std::move(file), id, metadata);
+                        const LargeRecording& kind, const std::string& metadata = "{}",
+                        const WriterOptions& options = {}) {
+  RecordingWriter writer(std::move(file), id, metadata, options);
   PageVersions versions(kind);
   ChangedPages chain;
   std::vector<Hash128> hash(kind.pages);

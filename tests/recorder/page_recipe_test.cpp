@@ -43,7 +43,8 @@ Bytes read_page(const RecordingReader& reader, const Bytes& expected) {
 
 std::vector<ChunkEntry> chunks_of(const Bytes& bytes) {
   const MemoryInputFile file(bytes);
-  return scan_recording(file, decode_file_header(bytes, "file")).index.chunks;
+  const ScanResult scan = scan_recording(file, decode_file_header(bytes, "file"));
+  return {scan.index.chunks.begin(), scan.index.chunks.end()};
 }
 
 bool is_subset(const std::vector<std::string>& part, const std::vector<std::string>& whole) {

@@ -120,6 +120,7 @@ TEST_CASE("a scan finds the same index as the footer says") {
   CHECK(scan.damage.empty());
   REQUIRE(scan.index.chunks.size() == reader.index().chunks.size() + 1);
   scan.index.chunks.pop_back();  // the footer does not list itself
+  scan.index.totals.erase(static_cast<std::uint32_t>(ChunkType::footer));
   CHECK(scan.index == reader.index());
 }
 

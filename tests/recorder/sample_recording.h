@@ -67,8 +67,8 @@ inline void write_checkpoint(RecordingWriter& writer, std::uint64_t steps,
 /// Writes one of everything. `finish` false leaves the file as a killed
 /// recorder would.
 inline void write_sample(std::unique_ptr<OutputFile> file, const FileId& id = test_id(),
-                         bool finish = true) {
-  RecordingWriter writer(std::move(file), id, R"({"machine":"pc"})");
+                         bool finish = true, const WriterOptions& options = {}) {
+  RecordingWriter writer(std::move(file), id, R"({"machine":"pc"})", options);
   writer.embed_image("kernel", "/boot/vmlinuz", MemoryInputFile(Bytes(3000, 0x41), "vmlinuz"));
   writer.reference_image("disk0", "/images/disk", MemoryInputFile(Bytes(500, 0x42), "disk"));
   write_checkpoint(writer, 0, {}, {{{1, 11}, {2, 0}, {5, 12}}});
@@ -92,10 +92,19 @@ inline void write_sample(std::unique_ptr<OutputFile> file, const FileId& id = te
   }
 }
 
-inline Bytes sample_bytes(const FileId& id = test_id(), bool finish = true) {
+/// Blocks of the index so small that the sample fills them.
+inline WriterOptions tiny_blocks() {
+  WriterOptions options;
+  options.index_blocks = BlockShape{4, 2};
+  options.mark_every_bytes = 1500;
+  return options;
+}
+
+inline Bytes sample_bytes(const FileId& id = test_id(), bool finish = true,
+                          const WriterOptions& options = {}) {
   auto file = std::make_unique<MemoryOutputFile>();
   const auto bytes = file->bytes();
-  write_sample(std::move(file), id, finish);
+  write_sample(std::move(file), id, finish, options);
   return *bytes;
 }
 
