@@ -119,7 +119,7 @@ TEST_CASE("who has verified its stretch takes half of what another has left") {
 
 TEST_CASE("a replay begins anew at any checkpoint, forwards and back, whatever was changed") {
   const auto reader = open_bytes(record_tiny({.inputs = {{30'000, 'a'}, {70'000, 'b'}}}));
-  const std::vector<CheckpointInfo>& checkpoints = reader->checkpoints();
+  const auto& checkpoints = reader->checkpoints();
   REQUIRE(checkpoints.size() > 5);
   ReplayRun run(*reader, std::nullopt);
   for (const std::size_t n : {4U, 1U, 3U, 0U, 4U}) {
