@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace chronovisor::api {
 namespace {
@@ -34,14 +35,10 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool start_object(std::size_t /*size*/) override { return open(Value(Value::Object{})); }
   bool key(string_t& name) override {
     if (!takes(name)) return false;
-    auto& members = std::get<Value::Object>(open_.back().held_);
-    const bool there = std::any_of(members.begin(), members.end(),
-                                   [&](const Value::Member& m) { return m.first == name; });
-    if (there) return refuse("two members have the name \"" + name.substr(0, kShownName) + "\"");
-    members.emplace_back(std::move(name), Value());
+    std::get<Value::Object>(open_.back().held_).emplace_back(std::move(name), Value());
     return true;
   }
-  bool end_object() override { return close(); }
+  bool end_object() override { return has_distinct_names() && close(); }
   bool start_array(std::size_t /*size*/) override { return open(Value(Value::Array{})); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t byte, const std::string& /*token*/,
@@ -65,6 +62,18 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool refuse(std::string why) {
     trouble_ = std::move(why);
     return false;
+  }
+  /// Of a whole object at once: to look for each name among those before it takes a minute
+  /// of a message that has a hundred thousand.
+  bool has_distinct_names() {
+    std::vector<std::string_view> names;
+    for (const auto& [name, value] : std::get<Value::Object>(open_.back().held_)) {
+      names.push_back(name);
+    }
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    return twice == names.end() ||
+           refuse(fmt::format("two members have the name \"{}\"", twice->substr(0, kShownName)));
   }
   bool add(Value value) {
     if (++values_ > limits_.values) {

@@ -1,6 +1,7 @@
 // The interface over a tiny recording: what is sent is answered, refused, cancelled and
 // bounded, whatever it is.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <future>
 #include <mutex>
@@ -101,6 +102,14 @@ TEST_CASE("documents are bounded, and say where they are wrong") {
     CHECK(error.byte() == 8);
   }
   CHECK(Value(std::string("\xff")).json() == "\"\xef\xbf\xbd\"");
+}
+
+TEST_CASE("the time that an object takes grows as its length, and names are told apart") {
+  std::string many = "{\"0\":0";
+  for (int n = 1; n < 90'000; ++n) many += fmt::format(",\"{}\":0", n);
+  CHECK(parse_json(many + "}").object()->size() == 90'000);
+  CHECK_THROWS_WITH_AS(static_cast<void>(parse_json(many + ",\"77\":1}")),
+                       doctest::Contains("two members have the name \"77\""), ParseError);
 }
 
 TEST_CASE("a message that is no request gets one error") {
