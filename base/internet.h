@@ -1,6 +1,6 @@
 // Owns how the Internet's protocols write numbers and sum them up. What is read comes from
 // outside or from a guest: no place in it is believed. Plain functions; any thread.
-// Source: RFC 791, 1071.
+// Source: RFC 791, 1071; IANA, "IEEE 802 Numbers" and "Protocol Numbers".
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,15 @@
 #include "base/bytes.h"
 
 namespace chronovisor {
+
+// What an Ethernet frame carries, and what a packet of the Internet protocol does.
+inline constexpr std::uint16_t kEtherTypeIpv4 = 0x0800;
+inline constexpr std::uint16_t kEtherTypeArp = 0x0806;
+inline constexpr std::uint16_t kEtherTypeVlan = 0x8100;
+inline constexpr std::uint16_t kEtherTypeIpv6 = 0x86dd;
+inline constexpr std::uint8_t kProtocolTcp = 6;
+inline constexpr std::uint8_t kProtocolUdp = 17;
+inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
 
 /// Big-endian, as networks have it; 0 past the end.
 [[nodiscard]] std::uint16_t network_word(ByteView bytes, std::size_t at);

@@ -7,16 +7,13 @@
 #include <string_view>
 #include <utility>
 
+#include "base/internet.h"
 #include "vmm/devices/network/ethernet.h"
 
 namespace chronovisor {
 namespace {
 
 constexpr std::size_t kVlanTagBytes = 4;
-constexpr std::uint16_t kTypeIpv4 = 0x0800;
-constexpr std::uint16_t kTypeArp = 0x0806;
-constexpr std::uint16_t kTypeVlan = 0x8100;
-constexpr std::uint16_t kTypeIpv6 = 0x86dd;
 
 std::string mac(ByteView bytes) {
   return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2],
@@ -107,14 +104,14 @@ std::string packet_text(ByteView frame) {
   if (frame.size() < kEthernetHeaderBytes) return fmt::format("{} bytes, no frame", frame.size());
   std::size_t at = kEthernetHeaderBytes;
   std::uint16_t type = network_word(frame, 12);
-  if (type == kTypeVlan && frame.size() >= kEthernetHeaderBytes + kVlanTagBytes) {
+  if (type == kEtherTypeVlan && frame.size() >= kEthernetHeaderBytes + kVlanTagBytes) {
     type = network_word(frame, 16);
     at += kVlanTagBytes;
   }
   const ByteView packet = frame.subspan(std::min(at, frame.size()));
-  if (type == kTypeIpv4 && packet.size() >= 20) return of_ipv4(packet);
-  if (type == kTypeArp && packet.size() >= 28) return of_arp(packet);
-  if (type == kTypeIpv6 && packet.size() >= 40) {
+  if (type == kEtherTypeIpv4 && packet.size() >= 20) return of_ipv4(packet);
+  if (type == kEtherTypeArp && packet.size() >= 28) return of_arp(packet);
+  if (type == kEtherTypeIpv6 && packet.size() >= 40) {
     return transport(packet[6], ipv6(packet.subspan(8)), ipv6(packet.subspan(24)),
                      packet.subspan(40), network_word(packet, 4));
   }

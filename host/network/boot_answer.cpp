@@ -11,11 +11,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint16_t kTypeIpv4 = 0x0800;
-constexpr std::uint16_t kTypeIpv6 = 0x86dd;
-constexpr std::uint8_t kProtocolUdp = 17;
-constexpr std::uint8_t kProtocolIcmpv6 = 58;
-
 // DHCP on UDP on IPv4 without options.
 constexpr std::uint8_t kIpv4WithoutOptions = 0x45;
 constexpr std::size_t kUdpAt = kEthernetHeaderBytes + 20;
@@ -53,7 +48,7 @@ void set_checksum(std::span<std::uint8_t> payload, std::size_t at, ByteView addr
 
 /// The datagram of a frame that is an answer by DHCP, or nothing.
 std::span<std::uint8_t> dhcp_answer(std::span<std::uint8_t> frame) {
-  if (frame.size() <= kOptionsAt || network_word(frame, 12) != kTypeIpv4 ||
+  if (frame.size() <= kOptionsAt || network_word(frame, 12) != kEtherTypeIpv4 ||
       frame[kEthernetHeaderBytes] != kIpv4WithoutOptions ||
       frame[kEthernetHeaderBytes + 9] != kProtocolUdp ||
       network_word(frame, kUdpAt) != kServerPort ||
@@ -93,7 +88,7 @@ void say_no_proxy(Bytes& frame) {
 }
 
 std::optional<Bytes> say_no_router(ByteView frame) {
-  if (frame.size() <= kIcmpv6At || network_word(frame, 12) != kTypeIpv6 ||
+  if (frame.size() <= kIcmpv6At || network_word(frame, 12) != kEtherTypeIpv6 ||
       frame[kEthernetHeaderBytes + 6] != kProtocolIcmpv6 ||
       frame[kIcmpv6At] != kRouterSolicitation) {
     return std::nullopt;
@@ -111,7 +106,7 @@ std::optional<Bytes> say_no_router(ByteView frame) {
   };
   put(0, frame.subspan(6, 6));
   put(6, kGatewayMac);
-  set_network_word(answer, 12, kTypeIpv6);
+  set_network_word(answer, 12, kEtherTypeIpv6);
   answer[kEthernetHeaderBytes] = 6 << 4;
   set_network_word(answer, kEthernetHeaderBytes + 4, kAdvertisementBytes);
   answer[kEthernetHeaderBytes + 6] = kProtocolIcmpv6;

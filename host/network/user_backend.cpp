@@ -45,9 +45,8 @@ in_addr parse_address(const std::string& text, std::uint32_t usual) {
 /// Whether it is a packet to an address that is of no network, 127.0.0.0/8 or 0.0.0.0/8.
 /// libslirp would take it to the host's own loopback.
 bool is_for_no_network(ByteView frame) {
-  constexpr std::uint16_t kTypeIpv4 = 0x0800;
   constexpr std::size_t kDestinationAt = kEthernetHeaderBytes + 16;
-  if (network_word(frame, 12) != kTypeIpv4 || frame.size() <= kDestinationAt) return false;
+  if (network_word(frame, 12) != kEtherTypeIpv4 || frame.size() <= kDestinationAt) return false;
   return frame[kDestinationAt] == 127 || frame[kDestinationAt] == 0;
 }
 

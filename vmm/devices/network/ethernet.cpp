@@ -3,11 +3,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint16_t kTypeIpv4 = 0x0800;
-constexpr std::uint16_t kTypeVlan = 0x8100;
-constexpr std::uint8_t kProtocolTcp = 6;
-constexpr std::uint8_t kProtocolUdp = 17;
-
 constexpr std::array<std::uint32_t, 256> make_crc_table() {
   std::array<std::uint32_t, 256> table{};
   for (std::uint32_t n = 0; n < table.size(); ++n) {
@@ -31,11 +26,11 @@ ChecksumFindings check_sums(ByteView frame) {
   ChecksumFindings found;
   std::size_t at = kEthernetHeaderBytes;
   std::uint16_t type = network_word(frame, 12);
-  if (type == kTypeVlan) {
+  if (type == kEtherTypeVlan) {
     type = network_word(frame, 16);
     at += 4;
   }
-  if (type != kTypeIpv4 || at + 20 > frame.size()) return found;
+  if (type != kEtherTypeIpv4 || at + 20 > frame.size()) return found;
   const ByteView packet = frame.subspan(at);
   const std::size_t header = std::size_t{packet[0] & 15U} * 4;
   const std::size_t total = network_word(packet, 2);
