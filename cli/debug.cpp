@@ -23,6 +23,7 @@
 #include "cli/open_recording.h"
 #include "cli/option_values.h"
 #include "cli/parser.h"
+#include "cli/scratch_folder.h"
 #include "cli/symbols.h"
 #include "debugger/timeline_target.h"
 #include "gdbstub/server.h"
@@ -71,28 +72,6 @@ std::optional<int> elf_class(const std::string& path) {
 }
 
 bool is_elf32(const std::string& path) { return elf_class(path) == 1; }
-
-/// A folder for the files that a debugger started here loads.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "chronovisor-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      throw Error(ErrorCode::host, pattern + ": " + std::strerror(errno));
-    }
-    path_ = pattern;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;  // nothing can be done about it any more
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// The commands for gdb, beside the program or in the tree it was built in;
 /// empty when they are not to be found.

@@ -1,13 +1,10 @@
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -22,6 +19,7 @@
 #include "cli/network_options.h"
 #include "cli/parser.h"
 #include "cli/run.h"
+#include "cli/scratch_folder.h"
 #include "host/host.h"
 #include "recorder/format/file.h"
 #include "recorder/format/start_condition.h"
@@ -81,28 +79,6 @@ void parse_flat(const std::string& text, StartCondition& start, Images& images) 
 
 /// Of a run whose recording nobody wants, so much is on the disk, for `debug` of what happens.
 constexpr const char* kKeptOfARun = "256M";
-
-/// A folder of its own for as long as this lives.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "chronovisor-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) {
-      throw file_error(ErrorCode::host, name, "make a folder", errno);
-    }
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 bool wants_drives(const RecordOptions& options) {
   return !options.disks.disks.empty() || !options.disks.cdroms.empty() ||
@@ -378,7 +354,7 @@ int record(const RecordOptions& options) {
 /// As record(), but for what becomes of the recording.
 int run(RecordOptions options) {
   if (!options.run.output.empty()) return record(options);
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   options.run.is_kept = false;
   options.run.output = folder.file("run.cvr");
   if (options.run.keep.empty()) options.run.keep = kKeptOfARun;
