@@ -30,6 +30,13 @@ std::uint64_t monotonic_ns() {
                                         .count());
 }
 
+std::uint64_t thread_cpu_ns() {
+  timespec used{};
+  (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(used.tv_nsec);
+}
+
 std::int64_t unix_seconds() { return std::time(nullptr); }
 
 std::string utc_text(std::int64_t unix_time) {

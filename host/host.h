@@ -14,6 +14,8 @@ namespace chronovisor {
 
 /// Monotonic host time in ns.
 [[nodiscard]] std::uint64_t monotonic_ns();
+/// Processor time of the calling thread in ns.
+[[nodiscard]] std::uint64_t thread_cpu_ns();
 /// Seconds since the epoch, UTC.
 [[nodiscard]] std::int64_t unix_seconds();
 /// "2026-01-31T12:00:00Z"

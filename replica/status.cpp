@@ -44,6 +44,7 @@ std::string status_json(const PrimaryStatus& status) {
                                  {"lag_ms", ms(status.lag_steps)},
                                  {"lag_bytes", status.lag_bytes},
                                  {"sent_bytes", status.sent_bytes},
+                                 {"processor_ms", ms(status.cpu_ns)},
                                  {"slowed_ms", ms(status.slowed_ns)},
                                  {"longest_stop_ms", ms(status.longest_stop_ns)},
                                  {"outputs", outputs_json(status.outputs)}};

@@ -68,6 +68,7 @@ PeerStatus BackupPeer::status() const {
     status.lag_bytes = sharing_.marked_bytes - sent_to;
   }
   status.sent_bytes = sent_bytes_;
+  status.cpu_ns = cpu_ns_;
   return status;
 }
 
@@ -99,6 +100,7 @@ void BackupPeer::loop() {
     } catch (const Error& error) {
       lose(error.what());
     }
+    cpu_ns_ = thread_cpu_ns();
   }
 }
 
@@ -212,8 +214,9 @@ void BackupPeer::pump_past() {
     {
       const std::lock_guard lock(sharing_.mutex);
       const LogSegment& segment = from_->segment();
-      const bool is_ended = segment.end != kNever;
-      to = is_ended ? segment.end : sharing_.marked_bytes;
+      const std::uint64_t end = segment.end;
+      const bool is_ended = end != kNever;
+      to = is_ended ? end : sharing_.marked_bytes;
       if (from_->at() == to) {
         past_goes_ = false;
         protocol_.past_sent(is_ended ? segment.last : protocol_.last_mark());
@@ -230,15 +233,18 @@ void BackupPeer::pump_past() {
 
 void BackupPeer::pump_marks() {
   while (link_ && link_->unsent_bytes() < kMostUnsent) {
-    const std::lock_guard lock(sharing_.mutex);
-    if (marks_to_send_.empty()) return;
-    const Mark mark = marks_to_send_.front();
-    marks_to_send_.pop_front();
-    send_log(mark);
+    Mark mark;
+    {
+      const std::lock_guard lock(sharing_.mutex);
+      if (marks_to_send_.empty()) return;
+      mark = marks_to_send_.front();
+      marks_to_send_.pop_front();
+    }
+    send_log(mark);  // the machine's next mark does not wait for the file
   }
 }
 
-/// Needs the lock. `mark.log_bytes` is how much of the log leads to it.
+/// `mark.log_bytes` is how much of the log leads to it.
 void BackupPeer::send_log(const Mark& mark) {
   const Bytes log = from_->take_log(mark.log_bytes);
   sent_to_ = from_->at();

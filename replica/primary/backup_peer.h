@@ -36,6 +36,7 @@ struct PeerStatus {
   std::uint64_t lag_steps = 0;
   std::uint64_t lag_bytes = 0;   ///< recorded, not sent yet
   std::uint64_t sent_bytes = 0;  ///< over all connections
+  std::uint64_t cpu_ns = 0;      ///< processor time of its thread
 };
 
 class BackupPeer {
@@ -97,6 +98,7 @@ class BackupPeer {
   std::atomic<bool> quit_{false};
   std::atomic<bool> over_sent_{false};
   std::atomic<std::uint64_t> sent_bytes_{0};
+  std::atomic<std::uint64_t> cpu_ns_{0};
   std::atomic<std::uint64_t> sent_to_{0};  ///< of the log
   // The thread's own.
   std::unique_ptr<Link> link_;

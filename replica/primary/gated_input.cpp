@@ -10,11 +10,10 @@ namespace chronovisor::replica {
 namespace {
 
 constexpr std::uint64_t kLookSteps = 100'000;
-constexpr std::uint64_t kMarkSteps = 1'000'000;
-constexpr std::uint64_t kMarkNs = 1'000'000;
-/// Outputs of a machine that runs wait so long for others, since a guest that writes to its
-/// serial line would have a mark for each byte.
-constexpr std::uint64_t kOutputNs = 200'000;
+constexpr std::uint64_t kMarkNs = 10'000'000;
+/// Outputs of a machine that runs wait until the last mark is so long ago: a guest that writes
+/// to its serial line would have a mark for each byte, and each costs three threads a wakening.
+constexpr std::uint64_t kOutputNs = 400'000;
 constexpr std::uint64_t kLagSteps = 100'000'000;
 constexpr std::uint64_t kMostSlowingMs = 5;
 constexpr std::uint64_t kMostHeldBytes = 8U << 20;
@@ -51,8 +50,7 @@ void GatedInput::attend(InputStamp here) {
   const std::uint64_t now_ns = monotonic_ns();
   const bool moved = here != marked_ || !any_mark_;
   const bool waits = gate_.made() != marked_outputs_ && now_ns - marked_ns_ >= kOutputNs;
-  const bool due = moved && (now_ns - marked_ns_ >= kMarkNs ||
-                             here.position.steps - marked_.position.steps >= kMarkSteps);
+  const bool due = moved && now_ns - marked_ns_ >= kMarkNs;
   if (waits || due) mark(here, now_ns);
   if (primary_.wants_yield()) {
     mark(here, now_ns);
@@ -63,6 +61,7 @@ void GatedInput::attend(InputStamp here) {
 }
 
 void GatedInput::mark(InputStamp here, std::uint64_t now_ns) {
+  const std::uint64_t began_cpu_ns = thread_cpu_ns();
   // The writer holds nothing back: with each tick the log is in the file.
   RecordingWriter& writer = writer_();
   writer.advance_to(here.position);
@@ -72,6 +71,7 @@ void GatedInput::mark(InputStamp here, std::uint64_t now_ns) {
   marked_ns_ = now_ns;
   any_mark_ = true;
   primary_.mark(here.position, here.idle_ns, writer.file_bytes());
+  primary_.used(thread_cpu_ns() - began_cpu_ns);
 }
 
 void GatedInput::slow_down(std::uint64_t now_ns) {

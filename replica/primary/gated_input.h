@@ -2,8 +2,8 @@
 // source in front of the live one. Whenever the machine asks, it decides whether a mark is
 // due, flushes the log, and waits where the policy says so. The machine's thread.
 //
-// Marks: when an output waits, at most every 0.2 ms, or at once from a machine that falls
-// idle; else every 1 ms or 1,000,000 steps. One that runs is asked every 100,000 steps.
+// Marks: when an output waits, at most every 0.4 ms, or at once from a machine that falls idle;
+// else every 10 ms. One that runs is asked every 100,000 steps.
 //
 // A backup that is too far behind slows the machine gently: from 100,000,000 steps on by 1 ms
 // a look more for each further 100,000,000, at most 5 ms. With more than 8 MiB of outputs

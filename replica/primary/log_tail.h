@@ -6,6 +6,7 @@
 // them, and a segment that has been removed can be read for as long as somebody holds it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,9 +41,10 @@ class LogTail {
 struct LogSegment {
   LogSegment(const std::string& path, std::uint64_t first) : file(path), begin(first) {}
   LogTail file;
-  std::uint64_t begin;         ///< where its bytes begin among those of all segments
-  std::uint64_t end = kNever;  ///< known once the next one has begun
-  Mark last;                   ///< at its end, once there is one
+  std::uint64_t begin;  ///< where its bytes begin among those of all segments
+  /// Known once the next one has begun; `last` and `next` are set before.
+  std::atomic<std::uint64_t> end{kNever};
+  Mark last;
   std::shared_ptr<LogSegment> next;
 };
 

@@ -134,9 +134,9 @@ void Primary::segment_begun(Position position, std::uint64_t idle_ns, std::uint6
     if (!sharing_.segment) return;
     LogSegment& ended = *sharing_.segment;
     mark_locked(position, idle_ns, ended.begin + ended_bytes);
-    ended.end = last_.log_bytes;
     ended.last = last_;
-    ended.next = std::make_shared<LogSegment>(setup_.recording, ended.end);
+    ended.next = std::make_shared<LogSegment>(setup_.recording, last_.log_bytes);
+    ended.end = last_.log_bytes;
     sharing_.segment = ended.next;
   }
   wake();
@@ -215,8 +215,10 @@ PrimaryStatus Primary::status() const {
     status.lag_steps = std::max(status.lag_steps, one.lag_steps);
     status.lag_bytes = std::max(status.lag_bytes, one.lag_bytes);
     status.sent_bytes += one.sent_bytes;
+    status.cpu_ns += one.cpu_ns;
   }
   status.outputs = sharing_.gate.counts();
+  status.cpu_ns += mark_cpu_ns_;
   status.slowed_ns = slowed_ns_;
   status.longest_stop_ns = longest_stop_ns_;
   return status;

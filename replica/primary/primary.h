@@ -35,6 +35,7 @@ struct PrimaryStatus {
   std::uint64_t lag_bytes = 0;
   std::uint64_t sent_bytes = 0;  ///< to all of them
   OutputCounts outputs;
+  std::uint64_t cpu_ns = 0;           ///< processor time of marks and of the backups' threads
   std::uint64_t slowed_ns = 0;        ///< how long the machine has waited for a slow backup
   std::uint64_t longest_stop_ns = 0;  ///< that a mark took it, whatever the backups did
   std::vector<PeerStatus> backups;
@@ -64,6 +65,8 @@ class Primary {
   /// How far the slowest backup is behind the last mark; 0 without one.
   [[nodiscard]] std::uint64_t lag_steps() const { return lag_steps_; }
   void slowed(std::uint64_t ns) { slowed_ns_ += ns; }
+  /// The machine's thread has used so much processor time for a mark.
+  void used(std::uint64_t cpu_ns) { mark_cpu_ns_ += cpu_ns; }
   /// The run is over after the last mark. Waits, a while at most, until all outputs have left.
   void over(bool guest_ended);
 
@@ -95,6 +98,7 @@ class Primary {
   std::atomic<bool> wants_yield_{false};
   std::atomic<std::uint64_t> lag_steps_{0};
   std::atomic<std::uint64_t> slowed_ns_{0};
+  std::atomic<std::uint64_t> mark_cpu_ns_{0};
   std::atomic<std::uint64_t> longest_stop_ns_{0};  ///< changed by the machine's thread
   bool hand_over_pending_ = false;                 ///< needs the lock
   std::string hand_over_result_;                   ///< needs the lock

@@ -18,18 +18,17 @@ short Link::events() const {
 }
 
 void Link::read() {
-  Bytes buffer(64U << 10);
   for (std::size_t all = 0; all < kReadAtOnce;) {
     std::size_t got = 0;
     try {
-      got = channel_->read_some(buffer);
+      got = channel_->read_some(buffer_);
     } catch (const Error&) {
       // What came before the end may be why it ended; the end comes again.
       if (all != 0) return;
       throw;
     }
     if (got == 0) return;
-    reader_.add(ByteView(buffer).first(got));
+    reader_.add(ByteView(buffer_).first(got));
     all += got;
   }
 }

@@ -36,6 +36,7 @@ class Link {
   std::unique_ptr<Channel> channel_;
   FrameWriter writer_;
   FrameReader reader_;
+  Bytes buffer_ = Bytes(64U << 10);  ///< read() reads into it
   Bytes unsent_;
   std::size_t unsent_from_ = 0;
   std::uint64_t sent_bytes_ = 0;
