@@ -43,6 +43,7 @@ AddressNames names_of(Context& context, const Call& call) {
 Context::Context(session::DebugSession& session, const ContextOptions& options)
     : session_(session),
       allow_changes_(options.allow_changes),
+      run_status_(options.run_status),
       names_(session.timeline(), options.symbol_files),
       sources_(options.source_folders) {}
 
@@ -62,6 +63,11 @@ session::Answer Context::ask(const session::Request& request, const Call& call, 
     check_cancelled(call);
     throw;
   }
+}
+
+std::optional<RunStatus> Context::run_status() const {
+  if (!run_status_) return std::nullopt;
+  return run_status_();
 }
 
 Standing Context::standing() { return {timeline().now(), session_.settings(), bookmarks()}; }

@@ -31,10 +31,18 @@ struct StopPoint {
   session::Condition condition;  ///< as `text` was understood when it was set
 };
 
+/// How a run stands that is going on elsewhere; one of the two is empty.
+struct RunStatus {
+  std::string json;     ///< an object
+  std::string trouble;  ///< why it is not known
+};
+
 struct ContextOptions {
   bool allow_changes = false;
   std::vector<std::string> symbol_files{};
   std::vector<std::string> source_folders{};
+  /// Of the run that makes the recording; must not wait. May be empty.
+  std::function<RunStatus()> run_status{};
 };
 
 /// Where a session stands, for questions that are asked beside it.
@@ -63,6 +71,8 @@ class Context {
   [[nodiscard]] bool allow_changes() const { return allow_changes_; }
   [[nodiscard]] GuestNames& names() { return names_; }
   [[nodiscard]] SourceTexts& sources() { return sources_; }
+  /// Nothing: there is no run to ask.
+  [[nodiscard]] std::optional<RunStatus> run_status() const;
 
   [[nodiscard]] Standing standing();
   /// Answers as if it stood there; the machine stays.
@@ -118,6 +128,7 @@ class Context {
  private:
   session::DebugSession& session_;
   bool allow_changes_;
+  std::function<RunStatus()> run_status_;
   GuestNames names_;
   SourceTexts sources_;
   std::vector<StopPoint> stop_points_;

@@ -35,10 +35,20 @@ struct EventListRequest {
 
 struct VersionRequest {};
 
+struct ReplicationRequest {};
+
 struct BookmarkListRequest {
   std::uint64_t limit = 100;
   std::string cursor;
 };
+
+Value replication(Context& context, const ReplicationRequest&, const Call&) {
+  const std::optional<RunStatus> status = context.run_status();
+  Value run, trouble;
+  if (status && !status->json.empty()) run = Value::Made{status->json};
+  if (status && !status->trouble.empty()) trouble = status->trouble;
+  return Value::Object{{"asked", status.has_value()}, {"run", run}, {"trouble", trouble}};
+}
 
 /// Pieces as they were recorded; the cursor counts pieces.
 Value console(Context& context, const ConsoleRequest& request, const Call&) {
@@ -226,6 +236,15 @@ std::vector<Method> recording_methods() {
               [](Context& context, const session::InfoRequest& request, const Call& call) -> Value {
                 return Value::Made{session::json_of(context.ask(request, call))};
               }));
+  rows.push_back(
+      Row<ReplicationRequest>("replication", Effect::looks,
+                              "How the replicated run stands that makes the recording, as its "
+                              "control socket says; needs --control.")
+          .not_for_agents()
+          .answers(object({{"asked", flag(), "There is a control socket to ask"},
+                           {"run", or_null(anything()), "As `chronovisor status --json` has it"},
+                           {"trouble", or_null(text()), "Why it is not known"}}),
+                   replication));
   rows.push_back(
       Row<session::StripRequest>("strip", Effect::looks,
                                  "The recording from start to end in columns of text: where "

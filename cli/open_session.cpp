@@ -26,6 +26,17 @@ TimelineOptions timeline_options(const SessionOptions& options) {
   return made;
 }
 
+api::ContextOptions context_options(const SessionOptions& options, replica::StatusWatch* watch) {
+  api::ContextOptions made{options.allow_changes, options.symbols, options.source_folders};
+  if (watch != nullptr) {
+    made.run_status = [watch] {
+      const replica::StatusWatch::Seen seen = watch->latest();
+      return api::RunStatus{seen.json, seen.trouble};
+    };
+  }
+  return made;
+}
+
 std::unique_ptr<RecordingReader> opened(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::usage, "a recording is needed: FILE");
   std::unique_ptr<RecordingReader> reader = open_with_positions(file);
@@ -54,6 +65,11 @@ Command add_session_command(Command& app, const char* name, const char* help,
                   "Folder of source files that may be shown, for lines; may be given again")
       .type_name("DIR")
       .allow_extra_args(false);
+  command
+      .add_option(
+          "--control", options.control,
+          "Control socket of the replicated run that makes the recording, for how it stands")
+      .type_name("PATH");
   command.add_flag("--allow-changes", options.allow_changes,
                    "Allow what changes the recording's bookmarks, or the guest on a branch");
   return command;
@@ -61,9 +77,11 @@ Command add_session_command(Command& app, const char* name, const char* help,
 
 OpenSession::OpenSession(const SessionOptions& options, AllowedFiles files)
     : reader_(opened(options.file)),
+      watch_(options.control.empty() ? nullptr
+                                     : std::make_unique<replica::StatusWatch>(options.control)),
       timeline_(*reader_, timeline_options(options)),
       debugging_(timeline_, std::move(files)),
-      context_(debugging_, {options.allow_changes, options.symbols, options.source_folders}),
+      context_(debugging_, context_options(options, watch_.get())),
       desks_(context_, executor_, timeline_options(options), options.symbols) {
   timeline_.seek({recorded_place(options.at, *reader_, "--at"), 0}, stop_signal());
   timeline_.prepare_way_back(stop_signal());

@@ -11,6 +11,7 @@
 #include "cli/parser.h"
 #include "host/allowed_files.h"
 #include "recorder/format/recording_reader.h"
+#include "replica/transport/status_watch.h"
 #include "session/debug_session.h"
 #include "session/executor.h"
 #include "timetravel/timeline.h"
@@ -24,6 +25,7 @@ struct SessionOptions {
   std::string jobs = "0";
   std::vector<std::string> symbols;
   std::vector<std::string> source_folders;
+  std::string control;
   bool allow_changes = false;
 };
 
@@ -46,6 +48,7 @@ class OpenSession {
 
  private:
   std::unique_ptr<RecordingReader> reader_;
+  std::unique_ptr<replica::StatusWatch> watch_;  ///< null without --control
   Timeline timeline_;
   session::DebugSession debugging_;
   api::Context context_;

@@ -13,6 +13,7 @@ import { Keys } from "./keys.js";
 import { Log, Tasks } from "./linux.js";
 import { Memory } from "./memory.js";
 import { Registers } from "./registers.js";
+import { Replication } from "./replication.js";
 import { Screen } from "./screen.js";
 import { Search } from "./search.js";
 import { Session } from "./session.js";
@@ -42,6 +43,7 @@ const search = new Search(rpc, session, jobs, tabs, strip);
 const stops = new Stops(rpc, jobs, tabs);
 const bookmarks = new Bookmarks(rpc, session, jobs, tabs);
 const about = new About(session, tabs);
+new Replication(rpc, session, tabs);
 
 const registers = views.add(new Registers(rpc));
 const stack = views.add(new Stack(rpc));

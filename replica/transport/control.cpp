@@ -17,7 +17,6 @@ namespace {
 
 constexpr int kStopWaitMs = 100;
 constexpr std::uint64_t kWordNs = 1'000'000'000;
-constexpr std::uint64_t kAnswerNs = 20'000'000'000;
 constexpr std::size_t kLongestWord = 64;
 constexpr std::size_t kLongestAnswer = 64U << 10;
 
@@ -72,10 +71,10 @@ void ControlServer::answer(const Descriptor& peer) const {
   write_line(peer, handler_(read_line(peer, kLongestWord, monotonic_ns() + kWordNs)));
 }
 
-std::string ask_control(const std::string& path, const std::string& word) {
+std::string ask_control(const std::string& path, const std::string& word, std::uint64_t limit_ns) {
   const Descriptor peer = connect_unix(path);
   write_line(peer, word);
-  std::string answer = read_line(peer, kLongestAnswer, monotonic_ns() + kAnswerNs);
+  std::string answer = read_line(peer, kLongestAnswer, monotonic_ns() + limit_ns);
   if (answer.empty()) throw Error(ErrorCode::host, path + ": no answer");
   return answer;
 }

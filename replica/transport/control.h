@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -31,7 +32,12 @@ class ControlServer {
   std::thread thread_;
 };
 
-/// Asks the run at a socket. Throws Error{host} when nobody is there, or says nothing.
-[[nodiscard]] std::string ask_control(const std::string& path, const std::string& word);
+/// A hand-over takes its time.
+inline constexpr std::uint64_t kControlAnswerNs = 20'000'000'000;
+
+/// Asks the run at a socket. Throws Error{host} when nobody is there, or says nothing for
+/// `limit_ns`.
+[[nodiscard]] std::string ask_control(const std::string& path, const std::string& word,
+                                      std::uint64_t limit_ns = kControlAnswerNs);
 
 }  // namespace chronovisor::replica

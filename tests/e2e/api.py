@@ -106,6 +106,7 @@ with session("--at", "mark") as t:
     test.check(api.version()["api"] == schema["info"]["version"], "another version")
     test.check(api.version()["allow_changes"] is False, "changes are allowed")
     end = t.info["end"]
+    test.check(t.replication == {"asked": False, "run": None, "trouble": None}, "a run that nobody has named")
     test.check(t.position == MARK and t.bookmarks["mark"] == MARK, f"it stands at {t.position}")
     test.check(t.seek("end")["position"] == end and t.seek("start")["position"] == 0, "it does not travel")
     t.seek("mark")

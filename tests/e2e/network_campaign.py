@@ -198,7 +198,7 @@ if test.arguments.unrecorded:
     times = {True: [], False: []}
     for turn in range(test.arguments.turns):
         for is_recorded in (True, False) if turn % 2 == 0 else (False, True):
-            run = recorded("turn") if is_recorded else Unrecorded()
+            run = recorded(f"turn{turn}") if is_recorded else Unrecorded()
             costs = drive(run, (into_the_guest, out_of_the_guest), test.arguments.compared_mib)
             run.finish()
             times[is_recorded].append(costs)

@@ -3,6 +3,7 @@
 other follows it, a run that keeps no recording, recordings of which only the last stretch is
 kept, a disk that fails on one side, a machine that differs, and a debugger in the past of a
 machine that lives."""
+import json
 import os
 import random
 import re
@@ -244,6 +245,10 @@ def debugger():
         positions = [int(text.replace(b",", b"")) for text in re.findall(rb"position ([\d,]+) of", done.stdout + done.stderr)]
         machines.check(len(positions) >= 2 and positions[-1] < positions[-2], f"gdb does not travel: {done.stdout} {done.stderr}")
     test.run("verify", test.path("g1.cvr"), expect=(0, 3))
+    asked = b'{"jsonrpc":"2.0","id":1,"method":"replication"}\n'
+    done = test.run("api", test.path("g1.cvr"), "--control", control("g0"), given=asked)
+    run = json.loads(done.stdout.splitlines()[0])["result"]["run"]
+    machines.check(run["role"] == "primary" and run["state"] == "guarded", f"the API says another thing of the run: {run}")
     counter.count_for(0.05)
     machines.check(guarded("g0"), "the machine is no longer guarded")
     end(first)

@@ -6,7 +6,9 @@ import atexit
 import json
 import os
 import shutil
+import socket
 import subprocess
+import threading
 
 from harness import CMDLINE, PATIENCE, ROOT, Test, skip
 
@@ -52,6 +54,31 @@ def serve(recording, *more):
     return server.stdout.readline().decode().strip()
 
 
+def replicated_run():
+    """A run's control socket that answers with what is in a file; both paths."""
+    told, door = test.path("told.json"), test.path("control.socket")
+    backup = {"address": "unix:/run/b", "state": "guarded", "reason": "a backup holds the log", "session": "0" * 32, "lag_steps": 386,
+              "lag_ms": 0.000386, "lag_bytes": 0, "sent_bytes": 14468274, "digest_compared": 0}
+    with open(told, "w", encoding="utf-8") as file:
+        json.dump({"role": "primary", "state": "guarded", "reason": "a backup holds the log", "position": 5000000, "lag_steps": 386,
+                   "lag_ms": 0.000386, "lag_bytes": 0, "sent_bytes": 14468274, "processor_ms": 1.5, "slowed_ms": 0.0, "longest_stop_ms": 5.6,
+                   "outputs": {"made": 18077, "released": 18070, "held": 7, "held_bytes": 9, "median_held_ms": 0.57, "longest_held_ms": 10.7},
+                   "backups": [backup]}, file)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(door)
+    listener.listen()
+
+    def answer():
+        while True:
+            peer = listener.accept()[0]
+            with peer, open(told, "rb") as file:
+                peer.makefile().readline()
+                peer.sendall(file.read() + b"\n")
+
+    threading.Thread(target=answer, daemon=True).start()
+    return told, door
+
+
 gateway, recording = demo()
 hostile = test.path("hostile")
 subprocess.run([os.path.join(ROOT, "tests/guests/build_guest"), os.path.join(ROOT, "tests/web/hostile.S"), hostile], check=True)
@@ -59,8 +86,9 @@ test.run("record", "-o", test.path("hostile.cvr"), "--multiboot", hostile, given
 test.run("record", "-o", test.path("screen.cvr"), "--machine", "pc-2", "--serial", "none", "--limit", "5000000", expect=(0, 1))
 test.run("report", recording, "-o", test.path("report.html"))
 door = test.path("gdb.socket")
+told, control = replicated_run()
 what = {"demo": serve(recording, "--symbols", gateway, "--source-dir", os.path.join(ROOT, "demo/gateway"), "--gdb", f"unix:{door}"), "door": door,
-        "evil": serve(test.path("hostile.cvr")), "display": serve(test.path("screen.cvr")),
+        "evil": serve(test.path("hostile.cvr")), "display": serve(test.path("screen.cvr"), "--control", control), "told": told,
         "file": test.path("report.html"), "axe": os.path.join(modules, "axe-core/axe.min.js")}
 # Modules are found from where the scripts lie.
 os.symlink(modules, test.path("node_modules"))

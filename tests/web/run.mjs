@@ -5,9 +5,10 @@ import { openBrowser } from "./browser.mjs";
 import { withKeys, withMouse } from "./culprit.mjs";
 import { follow } from "./follow.mjs";
 import { arithmetic, hostile, report, screen } from "./hostile.mjs";
+import { noReplication, replication } from "./replication.mjs";
 import { looks } from "./looks.mjs";
 
-const { demo, door, evil, display, file, axe } = JSON.parse(process.argv[2]);
+const { demo, door, evil, display, told, file, axe } = JSON.parse(process.argv[2]);
 const tests = {
   "the culprit by the mouse": (browser) => withMouse(browser, demo),
   "the culprit by the keyboard": (browser) => withKeys(browser, demo),
@@ -16,6 +17,10 @@ const tests = {
   "hostile text": (browser) => hostile(browser, evil),
   "the timeline's arithmetic": (browser) => arithmetic(browser, evil),
   "a screen": (browser) => screen(browser, display),
+  "a replicated run": async (browser) => {
+    await replication(browser, display, told);
+    await noReplication(browser, evil);
+  },
   "a report without network": (browser) => report(browser, file),
 };
 const browser = await openBrowser();

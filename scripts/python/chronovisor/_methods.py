@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
-API_VERSION = '1.2'
+API_VERSION = '1.3'
 #: A number, "0x...", or a symbol, and "+NUMBER" behind it.
 Address = int | str
 #: A position, "start", "end", "+N", "-N", "packet:N" or a bookmark.
@@ -56,6 +56,15 @@ class InfoAnswer(TypedDict):
     ended: Any | None
     #: What is wrong with the file
     damage: list[str]
+
+
+class ReplicationAnswer(TypedDict):
+    #: There is a control socket to ask
+    asked: bool
+    #: As `chronovisor status --json` has it
+    run: Any | None
+    #: Why it is not known
+    trouble: str | None
 
 
 class StripAnswer(TypedDict):
@@ -629,6 +638,12 @@ class Methods:
     def info(self) -> InfoAnswer:
         """What was recorded: the guest, when and on what, from which position to which, and how it ended."""
         return self._caller.call('info', {})
+
+    def replication(self) -> ReplicationAnswer:
+        """How the replicated run stands that makes the recording, as its control socket says; needs
+        --control.
+        """
+        return self._caller.call('replication', {})
 
     def strip(self, columns: int | None = None) -> StripAnswer:
         """The recording from start to end in columns of text: where checkpoints, console output, inputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ._client import ApiError, Client, find_program
-from ._methods import Address, InfoAnswer, Methods, Place, RunAnswer, StepAnswer, WhereAnswer
+from ._methods import Address, InfoAnswer, Methods, Place, ReplicationAnswer, RunAnswer, StepAnswer, WhereAnswer
 
 _MOST_BYTES = 65536
 
@@ -216,6 +216,11 @@ class Timeline:
         self._client.close()
 
     # -- where it is, and going elsewhere ------------------------------------------------
+
+    @property
+    def replication(self) -> ReplicationAnswer:
+        """How the replicated run stands that makes the recording (`--control`)."""
+        return self.api.replication()
 
     @property
     def info(self) -> InfoAnswer:
