@@ -9,9 +9,8 @@
 
 #include "cli/exit_status.h"
 #include "cli/found_list.h"
+#include "cli/list_options.h"
 #include "cli/open_recording.h"
-#include "cli/option_values.h"
-#include "cli/parser.h"
 #include "cli/recorded_range.h"
 #include "host/host.h"
 #include "recorder/format/recording_reader.h"
@@ -23,12 +22,8 @@ namespace {
 constexpr std::size_t kShownBytes = 16;
 
 struct InputOptions {
-  std::string file;
+  ListOptions list;
   std::string kind;
-  std::string from = "start";
-  std::string to = "end";
-  std::string limit = "100000";
-  bool json = false;
 };
 
 std::string hex_of(const Bytes& bytes) {
@@ -42,13 +37,13 @@ std::string hex_of(const Bytes& bytes) {
 }
 
 int query_inputs(const InputOptions& options) {
-  const std::uint64_t limit = parse_number(options.limit, "--limit");
-  const auto opened = open_with_positions(options.file);
+  const std::uint64_t limit = parse_number(options.list.limit, "--limit");
+  const auto opened = open_with_positions(options.list.file);
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
-  const Position from = covered_place(options.from, reader, "--from");
+  const Position from = covered_place(options.list.from, reader, "--from");
   const Position to =
-      options.to == "end" ? Position{kNever} : covered_place(options.to, reader, "--to");
+      options.list.to == "end" ? Position{kNever} : covered_place(options.list.to, reader, "--to");
   const std::uint64_t ns_per_step = start_of(reader).machine.ns_per_step;
   std::uint64_t found = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -58,7 +53,7 @@ int query_inputs(const InputOptions& options) {
     if (event->position < from || (!options.kind.empty() && kind != options.kind)) continue;
     if (++found > limit) break;
     const std::uint64_t virtual_ns = event->position.steps * ns_per_step + event->idle_ns;
-    if (options.json) {
+    if (options.list.json) {
       list.push_back({{"position", event->position.steps},
                       {"virtual_ns", virtual_ns},
                       {"kind", kind},
@@ -72,7 +67,7 @@ int query_inputs(const InputOptions& options) {
     }
   }
   const FoundList all{found, limit};
-  if (options.json) {
+  if (options.list.json) {
     nlohmann::ordered_json json;
     json["count"] = all.listed();
     json["complete"] = all.complete();
@@ -88,18 +83,14 @@ int query_inputs(const InputOptions& options) {
 
 void add_input_question(Command& query, Action& action) {
   auto options = std::make_shared<InputOptions>();
-  Command command = query.add_subcommand("inputs", "What came in from outside, by position");
-  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  Command command =
+      add_list_question(query, "inputs", "What came in from outside, by position", options->list);
   command
       .add_option("--kind", options->kind,
                   "Only these: \"key\", \"mouse\", \"pointer\", \"serial byte\", \"cd change\", as "
                   "info names them")
       .type_name("NAME");
-  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
-  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
-  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      .type_name("NUMBER");
-  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  add_list_options(command, options->list);
   command.callback([options, &action] { action = [options] { return query_inputs(*options); }; });
 }
 

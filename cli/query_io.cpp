@@ -9,9 +9,8 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/found_list.h"
+#include "cli/list_options.h"
 #include "cli/open_recording.h"
-#include "cli/option_values.h"
-#include "cli/parser.h"
 #include "cli/recorded_walk.h"
 #include "timetravel/io_walk.h"
 
@@ -19,18 +18,14 @@ namespace chronovisor::cli {
 namespace {
 
 struct IoOptions {
-  std::string file;
+  ListOptions list;
   std::string port;
   std::string mmio;
   std::string length = "1";
   std::string device;
-  std::string from = "start";
-  std::string to = "end";
-  std::string limit = "100000";
   bool reads = false;
   bool writes = false;
   bool count = false;
-  bool json = false;
 };
 
 /// Which accesses are asked for.
@@ -101,20 +96,20 @@ void print(const IoAccess& access) {
 }
 
 int query_io(const IoOptions& options) {
-  const std::uint64_t limit = parse_number(options.limit, "--limit");
-  const auto opened = open_with_positions(options.file);
+  const std::uint64_t limit = parse_number(options.list.limit, "--limit");
+  const auto opened = open_with_positions(options.list.file);
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
   const Wanted wanted = wanted_of(options, reader);
   Progress progress(true);
-  const auto walk = recorded_walk<IoWalk>(options.from, options.to, reader, progress);
+  const auto walk = recorded_walk<IoWalk>(options.list.from, options.list.to, reader, progress);
   std::uint64_t found = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for_each_access(reader, walk, [&](const IoAccess& access) {
     if (!wanted.matches(access)) return true;
     if (++found > limit) return false;
     if (options.count) return true;
-    if (options.json) {
+    if (options.list.json) {
       list.push_back(json_of(access));
     } else {
       print(access);
@@ -122,7 +117,7 @@ int query_io(const IoOptions& options) {
     return true;
   });
   const FoundList all{found, limit};
-  if (options.json) {
+  if (options.list.json) {
     nlohmann::ordered_json json;
     json["count"] = all.listed();
     json["complete"] = all.complete();
@@ -140,8 +135,8 @@ int query_io(const IoOptions& options) {
 
 void add_io_question(Command& query, Action& action) {
   auto options = std::make_shared<IoOptions>();
-  Command command = query.add_subcommand("io", "What the guest read and wrote of its devices");
-  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  Command command =
+      add_list_question(query, "io", "What the guest read and wrote of its devices", options->list);
   command.add_option("--port", options->port, "Accesses to this port").type_name("ADDRESS");
   command
       .add_option("--mmio", options->mmio,
@@ -155,12 +150,8 @@ void add_io_question(Command& query, Action& action) {
       .type_name("NAME");
   command.add_flag("--reads", options->reads, "Reads alone");
   command.add_flag("--writes", options->writes, "Writes alone");
-  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
-  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
-  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      .type_name("NUMBER");
   command.add_flag("--count", options->count, "Only how many");
-  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  add_list_options(command, options->list);
   command.callback([options, &action] { action = [options] { return query_io(*options); }; });
 }
 

@@ -8,10 +8,9 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 #include "cli/found_list.h"
+#include "cli/list_options.h"
 #include "cli/network_options.h"
 #include "cli/open_recording.h"
-#include "cli/option_values.h"
-#include "cli/parser.h"
 #include "cli/query_packets.h"
 #include "cli/recorded_walk.h"
 #include "cli/shard_option.h"
@@ -25,14 +24,10 @@ namespace chronovisor::cli {
 namespace {
 
 struct PacketOptions {
-  std::string file;
+  ListOptions list;
   std::string filter;
-  std::string from = "start";
-  std::string to = "end";
-  std::string limit = "100000";
   std::string shard;
   bool count = false;
-  bool json = false;
 };
 
 nlohmann::ordered_json json_of(const WholePacket& packet, std::uint64_t virtual_ns) {
@@ -69,18 +64,18 @@ void part_of(PacketWalk& walk, const Shard& shard, Position end) {
 }
 
 int query_packets(const PacketOptions& options) {
-  const std::uint64_t limit = parse_number(options.limit, "--limit");
+  const std::uint64_t limit = parse_number(options.list.limit, "--limit");
   std::optional<PacketFilter> filter;
   if (!options.filter.empty()) filter.emplace(options.filter);
-  const auto opened = open_with_positions(options.file);
+  const auto opened = open_with_positions(options.list.file);
   const RecordingReader& reader = *opened;
   warn_of_damage(reader);
   const MachineConfig config = start_of(reader).machine;
   require_network_card(config, reader.name());
   Progress progress(true);
-  auto walk = recorded_walk<PacketWalk>(options.from, options.to, reader, progress);
+  auto walk = recorded_walk<PacketWalk>(options.list.from, options.list.to, reader, progress);
   const Shard shard = shard_of(options.shard);
-  if (!options.shard.empty() && !options.json) {
+  if (!options.shard.empty() && !options.list.json) {
     throw Error(ErrorCode::usage, "--shard needs --json, which merge joins");
   }
   nlohmann::ordered_json json;
@@ -102,7 +97,7 @@ int query_packets(const PacketOptions& options) {
     if (options.count) return true;
     const std::uint64_t virtual_ns =
         packet.place.position.steps * config.ns_per_step + packet.place.idle_ns;
-    if (options.json) {
+    if (options.list.json) {
       list.push_back(json_of(packet, virtual_ns));
     } else {
       print(packet, virtual_ns);
@@ -110,7 +105,7 @@ int query_packets(const PacketOptions& options) {
     return true;
   });
   const FoundList all{found, limit};
-  if (options.json) {
+  if (options.list.json) {
     json["count"] = all.listed();
     json["complete"] = all.complete();
     if (!options.count) json["packets"] = std::move(list);
@@ -127,21 +122,16 @@ int query_packets(const PacketOptions& options) {
 
 void add_packet_question(Command& query, Action& action) {
   auto options = std::make_shared<PacketOptions>();
-  Command command =
-      query.add_subcommand("packets", "What came and went by the network (docs/NETWORK.md)");
-  command.add_option("file", options->file, "The recording").type_name("FILE").required();
+  Command command = add_list_question(
+      query, "packets", "What came and went by the network (docs/NETWORK.md)", options->list);
   command
       .add_option("--filter", options->filter,
                   "Only these: an expression of tcpdump's language, \"tcp port 80\"")
       .type_name("EXPRESSION");
-  command.add_option("--from", options->from, "From here on (start)").type_name(kPlaceValues);
-  command.add_option("--to", options->to, "Before here (end)").type_name(kPlaceValues);
-  command.add_option("--limit", options->limit, "At most this many, the earliest (100000)")
-      .type_name("NUMBER");
   add_shard_option(command, options->shard,
                    "Only the Ith of N parts of the stretch; merge joins the JSON");
   command.add_flag("--count", options->count, "Only how many");
-  command.add_flag("--json", options->json, "The answer as one JSON object on stdout");
+  add_list_options(command, options->list);
   command.callback([options, &action] { action = [options] { return query_packets(*options); }; });
 }
 
