@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 #include "host/network/sockets.h"
 
 namespace chronovisor::api {

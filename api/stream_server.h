@@ -10,7 +10,7 @@
 
 #include "api/rpc.h"
 #include "base/cancel.h"
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 
 namespace chronovisor::api {
 

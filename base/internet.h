@@ -24,6 +24,9 @@ inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
 [[nodiscard]] std::uint16_t network_word(ByteView bytes, std::size_t at);
 /// Past the end it changes nothing.
 void set_network_word(std::span<std::uint8_t> bytes, std::size_t at, std::uint16_t value);
+/// Two words, as far as they are there.
+[[nodiscard]] std::uint32_t network_long(ByteView bytes, std::size_t at);
+void set_network_long(std::span<std::uint8_t> bytes, std::size_t at, std::uint32_t value);
 
 /// The ones' complement sum of 16-bit big-endian words, not complemented; an odd last
 /// byte is the high one of a word.

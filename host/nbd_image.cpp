@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "host/descriptor.h"
 #include "host/host.h"
 
 extern char** environ;
@@ -50,22 +51,6 @@ void put(Bytes& out, T value) {
     out.push_back(static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> (8 * n)));
   }
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  Descriptor& operator=(Descriptor&&) = delete;
-  [[nodiscard]] int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// A server that was started for one image, and its socket's folder.
 class Server {
@@ -113,8 +98,8 @@ std::optional<Descriptor> connected(const std::string& socket) {
   }
   std::memcpy(address.sun_path, socket.c_str(), socket.size() + 1);
   Descriptor descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (descriptor.number() < 0 ||
-      ::connect(descriptor.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+  if (descriptor.get() < 0 ||
+      ::connect(descriptor.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
           0) {
     return std::nullopt;
   }
@@ -173,7 +158,7 @@ class NbdImage final : public DiskImage {
 
   [[nodiscard]] bool send_all(ByteView data) const {
     while (!data.empty()) {
-      const ssize_t sent = ::send(descriptor_.number(), data.data(), data.size(), MSG_NOSIGNAL);
+      const ssize_t sent = ::send(descriptor_.get(), data.data(), data.size(), MSG_NOSIGNAL);
       if (sent < 0 && errno == EINTR) continue;
       if (sent <= 0) return false;
       data = data.subspan(static_cast<std::size_t>(sent));
@@ -184,12 +169,12 @@ class NbdImage final : public DiskImage {
   [[nodiscard]] bool receive_all(std::span<std::uint8_t> out, std::uint64_t time_ns) const {
     const std::uint64_t until = monotonic_ns() + time_ns;
     while (!out.empty()) {
-      pollfd waiting{descriptor_.number(), POLLIN, 0};
+      pollfd waiting{descriptor_.get(), POLLIN, 0};
       if (::poll(&waiting, 1, kPollMs) == 0) {
         if (stop_signal() || monotonic_ns() >= until) return false;
         continue;
       }
-      const ssize_t got = ::recv(descriptor_.number(), out.data(), out.size(), 0);
+      const ssize_t got = ::recv(descriptor_.get(), out.data(), out.size(), 0);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return false;
       out = out.subspan(static_cast<std::size_t>(got));

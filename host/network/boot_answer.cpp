@@ -32,10 +32,6 @@ constexpr std::array<std::uint8_t, 6> kGatewayMac{0x52, 0x55, 10, 0, 2, 2};  // 
 constexpr std::array<std::uint8_t, 16> kGateway{0xfe, 0x80, 0, 0, 0, 0, 0, 0,
                                                 0,    0,    0, 0, 0, 0, 0, 2};
 
-std::uint32_t network_long(ByteView bytes, std::size_t at) {
-  return std::uint32_t{network_word(bytes, at)} << 16 | network_word(bytes, at + 2);
-}
-
 /// Puts the checksum of UDP and ICMPv6 where it belongs.
 void set_checksum(std::span<std::uint8_t> payload, std::size_t at, ByteView addresses,
                   std::uint8_t protocol) {

@@ -7,8 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "host/descriptor.h"
 #include "host/network/backend.h"
-#include "host/network/descriptor.h"
 #include "host/network/frame_queue.h"
 #include "host/network/frame_stream.h"
 

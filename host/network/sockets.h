@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 
 namespace chronovisor {
 

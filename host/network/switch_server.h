@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 #include "host/network/frame_stream.h"
 #include "host/network/network_switch.h"
 

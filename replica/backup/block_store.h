@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 #include "recorder/format/block_log.h"
 #include "vmm/devices/core/media.h"
 

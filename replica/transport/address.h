@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 
 namespace chronovisor::replica {
 

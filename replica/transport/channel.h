@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/bytes.h"
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 #include "replica/transport/address.h"
 
 namespace chronovisor::replica {

@@ -8,7 +8,7 @@
 #include <string>
 #include <thread>
 
-#include "host/network/descriptor.h"
+#include "host/descriptor.h"
 
 namespace chronovisor::replica {
 

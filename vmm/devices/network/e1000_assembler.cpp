@@ -151,11 +151,9 @@ void E1000Assembler::adjust_segment(const Context& now, Last last) {
   const std::size_t transport = now.transport_start;
   const std::uint16_t length = length_from(transport);
   if (now.tcp) {
-    const std::uint32_t sequence = std::uint32_t{network_word(gathered_, transport + 4)} << 16 |
-                                   network_word(gathered_, transport + 6);
-    const auto next = static_cast<std::uint32_t>(sequence + segments_ * now.segment_bytes);
-    set_network_word(gathered_, transport + 4, static_cast<std::uint16_t>(next >> 16));
-    set_network_word(gathered_, transport + 6, static_cast<std::uint16_t>(next));
+    const std::uint32_t sequence = network_long(gathered_, transport + 4);
+    set_network_long(gathered_, transport + 4,
+                     static_cast<std::uint32_t>(sequence + segments_ * now.segment_bytes));
     if (last == Last::no && transport + 13 < size) {
       gathered_[transport + 13] &= static_cast<std::uint8_t>(~(kTcpFin | kTcpPush));
     }
