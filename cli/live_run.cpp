@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@
 #include "cli/output_options.h"
 #include "cli/parser.h"
 #include "cli/scripted_run.h"
+#include "cli/space_watch.h"
 #include "host/console_output.h"
 #include "host/host.h"
 #include "host/live_input.h"
@@ -47,16 +49,24 @@ void say_if_too_small(const std::string& given, const KeepPolicy& keep, std::uin
                given.c_str(), size_text(bytes).c_str());
 }
 
-/// The file being written: whole, or as a flight recording.
+/// What is being written: one file, a flight recording, or parts.
 class Tape {
  public:
   Tape(const RunOptions& options, const RunPlan& plan, const StartCondition& start,
        const Machine& machine, const ImageEmbedder& embed)
       : start_(machine.position()) {
+    const TapeCounter here{start_, machine.now().ns, monotonic_ns()};
     if (plan.keep) {
-      flight_.emplace(options.output, start.to_json(), plan.writer, *plan.keep,
-                      TapeCounter{start_, machine.now().ns, monotonic_ns()}, embed);
-      say_if_too_small(options.keep, *plan.keep, flight_->disk_bytes());
+      auto flight = std::make_unique<FlightRecorder>(options.output, start.to_json(), plan.writer,
+                                                     *plan.keep, here, embed);
+      say_if_too_small(options.keep, *plan.keep, flight->disk_bytes());
+      flight_ = flight.get();
+      segments_ = std::move(flight);
+      return;
+    }
+    if (plan.parts) {
+      segments_ = std::make_unique<PartedRecorder>(options.output, start.to_json(), plan.writer,
+                                                   *plan.parts, here, embed);
       return;
     }
     WriterOptions writer_options = plan.writer;
@@ -68,32 +78,33 @@ class Tape {
 
   void start(std::optional<RunRecorder>& recorder, Machine& machine, InputSource& live,
              OutputObserver* console, const RecorderOptions& options) {
-    if (flight_) {
-      recorder.emplace(machine, *flight_, live, console, monotonic_ns, options);
+    if (segments_) {
+      recorder.emplace(machine, *segments_, live, console, monotonic_ns, options);
     } else {
       recorder.emplace(machine, *whole_, live, console, monotonic_ns, options);
     }
   }
   [[nodiscard]] std::uint64_t disk_bytes() {
-    return flight_ ? flight_->disk_bytes() : whole_->file_bytes();
+    return segments_ ? segments_->disk_bytes() : whole_->file_bytes();
   }
   /// The one at work.
-  [[nodiscard]] RecordingWriter& writer() { return flight_ ? flight_->writer() : *whole_; }
-  /// Bytes of the segment before the present one.
+  [[nodiscard]] RecordingWriter& writer() { return segments_ ? segments_->writer() : *whole_; }
+  /// Bytes of the segment before the present one of a flight recording.
   [[nodiscard]] std::uint64_t ended_bytes() const { return flight_ ? flight_->ended_bytes() : 0; }
   /// Ends the recording and adds to `report` what the file holds.
   void finish(const std::string& path, const Machine& machine, nlohmann::ordered_json& report) {
     const std::string summary =
         report.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-    if (flight_) {
-      flight_->finish(summary, {machine.position(), machine.now().ns, monotonic_ns()});
+    if (segments_) {
+      segments_->finish(summary, {machine.position(), machine.now().ns, monotonic_ns()});
       const RecordingReader reader(path);
       std::uint64_t inputs = 0;
-      for (const InputRange& range : reader.input_ranges()) inputs += range.events;
+      for (const auto& [kind, count] : reader.input_counts()) inputs += count;
       report["start"] = reader.start().steps;
       report["checkpoints"] = reader.checkpoints().size();
       report["input_events"] = inputs;
       report["bytes"] = reader.file_bytes();
+      if (reader.part()) report["parts"] = reader.parts().size();
       return;
     }
     whole_->finish(summary);
@@ -105,7 +116,8 @@ class Tape {
 
  private:
   Position start_;
-  std::optional<FlightRecorder> flight_;
+  std::unique_ptr<SegmentedTape> segments_;
+  const FlightRecorder* flight_ = nullptr;  ///< the same, if it is one
   std::optional<RecordingWriter> whole_;
 };
 
@@ -271,11 +283,36 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
     require_free_serial(*place, {"", others, options.force});
   }
+  // Those of an earlier recording are replaced as well.
+  for (std::uint64_t number = 2; plan.parts && number <= kMostParts; ++number) {
+    output.path = part_path(options.output, number);
+    if (!std::filesystem::exists(output.path)) break;
+    require_free_output(output);
+  }
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;
     require_free_output(output);
   }
+}
+
+}  // namespace
+
+namespace {
+
+PartPlan plan_parts(const RunOptions& options, std::uint64_t seek_ns) {
+  constexpr std::uint64_t kLeastPart = std::uint64_t{1} << 20;
+  const auto refuse = [](const char* why) {
+    throw Error(ErrorCode::usage, std::string("--part-size: ") + why);
+  };
+  if (!options.keep.empty()) refuse("--keep keeps one file");
+  if (options.replication.wanted()) refuse("a backup takes one file");
+  if (options.no_checkpoints) refuse("a part begins at a checkpoint (--no-checkpoints)");
+  PartPlan parts;
+  parts.part_bytes = parse_size(options.part_size, "--part-size");
+  if (parts.part_bytes < kLeastPart) refuse("less than 1M");
+  parts.most_thinned = thinned_within(seek_ns);
+  return parts;
 }
 
 }  // namespace
@@ -309,11 +346,14 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
     plan.recorder.checkpoint_every_steps =
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
   }
-  if (options.seek_seconds != 0) {
-    if (!options.checkpoint_every.empty()) {
-      throw Error(ErrorCode::usage, "--seek-time: --checkpoint-every says something else");
-    }
-    plan.recorder.follow_seek_time(static_cast<std::uint64_t>(options.seek_seconds * 1e9));
+  if (options.seek_seconds != 0 && !options.checkpoint_every.empty()) {
+    throw Error(ErrorCode::usage, "--seek-time: --checkpoint-every says something else");
+  }
+  const auto seek_ns = static_cast<std::uint64_t>(options.seek_seconds * 1e9);
+  if (!options.part_size.empty()) plan.parts = plan_parts(options, seek_ns);
+  // Where old parts are thinned, new ones have as many checkpoints as they have otherwise.
+  if (seek_ns != 0 && (!plan.parts || plan.parts->most_thinned == 1)) {
+    plan.recorder.follow_seek_time(seek_ns);
   }
   if (!options.stuck_after.empty()) {
     plan.recorder.stuck_after_steps = parse_number(options.stuck_after, "--stuck-after");
@@ -407,8 +447,14 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     });
     Progress progress(!console.on_standard_stream() ||
                       (!options.json && isatty(STDOUT_FILENO) == 0));
+    SpaceWatch space(options.output, began);
     outcome = recorder->run(plan.limit, [&](Position here) {
       display.refresh();
+      if (const auto warning = space.look(tape.disk_bytes(), monotonic_ns())) {
+        const char* const end = plan.terminal ? "\r\n" : "\n";
+        std::fprintf(stderr, "%schronovisor: warning: %s%s", plan.terminal ? end : "",
+                     warning->c_str(), end);
+      }
       const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
       const double speed = millions_a_second(here.steps - from.steps, std::max(seconds, 0.001));
       progress.show("recording: " + grouped(here.steps) + " steps, " +
@@ -496,7 +542,8 @@ void add_run_options(Command& command, RunOptions& options) {
       .type_name("STEPS");
   command
       .add_option("--seek-time", options.seek_seconds,
-                  "So long may a seek take: checkpoints follow what a replay costs (0.05 to 60)")
+                  "So long may a seek take: checkpoints follow what a replay costs; with "
+                  "--part-size those of old parts are thinned as far (0.05 to 60)")
       .type_name("SECONDS")
       .in_range(0.05, 60.0);
   command
@@ -505,6 +552,11 @@ void add_run_options(Command& command, RunOptions& options) {
       .type_name("PERCENT")
       .in_range(0.0, 100.0);
   add_keep_option(command, options.keep);
+  command
+      .add_option("--part-size", options.part_size,
+                  "Go on in another file when one has this size: -o FILE, FILE.part2 ... are one "
+                  "recording, opened by the name of the first")
+      .type_name("SIZE");
   command.add_flag("--no-checkpoints", options.no_checkpoints, "Digests only");
   command.add_flag("--no-index", options.no_index,
                    "Do not gather the index that lets searches skip intervals");

@@ -15,6 +15,7 @@
 #include "recorder/format/recording_writer.h"
 #include "recorder/format/start_condition.h"
 #include "recorder/live/flight_recorder.h"
+#include "recorder/live/parted_recorder.h"
 #include "recorder/live/run_recorder.h"
 #include "vmm/engine/kvm/kvm_device.h"
 #include "vmm/machine/machine.h"
@@ -40,6 +41,7 @@ struct RunOptions {
   double seek_seconds = 0;  ///< 0: not said
   double checkpoint_budget = 4;
   std::string keep;
+  std::string part_size;
   std::string sync = "none";
   std::string stuck_after;
   ReplicationOptions replication;
@@ -57,6 +59,7 @@ struct RunPlan {
   WriterOptions writer;
   RecorderOptions recorder;
   std::optional<KeepPolicy> keep;
+  std::optional<PartPlan> parts;
   std::string idle;  ///< warp or wait
   Position limit{kNever};
   bool terminal = false;  ///< input is typed, raw

@@ -1,4 +1,5 @@
 // pack and trim: recordings made out of recordings.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -74,7 +75,7 @@ void report(const PackOptions& options, std::uint64_t before, const RewriteResul
       "whatever secrets it had; packing and trimming do not remove them\n");
 }
 
-/// Whether every part of the index that lies in the file can be read.
+/// Whether all of the index that lies in the file can be read.
 bool has_sound_index(const RecordingReader& reader) {
   const RecordingIndex& index = reader.index();
   const auto read = [](const auto& table) {
@@ -91,6 +92,9 @@ bool has_sound_index(const RecordingReader& reader) {
     read(index.frames);
     read(index.counted);
     read(index.block_directories);
+    read(index.filters);
+    read(index.group_filters);
+    read(index.large_filters);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::bad_input) throw;
     return false;
@@ -98,29 +102,16 @@ bool has_sound_index(const RecordingReader& reader) {
   return true;
 }
 
-/// What is damaged of an index is made again from what it is of.
-std::unique_ptr<RecordingReader> open_whole(const std::string& path) {
-  auto reader = std::make_unique<RecordingReader>(path);
-  if (has_sound_index(*reader)) return reader;
-  ReaderOptions how;
-  how.rescan = true;
-  return std::make_unique<RecordingReader>(path, how);
-}
-
-int rewrite(const PackOptions& options) {
-  require_file_name(options.output);
-  NewFile output({options.output, options.inputs, options.force, Replaceable::recordings},
-                 stop_signal());
-  watch_stop_signals();
-  require_range_syntax(options.from, options.to);
-  std::vector<std::unique_ptr<RecordingReader>> readers;
+/// One attempt at what `pack` and `trim` do. What of an index is damaged is made again from
+/// what it is of, with `rescan`.
+RewriteResult attempt(const PackOptions& options, NewFile& output,
+                      std::vector<std::unique_ptr<RecordingReader>>& readers, bool rescan) {
   std::vector<const RecordingReader*> sources;
-  std::uint64_t before = 0;
   for (const std::string& input : options.inputs) {
-    readers.push_back(open_whole(input));
+    ReaderOptions how;
+    how.rescan = rescan;
+    readers.push_back(std::make_unique<RecordingReader>(input, how));
     sources.push_back(readers.back().get());
-    before += readers.back()->file_bytes();
-    warn_of_damage(*readers.back());
   }
   RewriteOptions rewriting;
   rewriting.keep_every = options.no_checkpoints ? 0 : options.thin;
@@ -137,8 +128,42 @@ int rewrite(const PackOptions& options) {
       rewriting.summary_json = trimmed_summary(last, rewriting.to);
     }
   }
-  const RewriteResult result = rewrite_recording(sources, output.open(), rewriting);
-  output.commit();
+  return rewrite_recording(sources, output.open(), rewriting);
+}
+
+/// A file that a `pack` that was killed has left is of no use to anybody.
+void say_what_was_removed(const NewFile& output) {
+  for (const std::string& leftover : output.removed()) {
+    std::fprintf(stderr, "chronovisor: %s: removed, a command that was killed had left it\n",
+                 leftover.c_str());
+  }
+}
+
+int rewrite(const PackOptions& options) {
+  require_file_name(options.output);
+  const OutputPlan plan{options.output, options.inputs, options.force, Replaceable::recordings};
+  std::optional<NewFile> output(std::in_place, plan, stop_signal());
+  watch_stop_signals();
+  require_range_syntax(options.from, options.to);
+  std::vector<std::unique_ptr<RecordingReader>> readers;
+  RewriteResult result;
+  try {
+    result = attempt(options, *output, readers, false);
+  } catch (const Error& error) {
+    const bool is_sound = std::all_of(readers.begin(), readers.end(),
+                                      [](const auto& reader) { return has_sound_index(*reader); });
+    if (error.code() != ErrorCode::bad_input || is_sound) throw;
+    readers.clear();
+    output.emplace(plan, stop_signal());
+    result = attempt(options, *output, readers, true);
+  }
+  say_what_was_removed(*output);
+  std::uint64_t before = 0;
+  for (const auto& reader : readers) {
+    before += reader->file_bytes();
+    warn_of_damage(*reader);
+  }
+  output->commit();
   report(options, before, result);
   return kDone;
 }
@@ -168,7 +193,9 @@ PackOptions with_output(PackOptions options) {
 void add_pack(Command& app, Action& action) {
   auto options = std::make_shared<PackOptions>();
   Command command = app.add_subcommand(
-      "pack", "Rewrite a recording smaller; join the parts of a flight recording");
+      "pack",
+      "Rewrite a recording smaller, and as one file if it is in parts; join the parts of a "
+      "flight recording");
   command.add_option("files", options->inputs, "IN OUT, or the parts in order and then OUT")
       .required()
       .type_name("FILE")

@@ -354,6 +354,9 @@ int record(const RecordOptions& options) {
 /// As record(), but for what becomes of the recording.
 int run(RecordOptions options) {
   if (!options.run.output.empty()) return record(options);
+  if (!options.run.part_size.empty()) {
+    throw Error(ErrorCode::usage, "--part-size: without -o no recording is kept");
+  }
   const ScratchFolder folder;
   options.run.is_kept = false;
   options.run.output = folder.file("run.cvr");

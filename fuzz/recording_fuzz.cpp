@@ -14,6 +14,7 @@ namespace {
 using namespace chronovisor;
 
 constexpr std::uint8_t kWithFooter = 2;
+constexpr std::uint8_t kInParts = 4;  ///< the same chunks again in two more parts
 constexpr std::uint8_t kCountedLog = 0x20;
 constexpr std::uint8_t kUnknownType = 0x40;
 constexpr std::uint8_t kPageRecipes = kCountedLog | kUnknownType;
@@ -28,6 +29,10 @@ ChunkType late_type(unsigned number) {
       return ChunkType::index_root;
     case 3:
       return ChunkType::index_mark;
+    case 4:
+      return ChunkType::part;
+    case 5:
+      return ChunkType::interval_filter;
     default:
       return ChunkType::page_totals;
   }
@@ -44,7 +49,8 @@ std::uint32_t type_of(std::uint8_t tag) {
   return number <= 9 ? number | kCriticalFlag : number;
 }
 
-Bytes signed_file(ByteView input, bool with_footer) {
+/// @param part of a recording in parts, from 1; 0: it is all of one
+Bytes signed_file(ByteView input, bool with_footer, std::uint64_t part) {
   const FileId id;
   Bytes file = encode_file_header({kFormatVersion, id});
   ChunkEncoder encoder;
@@ -59,7 +65,13 @@ Bytes signed_file(ByteView input, bool with_footer) {
         encoder.encode(static_cast<ChunkType>(type), sequence++, id, payload, level);
     file.insert(file.end(), chunk.begin(), chunk.end());
   };
+  const auto note_part = [&](PartNote::What what, std::uint64_t number) {
+    if (part == 0) return;
+    append(static_cast<std::uint32_t>(ChunkType::part), encode_part_note({what, id, number}), 0);
+  };
   append(static_cast<std::uint32_t>(ChunkType::metadata), as_bytes("{}"), 0);
+  note_part(PartNote::What::is, part);
+  note_part(PartNote::What::follows, part + 1);
   while (input.size() >= 3) {
     const std::uint8_t tag = input[0];
     const std::size_t wanted = input[1] | static_cast<std::size_t>(input[2]) << 8;
@@ -112,6 +124,13 @@ void walk(const RecordingReader& reader) {
   for (std::size_t i = 0; i < reader.intervals().size(); ++i) {
     attempt([&] { (void)reader.load_interval(i); });
   }
+  for (unsigned level = 0; level < kFilterLevels; ++level) {
+    attempt([&] {
+      if (const auto group = reader.group_from(level, reader.start())) {
+        (void)reader.load_filter(level, *group).may_execute(0x1000);
+      }
+    });
+  }
 }
 
 }  // namespace
@@ -120,8 +139,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const ByteView input = ByteView(data, size).subspan(1);
   const bool is_raw = (data[0] & 1) == 0;
-  Bytes file =
-      is_raw ? Bytes(input.begin(), input.end()) : signed_file(input, (data[0] & kWithFooter) != 0);
-  attempt([&] { walk(RecordingReader(std::make_shared<MemoryInputFile>(std::move(file)))); });
+  const bool in_parts = !is_raw && (data[0] & kInParts) != 0;
+  const auto file = [&](std::uint64_t part) {
+    return std::make_shared<const MemoryInputFile>(
+        is_raw ? Bytes(input.begin(), input.end())
+               : signed_file(input, (data[0] & kWithFooter) != 0, part));
+  };
+  attempt([&] {
+    walk(RecordingReader([&](std::uint64_t number) -> std::shared_ptr<const InputFile> {
+      if (number == 0) return file(in_parts ? 1 : 0);
+      return in_parts && number <= 3 ? file(number) : nullptr;
+    }));
+  });
   return 0;
 }

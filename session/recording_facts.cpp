@@ -171,13 +171,30 @@ void read_summary(const RecordingReader& reader, RecordingFacts& facts) {
 
 }  // namespace
 
+namespace {
+
+/// What the recording begins with; of a machine that is not known the rest of the file can be
+/// described all the same.
+void take_start(const RecordingReader& reader, RecordingFacts& facts) {
+  try {
+    facts.start = start_of(reader);
+    facts.replay_trouble = replay_trouble(reader, facts.start);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    facts.is_start_known = false;
+    facts.replay_trouble = error.what();
+  }
+}
+
+}  // namespace
+
 RecordingFacts outline_of(const RecordingReader& reader) {
   RecordingFacts facts;
   facts.file = reader.name();
   facts.file_bytes = reader.file_bytes();
   facts.format_version = reader.format_version();
   facts.file_id = file_id_text(reader.id());
-  facts.start = start_of(reader);
+  take_start(reader, facts);
   facts.metadata = reader.metadata_json();
   read_summary(reader, facts);
   facts.from = reader.start();
@@ -191,6 +208,7 @@ RecordingFacts outline_of(const RecordingReader& reader) {
     facts.inputs[std::string(input_kind_name(kind))] = count;
   }
   for (const Damage& damage : reader.damage()) facts.damage.push_back(damage.message);
+  if (reader.part()) facts.parts = reader.parts();
   return facts;
 }
 
@@ -209,7 +227,6 @@ RecordingFacts facts_of(const RecordingReader& reader) {
   facts.sizes = reader.sizes();
   facts.bookmarks = reader.bookmarks();
   facts.state_sections = state_sections(reader);
-  facts.replay_trouble = replay_trouble(reader, facts.start);
   facts.console_tail = console_tail(reader);
   return facts;
 }

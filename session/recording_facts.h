@@ -39,6 +39,7 @@ struct RecordingFacts {
   std::uint32_t format_version = 0;
   std::string file_id;
   StartCondition start;
+  bool is_start_known = true;          ///< the metadata say what machine it is of
   std::string metadata;                ///< as it stands in the file: JSON
   std::optional<std::string> summary;  ///< also; nothing: the recorder did not finish
   std::string ended;                   ///< by the summary: "poweroff", "debug-exit with code 3"
@@ -61,6 +62,7 @@ struct RecordingFacts {
   std::vector<TypeSize> sizes;
   std::vector<Bookmark> bookmarks;
   std::vector<std::string> damage;
+  std::vector<RecordingReader::Part> parts;  ///< none: the recording is one file
   /// The state sections of the first checkpoint that can be read, with their versions.
   std::vector<std::pair<std::string, std::uint32_t>> state_sections;
   std::string replay_trouble;  ///< why this program does not replay it; empty: it does

@@ -151,6 +151,14 @@ std::string json_of(const RecordingFacts& facts, const RecordingReader& reader) 
     bookmarks.push_back({{"name", bookmark.name}, {"position", bookmark.position.steps}});
   }
   json["damage"] = facts.damage;
+  Json& parts = json["parts"] = Json::array();
+  for (const RecordingReader::Part& part : facts.parts) {
+    parts.push_back({{"number", part.number},
+                     {"file", part.file},
+                     {"bytes", part.bytes},
+                     {"start", part.from.steps},
+                     {"end", part.to.steps}});
+  }
   json["console_tail"] = facts.console_tail;
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }

@@ -53,6 +53,7 @@ std::string card_line(const RecordingFacts& facts, std::size_t n) {
 /// Who made it, on what machine, of which versions.
 std::string origin_text(const RecordingFacts& facts) {
   const StartCondition& start = facts.start;
+  if (!facts.is_start_known) return line("machine", plain(facts.replay_trouble));
   std::string out =
       line("made", fmt::format("{} on {}", plain(start.created_utc), plain(start.host)));
   if (start.parent) {
@@ -85,6 +86,16 @@ std::string guest_text(const StartCondition& start) {
     out += line("module", plain(module.name) + " " + plain(module.arguments));
   }
   if (!start.command_line.empty()) out += line("append", plain(start.command_line));
+  return out;
+}
+
+std::string parts_text(const RecordingFacts& facts) {
+  std::string out;
+  for (const RecordingReader::Part& part : facts.parts) {
+    out += line("part",
+                fmt::format("{}: {}, {}, from position {} to {}", part.number, plain(part.file),
+                            size_text(part.bytes), at(part.from), at(part.to)));
+  }
   return out;
 }
 
@@ -133,7 +144,8 @@ std::string text_of(const RecordingFacts& facts) {
   std::string time = fmt::format("{:.3f} s virtual", static_cast<double>(facts.virtual_ns) / 1e9);
   if (facts.wall_seconds)
     time += fmt::format(", {:.1f} s on the host's clock", *facts.wall_seconds);
-  out += line("time", time) + line("ended", plain(facts.ended)) + contents_text(facts);
+  out += line("time", time) + line("ended", plain(facts.ended)) + parts_text(facts) +
+         contents_text(facts);
   if (facts.counted_events != 0) {
     out += line("places", grouped(facts.counted_events) +
                               " events are counted; replay finds their positions");

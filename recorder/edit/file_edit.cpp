@@ -48,17 +48,21 @@ class FileLock {
 void edit_recording(const std::string& path, std::string_view refusal,
                     const std::function<void(const RecordingReader&)>& check,
                     const std::function<void(RecordingWriter&)>& change) {
-  const FileLock lock(path);
-  const RecordingReader reader(path);
-  if (!reader.damage().empty()) {
-    throw Error(ErrorCode::bad_input,
-                reader.damage().front().message + "; " + std::string(refusal));
+  // What is added to a recording in parts is at its end.
+  const std::string file = RecordingReader(path).parts().back().file;
+  const FileLock lock(file);
+  const RecordingReader whole(path);
+  if (!whole.damage().empty()) {
+    throw Error(ErrorCode::bad_input, whole.damage().front().message + "; " + std::string(refusal));
   }
-  require_positions(reader);
-  check(reader);
+  require_positions(whole);
+  check(whole);
+  ReaderOptions how;
+  how.alone = true;
+  const RecordingReader reader(file, how);
   const ChunkEntry& last = reader.index().chunks.back();
   const std::uint64_t footer_offset = last.offset + kChunkHeaderSize + last.stored_length;
-  RecordingWriter writer(std::make_unique<PosixOutputFile>(path, footer_offset), reader.id(),
+  RecordingWriter writer(std::make_unique<PosixOutputFile>(file, footer_offset), reader.id(),
                          reader.index());
   change(writer);
   writer.finish(std::nullopt);

@@ -1,11 +1,13 @@
 #include "recorder/edit/new_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -101,6 +103,51 @@ class BesideFile final : public OutputFile {
   std::optional<PosixOutputFile> file_;
 };
 
+constexpr std::string_view kNewSuffix = ".new";
+
+/// Of a name "<target>.<process>-<number>.new" the process; nothing: it is no such name.
+std::optional<pid_t> process_of(std::string_view name, std::string_view target) {
+  if (!name.starts_with(target) || !name.ends_with(kNewSuffix)) return std::nullopt;
+  name.remove_prefix(target.size());
+  if (name.size() < kNewSuffix.size() + 4 || name.front() != '.') return std::nullopt;
+  name = name.substr(1, name.size() - 1 - kNewSuffix.size());
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.size() < 10 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  };
+  const std::size_t dash = name.find('-');
+  if (dash == std::string_view::npos || !is_number(name.substr(0, dash)) ||
+      !is_number(name.substr(dash + 1))) {
+    return std::nullopt;
+  }
+  return static_cast<pid_t>(std::stol(std::string(name.substr(0, dash))));
+}
+
+/// Whether nobody writes the file: its process is gone, and nobody has it locked.
+bool is_left(const std::string& path, pid_t process) {
+  if (process == ::getpid() || ::kill(process, 0) == 0 || errno != ESRCH) return false;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0) return false;
+  const bool is_free = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+  ::close(descriptor);
+  return is_free;
+}
+
+/// Removes what processes that were killed have begun instead of `target`.
+std::vector<std::string> remove_leftovers(const std::string& target) {
+  std::vector<std::string> removed;
+  const std::filesystem::path path(target);
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at(folder, failed), end; !failed && at != end;
+       at.increment(failed)) {
+    const auto process = process_of(at->path().filename().string(), path.filename().string());
+    if (!process || !is_left(at->path().string(), *process)) continue;
+    if (::unlink(at->path().c_str()) == 0) removed.push_back(at->path().string());
+  }
+  return removed;
+}
+
 /// fsync of a file or a folder; what cannot be synced is not damage.
 void sync_path(const std::string& path, int flags) {
   const int descriptor = ::open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
@@ -165,10 +212,12 @@ std::unique_ptr<OutputFile> NewFile::open() {
     if (S_ISDIR(there->st_mode)) throw file_error(ErrorCode::host, plan_.path, "create", EISDIR);
     return std::make_unique<PosixOutputFile>(target_, ExistingFile::replace);
   }
+  removed_ = remove_leftovers(target_);
   // A process of the same number may have left one behind when it was killed.
   std::string temporary;
   for (unsigned n = 0; temporary.empty() || std::filesystem::exists(temporary, failed); ++n) {
-    temporary = target_ + "." + std::to_string(::getpid()) + "-" + std::to_string(n) + ".new";
+    temporary = target_ + "." + std::to_string(::getpid()) + "-" + std::to_string(n) +
+                std::string(kNewSuffix);
   }
   auto file = std::make_unique<BesideFile>(temporary, plan_.path, cancel_);
   temporary_ = temporary;

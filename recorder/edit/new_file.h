@@ -47,6 +47,9 @@ class NewFile {
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
+  /// Files that were begun under names like this one's by commands that were killed: open()
+  /// has removed them.
+  [[nodiscard]] const std::vector<std::string>& removed() const { return removed_; }
   /// What to write to; once. Standard output, devices and pipes are written as they
   /// are. Throws Error{host}.
   [[nodiscard]] std::unique_ptr<OutputFile> open();
@@ -62,7 +65,8 @@ class NewFile {
  private:
   OutputPlan plan_;
   CancelToken cancel_;
-  std::string target_;     ///< where the file will be, links followed
+  std::string target_;  ///< where the file will be, links followed
+  std::vector<std::string> removed_;
   std::string temporary_;  ///< empty: written as it is, or nothing to remove
 };
 

@@ -109,6 +109,7 @@ class Rewriter {
     copy_digests();
     copy_console();
     copy_marks();
+    if (options_.part_follows) writer_->note_next_part();
     writer_->finish(summary());
     result.start = start_;
     result.end = end_;

@@ -27,6 +27,8 @@ struct RewriteOptions {
   /// The summary of the result; nothing: that of the last source, if the result
   /// reaches its end.
   std::optional<std::string> summary_json;
+  /// The result is a part of a recording, and another one follows it.
+  bool part_follows = false;
   /// How the result is written; `start` is set by the rewriting.
   WriterOptions writer;
 };

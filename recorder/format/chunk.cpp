@@ -85,6 +85,8 @@ bool is_known_type(std::uint32_t type) {
     case ChunkType::index_root:
     case ChunkType::sent_frames:
     case ChunkType::index_mark:
+    case ChunkType::part:
+    case ChunkType::interval_filter:
       return true;
   }
   return false;
@@ -142,6 +144,10 @@ std::string chunk_type_name(std::uint32_t type) {
       return "sent frames";
     case ChunkType::index_mark:
       return "index mark";
+    case ChunkType::part:
+      return "part";
+    case ChunkType::interval_filter:
+      return "interval filter";
   }
   return "type " + std::to_string(type & ~kCriticalFlag);
 }

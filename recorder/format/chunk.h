@@ -70,6 +70,8 @@ enum class ChunkType : std::uint32_t {
   index_root = 23,
   sent_frames = 24,
   index_mark = 25,
+  part = 26,
+  interval_filter = 27,
 };
 
 /// Whether this version knows the type number.

@@ -21,6 +21,7 @@ ChunkPurpose chunk_purpose(std::uint32_t type) {
     case ChunkType::checkpoint:
       return ChunkPurpose::checkpoint;
     case ChunkType::interval_index:
+    case ChunkType::interval_filter:
       return ChunkPurpose::index;
     default:
       return ChunkPurpose::run;

@@ -29,6 +29,16 @@ bool operator==(const CheckpointInfo& a, const CheckpointInfo& b) {
   return facts(a) == facts(b);
 }
 
+CheckpointInfo rebased(CheckpointInfo record, const PartBase& base) {
+  record.sequence += base.chunks;
+  for (StreamRef* stream : {&record.sections, &record.directory, &record.map}) {
+    stream->first += base.chunks;
+  }
+  if (record.parent) *record.parent += base.checkpoints;
+  if (record.pages_before) *record.pages_before += base.pages;
+  return record;
+}
+
 void encode_hash(const Hash128& hash, ByteWriter& out) {
   out.integer(hash.low);
   out.integer(hash.high);

@@ -68,6 +68,16 @@ struct IntervalInfo {
   bool operator==(const IntervalInfo&) const = default;
 };
 
+/// A filter over the intervals that [from, to) is made of: kFilterGroup of them on level 0,
+/// so many groups of the level below on the others.
+template <unsigned kLevel>
+struct FilterOf {
+  Position from;
+  Position to;
+  std::uint64_t sequence = 0;
+  bool operator==(const FilterOf&) const = default;
+};
+
 /// A chunk of a type that is found by its place among those of its type.
 template <ChunkType kType>
 struct ChunkOf {
@@ -129,6 +139,29 @@ struct IndexTraits<IntervalInfo> {
                                           const BlockRef& limit);
 };
 
+/// filters := as intervals
+template <unsigned kLevel>
+struct IndexTraits<FilterOf<kLevel>> {
+  static constexpr std::uint8_t kTable = 10 + kLevel;
+  static constexpr std::uint64_t kUsualRecords = 1024;
+  static void encode(std::span<const FilterOf<kLevel>> records, std::uint64_t first,
+                     ByteWriter& out) {
+    std::vector<IntervalInfo> intervals;
+    for (const FilterOf<kLevel>& record : records) {
+      intervals.push_back({record.from, record.to, record.sequence});
+    }
+    IndexTraits<IntervalInfo>::encode(intervals, first, out);
+  }
+  static std::vector<FilterOf<kLevel>> decode(ByteReader& in, std::uint64_t first,
+                                              std::uint64_t count, const BlockRef& limit) {
+    std::vector<FilterOf<kLevel>> records;
+    for (const IntervalInfo& info : IndexTraits<IntervalInfo>::decode(in, first, count, limit)) {
+      records.push_back({info.from, info.to, info.sequence});
+    }
+    return records;
+  }
+};
+
 /// sequences := { varint sequence - the one before } ..., ascending; the first from 0
 void encode_sequences(std::span<const std::uint64_t> sequences, ByteWriter& out);
 [[nodiscard]] std::vector<std::uint64_t> decode_sequences(ByteReader& in, std::uint64_t count,
@@ -174,5 +207,23 @@ struct IndexTraits<ChunkOf<kType>> {
     return records;
   }
 };
+
+/// What there is in a recording before one of its parts. In the part all is counted from its
+/// own beginning.
+struct PartBase {
+  std::uint64_t chunks = 0;
+  std::uint32_t checkpoints = 0;
+  std::uint32_t pages = 0;  ///< in directories
+};
+/// A record of a part as one of the whole.
+[[nodiscard]] inline ChunkEntry rebased(ChunkEntry record, const PartBase& /*base*/) {
+  return record;  // its offset is in the part's file
+}
+[[nodiscard]] CheckpointInfo rebased(CheckpointInfo record, const PartBase& base);
+template <class Record>
+[[nodiscard]] Record rebased(Record record, const PartBase& base) {
+  record.sequence += base.chunks;
+  return record;
+}
 
 }  // namespace chronovisor

@@ -57,6 +57,7 @@ class IndexTable {
   /// Throws Error{bad_input} when the record's block is damaged.
   [[nodiscard]] Record operator[](std::size_t n) const {
     if (n >= in_blocks_) return open_[n - static_cast<std::size_t>(in_blocks_)];
+    if (!pieces_.empty()) return in_pieces(n);
     return (*leaf(n / shape_.records))[n % shape_.records];
   }
   [[nodiscard]] Record front() const { return (*this)[0]; }
@@ -77,7 +78,7 @@ class IndexTable {
     Iterator() = default;
     Iterator(const IndexTable* table, std::size_t n) : table_(table), n_(n) {}
     Record operator*() const {
-      if (n_ >= table_->in_blocks_) return (*table_)[n_];
+      if (n_ >= table_->in_blocks_ || !table_->pieces_.empty()) return (*table_)[n_];
       const std::uint64_t number = n_ / table_->shape_.records;
       if (leaf_ == nullptr || number != leaf_number_) {
         leaf_ = table_->leaf(number);
@@ -121,9 +122,31 @@ class IndexTable {
     return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
   }
 
+  /// A table, and what its records are in a table that it is a piece of.
+  struct Piece {
+    const IndexTable* table;
+    std::function<Record(Record)> as_of_whole;
+  };
+  /// The tables of `pieces` one after the other, read as one; they outlive it.
+  [[nodiscard]] static IndexTable joined(std::vector<Piece> pieces) {
+    IndexTable whole;
+    std::size_t size = 0;
+    for (Piece& piece : pieces) {
+      if (piece.table->empty()) continue;
+      whole.starts_.push_back(size);
+      size += piece.table->size();
+      whole.pieces_.push_back(std::move(piece));
+    }
+    if (size == 0) return whole;
+    whole.in_blocks_ = size - 1;
+    whole.open_.push_back(whole.in_pieces(size - 1));
+    return whole;
+  }
+
   // ---- growing ----
 
   void push_back(Record record) { open_.push_back(std::move(record)); }
+  [[nodiscard]] bool is_in_memory(std::size_t n) const { return n >= in_blocks_; }
   /// A record that is in memory, to be changed; all are while nothing was put into blocks.
   [[nodiscard]] Record& in_memory(std::size_t n) {
     CHECK_THAT(n >= in_blocks_, "a record that is in memory");
@@ -269,11 +292,19 @@ class IndexTable {
         ref, head, [&](ByteReader& in) { return Traits::decode(in, head.first, head.count, ref); });
   }
 
+  [[nodiscard]] Record in_pieces(std::size_t n) const {
+    const auto after = std::upper_bound(starts_.begin(), starts_.end(), n);
+    const auto number = static_cast<std::size_t>(after - starts_.begin()) - 1;
+    return pieces_[number].as_of_whole((*pieces_[number].table)[n - starts_[number]]);
+  }
+
   BlockShape shape_{Traits::kUsualRecords, BlockShape{}.fan_out};
   std::uint64_t in_blocks_ = 0;  ///< records
   std::vector<References> references_;
   Records open_;
   std::shared_ptr<IndexBlocks> blocks_;
+  std::vector<Piece> pieces_;        ///< of a joined table, whose last record alone is in open_
+  std::vector<std::size_t> starts_;  ///< of them
 };
 
 }  // namespace chronovisor

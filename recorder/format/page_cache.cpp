@@ -42,7 +42,7 @@ std::size_t RecordingReader::PageCache::bytes() const {
 /// What the index says of where pages begin; if it says nothing, what the totals say.
 void RecordingReader::PageCache::look_for_firsts(const RecordingReader& reader) {
   if (std::exchange(looked_for_firsts_, true)) return;
-  const IndexTable<CheckpointInfo>& checkpoints = reader.index_.checkpoints;
+  const IndexTable<CheckpointInfo>& checkpoints = reader.index().checkpoints;
   const auto known = std::partition_point(
       checkpoints.begin(), checkpoints.end(),
       [](const CheckpointInfo& info) { return info.pages_before.has_value(); });
@@ -55,7 +55,7 @@ void RecordingReader::PageCache::look_for_firsts(const RecordingReader& reader) 
 /// Takes the totals, if they are there and of this recording; else directories are read
 /// from the first on.
 void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
-  const RecordingIndex& index = reader.index_;
+  const RecordingIndex& index = reader.index();
   if (!index.totals.contains(static_cast<std::uint32_t>(ChunkType::page_totals))) return;
   for (std::size_t i = index.chunks.size(); i-- > 0;) {
     const ChunkEntry chunk = index.chunks[i];
@@ -84,20 +84,22 @@ void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
 /// all end.
 std::optional<std::uint32_t> RecordingReader::PageCache::known_first(const RecordingReader& reader,
                                                                      std::size_t checkpoint) const {
-  if (checkpoint < indexed_) return reader.index_.checkpoints[checkpoint].pages_before;
+  if (checkpoint < indexed_) return reader.index().checkpoints[checkpoint].pages_before;
   if (checkpoint < firsts_of_ || checkpoint - firsts_of_ >= firsts_.size()) return std::nullopt;
   return firsts_[checkpoint - firsts_of_];
 }
 
 RecordingReader::PageCache::Directory RecordingReader::PageCache::read(
     const RecordingReader& reader, std::size_t checkpoint) {
-  const CheckpointInfo info = reader.index_.checkpoints[checkpoint];
-  const std::vector<PageBatch> batches = decode_page_directory(
+  const CheckpointInfo info = reader.index().checkpoints[checkpoint];
+  std::vector<PageBatch> batches = decode_page_directory(
       reader.read_stream(info.directory, ChunkType::page_directory, "page directory"),
       reader.place(info.sequence) + ": page directory");
   Directory directory;
   directory.first = known_first(reader, checkpoint).value();
-  for (const PageBatch& batch : batches) {
+  const std::uint64_t before = reader.file_of(info.sequence).base.chunks;
+  for (PageBatch& batch : batches) {
+    batch.sequence += before;
     if (!reader.is_there(batch)) {
       reader.fail(info.sequence, "its page directory names a page batch that is not there");
     }
@@ -126,7 +128,7 @@ const RecordingReader::PageCache::Directory& RecordingReader::PageCache::load(
   if (!next && checkpoint + 1 == firsts_of_ + firsts_.size()) {
     firsts_.push_back(end);
   } else if (next && *next != end) {
-    reader.fail(reader.index_.checkpoints[checkpoint].sequence,
+    reader.fail(reader.index().checkpoints[checkpoint].sequence,
                 "its page directory and the page totals contradict each other");
   }
   const std::size_t bytes = sizeof(KeptDirectory) + directory.batches.size() * sizeof(Batch) +
@@ -159,7 +161,7 @@ const RecordingReader::PageCache::Directory& RecordingReader::PageCache::directo
     return directories_.front().directory;
   }
   look_for_firsts(reader);
-  const IndexTable<CheckpointInfo>& checkpoints = reader.index_.checkpoints;
+  const IndexTable<CheckpointInfo>& checkpoints = reader.index().checkpoints;
   std::size_t checkpoint = 0;
   if (ordinal < firsts_.front()) {
     const auto end = checkpoints.begin() + static_cast<std::ptrdiff_t>(firsts_of_);
@@ -206,7 +208,7 @@ std::optional<std::uint32_t> RecordingReader::PageCache::ordinal_of(const Record
                                                                     const Hash128& content) {
   if (const auto known = ordinals_.find(content)) return known;
   look_for_firsts(reader);
-  for (std::size_t n = 0; n < reader.index_.checkpoints.size(); ++n) {
+  for (std::size_t n = 0; n < reader.index().checkpoints.size(); ++n) {
     const Directory& directory = load(reader, n);
     const auto at = std::find(directory.pages.begin(), directory.pages.end(), content);
     if (at == directory.pages.end()) continue;

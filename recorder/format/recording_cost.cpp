@@ -4,7 +4,6 @@
 #include <map>
 
 #include "recorder/format/chunk_purpose.h"
-#include "recorder/format/page_table.h"
 
 namespace chronovisor {
 namespace {
@@ -17,39 +16,45 @@ void largest_first(std::vector<Cost>& costs) {
 
 }  // namespace
 
-RecordingCost cost_of(const RecordingReader& reader) {
-  RecordingCost cost;
-  std::map<std::uint64_t, RangeCost> ranges;
+void for_each_kept(const RecordingReader& reader,
+                   const std::function<void(const KeptPages&)>& visit) {
   const IndexTable<ChunkEntry>& chunks = reader.index().chunks;
   std::size_t chunk = 0;
   std::uint64_t known = 0;  // pages with lower places were kept by earlier checkpoints
   for (std::size_t n = 0; n < reader.checkpoints().size(); ++n) {
-    CheckpointCost part{n, 0, 0};
-    for (; chunk < chunks.size() && chunk <= reader.checkpoints()[n].sequence; ++chunk) {
+    KeptPages kept{n, 0, {}};
+    const std::uint64_t sequence = reader.checkpoints()[n].sequence;
+    for (; chunk < chunks.size() && chunk <= sequence; ++chunk) {
       const ChunkEntry entry = chunks[chunk];
       if (chunk_purpose(entry.type) == ChunkPurpose::checkpoint) {
-        part.bytes += kChunkHeaderSize + entry.stored_length;
+        kept.bytes += kChunkHeaderSize + entry.stored_length;
       }
     }
-    std::map<std::uint64_t, std::uint64_t> contents;  // range, contents new in it
     std::uint64_t next = known;
-    for (const PageRecord& page : reader.page_delta(n)) {
-      if (page.content == zero_page_hash()) continue;
-      const std::uint64_t place = reader.page_place(page.content);
-      if (place < known) continue;
-      next = std::max(next, place + 1);
-      ++contents[page.page / RecordingCost::kRangePages];
-      ++part.contents;
+    for (const RecordingReader::KeptPage& page : reader.kept_delta(n)) {
+      if (!page.place || *page.place < known) continue;
+      next = std::max(next, std::uint64_t{*page.place} + 1);
+      kept.pages.push_back(page.page);
     }
     known = next;
+    visit(kept);
+  }
+}
+
+RecordingCost cost_of(const RecordingReader& reader) {
+  RecordingCost cost;
+  std::map<std::uint64_t, RangeCost> ranges;
+  for_each_kept(reader, [&](const KeptPages& kept) {
+    std::map<std::uint64_t, std::uint64_t> contents;  // range, contents new in it
+    for (const std::uint64_t page : kept.pages) ++contents[page / RecordingCost::kRangePages];
     for (const auto& [range, count] : contents) {
       RangeCost& there = ranges[range];
       there.first_page = range * RecordingCost::kRangePages;
       there.contents += count;
-      there.bytes += part.bytes * count / part.contents;
+      there.bytes += kept.bytes * count / kept.pages.size();
     }
-    cost.checkpoints.push_back(part);
-  }
+    cost.checkpoints.push_back({kept.checkpoint, kept.pages.size(), kept.bytes});
+  });
   for (const auto& [number, range] : ranges) cost.ranges.push_back(range);
   largest_first(cost.ranges);
   largest_first(cost.checkpoints);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/units.h"
@@ -29,6 +30,16 @@ struct RecordingCost {
   std::vector<RangeCost> ranges;                      ///< the largest first
   std::vector<CheckpointCost> checkpoints;            ///< the largest first
 };
+
+/// The pages of which a checkpoint keeps contents that no earlier one does.
+struct KeptPages {
+  std::size_t checkpoint = 0;
+  std::uint64_t bytes = 0;           ///< of the file, all of the checkpoint
+  std::vector<std::uint64_t> pages;  ///< ascending
+};
+/// Shows all checkpoints in order. Throws Error{bad_input} on damage.
+void for_each_kept(const RecordingReader& reader,
+                   const std::function<void(const KeptPages&)>& visit);
 
 /// Throws Error{bad_input} on damage.
 [[nodiscard]] RecordingCost cost_of(const RecordingReader& reader);

@@ -63,7 +63,10 @@ void decode_chunks(ByteReader& in, std::uint64_t footer_offset, RecordingIndex& 
 }
 
 /// How the root's payload begins; another layout is another number.
-constexpr std::uint64_t kRootLayout = 1;
+constexpr std::uint64_t kRootLayout = 2;
+/// The same without filters.
+constexpr std::uint64_t kFirstRootLayout = 1;
+constexpr std::uint8_t kFirstFilterTable = IndexTraits<FilterOf<0>>::kTable;
 constexpr std::uint64_t kMostIntervals = std::uint64_t{1} << 48;
 
 }  // namespace
@@ -103,6 +106,9 @@ void RecordingIndex::for_each_table(Index& index, Visit&& visit) {
   visit(index.frames);
   visit(index.counted);
   visit(index.block_directories);
+  visit(index.filters);
+  visit(index.group_filters);
+  visit(index.large_filters);
 }
 
 bool RecordingIndex::wants_payload(std::uint32_t type) {
@@ -113,6 +119,7 @@ bool RecordingIndex::wants_payload(std::uint32_t type) {
     case ChunkType::input_log:
     case ChunkType::checkpoint:
     case ChunkType::interval_index:
+    case ChunkType::interval_filter:
     case ChunkType::digests:
       return true;
     default:
@@ -147,6 +154,13 @@ void RecordingIndex::add_payload(std::uint64_t sequence, ByteView payload, std::
       interval.sequence = sequence;
       check_interval(interval, in);
       add_interval(interval);
+      return;
+    }
+    case ChunkType::interval_filter: {
+      const auto level = in.integer<std::uint8_t>();
+      IntervalInfo filter = decode_interval_head(in);
+      filter.sequence = sequence;
+      add_filter(level, filter);
       return;
     }
     case ChunkType::image: {
@@ -230,6 +244,16 @@ void RecordingIndex::add_interval(const IntervalInfo& interval) {
     interval_runs.push_back(intervals.size());
   }
   intervals.push_back(interval);
+}
+
+void RecordingIndex::add_filter(unsigned level, const IntervalInfo& filter) {
+  const auto add = [&](auto& table) {
+    if (!table.empty() && filter.from < table.back().to) return;
+    if (filter.from < filter.to) table.push_back({filter.from, filter.to, filter.sequence});
+  };
+  if (level == 0) add(filters);
+  if (level == 1) add(group_filters);
+  if (level == 2) add(large_filters);
 }
 
 Bytes RecordingIndex::encode() const {
@@ -353,7 +377,8 @@ RecordingIndex RecordingIndex::decode_root(ByteView payload, const BlockRef& pla
                                            const std::shared_ptr<IndexBlocks>& blocks,
                                            std::string_view what) {
   ByteReader in(payload, what);
-  if (in.varint() != kRootLayout) in.fail("an index of another layout");
+  const std::uint64_t layout = in.varint();
+  if (layout != kRootLayout && layout != kFirstRootLayout) in.fail("an index of another layout");
   RecordingIndex index;
   const auto named = [&] {
     const auto sequence = decode_optional(in);
@@ -391,7 +416,9 @@ RecordingIndex RecordingIndex::decode_root(ByteView payload, const BlockRef& pla
   }
   index.decode_runs(in);
   for_each_table(index, [&](auto& table) {
-    table = std::remove_reference_t<decltype(table)>::decode(in, place, blocks);
+    using Table = std::remove_reference_t<decltype(table)>;
+    if (layout == kFirstRootLayout && Table::Traits::kTable >= kFirstFilterTable) return;
+    table = Table::decode(in, place, blocks);
   });
   if (!in.at_end()) in.fail("bytes are left over");
   if (index.chunks.size() != place.sequence || index.chunks.empty()) {
@@ -414,6 +441,61 @@ Position RecordingIndex::complete_before(std::uint64_t sequence) const {
       std::partition_point(inputs.begin(), inputs.end(),
                            [&](const InputRange& range) { return range.sequence < sequence; });
   return after == inputs.begin() ? start() : std::prev(after)->complete_to;
+}
+
+RecordingIndex RecordingIndex::joined(const std::vector<Piece>& pieces) {
+  CHECK_THAT(!pieces.empty(), "parts to join");
+  const auto tables = [&](auto member) {
+    using Table = std::remove_reference_t<decltype(std::declval<RecordingIndex&>().*member)>;
+    std::vector<typename Table::Piece> all;
+    for (const Piece& piece : pieces) {
+      all.push_back({&(piece.index->*member),
+                     [base = piece.base](const auto& record) { return rebased(record, base); }});
+    }
+    return Table::joined(std::move(all));
+  };
+  const RecordingIndex& first = *pieces.front().index;
+  const RecordingIndex& last = *pieces.back().index;
+  RecordingIndex whole;
+  whole.metadata = first.metadata;
+  if (last.summary) whole.summary = *last.summary + pieces.back().base.chunks;
+  // Those of a later part are of the same disks.
+  whole.images = first.images;
+  whole.start_ = first.start_;
+  whole.chunks = tables(&RecordingIndex::chunks);
+  whole.inputs = tables(&RecordingIndex::inputs);
+  whole.checkpoints = tables(&RecordingIndex::checkpoints);
+  whole.intervals = tables(&RecordingIndex::intervals);
+  whole.digests = tables(&RecordingIndex::digests);
+  whole.consoles = tables(&RecordingIndex::consoles);
+  whole.bookmarks = tables(&RecordingIndex::bookmarks);
+  whole.frames = tables(&RecordingIndex::frames);
+  whole.counted = tables(&RecordingIndex::counted);
+  whole.block_directories = tables(&RecordingIndex::block_directories);
+  whole.filters = tables(&RecordingIndex::filters);
+  whole.group_filters = tables(&RecordingIndex::group_filters);
+  whole.large_filters = tables(&RecordingIndex::large_filters);
+  whole.tallies.emplace();
+  std::uint64_t intervals_before = 0;
+  for (const Piece& piece : pieces) {
+    for (const std::uint64_t run : piece.index->interval_runs) {
+      whole.interval_runs.push_back(run + intervals_before);
+    }
+    intervals_before += piece.index->intervals.size();
+    for (const auto& [type, total] : piece.index->totals) {
+      TypeTotal& sum = whole.totals[type];
+      sum.chunks += total.chunks;
+      sum.stored_bytes += total.stored_bytes;
+      sum.raw_bytes += total.raw_bytes;
+    }
+    if (!piece.index->tallies) whole.tallies.reset();
+    if (!whole.tallies) continue;
+    for (const auto& [kind, count] : piece.index->tallies->inputs) {
+      whole.tallies->inputs[kind] += count;
+    }
+    whole.tallies->digests += piece.index->tallies->digests;
+  }
+  return whole;
 }
 
 RecordingIndex RecordingIndex::of_new_recording() {

@@ -49,7 +49,8 @@ inline constexpr std::size_t kMaxTextBytes = 4096;
 /// Payloads of the chunks that are facts by themselves.
 [[nodiscard]] Bytes encode_image(const ImageInfo& image);
 [[nodiscard]] Bytes encode_checkpoint(const CheckpointInfo& checkpoint);
-/// The head of an interval index payload; the opaque bytes follow.
+/// The head of an interval index payload; the opaque bytes follow. That of an interval filter
+/// is the same, after u8 level.
 void encode_interval_head(const IntervalInfo& interval, ByteWriter& out);
 [[nodiscard]] IntervalInfo decode_interval_head(ByteReader& in);
 
@@ -85,6 +86,10 @@ class RecordingIndex {
   IndexTable<ChunkOf<ChunkType::sent_frames>> frames;
   IndexTable<ChunkOf<ChunkType::counted_log>> counted;
   IndexTable<ChunkOf<ChunkType::block_directory>> block_directories;
+  // Filters over groups of intervals; in each table they are in order and do not overlap.
+  IndexTable<FilterOf<0>> filters;
+  IndexTable<FilterOf<1>> group_filters;
+  IndexTable<FilterOf<2>> large_filters;
   std::map<std::uint32_t, TypeTotal> totals;  ///< by type as stored
   /// Nothing: the footer of an earlier release does not say.
   std::optional<Tallies> tallies;
@@ -102,6 +107,8 @@ class RecordingIndex {
   void add_payload(std::uint64_t sequence, ByteView payload, std::string_view what);
   void add_interval(const IntervalInfo& interval);
   void add_inputs(const InputRange& range);
+  /// Adds a filter of a level, unless it does not come after the others of it.
+  void add_filter(unsigned level, const IntervalInfo& filter);
   /// Whether add_payload has any use for the payload of this type.
   [[nodiscard]] static bool wants_payload(std::uint32_t type);
 
@@ -128,6 +135,13 @@ class RecordingIndex {
   [[nodiscard]] static RecordingIndex decode_root(ByteView payload, const BlockRef& place,
                                                   const std::shared_ptr<IndexBlocks>& blocks,
                                                   std::string_view what);
+
+  /// What parts of one recording hold, one after the other; they outlive it.
+  struct Piece {
+    const RecordingIndex* index;
+    PartBase base;
+  };
+  [[nodiscard]] static RecordingIndex joined(const std::vector<Piece>& pieces);
 
   /// Where the inputs begin: 0, or the position a trimmed recording starts at.
   [[nodiscard]] Position start() const { return start_; }

@@ -38,8 +38,8 @@ void put_over(ByteView bytes, PageBytes out) {
 }  // namespace
 
 bool RecordingReader::is_there(const PageBatch& batch) const {
-  if (batch.sequence >= index_.chunks.size()) return false;
-  const ChunkEntry chunk = index_.chunks[static_cast<std::size_t>(batch.sequence)];
+  if (batch.sequence >= index().chunks.size()) return false;
+  const ChunkEntry chunk = index().chunks[static_cast<std::size_t>(batch.sequence)];
   // What recipes hold shows when they are read.
   if (chunk.type == static_cast<std::uint32_t>(ChunkType::page_recipes)) return true;
   return chunk.raw_length == batch.pages.size() * kPageSize;
@@ -54,18 +54,20 @@ std::vector<RecordingReader::KeptPage> RecordingReader::kept_delta(std::size_t c
   const CheckpointInfo info = checked_checkpoint(checkpoint);
   const std::vector<PageMapEntry> map = decode_page_map(
       read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
+  const std::uint32_t before = file_of(info.sequence).base.pages;
   if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
   std::vector<KeptPage> pages(map.size());
   std::vector<std::pair<std::uint32_t, std::size_t>> by_place;
   const std::lock_guard lock(cache_->mutex);
   const std::uint32_t end = cache_->end_of(*this, checkpoint);
   for (std::size_t n = 0; n < map.size(); ++n) {
-    if (map[n].code > end) fail(info.sequence, "its page map names a page that is not there");
+    if (map[n].code > end - before)
+      fail(info.sequence, "its page map names a page that is not there");
     pages[n].page = map[n].page;
     if (map[n].code == 0) {
       pages[n].content = zero_page_hash();
     } else {
-      pages[n].place = static_cast<std::uint32_t>(map[n].code - 1);
+      pages[n].place = before + static_cast<std::uint32_t>(map[n].code - 1);
       by_place.emplace_back(*pages[n].place, n);
     }
   }
@@ -89,7 +91,7 @@ std::shared_ptr<const RecipeBatch> RecordingReader::batch_content(std::uint64_t 
   };
   if (known != nullptr) return checked(known);
   // Unpacking without the lock lets other threads read other batches.
-  const bool has_recipes = index_.chunks[static_cast<std::size_t>(sequence)].type ==
+  const bool has_recipes = index().chunks[static_cast<std::size_t>(sequence)].type ==
                            static_cast<std::uint32_t>(ChunkType::page_recipes);
   auto content = std::make_shared<const RecipeBatch>(
       has_recipes ? decode_recipes(read_chunk(sequence, ChunkType::page_recipes), place(sequence))
@@ -151,7 +153,7 @@ void RecordingReader::make_page(std::uint32_t ordinal, PageBytes out) const {
       case PageLikeness::zeros:
         return;
       case PageLikeness::page:
-        if (recipe.at == 0 || recipe.at > ordinal) {
+        if (recipe.at == 0 || recipe.at > ordinal - file_of(sequence).base.pages) {
           fail(sequence, "a page is made from one that does not come before it");
         }
         if (hops == kMostPageHops) fail(sequence, "a page is made from too many others");
@@ -172,8 +174,10 @@ void RecordingReader::make_page(std::uint32_t ordinal, PageBytes out) const {
 
 void RecordingReader::read_image_piece(const PageRecipe& recipe, std::uint64_t sequence,
                                        PageBytes out) const {
-  const bool is_known = recipe.source < index_.images.size() &&
-                        index_.images[recipe.source].storage == ImageStorage::embedded;
+  // Images are in the first file alone.
+  const bool is_known = file_of(sequence).base.chunks == 0 &&
+                        recipe.source < index().images.size() &&
+                        index().images[recipe.source].storage == ImageStorage::embedded;
   if (!is_known) fail(sequence, "a page is made from an image that is not there");
   const auto image = static_cast<std::size_t>(recipe.source);
   if (recipe.like == PageLikeness::image) {
@@ -207,8 +211,11 @@ void RecordingReader::read_image_piece(const PageRecipe& recipe, std::uint64_t s
 
 void RecordingReader::read_block_content(const PageRecipe& recipe, std::uint64_t sequence,
                                          PageBytes out) const {
-  if (recipe.source >= sequence) fail(sequence, "a page is made from a block that comes after it");
-  const std::shared_ptr<const Bytes> data = block_data(recipe.source);
+  const std::uint64_t before = file_of(sequence).base.chunks;
+  if (recipe.source >= sequence - before) {
+    fail(sequence, "a page is made from a block that comes after it");
+  }
+  const std::shared_ptr<const Bytes> data = block_data(before + recipe.source);
   if (recipe.at >= data->size() / kBlockBytes) {
     fail(sequence, "a page is made from a block that is not there");
   }

@@ -46,6 +46,9 @@ RecordingWriter::RecordingWriter(std::unique_ptr<OutputFile> file, const FileId&
   guarded([&] {
     append_raw(encode_file_header({kFormatVersion, id_}));
     index_.metadata = append_chunk(ChunkType::metadata, as_bytes(metadata_json), options_.level);
+    if (options_.part) {
+      append_chunk(ChunkType::part, encode_part_note(*options_.part), options_.level);
+    }
     if (options_.sync != SyncPolicy::none) sync_now();
   });
 }
@@ -487,7 +490,9 @@ void RecordingWriter::write_page_totals() {
 /// A list of everything where that is short, else what leads to it.
 void RecordingWriter::write_footer() {
   write_index();
-  const bool has_blocks = index_.needs_blocks();
+  // A part's root says where its pages are among all those of the recording.
+  const bool has_blocks =
+      index_.needs_blocks() || index_.totals.contains(static_cast<std::uint32_t>(ChunkType::part));
   if (!has_blocks) write_page_totals();
   const Trailer trailer{offset_, index_.chunks.size()};
   if (has_blocks) {
@@ -507,8 +512,22 @@ void RecordingWriter::interval_index(Position from, Position to, ByteView data) 
     payload.bytes(data);
     interval.sequence = append_chunk(ChunkType::interval_index, payload.data(), options_.level);
     index_.add_interval(interval);
+    write_filters(from, to, data);
     write_index();
   });
+}
+
+/// A filter for each group of intervals that is full with this one.
+void RecordingWriter::write_filters(Position from, Position to, ByteView data) {
+  for (const IntervalGroups::Full& group : groups_.add(from, to, data)) {
+    IntervalInfo range{group.from, group.to, 0};
+    ByteWriter payload;
+    payload.integer(static_cast<std::uint8_t>(group.level));
+    encode_interval_head(range, payload);
+    payload.bytes(group.filter);
+    range.sequence = append_chunk(ChunkType::interval_filter, payload.data(), options_.level);
+    index_.add_filter(group.level, range);
+  }
 }
 
 void RecordingWriter::bookmark(const Bookmark& bookmark) {
@@ -565,10 +584,23 @@ void RecordingWriter::flush_and_sync() {
   });
 }
 
+void RecordingWriter::note_next_part() {
+  CHECK_THAT(options_.part.has_value(), "a part of a recording");
+  guarded([&] {
+    flush_held();
+    write_pending();
+    PartNote note = *options_.part;
+    note.what = PartNote::What::follows;
+    ++note.number;
+    append_chunk(ChunkType::part, encode_part_note(note), options_.level);
+  });
+}
+
 void RecordingWriter::finish(std::optional<std::string_view> summary_json) {
   guarded([&] {
     flush_held();
-    if (has_frames_) flush_frames();
+    // In the next part some may come, and of this one it is known then that it had none.
+    if (has_frames_ || options_.part) flush_frames();
     write_pending();
     if (summary_json) {
       index_.summary = append_chunk(ChunkType::summary, as_bytes(*summary_json), options_.level);

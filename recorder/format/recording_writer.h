@@ -25,8 +25,10 @@
 #include "recorder/format/file.h"
 #include "recorder/format/frame_log.h"
 #include "recorder/format/input_log.h"
+#include "recorder/format/interval_groups.h"
 #include "recorder/format/page_table.h"
 #include "recorder/format/recording_index.h"
+#include "recorder/format/recording_part.h"
 #include "recorder/format/records.h"
 #include "recorder/live/background_packer.h"
 
@@ -56,6 +58,8 @@ struct WriterOptions {
   /// So much of the file at least, and not much more, lies between two marks from which a
   /// recording that was cut off is scanned.
   std::uint64_t mark_every_bytes = std::uint64_t{8} << 20;
+  /// Which part of a recording in several files this is; nothing: it is all of it.
+  std::optional<PartNote> part{};
 };
 
 class RecordingWriter {
@@ -123,6 +127,8 @@ class RecordingWriter {
   void flush();
   /// flush, then forces the file to the medium whatever the policy.
   void flush_and_sync();
+  /// Notes that another part follows; finish() comes next.
+  void note_next_part();
   /// Ends the recording: summary (or none, as of a part of a run), footer and
   /// trailer. No call may follow.
   void finish(std::optional<std::string_view> summary_json);
@@ -170,6 +176,7 @@ class RecordingWriter {
   void write_pending_tail();
   void write_page_totals();
   void write_index();
+  void write_filters(Position from, Position to, ByteView data);
   void write_footer();
   void append_image(ImageInfo image);
 
@@ -190,6 +197,7 @@ class RecordingWriter {
   std::string dead_;          ///< why every call fails now
   bool finished_ = false;
 
+  IntervalGroups groups_;
   InputLogEncoder inputs_;
   CountedLogEncoder counted_;
   BlockLog blocks_;

@@ -51,7 +51,8 @@ bool follows_log(std::uint32_t type) {
   return is_checkpoint_type(type) || type == static_cast<std::uint32_t>(ChunkType::input_log) ||
          type == static_cast<std::uint32_t>(ChunkType::counted_log) ||
          type == static_cast<std::uint32_t>(ChunkType::digests) ||
-         type == static_cast<std::uint32_t>(ChunkType::interval_index);
+         type == static_cast<std::uint32_t>(ChunkType::interval_index) ||
+         type == static_cast<std::uint32_t>(ChunkType::interval_filter);
 }
 
 class Scanner {

@@ -22,7 +22,8 @@ enum class DamageKind {
   unfinished,     ///< whole chunks to the end, but the recorder did not finish
   torn_tail,      ///< the end of the file is not a whole chunk, and was cut
   damaged_chunk,  ///< a chunk in the middle is damaged or missing
-  damaged_index   ///< footer or trailer only: rebuilt, nothing is lost
+  damaged_index,  ///< footer or trailer only: rebuilt, nothing is lost
+  missing_part    ///< a file of the recording is not there, or another one is in its place
 };
 
 struct Damage {

@@ -272,8 +272,8 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     if (!json.is_object()) throw Error(ErrorCode::bad_input, "is no JSON object");
-    start.engine = json.at("engine").get<std::string>();
-    start.idle = json.at("idle").get<std::string>();
+    start.engine = json.value("engine", "");
+    start.idle = json.value("idle", "");
     start.host = json.value("host", "");
     start.created_utc = json.value("created_utc", "");
     const nlohmann::json& machine = json.at("machine");

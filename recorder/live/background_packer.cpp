@@ -1,35 +1,18 @@
 #include "recorder/live/background_packer.h"
 
 #include <algorithm>
-#include <csignal>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/signals_blocked.h"
 
 namespace chronovisor {
 namespace {
 
 /// Buffers kept for the next pages.
 constexpr std::size_t kMostBuffers = 8;
-
-/// Signals are for the thread that waits for input; a thread begun meanwhile
-/// takes none.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 /// Pages that are kept as they are need no recipes.
 bool is_plain(const std::vector<PageRecipe>& recipes) {

@@ -17,15 +17,9 @@
 
 #include "recorder/format/file.h"
 #include "recorder/format/recording_writer.h"
+#include "recorder/live/segmented_tape.h"
 
 namespace chronovisor {
-
-/// Where a run is, on all its clocks.
-struct TapeCounter {
-  Position position;
-  std::uint64_t virtual_ns = 0;
-  std::uint64_t wall_ns = 0;  ///< monotonic
-};
 
 /// How much of a run is kept.
 struct KeepPolicy {
@@ -34,7 +28,7 @@ struct KeepPolicy {
   std::uint64_t amount = 0;  ///< ns, or bytes
 };
 
-class FlightRecorder {
+class FlightRecorder final : public SegmentedTape {
  public:
   /// What follows the recording's path in the names of the other segments.
   static constexpr const char* kOlderSuffix = ".older";
@@ -46,27 +40,24 @@ class FlightRecorder {
   FlightRecorder(std::string path, std::string metadata_json, const WriterOptions& options,
                  const KeepPolicy& keep, const TapeCounter& start,
                  const std::function<void(RecordingWriter&)>& begin);
-  ~FlightRecorder();
+  ~FlightRecorder() override;
   FlightRecorder(const FlightRecorder&) = delete;
   FlightRecorder& operator=(const FlightRecorder&) = delete;
 
-  /// The writer of the present segment.
-  [[nodiscard]] RecordingWriter& writer() { return *writer_; }
+  [[nodiscard]] RecordingWriter& writer() override { return *writer_; }
   /// Whether the present segment is long enough for the next to begin. Time: a
   /// segment is as long as what is to be kept. Bytes: half of it.
-  [[nodiscard]] bool is_due(const TapeCounter& here) const;
-  /// Ends the present segment at `here`, where the run has just arrived, and
-  /// begins the next. Its first record must be a checkpoint at `here`; then call
-  /// commit_segment.
-  RecordingWriter& begin_segment(const TapeCounter& here);
-  /// The new segment stands on its own: the one before the last is removed.
-  void commit_segment();
+  [[nodiscard]] bool is_due(const TapeCounter& here) const override;
+  RecordingWriter& begin_segment(const TapeCounter& here) override;
+  /// The one before the last is removed.
+  void commit_segment() override;
   /// Ends the recording: one file at the path, which starts at power-on or at
   /// the last checkpoint that leaves all that was to be kept.
-  void finish(std::string_view summary_json, const TapeCounter& here);
+  void finish(std::string_view summary_json, const TapeCounter& here) override;
 
-  /// Bytes in all segments there are.
-  [[nodiscard]] std::uint64_t disk_bytes() const { return older_bytes_ + writer_->file_bytes(); }
+  [[nodiscard]] std::uint64_t disk_bytes() const override {
+    return older_bytes_ + writer_->file_bytes();
+  }
   /// Bytes of the segment before the present one; 0: there is none.
   [[nodiscard]] std::uint64_t ended_bytes() const { return older_bytes_; }
   [[nodiscard]] std::uint64_t segments() const { return segments_; }

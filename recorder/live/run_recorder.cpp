@@ -1,6 +1,7 @@
 #include "recorder/live/run_recorder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -60,17 +61,27 @@ RunRecorder::RunRecorder(Machine& machine, RecordingWriter& writer, InputSource&
   machine_.media().set_observer(this);
 }
 
-RunRecorder::RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live,
+RunRecorder::RunRecorder(Machine& machine, SegmentedTape& tape, InputSource& live,
                          OutputObserver* output, std::function<std::uint64_t()> clock_ns,
                          const RecorderOptions& options)
-    : RunRecorder(machine, flight.writer(), live, output, std::move(clock_ns), options) {
-  flight_ = &flight;
+    : RunRecorder(machine, tape.writer(), live, output, std::move(clock_ns), options) {
+  tape_ = &tape;
+}
+
+namespace {
+
+/// Putting the machine at a checkpoint takes the rest of a seek. A replay takes no longer than
+/// the recording did.
+std::uint64_t replay_within(std::uint64_t seek_ns) { return seek_ns - seek_ns / 4; }
+
+}  // namespace
+
+std::uint64_t thinned_within(std::uint64_t seek_ns) {
+  return std::bit_floor(std::max<std::uint64_t>(replay_within(seek_ns) / kUsualCheckpointNs, 1));
 }
 
 void RecorderOptions::follow_seek_time(std::uint64_t ns) {
-  // Putting the machine at a checkpoint takes the rest. A replay takes no longer than the
-  // recording did.
-  checkpoint_every_ns = ns - ns / 4;
+  checkpoint_every_ns = replay_within(ns);
   checkpoint_every_steps = kSeldomSteps;
 }
 
@@ -97,9 +108,9 @@ MachineStop RunRecorder::run_to(Position target) {
   pause_ = false;
   if (machine_.at_arrival()) return MachineStop::reached;
   // The segment is noticed again at the next position; it waits till then.
-  FlightRecorder* const flight = std::exchange(flight_, nullptr);
+  SegmentedTape* const tape = std::exchange(tape_, nullptr);
   stop = machine_.run({{machine_.position().steps + 1}, 0}, pause_);
-  flight_ = flight;
+  tape_ = tape;
   return stop;
 }
 
@@ -208,7 +219,7 @@ bool RunRecorder::overdue(Position here) const {
 
 /// On arrival at `here`.
 void RunRecorder::checkpoint_if_due(Position here) {
-  const bool full = flight_ != nullptr && machine_.at_arrival() && flight_->is_due(counter());
+  const bool full = tape_ != nullptr && machine_.at_arrival() && tape_->is_due(counter());
   const bool due = here >= next_checkpoint_;
   if (full || (due && left_one_out_) || ((due || overdue(here)) && within_budget())) {
     checkpoint();
@@ -261,10 +272,10 @@ void RunRecorder::checkpoint() {
   const std::uint64_t began_ns = clock_ns_();
   const Position here = machine_.position();
   close_interval(here);
-  if (flight_ != nullptr && flight_->is_due(counter())) {
-    writer_ = &flight_->begin_segment(counter());
+  if (tape_ != nullptr && tape_->is_due(counter())) {
+    writer_ = &tape_->begin_segment(counter());
     write_checkpoint(here);
-    flight_->commit_segment();
+    tape_->commit_segment();
     if (options_.segment_begun) options_.segment_begun();
   } else {
     write_checkpoint(here);
@@ -325,7 +336,7 @@ void RunRecorder::write_checkpoint(Position here) {
 }
 
 Position RunRecorder::next_look(Position now) {
-  if (cancelled() || (flight_ != nullptr && flight_->is_due(counter()))) pause_ = true;
+  if (cancelled() || (tape_ != nullptr && tape_->is_due(counter()))) pause_ = true;
   return live_.next_look(now);
 }
 

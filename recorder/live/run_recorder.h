@@ -16,8 +16,8 @@
 #include "recorder/format/interval_index.h"
 #include "recorder/format/recording_writer.h"
 #include "recorder/live/console_watch.h"
-#include "recorder/live/flight_recorder.h"
 #include "recorder/live/port_log.h"
+#include "recorder/live/segmented_tape.h"
 #include "recorder/live/stuck_watch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/port_observer.h"
@@ -26,6 +26,10 @@ namespace chronovisor {
 
 /// What `RecorderOptions::checkpoint_every_ns` is unless the user says otherwise.
 constexpr std::uint64_t kUsualCheckpointNs = 250'000'000;
+
+/// Every how many checkpoints at the usual spacing one can be left for a seek to take some
+/// `seek_ns`: a power of two.
+[[nodiscard]] std::uint64_t thinned_within(std::uint64_t seek_ns);
 
 /// A guest that gets nowhere for so many steps is said to be stuck.
 constexpr std::uint64_t kUsualStuckSteps = 4'000'000'000;
@@ -55,7 +59,7 @@ struct RecorderOptions {
   std::uint64_t stuck_after_steps = kUsualStuckSteps;
   /// Told of it, once a stretch without progress; true ends the run. May be empty.
   std::function<bool(const StuckGuest&)> stuck{};
-  /// Told when a segment of a flight recording has begun, on arrival where the one before
+  /// Told when a segment of a recording has begun, on arrival where the one before
   /// has ended. May be empty.
   std::function<void()> segment_begun{};
   /// Ends the run when it becomes true; may be null.
@@ -90,8 +94,8 @@ class RunRecorder final : private InputSource,
   /// @param clock_ns monotonic host time for the writer's hold limit
   RunRecorder(Machine& machine, RecordingWriter& writer, InputSource& live, OutputObserver* output,
               std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
-  /// Records into the segments of `flight`, which decides when the next begins.
-  RunRecorder(Machine& machine, FlightRecorder& flight, InputSource& live, OutputObserver* output,
+  /// Records into the segments of `tape`, which decides when the next begins.
+  RunRecorder(Machine& machine, SegmentedTape& tape, InputSource& live, OutputObserver* output,
               std::function<std::uint64_t()> clock_ns, const RecorderOptions& options);
   ~RunRecorder() override;
   RunRecorder(const RunRecorder&) = delete;
@@ -150,7 +154,7 @@ class RunRecorder final : private InputSource,
 
   Machine& machine_;
   RecordingWriter* writer_;
-  FlightRecorder* flight_ = nullptr;
+  SegmentedTape* tape_ = nullptr;
   InputSource& live_;
   OutputObserver* output_;
   std::function<std::uint64_t()> clock_ns_;

@@ -6,6 +6,8 @@
 #include <filesystem>
 
 #include "recorder/format/recording_reader.h"
+#include "tests/recorder/filter_sample.h"
+#include "tests/recorder/parts_sample.h"
 #include "tests/recorder/recipe_sample.h"
 
 using namespace chronovisor;
@@ -58,20 +60,20 @@ Bytes counted_sample_file() {
 }  // namespace
 
 TEST_CASE("a recording of format version 1 opens and reads as it was made") {
-  const Walk walk = walk_recording(golden("version-1.cvr"));
+  const chronovisor::testing::Walk walk = walk_recording(golden("version-1.cvr"));
   CHECK(walk.problems.empty());
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(sample_bytes()).facts);
 }
 
 TEST_CASE("a killed recording of format version 1 opens up to its last chunk") {
-  const Walk walk = walk_recording(golden("version-1-killed.cvr"));
+  const chronovisor::testing::Walk walk = walk_recording(golden("version-1-killed.cvr"));
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(sample_bytes(test_id(), false)).facts);
 }
 
 TEST_CASE("a recording with an index in blocks reads as it was made") {
-  const Walk walk = walk_recording(golden("index-blocks.cvr"));
+  const chronovisor::testing::Walk walk = walk_recording(golden("index-blocks.cvr"));
   CHECK(walk.problems.empty());
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(sample_bytes()).facts);
@@ -81,17 +83,30 @@ TEST_CASE("a recording with an index in blocks reads as it was made") {
 }
 
 TEST_CASE("a killed recording with an index in blocks opens by its last mark") {
-  const Walk walk = walk_recording(golden("index-blocks-killed.cvr"));
+  const chronovisor::testing::Walk walk = walk_recording(golden("index-blocks-killed.cvr"));
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(sample_bytes(test_id(), false)).facts);
   CHECK(RecordingReader(golden("index-blocks-killed.cvr")).index().chunks.has_blocks());
 }
 
 TEST_CASE("pages kept as what they are like read as they were made") {
-  const Walk walk = walk_recording(golden("page-recipes.cvr"));
+  const chronovisor::testing::Walk walk = walk_recording(golden("page-recipes.cvr"));
   CHECK(walk.problems.empty());
   CHECK(walk.usable_to == 60);
   CHECK(walk.facts == walk_bytes(recipe_sample_bytes()).facts);
+}
+
+TEST_CASE("a recording with filters over groups of intervals reads as it was made") {
+  check_filter_sample(RecordingReader(golden("interval-filters.cvr")));
+}
+
+TEST_CASE("a recording in parts reads as it was made") {
+  const RecordingReader reader(golden("parts.cvr")->name());
+  CHECK(reader.damage().empty());
+  CHECK(reader.verify_bytes().empty());
+  CHECK(reader.parts().size() == 4);
+  const RecordingReader whole(std::make_shared<MemoryInputFile>(in_one_file()));
+  CHECK(facts_of(reader) == facts_of(whole));
 }
 
 TEST_CASE("a counted log reads as it was made") {

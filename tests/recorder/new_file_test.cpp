@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -145,4 +146,34 @@ TEST_CASE("an interrupt ends the writing, and messages name the file as it was a
     CHECK(error.code() == ErrorCode::host);
     CHECK(std::string(error.what()).starts_with(folder("no/such/place") + ":"));
   }
+}
+
+TEST_CASE("what a command that was killed has left is removed by the next that writes the same") {
+  const Folder folder;
+  const std::string target = folder("out.cvr");
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    NewFile file({target});
+    const auto out = file.open();
+    out->append(as_bytes("half of it"));
+    ::_exit(0);  // as a kill does: nothing is removed
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  put(folder("out.cvr.new"), "another's");
+  put(folder("out.cvr.1-0.new"), "that of a process that is there");
+  put(folder("out.cvr.12x-0.new"), "no such name");
+  CHECK(folder.files() == 4);
+  {
+    NewFile file({target});
+    const auto out = file.open();
+    REQUIRE(file.removed().size() == 1);
+    CHECK(fs::path(file.removed()[0]).filename() == "out.cvr." + std::to_string(child) + "-0.new");
+    // One at work is left alone.
+    NewFile other({target});
+    const auto beside = other.open();
+    CHECK(other.removed().empty());
+  }
+  CHECK(folder.files() == 3);
 }

@@ -1,0 +1,50 @@
+#include "recorder/format/recording_part.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace chronovisor {
+namespace {
+
+std::string suffix_of(std::uint64_t number) {
+  return number == 1 ? "" : ".part" + std::to_string(number);
+}
+
+}  // namespace
+
+Bytes encode_part_note(const PartNote& note) {
+  ByteWriter out;
+  out.integer(static_cast<std::uint8_t>(note.what));
+  for (const std::uint8_t byte : note.run.bytes) out.integer(byte);
+  out.varint(note.number);
+  return out.take();
+}
+
+PartNote decode_part_note(ByteView data, std::string_view what) {
+  ByteReader in(data, what);
+  PartNote note;
+  const auto kind = in.integer<std::uint8_t>();
+  if (kind != static_cast<std::uint8_t>(PartNote::What::is) &&
+      kind != static_cast<std::uint8_t>(PartNote::What::follows)) {
+    in.fail("a note of a part that is not known");
+  }
+  note.what = static_cast<PartNote::What>(kind);
+  const ByteView run = in.bytes(note.run.bytes.size());
+  std::copy(run.begin(), run.end(), note.run.bytes.begin());
+  note.number = in.varint();
+  if (note.number == 0 || note.number > kMostParts) in.fail("a part's number is out of range");
+  if (!in.at_end()) in.fail("bytes are left over");
+  return note;
+}
+
+std::string part_path(const std::string& first, std::uint64_t number) {
+  return first + suffix_of(number);
+}
+
+std::string first_part_path(const std::string& path, std::uint64_t number) {
+  const std::string suffix = suffix_of(number);
+  return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
+}
+
+}  // namespace chronovisor
