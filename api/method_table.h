@@ -12,7 +12,7 @@ namespace chronovisor::api {
 
 /// Of the published interface. The first number changes when what worked before does
 /// not any more, the second when something is added.
-inline constexpr const char* kApiVersion = "1.2";
+inline constexpr const char* kApiVersion = "1.3";
 
 [[nodiscard]] std::span<const Method> methods();
 /// Null when there is none of this name.

@@ -62,10 +62,10 @@ Command add_session_command(Command& app, const char* name, const char* help,
 OpenSession::OpenSession(const SessionOptions& options, AllowedFiles files)
     : reader_(opened(options.file)),
       timeline_(*reader_, timeline_options(options)),
-      debugging_(timeline_, std::move(files)),
-      context_(debugging_, {options.allow_changes, options.symbols, options.source_folders}),
+      debugging_(timeline_, std::move(files), options.symbols),
+      context_(debugging_, {options.allow_changes, options.source_folders}),
       desks_(context_, executor_, timeline_options(options), options.symbols) {
-  timeline_.seek({recorded_place(options.at, *reader_, "--at"), 0}, stop_signal());
+  timeline_.seek({recorded_place(options.at, *reader_, "--at", options.symbols), 0}, stop_signal());
   timeline_.prepare_way_back(stop_signal());
   executor_.run([this] { desks_.note(); });
 }

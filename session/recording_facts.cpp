@@ -48,8 +48,27 @@ std::uint64_t last_idle_ns(const RecordingReader& reader) {
   return idle_ns;
 }
 
-/// Why this program does not replay the recording's behaviour; empty: it does.
-std::string replay_trouble(const RecordingReader& reader, const StartCondition& start) {
+std::vector<std::string> missing_images(const RecordingReader& reader,
+                                        const StartCondition& start) {
+  std::vector<std::string> missing;
+  const auto& checkpoints = reader.checkpoints();
+  const bool checkpointed = !checkpoints.empty() && checkpoints.front().position == reader.start();
+  if (checkpointed || !begins_at_power_on(reader)) return missing;
+  for (const std::string& role : image_roles(start)) {
+    const bool there = std::any_of(reader.images().begin(), reader.images().end(),
+                                   [&](const ImageInfo& image) { return image.role == role; });
+    if (!there) missing.push_back(role);
+  }
+  return missing;
+}
+
+/// Why this program does not replay the recording; empty: it does.
+std::string replay_trouble(const RecordingReader& reader, const StartCondition& start,
+                           const std::vector<std::string>& missing_images) {
+  if (!missing_images.empty()) {
+    return "nothing can be replayed: the file has no image for " + missing_images.front() +
+           "; it was cut off before that";
+  }
   try {
     require_replayable(start.machine.behaviour_version, reader.name());
   } catch (const Error& error) {
@@ -209,7 +228,8 @@ RecordingFacts facts_of(const RecordingReader& reader) {
   facts.sizes = reader.sizes();
   facts.bookmarks = reader.bookmarks();
   facts.state_sections = state_sections(reader);
-  facts.replay_trouble = replay_trouble(reader, facts.start);
+  facts.missing_images = missing_images(reader, facts.start);
+  facts.replay_trouble = replay_trouble(reader, facts.start, facts.missing_images);
   facts.console_tail = console_tail(reader);
   return facts;
 }
