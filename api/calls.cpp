@@ -167,7 +167,8 @@ void Calls::start(const std::string& id, const Method& method, Value parameters,
   {
     const std::lock_guard lock(state_->mutex);
     if (state_->works.size() >= kMostWaitingCalls) {
-      throw CallError(CallFault::busy, "256 calls are waiting already; wait for an answer");
+      throw CallError(CallFault::busy, std::to_string(kMostWaitingCalls) +
+                                           " calls are waiting already; wait for an answer");
     }
     if (!state_->works.emplace(id, work).second) {
       throw CallError(CallFault::no_request, "a call with this id is waiting already", "/id");

@@ -17,8 +17,6 @@
 
 namespace chronovisor::api {
 
-inline constexpr std::size_t kMostWaitingCalls = 256;
-
 class Calls {
  public:
   using Outcome = std::variant<Value, CallError>;

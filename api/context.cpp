@@ -44,8 +44,9 @@ Context::Context(session::DebugSession& session, const ContextOptions& options)
     : session_(session),
       allow_changes_(options.allow_changes),
       run_status_(options.run_status),
-      names_(session.timeline(), options.symbol_files),
-      sources_(options.source_folders) {}
+      sources_(options.source_folders) {
+  static_cast<void>(session_.names());  // files that are none are told of now
+}
 
 session::Answer Context::ask(const session::Request& request, const Call& call, bool go) {
   try {
@@ -111,13 +112,21 @@ const std::vector<Lane>& Context::lanes(const Call& call) {
   return *lanes_;
 }
 
-Position Context::place(const std::string& text, const char* parameter) {
-  const PlaceContext context{timeline().start(), timeline().end(), here(), bookmarks(),
-                             &timeline().reader()};
+Position Context::place(const std::string& text, const char* parameter, const Call& call) {
+  const auto functions = [&](const std::string& name) {
+    return session_.entered_last(name, call.cancel);
+  };
+  const PlaceContext context{timeline().start(), timeline().end(),     here(),
+                             bookmarks(),        &timeline().reader(), functions};
+  const std::string where = "/params/" + std::string(parameter);
   try {
     return parse_place(text, context, parameter);
+  } catch (const session::NotFound& error) {
+    throw CallError(CallFault::not_found, std::string(parameter) + ": " + error.what(), where);
   } catch (const Error& error) {
-    throw CallError(CallFault::wrong_parameters, error.what(), "/params/" + std::string(parameter));
+    check_cancelled(call);
+    if (error.code() != ErrorCode::usage) throw;
+    throw CallError(CallFault::wrong_parameters, error.what(), where);
   }
 }
 
@@ -170,7 +179,7 @@ StopSet Context::stops() {
 }
 
 Value Context::symbol_at(std::uint64_t address, const Call& call) {
-  const std::string text = names_.symbols(call.cancel).text_at(address);
+  const std::string text = names().symbols(call.cancel).text_at(address);
   return text.empty() ? Value() : Value(text);
 }
 

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "api/guest_names.h"
 #include "api/lanes.h"
 #include "api/method.h"
 #include "api/source_texts.h"
@@ -39,7 +38,6 @@ struct RunStatus {
 
 struct ContextOptions {
   bool allow_changes = false;
-  std::vector<std::string> symbol_files{};
   std::vector<std::string> source_folders{};
   /// Of the run that makes the recording; must not wait. May be empty.
   std::function<RunStatus()> run_status{};
@@ -62,14 +60,14 @@ struct Caller {
 
 class Context {
  public:
-  /// The session must outlive this. Throws as GuestNames does.
+  /// The session must outlive this. Throws as session::GuestNames does.
   Context(session::DebugSession& session, const ContextOptions& options);
 
   [[nodiscard]] session::DebugSession& session() { return session_; }
   [[nodiscard]] Timeline& timeline() { return session_.timeline(); }
   [[nodiscard]] Machine& machine() { return session_.timeline().machine(); }
   [[nodiscard]] bool allow_changes() const { return allow_changes_; }
-  [[nodiscard]] GuestNames& names() { return names_; }
+  [[nodiscard]] session::GuestNames& names() { return session_.names(); }
   [[nodiscard]] SourceTexts& sources() { return sources_; }
   /// Nothing: there is no run to ask.
   [[nodiscard]] std::optional<RunStatus> run_status() const;
@@ -97,8 +95,9 @@ class Context {
   Wanted ask_for(const session::Request& request, const Call& call, bool go = false) {
     return std::get<Wanted>(ask(request, call, go));
   }
-  /// The position that a parameter means. Throws CallError{wrong_parameters}.
-  [[nodiscard]] Position place(const std::string& text, const char* parameter);
+  /// The position that a parameter means. Throws CallError{wrong_parameters}, {not_found} for
+  /// a function that is never entered.
+  [[nodiscard]] Position place(const std::string& text, const char* parameter, const Call& call);
   /// Throws CallError{refused} on a branch.
   void need_timeline(const char* what);
 
@@ -129,7 +128,6 @@ class Context {
   session::DebugSession& session_;
   bool allow_changes_;
   std::function<RunStatus()> run_status_;
-  GuestNames names_;
   SourceTexts sources_;
   std::vector<StopPoint> stop_points_;
   std::uint64_t last_stop_id_ = 0;

@@ -16,8 +16,9 @@ struct Desks::Beside {
   Beside(const RecordingReader& reader, const TimelineOptions& options,
          const std::vector<std::string>& symbol_files)
       : timeline(reader, options),
-        session(timeline, AllowedFiles::none("a session beside another names no files")),
-        context(session, {false, symbol_files}) {}
+        session(timeline, AllowedFiles::none("a session beside another names no files"),
+                symbol_files),
+        context(session, {}) {}
 
   Timeline timeline;
   session::DebugSession session;

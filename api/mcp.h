@@ -11,9 +11,6 @@
 
 namespace chronovisor::api {
 
-/// An answer that is larger becomes an error, which asks for less: an agent reads all of it.
-inline constexpr std::size_t kMostToolBytes = 100'000;
-
 class McpClient final : public Client {
  public:
   /// Both must outlive this.

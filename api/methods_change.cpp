@@ -13,8 +13,6 @@ namespace {
 
 using namespace shape;
 
-constexpr std::uint64_t kMostAnswerBytes = 1U << 20;
-
 struct BranchRequest {};
 struct DiscardRequest {};
 
@@ -76,7 +74,7 @@ Value monitor(Context& context, const MonitorRequest& request, const Call& call)
                     "/params/line");
   }
   std::string answer = session::json_of(context.ask(asked, call, request.go));
-  if (answer.size() > kMostAnswerBytes) {
+  if (answer.size() > kMostMonitorBytes) {
     throw CallError(CallFault::too_large, "the answer has " + std::to_string(answer.size()) +
                                               " bytes; ask for less of it");
   }

@@ -51,9 +51,9 @@ Value replication(Context& context, const ReplicationRequest&, const Call&) {
 }
 
 /// Pieces as they were recorded; the cursor counts pieces.
-Value console(Context& context, const ConsoleRequest& request, const Call&) {
-  const Position from = context.place(request.from, "from");
-  const Position to = context.place(request.to, "to");
+Value console(Context& context, const ConsoleRequest& request, const Call& call) {
+  const Position from = context.place(request.from, "from", call);
+  const Position to = context.place(request.to, "to", call);
   const std::uint64_t first = number_of_cursor(request.cursor, ~std::uint64_t{0});
   Value::Array pieces;
   std::uint64_t number = 0, bytes = 0;
@@ -149,8 +149,8 @@ class EventWalk {
 
 Value events(Context& context, const EventListRequest& request, const Call& call) {
   context.need_timeline("events");
-  const Position from = context.place(request.from, "from");
-  const Position to = context.place(request.to, "to");
+  const Position from = context.place(request.from, "from", call);
+  const Position to = context.place(request.to, "to", call);
   ScanCursor cursor{from.steps, 0};
   if (!request.cursor.empty()) cursor = ScanCursor::parse(request.cursor);
   if (cursor.position < from.steps || cursor.position > to.steps) {

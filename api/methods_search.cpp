@@ -326,8 +326,8 @@ Value query(Context& context, const CountRequest& request, const Call& call) {
   asked.query.address = request.address;
   asked.query.length = request.length;
   asked.query.physical = request.physical;
-  asked.query.from = context.place(request.from, "from");
-  asked.query.to = context.place(request.to, "to");
+  asked.query.from = context.place(request.from, "from", call);
+  asked.query.to = context.place(request.to, "to", call);
   asked.query.limit = request.limit;
   asked.jobs = static_cast<unsigned>(request.jobs);
   try {

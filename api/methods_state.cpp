@@ -78,16 +78,20 @@ Value disassemble(Context& context, const session::DisassembleRequest& request, 
 Value backtrace(Context& context, const BacktraceRequest& request, const Call& call) {
   const linux_guest::Unwinder& unwinder = context.names().unwinder(call.cancel);
   static constexpr std::array<const char*, 3> kBy{"registers", "orc", "frame-pointer"};
+  const linux_guest::CallStack stack =
+      unwinder.stack(context.machine(), static_cast<std::size_t>(request.limit));
   Value::Array frames;
-  for (const linux_guest::StackFrame& frame :
-       unwinder.frames(context.machine(), static_cast<std::size_t>(request.limit))) {
+  for (const linux_guest::StackFrame& frame : stack.frames) {
     frames.emplace_back(Value::Object{{"pc", hex(frame.pc)},
                                       {"symbol", context.symbol_at(frame.pc, call)},
                                       {"sp", hex(frame.sp)},
                                       {"by", kBy[static_cast<std::size_t>(frame.by)]},
                                       {"interrupted", frame.interrupted}});
   }
-  return Value::Object{{"frames", std::move(frames)}};
+  const std::string why = linux_guest::stack_end_text(stack.end);
+  return Value::Object{{"frames", std::move(frames)},
+                       {"ended", linux_guest::stack_end_word(stack.end)},
+                       {"why", why.empty() ? Value() : Value(why)}};
 }
 
 Value screen(Context& context, const ScreenRequest& request, const Call& /*call*/) {
@@ -117,7 +121,7 @@ Value trace(Context& context, const TraceRequest& request, const Call& call) {
   Timeline& timeline = context.timeline();
   const Timeline::Excursion back(timeline);
   if (!request.from.empty()) {
-    const Position from = context.place(request.from, "from");
+    const Position from = context.place(request.from, "from", call);
     if (timeline.seek({from, 0}, call.cancel) == TravelStop::interrupted) check_cancelled(call);
   }
   const std::uint64_t here = timeline.now().position.steps;
@@ -255,17 +259,23 @@ std::vector<Method> state_methods() {
           "backtrace", Effect::looks,
           "The call stack where the machine stands, the innermost frame first. Through a Linux "
           "kernel by its own unwind tables; elsewhere by frame pointers, which not all programs "
-          "keep.")
+          "keep: `ended` says why there is no further frame.")
           .count("limit", &BacktraceRequest::limit, {1, kMostFrames}, "Most frames")
-          .answers(object({{"frames",
-                            list_of(object({{"pc", hex()},
-                                            {"symbol", or_null(text())},
-                                            {"sp", hex()},
-                                            {"by", one_of({"registers", "orc", "frame-pointer"}),
-                                             "How the frame was found"},
-                                            {"interrupted", flag(),
-                                             "It was interrupted there and did not call"}}))}}),
-                   backtrace));
+          .answers(
+              object(
+                  {{"frames", list_of(object({{"pc", hex()},
+                                              {"symbol", or_null(text())},
+                                              {"sp", hex()},
+                                              {"by", one_of({"registers", "orc", "frame-pointer"}),
+                                               "How the frame was found"},
+                                              {"interrupted", flag(),
+                                               "It was interrupted there and did not call"}}))},
+                   {"ended",
+                    one_of({"outermost", "limit", "no-frame-pointer", "no-unwind-entry",
+                            "unreadable"}),
+                    "Why the last frame is the last"},
+                   {"why", or_null(text()), "The same in words, where frames are missing"}}),
+              backtrace));
   rows.push_back(
       Row<TraceRequest>("trace", Effect::looks,
                         "Instructions as they were executed, one a line: position, address, "

@@ -38,9 +38,9 @@ struct ActivityRequest {
 
 /// The stretch of a request. Throws CallError when it is none.
 template <typename Request>
-Bins bins_of(Context& context, const Request& request) {
-  const Position from = context.place(request.from, "from");
-  const Position to = context.place(request.to, "to");
+Bins bins_of(Context& context, const Request& request, const Call& call) {
+  const Position from = context.place(request.from, "from", call);
+  const Position to = context.place(request.to, "to", call);
   if (to < from)
     throw CallError(CallFault::wrong_parameters, "to: lies before `from`", "/params/to");
   return {from, to, request.bins};
@@ -52,7 +52,7 @@ const char* mark_kind(const std::string& name) {
 }
 
 Value lanes(Context& context, const LanesRequest& request, const Call& call) {
-  const Bins bins = bins_of(context, request);
+  const Bins bins = bins_of(context, request, call);
   Value::Array all;
   for (const Lane& lane : context.lanes(call)) {
     Value::Array counts;
@@ -127,7 +127,7 @@ Value sample_value(Context& context, const ActivitySample& sample, const Call& c
 
 Value activity(Context& context, const ActivityRequest& request, const Call& call) {
   context.need_timeline("activity");
-  const Bins bins = bins_of(context, request);
+  const Bins bins = bins_of(context, request, call);
   std::uint64_t number = number_of_cursor(request.cursor, bins.count);
   Timeline& timeline = context.timeline();
   const Timeline::Excursion back(timeline);
@@ -192,8 +192,8 @@ std::vector<Method> strip_methods() {
           "activity", Effect::looks,
           "What the processor did in a stretch, in bins: kernel, programs and waiting in per cent, "
           "address spaces, interrupts and exceptions by vector, and system calls by number. Of up "
-          "to 20,000,000 steps all "
-          "of it; of more a short run in each bin, the bins from coarse to fine, a page at a time.")
+          "to 20,000,000 steps all of it; of more a short run in each bin, the bins from coarse to "
+          "fine, a page at a time. Per cent are of 16 looks at the processor in what was run.")
           .place("from", &ActivityRequest::from, "The first position")
           .place("to", &ActivityRequest::to, "The last position")
           .count("bins", &ActivityRequest::bins, {1, kMostActivityBins}, "How many bins")
@@ -205,7 +205,7 @@ std::vector<Method> strip_methods() {
                   {{"from", count()},
                    {"to", count()},
                    {"bins", count()},
-                   {"exact", flag(), "All of each bin was looked at"},
+                   {"exact", flag(), "All of each bin was run through"},
                    {"samples",
                     list_of(object(
                         {{"bin", count()},

@@ -39,8 +39,8 @@ struct DeleteStopRequest {
 };
 
 Value seek(Context& context, const session::SeekRequest& request, const Call& call) {
-  static_cast<void>(context.place(request.place, "place"));
-  static_cast<void>(context.ask(request, call, true));
+  const Position there = context.place(request.place, "place", call);
+  static_cast<void>(context.ask(session::SeekRequest{std::to_string(there.steps)}, call, true));
   return context.where(call);
 }
 
@@ -88,7 +88,7 @@ Value run(Context& context, const RunRequest& request, const Call& call) {
   if (request.until) stops.breakpoints.push_back({*request.until, {}});
   Position limit{kNever};
   if (!request.to.empty()) {
-    limit = context.place(request.to, "to");
+    limit = context.place(request.to, "to", call);
     if (request.direction == Direction::backward || limit < context.timeline().now().position) {
       throw CallError(CallFault::wrong_parameters, "to: is for a run forward, and lies ahead",
                       "/params/to");
@@ -175,7 +175,9 @@ std::vector<Method> travel_methods() {
                      "seek", Effect::travels,
                      "Goes to a place of the recording: a position (steps since "
                      "power-on), \"start\", \"end\", "
-                     "\"+N\" or \"-N\" steps from here, \"packet:N\", or the name of a bookmark.")
+                     "\"+N\" or \"-N\" steps from here, \"packet:N\", the name of a bookmark, or "
+                     "of a function: where it was entered last (\"function:NAME\" where a "
+                     "bookmark has its name).")
                      .place("place", &session::SeekRequest::place, "Where to", Presence::required)
                      .answers(where_shape(), seek));
   rows.push_back(

@@ -190,7 +190,7 @@ void export_log(const RecordingReader& reader, const SampleOptions& options,
 
 }  // namespace
 
-void export_perfetto(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+void export_perfetto(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                      CancelToken cancel, const ProfileSink& out) {
   PerfettoWriter writer(out);
   Slices mode(writer, "mode");

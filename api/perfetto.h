@@ -11,7 +11,7 @@
 namespace chronovisor::api {
 
 /// A slice begins and ends at samples; everything else stands where it happened.
-void export_perfetto(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+void export_perfetto(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                      CancelToken cancel, const ProfileSink& out);
 
 }  // namespace chronovisor::api

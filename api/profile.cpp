@@ -20,7 +20,10 @@ constexpr std::size_t kMostFrames = 64;
 std::string frame_name(const SymbolTable& symbols, std::uint64_t pc) {
   const auto place = symbols.at(pc);
   std::string name = place ? place->symbol->name : "[unknown]";
+  // What stands between frames, and between lines.
   std::replace(name.begin(), name.end(), ';', ':');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, '?');
   return name;
 }
 
@@ -148,7 +151,7 @@ SampleOptions part_of(const SampleOptions& all, const Shard& shard) {
   return part;
 }
 
-void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+void sample_stacks(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                    CancelToken cancel, const std::function<void(const Sample&)>& visit,
                    const std::function<void(const DeliveredHere&)>& deliver) {
   const SymbolTable& symbols = names.symbols(cancel);
@@ -193,7 +196,7 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
     sample.user = machine.cpu().cpl() == 3;
     sample.halted = machine.cpu().state.halted;
     sample.address_space = session::address_space(machine.cpu().state.cr3);
-    for (const linux_guest::StackFrame& frame : unwinder.frames(machine, kMostFrames)) {
+    for (const linux_guest::StackFrame& frame : unwinder.stack(machine, kMostFrames).frames) {
       sample.frames.push_back(frame_name(symbols, frame.pc));
     }
     std::reverse(sample.frames.begin(), sample.frames.end());
@@ -204,7 +207,7 @@ void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& o
   }
 }
 
-void export_folded(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+void export_folded(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                    CancelToken cancel, const ProfileSink& out) {
   std::map<std::string, std::uint64_t> stacks;
   sample_stacks(timeline, names, options, cancel, [&](const Sample& sample) {
@@ -215,8 +218,8 @@ void export_folded(Timeline& timeline, GuestNames& names, const SampleOptions& o
   for (const auto& [stack, count] : stacks) out(stack + " " + std::to_string(count) + "\n");
 }
 
-void export_chrome_trace(Timeline& timeline, GuestNames& names, const SampleOptions& options,
-                         CancelToken cancel, const ProfileSink& out) {
+void export_chrome_trace(Timeline& timeline, session::GuestNames& names,
+                         const SampleOptions& options, CancelToken cancel, const ProfileSink& out) {
   TraceWriter writer(out);
   Marks marks(timeline.reader(), options.from);
   std::optional<Stretch> mode, function;

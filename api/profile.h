@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "api/guest_names.h"
 #include "base/cancel.h"
+#include "session/guest_names.h"
 #include "timetravel/shard.h"
 #include "timetravel/timeline.h"
 
@@ -49,7 +49,7 @@ struct DeliveredHere {
 /// Shows a sample of each place that is a multiple of `every` from `from` on, before
 /// `to`, and, where `deliver` is given, what is delivered and called between them. Throws
 /// Error{host} when cancelled.
-void sample_stacks(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+void sample_stacks(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                    CancelToken cancel, const std::function<void(const Sample&)>& visit,
                    const std::function<void(const DeliveredHere&)>& deliver = {});
 
@@ -70,14 +70,14 @@ class Marks {
 };
 
 /// "kernel;main;work 12", a line for each stack and how often it was met, in the order of
-/// the alphabet: what flame-graph tools read.
-void export_folded(Timeline& timeline, GuestNames& names, const SampleOptions& options,
+/// the alphabet: what flame-graph tools read. `out` is given a line each time.
+void export_folded(Timeline& timeline, session::GuestNames& names, const SampleOptions& options,
                    CancelToken cancel, const ProfileSink& out);
 
 /// Trace events in JSON, as Perfetto and Chrome's tracing open them, by the guest's time:
 /// who ran in which mode, which function, console output, inputs and bookmarks.
 /// Source: "Trace Event Format", the JSON object format.
-void export_chrome_trace(Timeline& timeline, GuestNames& names, const SampleOptions& options,
-                         CancelToken cancel, const ProfileSink& out);
+void export_chrome_trace(Timeline& timeline, session::GuestNames& names,
+                         const SampleOptions& options, CancelToken cancel, const ProfileSink& out);
 
 }  // namespace chronovisor::api

@@ -1,5 +1,7 @@
 #include "api/rpc.h"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <utility>
@@ -47,6 +49,15 @@ Incoming incoming_of(const Value& value) {
   return request;
 }
 
+/// What such a request takes, checked as the rows of the table are.
+std::vector<std::pair<std::size_t, const Value*>> given_to(const Incoming& request,
+                                                           std::vector<Parameter> parameters) {
+  Method method;
+  method.name = request.method;
+  method.parameters = std::move(parameters);
+  return given_parameters(method, request.parameters);
+}
+
 }  // namespace
 
 Message decode_message(std::string_view text) {
@@ -62,7 +73,8 @@ Message decode_message(std::string_view text) {
   if (const Value::Array* all = value.array()) {
     if (all->empty()) throw CallError(CallFault::no_request, "a batch of nothing");
     if (all->size() > kMostBatch) {
-      throw CallError(CallFault::too_large, "a batch has at most 64 requests");
+      throw CallError(CallFault::too_large,
+                      "a batch has at most " + std::to_string(kMostBatch) + " requests");
     }
     message.batch = true;
     for (const Value& one : *all) message.requests.push_back(incoming_of(one));
@@ -141,16 +153,41 @@ RpcClient::RpcClient(Context& context, session::Executor& executor, Send send, V
                      Kind kind)
     : Client(context, executor, std::move(send), kind == Kind::page ? "page" : "program"),
       views_(views) {
-  if (kind == Kind::page) follow();
+  follow_.name = "$/follow";
+  follow_.run = [this](Context& session, const Value& parameters, const Call& call) -> Value {
+    static_cast<void>(given_parameters(follow_, parameters));
+    views_.add(caller(), this->send());
+    return Value::Object{{"where", session.where(call)}};
+  };
+  if (kind != Kind::page) return;
+  const auto welcome = [send = this->send()](const Calls::Outcome& outcome) {
+    const auto* answer = std::get_if<Value>(&outcome);
+    if (answer == nullptr) return;
+    Value::Object said = *answer->object();
+    said.emplace_back("by", "you");
+    send(notification_message("moved", std::move(said)).json());
+  };
+  calls().start("welcome", follow_, {}, {}, welcome);  // no id is written so
 }
 
 RpcClient::~RpcClient() {
-  if (following_) views_.remove(caller());
+  // A call that is at work may use this.
+  cancel_all();
+  wait();
+  views_.remove(caller());
 }
 
-void RpcClient::follow() {
-  if (std::exchange(following_, true)) return;
-  views_.add(caller(), send());
+bool RpcClient::answer_own(const Incoming& request, const Calls::Done& answer) {
+  if (request.method == "$/cancelRequest") {
+    calls().cancel(given_to(request, {{"id", "which request", {}, true}}).front().second->json());
+    answer(Value(Value::Object{}));
+  } else if (request.method == "rpc.discover") {
+    static_cast<void>(given_to(request, {}));
+    answer(schema_document());
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies) {
@@ -171,20 +208,12 @@ void RpcClient::ask(const Incoming& request, std::size_t number, Replies replies
     // One that is malformed gets an answer, whether it has an id or not.
     return replies.give(number, error_message(request.id, *request.trouble));
   }
-  if (request.method == "$/cancelRequest") {
-    const Value* id = request.parameters.member("id");
-    if (id == nullptr) {
-      return answer(CallError(CallFault::wrong_parameters, "id: which request", "/params/id"));
-    }
-    calls().cancel(id->json());
-    return answer(Value(Value::Object{}));
+  try {
+    if (answer_own(request, answer)) return;
+  } catch (const CallError& error) {
+    return answer(error);
   }
-  if (request.method == "$/follow") {
-    follow();
-    return answer(Value(Value::Object{}));
-  }
-  if (request.method == "rpc.discover") return answer(schema_document());
-  const Method* method = find_method(request.method);
+  const Method* method = request.method == follow_.name ? &follow_ : find_method(request.method);
   if (method == nullptr) {
     return answer(CallError(
         CallFault::unknown_method,

@@ -16,11 +16,6 @@
 
 namespace chronovisor::api {
 
-inline constexpr std::size_t kMostMessageBytes = 1U << 20;
-inline constexpr std::size_t kMostBatch = 64;
-/// An answer that is larger becomes an error.
-inline constexpr std::size_t kMostAnswerBytes = 32U << 20;
-
 /// One request of a message.
 struct Incoming {
   Value id;
@@ -90,9 +85,9 @@ class Client {
 };
 
 /// A client that speaks JSON-RPC: every row of the table, `rpc.discover`, which gives the
-/// schema, `$/cancelRequest` {"id"}, and `$/follow`, after which it is told what others do.
-/// Long calls are told of by the notification `progress` {"id", "done", "total"}, with what
-/// a search has "found" meanwhile.
+/// schema, `$/cancelRequest` {"id"}, and `$/follow`, which answers {"where"}, and after which
+/// it is told what anybody does. Long calls are told of by the notification `progress` {"id",
+/// "done", "total"}, with what a search has "found" meanwhile.
 class RpcClient final : public Client {
  public:
   enum class Kind : std::uint8_t {
@@ -106,10 +101,11 @@ class RpcClient final : public Client {
  private:
   void ask(const Incoming& request, std::size_t number, Replies replies) override;
 
-  void follow();
+  /// What is answered by no row of the table; whether it was that.
+  bool answer_own(const Incoming& request, const Calls::Done& answer);
 
   Views& views_;
-  bool following_ = false;
+  Method follow_;  ///< the request `$/follow`
   std::uint64_t notifications_ = 0;
 };
 

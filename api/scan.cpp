@@ -37,8 +37,8 @@ ScanPage scan(Context& context, QueryKind kind, const ScanRequest& request, cons
   query.address = request.address;
   query.length = request.length;
   query.physical = request.physical;
-  const Position from = context.place(request.from, "from");
-  const Position to = context.place(request.to, "to");
+  const Position from = context.place(request.from, "from", call);
+  const Position to = context.place(request.to, "to", call);
   ScanCursor cursor{from.steps, 0};
   if (!request.cursor.empty()) cursor = ScanCursor::parse(request.cursor);
   if (to < from || cursor.position < from.steps || cursor.position > to.steps) {

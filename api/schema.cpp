@@ -1,6 +1,7 @@
 #include "api/schema.h"
 
 #include "api/call_error.h"
+#include "api/limits.h"
 #include "api/method_table.h"
 
 namespace chronovisor::api {
@@ -38,6 +39,15 @@ Value fault_documents() {
   return faults;
 }
 
+Value limit_documents() {
+  Value::Array all;
+  for (const Limit& limit : limits()) {
+    all.emplace_back(
+        Value::Object{{"what", limit.what}, {"most", limit.most}, {"beyond", limit.beyond}});
+  }
+  return all;
+}
+
 }  // namespace
 
 Value schema_document() {
@@ -53,7 +63,8 @@ Value schema_document() {
                               "--allow-changes."},
                              {"version", kApiVersion}}},
       {"methods", std::move(all)},
-      {"x-faults", fault_documents()}};
+      {"x-faults", fault_documents()},
+      {"x-limits", limit_documents()}};
 }
 
 }  // namespace chronovisor::api

@@ -1,6 +1,5 @@
 #include "api/source_texts.h"
 
-#include <filesystem>
 #include <string_view>
 #include <utility>
 
@@ -10,11 +9,29 @@
 namespace chronovisor::api {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::uint64_t kMostFileBytes = 8U << 20;
 constexpr std::size_t kMostFiles = 256;
 constexpr std::size_t kMostLineBytes = 400;
+/// Debug information says what it likes: a longer name is no file's (PATH_MAX), ...
+constexpr std::size_t kMostNameBytes = 4096;
+/// ... and no more of its end is tried than so many folders deep.
+constexpr std::size_t kMostParts = 32;
+
+/// The name; then without one folder more of its beginning each time.
+std::vector<std::string> ends_of(const std::string& name) {
+  if (name.size() > kMostNameBytes) return {};
+  std::vector<std::size_t> begins;
+  for (std::size_t at = 1; at < name.size(); ++at) {
+    if (name[at - 1] == '/' && name[at] != '/') begins.push_back(at);
+  }
+  if (begins.size() > kMostParts) {
+    begins.erase(begins.begin(),
+                 begins.begin() + static_cast<std::ptrdiff_t>(begins.size() - kMostParts));
+  }
+  std::vector<std::string> ends{name};
+  for (const std::size_t begin : begins) ends.push_back(name.substr(begin));
+  return ends;
+}
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
@@ -35,19 +52,15 @@ SourceTexts::SourceTexts(const std::vector<std::string>& folders) {
 }
 
 SourceTexts::Lines SourceTexts::read(const std::string& name) const {
-  const fs::path whole(name);
+  const std::vector<std::string> ends = ends_of(name);
   for (const AllowedFiles& folder : folders_) {
-    // As it is called; then without one folder more of its beginning each time.
-    for (fs::path rest = whole; !rest.empty();) {
+    for (const std::string& end : ends) {
       try {
-        const Bytes content = read_whole_file(folder.path(rest.string()), kMostFileBytes);
+        const Bytes content = read_whole_file(folder.path(end), kMostFileBytes);
         return lines_of({reinterpret_cast<const char*>(content.data()), content.size()});
       } catch (const Error&) {
         // It is not there, or elsewhere.
       }
-      fs::path shorter;
-      for (auto part = ++rest.begin(); part != rest.end(); ++part) shorter /= *part;
-      rest = shorter;
     }
   }
   return {};

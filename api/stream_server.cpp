@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -213,6 +214,15 @@ class Stream {
   bool gone_ = false;
 };
 
+/// Says why before it is closed. What does not fit into its socket at once is not waited for.
+void turn_away(const Descriptor& peer) {
+  const CallError why(CallFault::busy, std::to_string(kMostClients) +
+                                           " clients are connected, and there may be no more; "
+                                           "come again when one has gone");
+  const std::string text = error_message({}, why).json() + "\n";
+  static_cast<void>(::send(peer.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
 /// @return false when interrupted, which is a reason to look whether to stop
 bool wait_for(std::vector<pollfd>& all) {
   if (poll(all.data(), all.size(), kPollMs) >= 0) return true;
@@ -255,8 +265,11 @@ void SocketServer::serve(const Greet& greet, CancelToken stop) {
     std::erase_if(clients, [](const auto& client) { return client->done(); });
     if ((all[1].revents & POLLIN) == 0) continue;
     Descriptor peer = accept_peer(listener_);
-    if (peer.open() && clients.size() < kMostClients) {
+    if (!peer.open()) continue;
+    if (clients.size() < kMostClients) {
       clients.push_back(std::make_unique<Stream>(std::move(peer), greet, wake));
+    } else {
+      turn_away(peer);
     }
   }
   for (const auto& client : clients) client->cancel();

@@ -14,11 +14,6 @@
 
 namespace chronovisor::api {
 
-/// Further ones are let go at once.
-inline constexpr std::size_t kMostClients = 32;
-/// A client that does not read its answers is let go when so much waits for it.
-inline constexpr std::size_t kMostUnsentBytes = 128U << 20;
-
 /// Makes the conversation with a client; `send` carries a message to it.
 using Greet = std::function<std::unique_ptr<Client>(Send send)>;
 

@@ -27,8 +27,8 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool flag) override { return add(Value(flag)); }
   bool number_integer(number_integer_t number) override { return add(Value(number)); }
   bool number_unsigned(number_unsigned_t number) override { return add(Value(number)); }
-  bool number_float(number_float_t number, const string_t& /*text*/) override {
-    return add(Value(number));
+  bool number_float(number_float_t /*number*/, const string_t& text) override {
+    return add(Value(Value::Written{text}));
   }
   bool string(string_t& text) override { return takes(text) && add(Value(std::move(text))); }
   bool binary(binary_t& /*bytes*/) override { return false; }
@@ -146,6 +146,8 @@ void Value::append_json(std::string& out) const {
       out += held.empty() ? "{}" : "}";
     } else if constexpr (std::is_same_v<Held, Made>) {
       out += held.json;
+    } else if constexpr (std::is_same_v<Held, Written>) {
+      out += held.number;
     } else {
       out += dump(Json(held), -1);
     }

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/limits.h"
 #include "base/error.h"
 
 namespace chronovisor::api {
@@ -24,6 +25,10 @@ class Value {
   /// A document that somebody else has made, as text.
   struct Made {
     std::string json;
+  };
+  /// A number that is no integer of 64 bits, as it was written: an id is given back so.
+  struct Written {
+    std::string number;
   };
 
   Value() = default;
@@ -44,6 +49,7 @@ class Value {
   Value(Array items) : held_(std::move(items)) {}
   Value(Object members) : held_(std::move(members)) {}
   Value(Made made) : held_(std::move(made)) {}
+  Value(Written number) : held_(std::move(number)) {}
 
   [[nodiscard]] bool is_null() const { return std::holds_alternative<std::monostate>(held_); }
   [[nodiscard]] const bool* flag() const { return std::get_if<bool>(&held_); }
@@ -54,7 +60,7 @@ class Value {
   [[nodiscard]] const Object* object() const { return std::get_if<Object>(&held_); }
   [[nodiscard]] bool is_number() const {
     return count() != nullptr || std::holds_alternative<std::int64_t>(held_) ||
-           std::holds_alternative<double>(held_);
+           std::holds_alternative<double>(held_) || std::holds_alternative<Written>(held_);
   }
   /// Of an object; null when there is none of this name, or this is no object.
   [[nodiscard]] const Value* member(std::string_view name) const;
@@ -72,14 +78,19 @@ class Value {
   void append_json(std::string& out) const;
 
   std::variant<std::monostate, bool, std::uint64_t, std::int64_t, double, std::string, Array,
-               Object, Made>
+               Object, Made, Written>
       held_;
 };
 
 struct ParseLimits {
-  std::size_t depth = 32;
-  std::size_t values = 100'000;  ///< in the whole document
-  bool nul_characters = true;    ///< texts may have them
+  std::size_t depth = kMostDepth;
+  std::size_t values = kMostValues;  ///< in the whole document
+  bool nul_characters = true;        ///< texts may have them
+
+  /// Of what this program has written itself.
+  [[nodiscard]] static constexpr ParseLimits none() {
+    return {~std::size_t{0}, ~std::size_t{0}, true};
+  }
 };
 
 /// Text that is no JSON document, or one beyond the limits; says at which byte.

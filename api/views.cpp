@@ -1,6 +1,5 @@
 #include "api/views.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -21,22 +20,9 @@ Views::~Views() {
 }
 
 void Views::add(const Caller& caller, Send send) {
-  {
-    const std::lock_guard lock(mutex_);
-    clients_[caller.number] = {send, false};
-  }
-  executor_.submit([this, number = caller.number, send = std::move(send)] {
-    if (!seen_) seen_ = look();
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = clients_.find(number);
-      if (found == clients_.end()) return;
-      found->second.begun = true;
-    }
-    send(notification_message("moved",
-                              Value::Object{{"where", context_.where(Call{})}, {"by", "you"}})
-             .json());
-  });
+  if (!seen_) seen_ = look();
+  const std::lock_guard lock(mutex_);
+  clients_.try_emplace(caller.number, std::move(send));
 }
 
 void Views::remove(const Caller& caller) {
@@ -68,9 +54,7 @@ void Views::notice(const std::optional<Caller>& caller) {
 void Views::compare(const std::optional<Caller>& caller) {
   {
     const std::lock_guard lock(mutex_);
-    const bool somebody = std::any_of(clients_.begin(), clients_.end(),
-                                      [](const auto& client) { return client.second.begun; });
-    if (!somebody) {
+    if (clients_.empty()) {
       seen_.reset();
       return;
     }
@@ -101,8 +85,8 @@ void Views::tell(const std::optional<Caller>& by, const char* method, Value::Obj
   parameters.back().second = whose;
   const std::string others = notification_message(method, std::move(parameters)).json();
   const std::lock_guard lock(mutex_);
-  for (const auto& [number, client] : clients_) {
-    if (client.begun) client.send(by && by->number == number ? own : others);
+  for (const auto& [number, send] : clients_) {
+    send(by && by->number == number ? own : others);
   }
 }
 

@@ -23,8 +23,8 @@ class Views {
   Views(const Views&) = delete;
   Views& operator=(const Views&) = delete;
 
-  /// Tells it where the machine stands, and from then on. `send` is called on the session's
-  /// thread.
+  /// From here on it is sent what anybody does, itself included. On the session's thread, as
+  /// `send` is called.
   void add(const Caller& caller, Send send);
   void remove(const Caller& caller);
 
@@ -44,10 +44,6 @@ class Views {
     bool skip_interrupts = false;
     std::optional<std::uint64_t> address_space;
   };
-  struct Follower {
-    Send send;
-    bool begun = false;  ///< it was told where the machine stands
-  };
   [[nodiscard]] Seen look();
   void compare(const std::optional<Caller>& caller);
   void tell(const std::optional<Caller>& by, const char* method, Value::Object parameters);
@@ -56,7 +52,7 @@ class Views {
   session::Executor& executor_;
   std::optional<Seen> seen_;  ///< of the session's thread
   std::mutex mutex_;          ///< guards what follows
-  std::map<std::uint64_t, Follower> clients_;
+  std::map<std::uint64_t, Send> clients_;
 };
 
 }  // namespace chronovisor::api

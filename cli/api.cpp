@@ -33,7 +33,7 @@ using MakeClient = std::function<std::unique_ptr<api::Client>(OpenSession& opene
 /// The socket's path; empty for standard input and output.
 std::string socket_path(const std::string& listen) {
   if (listen == "stdio") return {};
-  if (listen.starts_with("unix:")) return listen.substr(5);
+  if (listen.starts_with("unix:") && listen.size() > 5) return listen.substr(5);
   throw Error(ErrorCode::usage, "--listen: \"" + listen + "\" is neither stdio nor unix:PATH");
 }
 

@@ -9,8 +9,10 @@
 #include "api/perfetto.h"
 #include "api/profile.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/folded_shard.h"
 #include "cli/long_run.h"
 #include "cli/network_options.h"
 #include "cli/open_recording.h"
@@ -29,9 +31,11 @@
 #include "inspect/export/vmcore.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/edit/new_file.h"
+#include "recorder/format/file.h"
 #include "recorder/format/recorded_media.h"
 #include "recorder/format/start_condition.h"
 #include "session/media_beyond.h"
+#include "session/query_document.h"
 #include "timetravel/restore.h"
 #include "timetravel/timeline.h"
 
@@ -240,23 +244,44 @@ void trace(const ExportOptions& options, const RecordingReader& reader, NewFile&
   out.finish();
 }
 
+std::vector<std::string> digests_of(const std::vector<std::string>& files) {
+  constexpr std::uint64_t kMostFileBytes = 1ULL << 30;
+  std::vector<std::string> digests;
+  for (const std::string& file : files) {
+    digests.push_back(hash128(read_whole_file(file, kMostFileBytes)).hex());
+  }
+  return digests;
+}
+
 /// Call stacks at every Nth step: folded, or on tracks.
 void profile(const ExportOptions& options, const RecordingReader& reader, NewFile& output) {
   api::SampleOptions how;
-  how.from = covered_place(options.from.empty() ? "start" : options.from, reader, "--from");
-  how.to = covered_place(options.to.empty() ? "end" : options.to, reader, "--to");
+  how.from = covered_place(options.from.empty() ? "start" : options.from, reader, "--from",
+                           options.symbols);
+  how.to = covered_place(options.to.empty() ? "end" : options.to, reader, "--to", options.symbols);
   if (how.to < how.from) throw Error(ErrorCode::usage, "--to is before --from");
   constexpr std::uint64_t kUsualSamples = 2000;
   how.every = options.every.empty()
                   ? std::max<std::uint64_t>((how.to.steps - how.from.steps) / kUsualSamples, 1)
                   : parse_number(options.every, "--every");
   if (how.every == 0) throw Error(ErrorCode::usage, "--every: 0 is not from 1 on");
-  how = api::part_of(how, shard_of(options.shard));
+  const Shard shard = shard_of(options.shard);
+  const FoldedQuestion question{session::queried(reader).id, how.from, how.to, how.every,
+                                digests_of(options.symbols)};
+  how = api::part_of(how, shard);
   Timeline timeline(reader, {});
-  api::GuestNames names(timeline, options.symbols);
+  session::GuestNames names(timeline, options.symbols);
   TextOutput out(output.open());
   const auto write = [&](std::string_view text) { out.write(text); };
-  if (options.format == "folded") {
+  if (options.format == "folded" && !options.shard.empty()) {
+    std::uint64_t lines = 0;
+    write(folded_head(question, shard));
+    api::export_folded(timeline, names, how, stop_signal(), [&](std::string_view line) {
+      ++lines;
+      write(line);
+    });
+    write(folded_tail(lines));
+  } else if (options.format == "folded") {
     api::export_folded(timeline, names, how, stop_signal(), write);
   } else if (options.format == "perfetto") {
     api::export_perfetto(timeline, names, how, stop_signal(), write);

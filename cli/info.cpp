@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/info_cost.h"
@@ -21,6 +22,9 @@ int info(const std::string& file, bool with_cost, bool as_json) {
   } else {
     std::fputs(session::text_of(facts).c_str(), stdout);
     if (with_cost) print_cost(reader);
+  }
+  if (!facts.missing_images.empty()) {
+    throw Error(ErrorCode::bad_input, reader.name() + ": " + facts.replay_trouble);
   }
   return kDone;
 }

@@ -244,10 +244,6 @@ void report_run(const RunOptions& options, const RunOutcome& outcome, Position s
                outcome.digest.hex().c_str());
 }
 
-}  // namespace
-
-namespace {
-
 /// Each would replace what the other has written.
 void require_different_files(
     const std::vector<std::pair<const char*, const std::string*>>& places) {
@@ -295,10 +291,6 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
     require_free_output(output);
   }
 }
-
-}  // namespace
-
-namespace {
 
 PartPlan plan_parts(const RunOptions& options, std::uint64_t seek_ns) {
   constexpr std::uint64_t kLeastPart = std::uint64_t{1} << 20;

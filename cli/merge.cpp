@@ -6,11 +6,13 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "cli/exit_status.h"
+#include "cli/folded_shard.h"
 #include "cli/parser.h"
 #include "host/host.h"
 #include "recorder/edit/index_edit.h"
@@ -18,6 +20,7 @@
 #include "recorder/format/file.h"
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/records.h"
+#include "timetravel/shard.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -42,7 +45,28 @@ struct Given {
 
 Given read(const std::string& path) {
   const Bytes bytes = read_whole_file(path, kMostFileBytes);
+  if (bytes.empty()) refuse(path + ": is empty, as the output of a job that failed is");
   return {path, std::string(bytes.begin(), bytes.end())};
+}
+
+Json parsed(const Given& given) {
+  try {
+    Json json = Json::parse(given.text);
+    if (json.is_object()) return json;
+  } catch (const nlohmann::json::exception&) {
+    // Refused below.
+  }
+  refuse(given.name + ": is no JSON document of a shard's, or is cut off");
+}
+
+/// What `use` gives of it; a document that lacks what it takes is refused.
+template <typename Use>
+auto taken(const Given& given, Use use) {
+  try {
+    return use();
+  } catch (const nlohmann::json::exception&) {
+    refuse(given.name + ": is nothing that shards give");
+  }
 }
 
 std::vector<Given> read_all(const std::vector<std::string>& files) {
@@ -63,6 +87,9 @@ void require_all(const std::vector<std::pair<std::uint32_t, std::string>>& numbe
                  std::uint32_t of) {
   std::map<std::uint32_t, std::string> there;
   for (const auto& [number, name] : numbers) {
+    if (number < 1 || number > of) {
+      refuse(name + ": there is no shard " + std::to_string(number) + " of " + std::to_string(of));
+    }
     const auto [other, fresh] = there.emplace(number, name);
     if (!fresh) {
       refuse("shard " + std::to_string(number) + " of " + std::to_string(of) +
@@ -94,16 +121,20 @@ std::vector<Json> shards_in_order(const std::vector<Given>& given) {
   std::vector<std::pair<std::uint32_t, std::string>> numbers;
   std::uint32_t of = 0;
   for (const Given& one : given) {
-    Json json = Json::parse(one.text);
+    Json json = parsed(one);
     if (!json.contains("shard")) refuse(one.name + ": is no shard's");
-    const auto its_of = json.at("shard").at("of").get<std::uint32_t>();
-    if (of == 0) of = its_of;
-    if (its_of != of) refuse(one.name + ": is one of another number of shards");
-    if (!all.empty() && (json.at("recording") != all.front().at("recording") ||
-                         json.value("query", Json()) != all.front().value("query", Json()))) {
+    const Shard shard = taken(one, [&] {
+      return Shard{json.at("shard").at("number").get<std::uint32_t>(),
+                   json.at("shard").at("of").get<std::uint32_t>()};
+    });
+    if (of == 0) of = shard.of;
+    if (shard.of != of) refuse(one.name + ": is one of another number of shards");
+    if (!all.empty() &&
+        (json.value("recording", Json()) != all.front().value("recording", Json()) ||
+         json.value("query", Json()) != all.front().value("query", Json()))) {
       refuse(one.name + ": is about something else than " + given.front().name);
     }
-    numbers.emplace_back(json.at("shard").at("number").get<std::uint32_t>(), one.name);
+    numbers.emplace_back(shard.number, one.name);
     all.push_back(std::move(json));
   }
   require_all(numbers, of);
@@ -200,21 +231,22 @@ int merge_verifications(const std::vector<Given>& given, bool as_json) {
   return result == "identical" ? kDone : static_cast<int>(ErrorCode::bad_input);
 }
 
-/// Adds up the lines "stack count".
+/// Adds up what each stack was met.
 int merge_folded(const std::vector<Given>& given) {
   std::map<std::string, std::uint64_t> stacks;
+  std::vector<std::pair<std::uint32_t, std::string>> numbers;
+  std::optional<FoldedShard> first;
   for (const Given& one : given) {
-    for (std::size_t at = 0; at < one.text.size();) {
-      const std::size_t end = std::min(one.text.find('\n', at), one.text.size());
-      const std::string line = one.text.substr(at, end - at);
-      at = end + 1;
-      const std::size_t space = line.rfind(' ');
-      const bool counted = space != std::string::npos && space > 0 && space + 1 < line.size() &&
-                           line.find_first_not_of("0123456789", space + 1) == std::string::npos;
-      if (!counted) refuse(one.name + ": is nothing that shards give: " + line.substr(0, 60));
-      stacks[line.substr(0, space)] += parse_number(line.substr(space + 1), one.name);
+    FoldedShard part = parse_folded_shard(one.text, one.name);
+    if (!first) first = part;
+    if (part.question != first->question) {
+      refuse(one.name + ": is about something else than " + given.front().name);
     }
+    if (part.shard.of != first->shard.of) refuse(one.name + ": is one of another number of shards");
+    numbers.emplace_back(part.shard.number, one.name);
+    for (const auto& [stack, count] : part.stacks) stacks[stack] += count;
   }
+  require_all(numbers, first->shard.of);
   std::string text;
   for (const auto& [stack, count] : stacks) text += stack + " " + std::to_string(count) + "\n";
   print(text);
@@ -248,21 +280,33 @@ int merge_index(const std::vector<Given>& given, const std::string& into) {
 int merge(const MergeOptions& options) {
   const std::vector<Given> given = read_all(options.files);
   const Given& first = given.front();
-  if (is_index_part(as_bytes(first.text))) return merge_index(given, options.into);
+  const auto no_json = [&](const char* what) {
+    if (options.json) throw Error(ErrorCode::usage, std::string("--json: ") + what);
+  };
+  if (is_index_part(as_bytes(first.text))) {
+    no_json("parts of an index go into a recording, and nothing is printed");
+    return merge_index(given, options.into);
+  }
   if (!options.into.empty()) {
     throw Error(ErrorCode::usage, "--into is for the parts of an index");
   }
-  if (first.text.empty() || first.text.front() != '{') return merge_folded(given);
-  try {
-    const Json json = Json::parse(first.text);
+  if (is_folded_shard(first.text)) {
+    no_json("folded stacks are lines, which flame-graph tools read");
+    return merge_folded(given);
+  }
+  if (first.text.front() != '{') {
+    refuse(first.name +
+           ": is nothing that shards give: JSON, parts of an index, or folded stacks with the "
+           "line that says which shard they are");
+  }
+  const Json json = parsed(first);
+  return taken(first, [&] {
     if (json.contains("digests_checked") || json.contains("damage")) {
       return merge_verifications(given, options.json);
     }
     if (json.contains("shard") && json.contains("complete")) return merge_packets(given);
-  } catch (const nlohmann::json::exception&) {
-    refuse(first.name + ": is nothing that shards give");
-  }
-  return merge_queries(given, options.json);
+    return merge_queries(given, options.json);
+  });
 }
 
 }  // namespace
@@ -288,7 +332,8 @@ void add_merge(Command& app, Action& action) {
       .required();
   command.add_option("--into", options->into, "Of an index: the recording that it is added to")
       .type_name("FILE");
-  command.add_flag("--json", options->json, "As one JSON object on stdout");
+  command.add_flag("--json", options->json,
+                   "As one JSON object on stdout; not of an index or folded stacks");
   command.callback([options, &action] { action = [options] { return merge(*options); }; });
 }
 

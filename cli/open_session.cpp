@@ -27,7 +27,7 @@ TimelineOptions timeline_options(const SessionOptions& options) {
 }
 
 api::ContextOptions context_options(const SessionOptions& options, replica::StatusWatch* watch) {
-  api::ContextOptions made{options.allow_changes, options.symbols, options.source_folders};
+  api::ContextOptions made{options.allow_changes, options.source_folders};
   if (watch != nullptr) {
     made.run_status = [watch] {
       const replica::StatusWatch::Seen seen = watch->latest();
@@ -80,10 +80,10 @@ OpenSession::OpenSession(const SessionOptions& options, AllowedFiles files)
       watch_(options.control.empty() ? nullptr
                                      : std::make_unique<replica::StatusWatch>(options.control)),
       timeline_(*reader_, timeline_options(options)),
-      debugging_(timeline_, std::move(files)),
+      debugging_(timeline_, std::move(files), options.symbols),
       context_(debugging_, context_options(options, watch_.get())),
       desks_(context_, executor_, timeline_options(options), options.symbols) {
-  timeline_.seek({recorded_place(options.at, *reader_, "--at"), 0}, stop_signal());
+  timeline_.seek({recorded_place(options.at, *reader_, "--at", options.symbols), 0}, stop_signal());
   timeline_.prepare_way_back(stop_signal());
   executor_.run([this] { desks_.note(); });
 }

@@ -5,7 +5,7 @@
 
 namespace chronovisor::cli {
 
-inline constexpr const char* kPlaceValues = "start|end|POSITION|BOOKMARK";
+inline constexpr const char* kPlaceValues = "start|end|POSITION|BOOKMARK|FUNCTION";
 inline constexpr const char* kEngineValues = "soft|kvm";
 inline constexpr const char* kSerialValues = "stdio|none|file:PATH";
 

@@ -119,11 +119,14 @@ RewriteResult attempt(const PackOptions& options, NewFile& output,
   rewriting.writer.page_level = options.level;
   rewriting.writer.pages_per_batch = kPackedPagesPerBatch;
   const RecordingReader& last = *sources.back();
-  const PlaceContext places{sources.front()->start(), last.usable_to(), std::nullopt,
-                            last.bookmarks()};
-  if (!options.from.empty()) rewriting.from = parse_place(options.from, places, "--from");
+  const auto place = [&](const std::string& text, const char* option) {
+    if (sources.size() == 1) return recorded_place(text, last, option);
+    return parse_place(
+        text, {sources.front()->start(), last.usable_to(), std::nullopt, last.bookmarks()}, option);
+  };
+  if (!options.from.empty()) rewriting.from = place(options.from, "--from");
   if (!options.to.empty()) {
-    rewriting.to = parse_place(options.to, places, "--to");
+    rewriting.to = place(options.to, "--to");
     if (rewriting.to < last.usable_to()) {
       rewriting.summary_json = trimmed_summary(last, rewriting.to);
     }

@@ -26,8 +26,8 @@ void require_range_syntax(const std::string& from, const std::string& to) {
 }
 
 Position covered_place(const std::string& text, const RecordingReader& reader,
-                       const std::string& option) {
-  return recorded_place(text, reader, option);
+                       const std::string& option, const std::vector<std::string>& symbol_files) {
+  return recorded_place(text, reader, option, symbol_files);
 }
 
 }  // namespace chronovisor::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "recorder/format/recording_reader.h"
 
@@ -12,9 +13,10 @@ namespace chronovisor::cli {
 /// and for numbers that are the wrong way round. Needs no recording; empty: not given.
 void require_range_syntax(const std::string& from, const std::string& to);
 
-/// The place that `text` names. Throws Error{usage}, saying where the recording starts
-/// or ends, when it is outside.
+/// The place that `text` names, see recorded_place(). Throws Error{usage}, saying where the
+/// recording starts or ends, when it is outside.
 [[nodiscard]] Position covered_place(const std::string& text, const RecordingReader& reader,
-                                     const std::string& option);
+                                     const std::string& option,
+                                     const std::vector<std::string>& symbol_files = {});
 
 }  // namespace chronovisor::cli

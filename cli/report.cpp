@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "api/guest_names.h"
 #include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -83,7 +82,7 @@ std::string console_text(const RecordingReader& reader, Position to) {
 class Reporter {
  public:
   Reporter(Timeline& timeline, const std::vector<std::string>& symbols)
-      : timeline_(timeline), session_(timeline), names_(timeline, symbols) {}
+      : timeline_(timeline), session_(timeline, AllowedFiles::all(), symbols) {}
 
   std::string page(const std::string& file, Position at) {
     travel(at);
@@ -135,11 +134,14 @@ class Reporter {
   std::string stack() {
     std::string out;
     std::size_t number = 0;
-    for (const linux_guest::StackFrame& frame :
-         names_.unwinder(stop_signal()).frames(timeline_.machine(), kShownFrames)) {
+    const linux_guest::CallStack stack =
+        session_.names().unwinder(stop_signal()).stack(timeline_.machine(), kShownFrames);
+    for (const linux_guest::StackFrame& frame : stack.frames) {
       out += fmt::format("#{:<3} {:#018x}  {}\n", number++, frame.pc,
-                         names_.symbols(stop_signal()).text_at(frame.pc));
+                         session_.names().symbols(stop_signal()).text_at(frame.pc));
     }
+    const std::string why = linux_guest::stack_end_text(stack.end);
+    if (!why.empty()) out += "No more: " + why + ".\n";
     return out;
   }
   /// At the place, and at the last bookmarks before it.
@@ -180,7 +182,6 @@ class Reporter {
 
   Timeline& timeline_;
   session::DebugSession session_;
-  api::GuestNames names_;
 };
 
 int report(const ReportOptions& options) {
@@ -193,7 +194,7 @@ int report(const ReportOptions& options) {
   watch_stop_signals();
   const auto opened = open_with_positions(options.file);
   Timeline timeline(*opened, {});
-  const Position at = recorded_place(options.at, *opened, "--at");
+  const Position at = recorded_place(options.at, *opened, "--at", options.symbols);
   const std::string page = Reporter(timeline, options.symbols).page(options.file, at);
   output.open()->append(as_bytes(page));
   output.commit();

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "api/limits.h"
 #include "base/error.h"
+#include "serve/door.h"
 #include "serve/request.h"
 #include "serve/routes.h"
 
@@ -29,18 +31,19 @@ std::vector<std::string> taken(std::string_view bytes, std::size_t size) {
     bytes.remove_prefix(std::min(size, bytes.size()));
     while (state == RequestReader::State::whole && all.size() < kMostRequests) {
       const Request request = reader.take();
-      CHECK_THAT(request.body.size() <= kMostBodyBytes, "a body is bounded");
+      CHECK_THAT(request.body.size() <= api::kMostMessageBytes, "a body is bounded");
       const Route route = route_of(request, kToken, Pages());
       const std::string answer =
           text_of(route.response, request.host, BodyPart::sent, Afterwards::closes);
       CHECK_THAT(answer.find("Set-Cookie") == std::string::npos, "no cookies");
       if (route.kind != Route::Kind::answer) {
         const bool has_token =
-            request.authorization == "Bearer " + std::string(kToken) ||
+            (same_word(request.authorization.substr(0, 7), "Bearer ") &&
+             request.authorization.substr(7) == kToken) ||
             std::find(request.socket_protocols.begin(), request.socket_protocols.end(),
                       "token." + std::string(kToken)) != request.socket_protocols.end();
         CHECK_THAT(has_token, "the token leads in");
-        CHECK_THAT(!request.has_origin || request.origin == "http://" + request.host,
+        CHECK_THAT(!request.has_origin || same_word(request.origin, "http://" + request.host),
                    "another page is not let in");
       }
       all.push_back(request.method + " " + request.target + " " + request.host + " " +

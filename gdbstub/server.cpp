@@ -215,7 +215,7 @@ void Server::Implementation::listen_tcp() {
       throw Error(ErrorCode::usage,
                   listen.text() +
                       ": not a loopback address; whoever connects controls the guest. "
-                      "Allow it with --allow-remote, or forward the port with ssh");
+                      "Forward the port with ssh; debug --allow-remote allows it");
     }
     log("warning: " + listen.text() + " accepts debuggers from other hosts, without any password");
   }

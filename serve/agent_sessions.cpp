@@ -52,7 +52,7 @@ struct AgentSessions::Session {
       return answer;
     }
     void give(const std::string& message) {
-      const api::Value value = api::parse_json(message, {64, 4'000'000});
+      const api::Value value = api::parse_json(message, api::ParseLimits::none());
       const api::Value* id = value.member("id");
       if (id == nullptr) return;  // progress, for which no stream is open
       if (const Answer answer = take(id->json())) answer(json_response(message));
@@ -76,7 +76,7 @@ AgentSessions::AgentSessions(api::Greet greet) : greet_(std::move(greet)) {}
 AgentSessions::~AgentSessions() = default;
 
 std::shared_ptr<AgentSessions::Session> AgentSessions::begin() {
-  if (sessions_.size() >= kMostAgents) end(sessions_.front());
+  if (sessions_.size() >= api::kMostAgents) end(sessions_.front());
   auto session = std::make_shared<Session>();
   session->id = new_token();
   session->client =

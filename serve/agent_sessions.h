@@ -15,9 +15,6 @@
 
 namespace chronovisor::serve {
 
-/// The one that has been silent for longest goes when there is another.
-inline constexpr std::size_t kMostAgents = 16;
-
 class AgentSessions {
  public:
   /// @param greet makes a conversation

@@ -35,10 +35,16 @@ bool same_secret(std::string_view given, std::string_view kept) {
   return difference == 0;
 }
 
+bool same_word(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 bool is_own_host(std::string_view host) {
   std::string_view port;
   for (const std::string_view name : {"127.0.0.1", "localhost", "[::1]"}) {
-    if (!host.starts_with(name)) continue;
+    if (!same_word(host.substr(0, name.size()), name)) continue;
     port = host.substr(name.size());
     if (port.empty()) return true;
     return port.size() >= 2 && port.size() <= 6 && port.front() == ':' &&
@@ -49,7 +55,8 @@ bool is_own_host(std::string_view host) {
 
 bool is_own_origin(std::string_view origin, std::string_view host) {
   constexpr std::string_view kScheme = "http://";
-  return origin.starts_with(kScheme) && origin.substr(kScheme.size()) == host;
+  return same_word(origin.substr(0, kScheme.size()), kScheme) &&
+         same_word(origin.substr(kScheme.size()), host);
 }
 
 }  // namespace chronovisor::serve

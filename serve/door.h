@@ -15,6 +15,10 @@ namespace chronovisor::serve {
 /// Whether both are the same, in a time that does not depend on where they differ.
 [[nodiscard]] bool same_secret(std::string_view given, std::string_view kept);
 
+/// Whether both are the same but for the case of ASCII letters, as names of hosts and schemes
+/// are compared (RFC 9110, 4.2.3 and 11.1).
+[[nodiscard]] bool same_word(std::string_view a, std::string_view b);
+
 /// Whether a Host header names this host itself: 127.0.0.1, [::1] or localhost, with any
 /// port, since ports are forwarded.
 [[nodiscard]] bool is_own_host(std::string_view host);

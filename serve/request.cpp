@@ -3,6 +3,8 @@
 #include <boost/beast/http.hpp>
 #include <utility>
 
+#include "api/limits.h"
+
 namespace chronovisor::serve {
 namespace {
 
@@ -37,8 +39,8 @@ std::size_t headers_of(const Header& header) {
 
 struct RequestReader::Parser {
   Parser() {
-    one.header_limit(kMostHeaderBytes);
-    one.body_limit(kMostBodyBytes);
+    one.header_limit(api::kMostHeaderBytes);
+    one.body_limit(api::kMostMessageBytes);
     one.eager(true);
   }
   http::request_parser<http::string_body> one;
@@ -69,7 +71,8 @@ void RequestReader::parse() {
     unread_.erase(0, used);
     if (trouble == http::error::need_more) {
       // A header is taken when it is whole.
-      if (!parser.is_header_done() && unread_.size() > kMostHeaderBytes) state_ = State::too_large;
+      if (!parser.is_header_done() && unread_.size() > api::kMostHeaderBytes)
+        state_ = State::too_large;
       return;
     }
     if (trouble == http::error::header_limit || trouble == http::error::body_limit) {

@@ -11,9 +11,6 @@
 
 namespace chronovisor::serve {
 
-inline constexpr std::uint32_t kMostHeaderBytes = 8192;
-inline constexpr std::size_t kMostBodyBytes = 1U << 20;
-
 /// What of a request is looked at. A header that came twice counts as wrong.
 struct Request {
   std::string method;  ///< "GET"

@@ -7,8 +7,9 @@
 namespace chronovisor::serve {
 namespace {
 
+constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kTokenProtocol = "token.";
-constexpr std::string_view kBearer = "Bearer ";
+constexpr std::string_view kBearer = "Bearer ";  // of any case (RFC 9110, 11.1)
 
 Route answer(Response response) { return {Route::Kind::answer, std::move(response)}; }
 
@@ -21,8 +22,9 @@ std::string_view given_token(const Request& request) {
     }
   }
   const std::string_view authorization = request.authorization;
-  return authorization.starts_with(kBearer) ? authorization.substr(kBearer.size())
-                                            : std::string_view();
+  return same_word(authorization.substr(0, kBearer.size()), kBearer)
+             ? authorization.substr(kBearer.size())
+             : std::string_view();
 }
 
 Response without_token() {
@@ -58,7 +60,7 @@ Route agent_route(const Request& request, std::string_view token) {
   if (request.method != "POST" && request.method != "DELETE") {
     return answer(wrong_method("POST, DELETE"));
   }
-  if (request.method == "POST" && !request.content_type.starts_with("application/json")) {
+  if (request.method == "POST" && !same_word(request.content_type.substr(0, kJson.size()), kJson)) {
     return answer(refused(415, "a message is application/json"));
   }
   return {Route::Kind::agent, {}};

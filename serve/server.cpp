@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
@@ -50,19 +51,31 @@ std::string peer_of(const tcp::socket& socket) {
   return gone ? "somebody" : peer.address().to_string() + ":" + std::to_string(peer.port());
 }
 
-/// What waits to be sent to a page; filled by any thread.
+/// What waits to be sent to a page; filled by any thread. One message may be large; behind
+/// it, and for all pages together, there is room for so much.
 class Outgoing {
  public:
-  explicit Outgoing(std::function<void()> wake) : wake_(std::move(wake)) {}
+  /// @param of_all bytes that wait for any page
+  Outgoing(std::shared_ptr<std::atomic<std::size_t>> of_all, std::function<void()> wake)
+      : of_all_(std::move(of_all)), wake_(std::move(wake)) {}
+  ~Outgoing() { close(); }
+  Outgoing(const Outgoing&) = delete;
+  Outgoing& operator=(const Outgoing&) = delete;
 
   void add(const std::string& message) {
     {
       const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      bytes_ += message.size();
-      if (bytes_ > kMostUnsentPageBytes) {
+      if (closed_ || overflowed_) return;
+      const std::size_t its_own = bytes_ + message.size();
+      const bool too_much = bytes_ > 0 && its_own > api::kMostUnsentPageBytes;
+      const bool too_much_of_all = its_own > api::kOwnUnsentPageBytes &&
+                                   *of_all_ + message.size() > api::kMostUnsentPagesBytes;
+      if (too_much || too_much_of_all) {
         overflowed_ = true;
+        messages_.clear();
       } else {
+        bytes_ += message.size();
+        *of_all_ += message.size();
         messages_.push_back(message);
       }
     }
@@ -79,6 +92,7 @@ class Outgoing {
   void sent(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     bytes_ -= bytes;
+    *of_all_ -= bytes;
   }
   [[nodiscard]] bool overflowed() const {
     const std::lock_guard lock(mutex_);
@@ -88,9 +102,11 @@ class Outgoing {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     messages_.clear();
+    *of_all_ -= std::exchange(bytes_, 0);
   }
 
  private:
+  std::shared_ptr<std::atomic<std::size_t>> of_all_;
   std::function<void()> wake_;
   mutable std::mutex mutex_;
   std::deque<std::string> messages_;
@@ -138,6 +154,8 @@ class Server::Implementation {
   std::list<std::shared_ptr<PageSocket>> sockets_;
   /// Of pages that have gone, while something of theirs is at work.
   std::vector<std::unique_ptr<api::Client>> leaving_;
+  /// Bytes that wait to be sent to pages.
+  std::shared_ptr<std::atomic<std::size_t>> unsent_ = std::make_shared<std::atomic<std::size_t>>(0);
   AgentSessions agents_;
   bool stopping_ = false;
 };
@@ -216,9 +234,10 @@ class Server::Implementation::Connection : public std::enable_shared_from_this<C
           return answer(refused(400, "bytes before the upgrade"), request.host, BodyPart::sent,
                         Afterwards::closes);
         }
-        if (server_.sockets_.size() >= kMostPages) {
-          return answer(refused(503, "32 pages are connected already"), request.host,
-                        BodyPart::sent, Afterwards::closes);
+        if (server_.sockets_.size() >= api::kMostPages) {
+          return answer(
+              refused(503, std::to_string(api::kMostPages) + " pages are connected already"),
+              request.host, BodyPart::sent, Afterwards::closes);
         }
         server_.begin_socket(stream_.release_socket(), request);
         return leave();
@@ -299,11 +318,12 @@ class Server::Implementation::PageSocket : public std::enable_shared_from_this<P
     open_ = true;
     server_.log(peer_ + " is connected");
     // Its messages come from other threads; the page itself belongs to this one.
-    outgoing_ = std::make_shared<Outgoing>([&io = server_.io_, weak = weak_from_this()] {
-      asio::post(io, [weak] {
-        if (const auto self = weak.lock()) self->send();
-      });
-    });
+    outgoing_ =
+        std::make_shared<Outgoing>(server_.unsent_, [&io = server_.io_, weak = weak_from_this()] {
+          asio::post(io, [weak] {
+            if (const auto self = weak.lock()) self->send();
+          });
+        });
     client_ = server_.options_.greet_page(
         [outgoing = outgoing_](const std::string& message) { outgoing->add(message); });
     read();
@@ -432,13 +452,13 @@ void Server::Implementation::accept() {
 
 /// Of too many, the first one goes that has not asked yet.
 void Server::Implementation::make_room() {
-  if (connections_.size() < kMostConnections) return;
+  if (connections_.size() < api::kMostConnections) return;
   const auto idle = std::find_if(connections_.begin(), connections_.end(),
                                  [](const auto& one) { return one->reading(); });
   const auto gone = idle != connections_.end() ? idle : connections_.begin();
   const std::shared_ptr<Connection> one = *gone;
   connections_.erase(gone);
-  refuse(one->peer(), "64 connections are open", {});
+  refuse(one->peer(), std::to_string(api::kMostConnections) + " connections are open", {});
   one->close();
 }
 

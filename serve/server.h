@@ -14,13 +14,6 @@
 
 namespace chronovisor::serve {
 
-/// That speak HTTP; of more, the one that has been silent for longest goes.
-inline constexpr std::size_t kMostConnections = 64;
-/// WebSockets; further ones are refused.
-inline constexpr std::size_t kMostPages = 32;
-/// A page that does not read is let go when so much waits for it.
-inline constexpr std::size_t kMostUnsentPageBytes = 64U << 20;
-
 struct ServerOptions {
   std::string listen = "127.0.0.1:0";  ///< ADDRESS:PORT, a loopback address
   std::string token;

@@ -7,14 +7,17 @@
 
 #include "base/error.h"
 #include "inspect/cpu_mode.h"
+#include "session/function_place.h"
 #include "session/recording_facts.h"
 #include "session/words.h"
 
 namespace chronovisor::session {
 
-DebugSession::DebugSession(Timeline& timeline, AllowedFiles files)
+DebugSession::DebugSession(Timeline& timeline, AllowedFiles files,
+                           std::vector<std::string> symbol_files)
     : timeline_(timeline),
       files_(std::move(files)),
+      symbol_files_(std::move(symbol_files)),
       stepping_(timeline),
       bookmarks_(timeline.reader(), UnwrittenBookmarks::kept),
       recorded_end_(recorded_end(timeline.reader())) {}
@@ -148,9 +151,20 @@ Answer DebugSession::answer(const StripRequest& request, const Cancel& /*cancel*
   return answer;
 }
 
-Answer DebugSession::answer(const SeekRequest& request, const Cancel& /*cancel*/) {
-  const PlaceContext context{timeline_.start(), timeline_.end(), timeline_.now().position,
-                             bookmarks_.all(), &timeline_.reader()};
+GuestNames& DebugSession::names() {
+  if (!names_) names_.emplace(timeline_, symbol_files_);
+  return *names_;
+}
+
+std::optional<Position> DebugSession::entered_last(const std::string& function,
+                                                   CancelToken cancel) {
+  return session::entered_last(timeline_, names(), function, settings_.address_space, cancel);
+}
+
+Answer DebugSession::answer(const SeekRequest& request, const Cancel& cancel) {
+  const auto functions = [&](const std::string& name) { return entered_last(name, cancel); };
+  const PlaceContext context{timeline_.start(), timeline_.end(),     timeline_.now().position,
+                             bookmarks_.all(),  &timeline_.reader(), functions};
   destination_ = Moment{parse_place(request.place, context, "seek"), 0};
   return ArmedAnswer{destination_->position};
 }

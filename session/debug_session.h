@@ -7,12 +7,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/cancel.h"
 #include "host/allowed_files.h"
 #include "session/answer.h"
 #include "session/bookmark_book.h"
 #include "session/condition.h"
+#include "session/guest_names.h"
 #include "session/interrupt_stepping.h"
 #include "session/place.h"
 #include "session/request.h"
@@ -35,7 +37,9 @@ class DebugSession {
  public:
   /// The timeline must outlive this.
   /// @param files which of the host's files requests may name
-  explicit DebugSession(Timeline& timeline, AllowedFiles files = AllowedFiles::all());
+  /// @param symbol_files ELF files that the user names, for names()
+  explicit DebugSession(Timeline& timeline, AllowedFiles files = AllowedFiles::all(),
+                        std::vector<std::string> symbol_files = {});
   ~DebugSession();
   DebugSession(const DebugSession&) = delete;
   DebugSession& operator=(const DebugSession&) = delete;
@@ -46,6 +50,11 @@ class DebugSession {
   Answer ask(const Request& request, CancelToken cancel);
 
   [[nodiscard]] Timeline& timeline() { return timeline_; }
+  /// Made when they are first asked for. Throws as GuestNames does.
+  [[nodiscard]] GuestNames& names();
+  /// entered_last(), of the address space that is set.
+  [[nodiscard]] std::optional<Position> entered_last(const std::string& function,
+                                                     CancelToken cancel);
   [[nodiscard]] InterruptStepping& stepping() { return stepping_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
   /// Those of another session on the same recording.
@@ -144,6 +153,8 @@ class DebugSession {
 
   Timeline& timeline_;
   AllowedFiles files_;
+  std::vector<std::string> symbol_files_;
+  std::optional<GuestNames> names_;
   Settings settings_;
   InterruptStepping stepping_;
   BookmarkBook bookmarks_;

@@ -6,11 +6,14 @@
 #include "base/text.h"
 #include "host/host.h"
 #include "recorder/format/frame_cursor.h"
+#include "session/answer.h"
+#include "session/function_place.h"
 
 namespace chronovisor {
 namespace {
 
 constexpr std::string_view kPacketPrefix = "packet:";
+constexpr std::string_view kFunctionPrefix = "function:";
 
 /// The number that `text` is, or nothing.
 std::optional<std::uint64_t> number_of(const std::string& text) {
@@ -43,6 +46,16 @@ Position place_of_packet(const std::string& text, const PlaceContext& context,
   return packet->position;
 }
 
+Position place_of_function(const std::string& name, const PlaceContext& context,
+                           const std::string& what) {
+  if (!context.functions) {
+    throw Error(ErrorCode::usage, what + ": functions are no places here");
+  }
+  if (const auto place = context.functions(name)) return *place;
+  throw Error(ErrorCode::usage,
+              what + ": the guest has no function \"" + name + "\" that is known");
+}
+
 }  // namespace
 
 Position parse_place(const std::string& text, const PlaceContext& context,
@@ -53,10 +66,16 @@ Position parse_place(const std::string& text, const PlaceContext& context,
     if (bookmark.name == text) return bookmark.position;
   }
   if (text.starts_with(kPacketPrefix)) return place_of_packet(text, context, what);
+  if (text.starts_with(kFunctionPrefix)) {
+    return place_of_function(text.substr(kFunctionPrefix.size()), context, what);
+  }
   const char sign = text.empty() ? '\0' : text[0];
   const bool relative = sign == '+' || sign == '-';
   const std::optional<std::uint64_t> number = number_of(relative ? text.substr(1) : text);
   if (!number) {
+    if (!relative && !text.empty() && context.functions) {
+      if (const auto place = context.functions(text)) return *place;
+    }
     throw Error(ErrorCode::usage,
                 what + ": \"" + text + "\" is not " + std::string(kPlaceWords) +
                     (context.bookmarks.empty() ? " (there are no bookmarks)" : ""));
@@ -80,9 +99,19 @@ Position parse_place(const std::string& text, const PlaceContext& context,
 }
 
 Position recorded_place(const std::string& text, const RecordingReader& reader,
-                        const std::string& option) {
-  return parse_place(text, {reader.start(), reader.usable_to(), {}, reader.bookmarks(), &reader},
-                     option);
+                        const std::string& option, const std::vector<std::string>& symbol_files) {
+  const auto functions = [&](const std::string& name) {
+    Timeline timeline(reader, {});
+    session::GuestNames names(timeline, symbol_files);
+    try {
+      return session::entered_last(timeline, names, name, std::nullopt, stop_signal());
+    } catch (const session::NotFound& error) {
+      throw session::NotFound(option + ": " + error.what());
+    }
+  };
+  return parse_place(
+      text, {reader.start(), reader.usable_to(), {}, reader.bookmarks(), &reader, functions},
+      option);
 }
 
 void require_bookmark_name(const std::string& name) {
@@ -101,6 +130,9 @@ void require_bookmark_name(const std::string& name) {
   if (name[0] == '+' || name[0] == '-') refuse("what begins with + or - is a distance");
   if (number_of(name)) refuse("that is read as a position");
   if (name.starts_with(kPacketPrefix)) refuse("what begins with packet: is kept for packets");
+  if (name.starts_with(kFunctionPrefix)) {
+    refuse("what begins with function: is kept for functions");
+  }
 }
 
 }  // namespace chronovisor

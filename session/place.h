@@ -3,6 +3,7 @@
 // is an error that says where the recording ends. Any thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,19 +23,25 @@ struct PlaceContext {
   std::vector<Bookmark> bookmarks;
   /// Whose packets packet:N means; null: there are none.
   const RecordingReader* packets = nullptr;
+  /// Where the guest's function of this name was entered last; nothing: it has none. Asked
+  /// for function:NAME, and for what is no other place. Empty: functions are no places here.
+  std::function<std::optional<Position>(const std::string& name)> functions{};
 };
 
 inline constexpr std::string_view kPlaceWords =
-    "a position, start, end, +N, -N, packet:N or a bookmark";
+    "a position, start, end, +N, -N, packet:N, a bookmark or a function";
 
 /// Throws Error{usage}, beginning with `what`, for anything else than kPlaceWords,
 /// and for a place outside the recording.
 [[nodiscard]] Position parse_place(const std::string& text, const PlaceContext& context,
                                    const std::string& what);
 
-/// parse_place for a command that stands nowhere. `option` begins its errors.
+/// parse_place for a command that stands nowhere. `option` begins its errors. Functions are
+/// those of the guest's kernel or own ELF file, and of `symbol_files`; looking for one runs
+/// a machine until a stop signal.
 [[nodiscard]] Position recorded_place(const std::string& text, const RecordingReader& reader,
-                                      const std::string& option);
+                                      const std::string& option,
+                                      const std::vector<std::string>& symbol_files = {});
 
 /// Throws Error{usage}, saying why, when `name` cannot name a bookmark: it is empty,
 /// too long, cannot be typed, or would be read as another place.

@@ -48,8 +48,27 @@ std::uint64_t last_idle_ns(const RecordingReader& reader) {
   return idle_ns;
 }
 
-/// Why this program does not replay the recording's behaviour; empty: it does.
-std::string replay_trouble(const RecordingReader& reader, const StartCondition& start) {
+std::vector<std::string> missing_images(const RecordingReader& reader,
+                                        const StartCondition& start) {
+  std::vector<std::string> missing;
+  const auto& checkpoints = reader.checkpoints();
+  const bool checkpointed = !checkpoints.empty() && checkpoints.front().position == reader.start();
+  if (checkpointed || !begins_at_power_on(reader)) return missing;
+  for (const std::string& role : image_roles(start)) {
+    const bool there = std::any_of(reader.images().begin(), reader.images().end(),
+                                   [&](const ImageInfo& image) { return image.role == role; });
+    if (!there) missing.push_back(role);
+  }
+  return missing;
+}
+
+/// Why this program does not replay the recording; empty: it does.
+std::string replay_trouble(const RecordingReader& reader, const StartCondition& start,
+                           const std::vector<std::string>& missing_images) {
+  if (!missing_images.empty()) {
+    return "nothing can be replayed: the file has no image for " + missing_images.front() +
+           "; it was cut off before that";
+  }
   try {
     require_replayable(start.machine.behaviour_version, reader.name());
   } catch (const Error& error) {
@@ -169,16 +188,13 @@ void read_summary(const RecordingReader& reader, RecordingFacts& facts) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 /// What the recording begins with; of a machine that is not known the rest of the file can be
 /// described all the same.
 void take_start(const RecordingReader& reader, RecordingFacts& facts) {
   try {
     facts.start = start_of(reader);
-    facts.replay_trouble = replay_trouble(reader, facts.start);
+    facts.missing_images = missing_images(reader, facts.start);
+    facts.replay_trouble = replay_trouble(reader, facts.start, facts.missing_images);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::bad_input) throw;
     facts.is_start_known = false;

@@ -66,7 +66,10 @@ struct RecordingFacts {
   /// The state sections of the first checkpoint that can be read, with their versions.
   std::vector<std::pair<std::string, std::uint32_t>> state_sections;
   std::string replay_trouble;  ///< why this program does not replay it; empty: it does
-  std::string console_tail;    ///< the last of the console, as a terminal can take it
+  /// Roles of images that are not in the file, though the run begins with them: nothing of it
+  /// can be replayed, by any program.
+  std::vector<std::string> missing_images;
+  std::string console_tail;  ///< the last of the console, as a terminal can take it
 };
 
 /// What a session says in short: file, start, how it ended, positions, checkpoints,

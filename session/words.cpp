@@ -240,7 +240,7 @@ Request parse_address(Words& words) {
 
 constexpr auto kCommands = std::to_array<WordCommand>({
     {"when", "", "where we are: position, virtual time, CPU mode", parse_nothing<WhenRequest>},
-    {"seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK",
+    {"seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK|FUNCTION",
      "arms a destination; the next continue or reverse-continue goes there",
      [](Words& words) -> Request { return SeekRequest{words.word("a place")}; }},
     {"info", "[registers | mem | tlb | lapic | pic | version]",

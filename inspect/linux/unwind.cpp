@@ -102,12 +102,14 @@ std::optional<Registers> by_orc(Machine& machine, const OrcEntry& entry, const R
   return caller;
 }
 
+bool is_frame_pointer(const Registers& now, std::uint64_t word) {
+  return now.bp >= now.sp && now.bp - now.sp <= kLargestFrame && now.bp % word == 0;
+}
+
 /// The frame pointer points at the caller's, the return address is behind it.
 std::optional<Registers> by_frame_pointer(Machine& machine, const Registers& now,
                                           std::uint64_t word) {
-  if (now.bp < now.sp || now.bp - now.sp > kLargestFrame || now.bp % word != 0) {
-    return std::nullopt;
-  }
+  if (!is_frame_pointer(now, word)) return std::nullopt;
   const auto bp = read_linear_value(machine, now.bp, word);
   const auto ip = read_linear_value(machine, now.bp + word, word);
   if (!bp || !ip || *ip == 0) return std::nullopt;
@@ -115,6 +117,39 @@ std::optional<Registers> by_frame_pointer(Machine& machine, const Registers& now
 }
 
 }  // namespace
+
+const char* stack_end_word(StackEnd end) {
+  switch (end) {
+    case StackEnd::outermost:
+      return "outermost";
+    case StackEnd::limit:
+      return "limit";
+    case StackEnd::no_frame_pointer:
+      return "no-frame-pointer";
+    case StackEnd::no_unwind_entry:
+      return "no-unwind-entry";
+    case StackEnd::unreadable:
+      break;
+  }
+  return "unreadable";
+}
+
+const char* stack_end_text(StackEnd end) {
+  switch (end) {
+    case StackEnd::outermost:
+      return "";
+    case StackEnd::limit:
+      return "there are more frames";
+    case StackEnd::no_frame_pointer:
+      return "the code of the last frame keeps no frame pointer (a program that is built with "
+             "-fno-omit-frame-pointer does), so that its caller is not known";
+    case StackEnd::no_unwind_entry:
+      return "the kernel's unwind tables say nothing of the code of the last frame";
+    case StackEnd::unreadable:
+      break;
+  }
+  return "the frame of the last one's caller cannot be read, or is none";
+}
 
 Unwinder::Unwinder(std::vector<OrcTable> tables) : tables_(std::move(tables)) {
   std::erase_if(tables_, [](const OrcTable& table) { return table.size() < 2; });
@@ -131,11 +166,12 @@ const OrcEntry* Unwinder::entry_for(std::uint64_t pc) const {
   return nullptr;
 }
 
-std::vector<StackFrame> Unwinder::frames(Machine& machine, std::size_t limit) const {
+CallStack Unwinder::stack(Machine& machine, std::size_t limit) const {
   const Cpu& cpu = machine.cpu();
   const std::uint64_t word = cpu.long64() ? 8 : 4;
   Registers now{cpu.linear_rip(), cpu.state.gpr[4], cpu.state.gpr[5]};
-  std::vector<StackFrame> frames;
+  CallStack stack;
+  std::vector<StackFrame>& frames = stack.frames;
   StackFrame::By by = StackFrame::By::registers;
   bool interrupted = true;  // the innermost stands at its instruction
   while (frames.size() < limit) {
@@ -144,22 +180,36 @@ std::vector<StackFrame> Unwinder::frames(Machine& machine, std::size_t limit) co
     const OrcEntry* entry = entry_for(interrupted ? now.ip : now.ip - 1);
     const bool innermost = frames.size() == 1;
     std::optional<Registers> caller;
+    stack.end = StackEnd::unreadable;
     if (entry != nullptr) {
+      if (entry->kind == OrcEntry::Kind::end) stack.end = StackEnd::outermost;
       caller = by_orc(machine, *entry, now, innermost);
       by = StackFrame::By::orc;
       interrupted = entry->kind != OrcEntry::Kind::call;
     } else {
       const bool kernel_with_tables = !tables_.empty() && now.ip >= kKernelHalf;
-      if (!kernel_with_tables) caller = by_frame_pointer(machine, now, word);
+      if (kernel_with_tables) {
+        stack.end = StackEnd::no_unwind_entry;
+      } else {
+        caller = by_frame_pointer(machine, now, word);
+        // The first function of a program begins with none (System V ABI, "Process
+        // Initialization").
+        if (now.bp == 0 && frames.back().by == StackFrame::By::frame_pointer) {
+          stack.end = StackEnd::outermost;
+        } else if (!is_frame_pointer(now, word)) {
+          stack.end = StackEnd::no_frame_pointer;
+        }
+      }
       by = StackFrame::By::frame_pointer;
       interrupted = false;
     }
-    if (!caller) break;
+    if (!caller) return stack;
     // A stack ends; one that goes round is none. An interrupt may change stacks.
-    if (!interrupted && caller->sp <= now.sp) break;
+    if (!interrupted && caller->sp <= now.sp) return stack;
     now = *caller;
   }
-  return frames;
+  stack.end = StackEnd::limit;
+  return stack;
 }
 
 }  // namespace chronovisor::linux_guest

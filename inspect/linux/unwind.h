@@ -22,13 +22,32 @@ struct StackFrame {
   bool interrupted = false;
 };
 
+/// Why a call stack has no frame behind its last.
+enum class StackEnd : std::uint8_t {
+  outermost,         ///< it was called by nobody
+  limit,             ///< there are more, which were not asked for
+  no_frame_pointer,  ///< its code keeps none, as most compilers build programs
+  no_unwind_entry,   ///< a kernel's code that its tables say nothing of
+  unreadable,        ///< the caller's frame is in memory that is not there, or makes no sense
+};
+
+/// "no-frame-pointer"
+[[nodiscard]] const char* stack_end_word(StackEnd end);
+/// In a sentence's words; empty where nothing is missing.
+[[nodiscard]] const char* stack_end_text(StackEnd end);
+
+struct CallStack {
+  std::vector<StackFrame> frames;
+  StackEnd end = StackEnd::outermost;
+};
+
 class Unwinder {
  public:
   /// Without tables: by frame pointers alone.
   explicit Unwinder(std::vector<OrcTable> tables = {});
 
   /// The innermost first, where the machine stands; at most `limit`.
-  [[nodiscard]] std::vector<StackFrame> frames(Machine& machine, std::size_t limit) const;
+  [[nodiscard]] CallStack stack(Machine& machine, std::size_t limit) const;
 
  private:
   [[nodiscard]] const OrcEntry* entry_for(std::uint64_t pc) const;

@@ -320,6 +320,16 @@ StartCondition StartCondition::from_json(const std::string& text, const std::str
   return start;
 }
 
+std::vector<std::string> image_roles(const StartCondition& start) {
+  std::vector<std::string> roles;
+  roles.emplace_back(start.kind == BootKind::firmware ? kFirmwareRole : kKernelRole);
+  if (!start.variables_name.empty()) roles.emplace_back(kVariablesRole);
+  if (!start.video_bios_name.empty()) roles.emplace_back(kVideoBiosRole);
+  if (!start.initrd_name.empty()) roles.emplace_back(kInitrdRole);
+  for (std::size_t n = 0; n < start.modules.size(); ++n) roles.push_back(module_role(n));
+  return roles;
+}
+
 std::unique_ptr<Machine> make_machine(const StartCondition& start, const ImageProvider& image) {
   auto machine = std::make_unique<Machine>(start.machine);
   const bool firmware = start.kind == BootKind::firmware;

@@ -90,6 +90,9 @@ inline constexpr const char* kVariablesRole = "firmware-variables";
 inline constexpr const char* kVideoBiosRole = "video-bios";
 [[nodiscard]] std::string module_role(std::size_t index);
 
+/// Those without which make_machine() makes none.
+[[nodiscard]] std::vector<std::string> image_roles(const StartCondition& start);
+
 /// Gives the content of an image by its role.
 using ImageProvider = std::function<Bytes(const std::string& role)>;
 

@@ -307,12 +307,14 @@ removes it."""
 
 
 class Seek(Command):
-    """Go to another position: chronovisor seek POSITION|+N|-N|start|end|packet:N|BOOKMARK
+    """Go to another position: chronovisor seek POSITION|+N|-N|start|end|packet:N|BOOKMARK|FUNCTION
 
 Positions count the instructions since power-on; $position is the present one.
+FUNCTION is where one of the kernel's, or of the guest's own ELF file, was entered
+last; of those that gdb knows, "chronovisor last-reached" finds any.
 An expression that begins with $ or a parenthesis is evaluated."""
 
-    verb, usage = "seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK"
+    verb, usage = "seek", "POSITION|+N|-N|start|end|packet:N|BOOKMARK|FUNCTION"
 
     def run(self, argument):
         if not argument:

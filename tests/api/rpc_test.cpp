@@ -19,8 +19,7 @@ namespace chronovisor::api {
 namespace {
 
 struct Fixture {
-  explicit Fixture(bool allow_changes = false)
-      : context(session, ContextOptions{allow_changes, {}}) {}
+  explicit Fixture(bool allow_changes = false) : context(session, ContextOptions{allow_changes}) {}
 
   /// What is sent, in order, when all that `message` asked is answered.
   template <typename Protocol = RpcClient>
@@ -180,15 +179,44 @@ TEST_CASE("a client that asks to follow is told of what others do") {
     return all;
   };
   ask(mover, "seek", R"({"place":100})");
+  for (const char* wrong : {R"({"place":100})", "[1]", "7"}) {
+    ask(follower, "$/follow", wrong);
+    CHECK(told.back().find("-32602") != std::string::npos);
+  }
+  ask(mover, "seek", R"({"place":50})");
   CHECK(moves().empty());
   ask(follower, "$/follow", "{}");
-  ask(follower, "$/follow", "{}");
-  CHECK(moves().size() == 1);
-  CHECK(moves().back().find("\"by\":\"you\"") != std::string::npos);
+  ask(follower, "$/follow", "null");
+  // Where it stands is the answer; what follows are moves alone.
+  CHECK(told.back().find("\"position\":50") != std::string::npos);
+  CHECK(moves().empty());
   ask(mover, "seek", R"({"place":200})");
-  REQUIRE(moves().size() == 2);
+  REQUIRE(moves().size() == 1);
   CHECK(moves().back().find("\"by\":\"program\"") != std::string::npos);
   CHECK(moves().back().find("\"position\":200") != std::string::npos);
+}
+
+TEST_CASE("an id comes back as it was written") {
+  Fixture f;
+  for (const char* id :
+       {"1", "-7", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
+        "123456789012345678901234567890", "1.0", "2.50", "1e3", "\"1\"", "null"}) {
+    CAPTURE(id);
+    const auto sent =
+        f.talk({std::string(R"({"jsonrpc":"2.0","method":"where","id":)") + id + "}"});
+    REQUIRE(sent.size() == 1);
+    CHECK(sent[0].member("id")->json() == id);
+    CHECK(sent[0].member("result") != nullptr);
+  }
+  CHECK(where_of(f.error("seek", R"({"place":18446744073709551616})")) == "/params/place");
+}
+
+TEST_CASE("what no row of the table answers takes its parameters as strictly") {
+  Fixture f;
+  CHECK(where_of(f.error("rpc.discover", R"({"a":1})")) == "/params/a");
+  CHECK(where_of(f.error("$/cancelRequest")) == "/params/id");
+  CHECK(where_of(f.error("$/cancelRequest", R"({"id":1,"why":2})")) == "/params/why");
+  CHECK(f.result("$/cancelRequest", R"({"id":1})").json() == "{}");
 }
 
 TEST_CASE("a refusal says which parameter it is about") {

@@ -53,6 +53,16 @@ TEST_CASE("lines of source are found by what is there of their files' names") {
   CHECK_FALSE(texts.line("nowhere.c", 1));
 }
 
+TEST_CASE("a name as long as anybody likes is looked for in no time") {
+  const Folder folder;
+  SourceTexts texts({folder.of("allowed")});
+  std::string deep;
+  for (int n = 0; n < 1'000; ++n) deep += "a/";
+  CHECK(texts.line(deep + "main.c", 1) == "first");
+  for (int n = 0; n < 200'000; ++n) deep += "a/";
+  CHECK_FALSE(texts.line(deep + "main.c", 1));
+}
+
 TEST_CASE("no line is of a file outside the folders") {
   const Folder folder;
   SourceTexts texts({folder.of("allowed")});

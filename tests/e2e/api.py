@@ -86,10 +86,11 @@ def refused(word, call, *arguments, where=None, **named):
     test.fail(f"{call} {arguments} {named} was not refused")
 
 
-# The package is what the program says.
-checked = subprocess.run([os.path.join(ROOT, "scripts/make-python-api"), "--check", "--chronovisor", test.program],
-                         capture_output=True, check=False)
-test.check(checked.returncode == 0, "the Python package is not what the interface is", checked)
+# The package and the tables of the document are what the program says.
+for made in ("make-python-api", "make-api-docs"):
+    checked = subprocess.run([os.path.join(ROOT, "scripts", made), "--check", "--chronovisor", test.program],
+                             capture_output=True, check=False)
+    test.check(checked.returncode == 0, f"{made}: what is published is not what the interface is", checked)
 
 # Who has an answer may use its number again at once.
 lines = subprocess.Popen([test.program, "api", recording], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -179,6 +180,32 @@ with session("--at", "mark") as t:
     test.check(t.registers.rip == rip, "it did not arrive")
     refused("not-found", api.find_arrival, 0x1234567)
 
+    # A function is a place: where it was entered last, unless something else is called so.
+    function = next(s["name"] for s in api.symbols(match="print")["symbols"] if s["name"] == "print")
+    t.seek("end")
+    entered = api.find_arrival(function, direction="backward")["position"]
+    for place in (function, f"function:{function}"):
+        t.seek("mark")
+        test.check(t.seek(place)["position"] == entered and t.where["symbol"] == function, f"{place} is at {t.position}")
+    t.seek("mark")
+    test.check([w.position for w in t.writes(stack, 256, start=function)] == [at for at in expected if at >= entered],
+               "writes from a function on are others")
+    test.check(api.monitor(f"seek {function}")["answer"]["destination"] == entered, "the monitor has another place")
+    test.check(t.position == MARK, "looking for a function moves the machine")
+    asked = test.run("query", "writes", recording, "-a", hex(stack), "-n", "256", "--from", function, "--count").stdout
+    test.check(int(asked) == sum(at >= entered for at in expected), "the command line has another place")
+    refused("not-found", t.seek, "failed", where="/params/place")  # never entered
+    refused("wrong-parameters", t.seek, "function:nowhere", where="/params/place")
+    try:
+        t.registers.nothing
+        test.fail("there is a register called nothing")
+    except chronovisor.NoRegister as error:
+        test.check(isinstance(error, AttributeError) and "rip" in str(error), f"no register: {error}")
+    # A stack says why it has no further frame.
+    stack_here = t.backtrace()
+    test.check(stack_here.ended in METHODS["backtrace"]["result"]["schema"]["properties"]["ended"]["enum"] and
+               (stack_here.why is None) == (stack_here.ended == "outermost"), f"the stack ends {stack_here.ended}: {stack_here.why}")
+
     # Stops.
     t.seek("start")
     number = t.breakpoint(rip)
@@ -238,8 +265,8 @@ with session("--at", "mark") as t:
     try:
         t.memory[0xdead_beef_0000:0xdead_beef_0010]
         test.fail("memory that is none was read")
-    except LookupError:
-        pass
+    except chronovisor.Unreadable as error:
+        test.check(isinstance(error, LookupError), "memory that is none")
 with open(recording, "rb") as file:
     before = file.read()
 
@@ -303,6 +330,28 @@ test.run("api", expect=2)
 test.run("api", recording, "--listen", "tcp:127.0.0.1:1", expect=2)
 test.run("api", recording, "--symbols", recording, expect=3)
 
+# What goes wrong is an error of the package's own, and says what.
+def fails(kind, words, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except chronovisor.Error as error:
+        test.check(isinstance(error, kind) and words in str(error), f"{type(error).__name__}: {error}, not {words}")
+        return
+    test.fail(f"{call} {arguments} {named} does not fail")
+
+
+fails(chronovisor.OpenError, "No such file", chronovisor.open, test.path("nowhere.cvr"))
+fails(chronovisor.OpenError, "nowhere", chronovisor.open, recording, at="nowhere")
+fails(chronovisor.OpenError, "no such", chronovisor.open, recording, symbols=[test.path("no such")])
+fails(chronovisor.OpenError, "cannot be started: No such file", chronovisor.open, recording, program=test.path("no-program"))
+fails(chronovisor.OpenError, "without a word", chronovisor.open, recording, program="/bin/true")
+fails(chronovisor.OpenError, "No such file", chronovisor.connect, test.path("no-socket"))
+fails(chronovisor.OpenError, "Connection refused", chronovisor.connect, recording)  # no socket
+with chronovisor.open(recording, at="-100") as ended:
+    test.check(ended.position == end - 100, "a distance from the end")
+fails(chronovisor.EndedError, "closed", lambda: ended.registers.rip)
+fails(chronovisor.EndedError, "closed", ended.seek, "end")
+
 # A socket: its owner's alone, one session for several clients, and clients that go.
 path = test.path("socket")
 server = subprocess.Popen([test.program, "api", recording, "--listen", "unix:" + path], stderr=subprocess.PIPE)
@@ -312,10 +361,8 @@ test.check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may connect")
 with chronovisor.connect(path) as one, chronovisor.connect(path) as other:
     one.seek(1234)
     test.check(other.position == 1234, "the clients are in different sessions")
-    # Who follows hears of the others' moves.
+    # Who follows hears of the others' moves from then on.
     moves = other.moves()
-    move = next(moves)
-    test.check((move.where["position"], move.by) == (1234, "you"), f"where it stands: {move}")
     one.seek(2345)
     move = next(moves)
     test.check((move.where["position"], move.by) == (2345, "program"), f"another's move: {move}")
@@ -335,6 +382,10 @@ with chronovisor.connect(path) as one, chronovisor.connect(path) as other:
         client.connect(path)
         many.append(client)
     test.check(one.position == 99, "many clients stop the others")
+    # The ones too many are told so, and the connection is closed.
+    last = many[-1].makefile("rb").read().decode()
+    test.check(json.loads(last)["error"]["data"]["code"] == "busy" and "32 clients" in last, f"the last one is told {last!r}")
+    fails(chronovisor.ApiError, "32 clients", chronovisor.connect, path)
     for client in (*many, deaf):
         client.close()
 test.run("api", recording, "--listen", "unix:" + path, expect=5)

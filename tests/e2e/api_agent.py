@@ -72,6 +72,9 @@ test.check("cannot have said" in said, f"the console says nothing of it: {said}"
 # Where was it found? The check's function was entered once, near the end.
 agent.call("seek", place="end")
 check = agent.call("find_arrival", address="audit_failed", direction="backward", go=True)
+# A function is a place by itself.
+agent.call("seek", place="start")
+test.check(agent.call("seek", place="audit_failed")["position"] == check["position"], "the function is another place")
 registers = agent.call("registers")
 channel, slot = int(registers["rdi"], 16), int(registers["rsi"], 16)
 READINGS = 32  # of struct channel
@@ -86,6 +89,9 @@ culprit = agent.call("last_write", address=other + READINGS, length=8, go=True)[
 test.check(culprit["symbol"].startswith("copy_text"), f"the pointer was destroyed by {culprit}")
 here = agent.call("disassemble", count=1)["instructions"][0]
 test.check("movb" in here["text"] and here["symbol"] == culprit["symbol"], f"no store of a byte: {here}")
+# The demo is built without frame pointers, and a stack says where it ends for that.
+stack = agent.call("backtrace")
+test.check((len(stack["frames"]), stack["ended"]) == (1, "no-frame-pointer") and "frame pointer" in stack["why"], f"{stack}")
 line = agent.call("source", address=here["address"])["lines"][0]
 test.check(line["file"].endswith("config.c") and line["line"] == 13, f"it is not in that line: {line}")
 found_after = check["position"] - culprit["position"]
@@ -97,7 +103,10 @@ test.check(agent.call("linux_log", limit=5)["total"] > 50, "no log")
 tasks = agent.call("linux_tasks")["tasks"]
 test.check(any(task["pid"] == 1 for task in tasks), f"no init: {tasks}")
 agent.call("linux_modules")
-frames = agent.call("backtrace")["frames"]
+stack = agent.call("backtrace")
+test.check(stack["ended"] in ("no-frame-pointer", "outermost"), f"the kernel's stack ends with {stack['ended']}")
+test.check(agent.call("backtrace", limit=2)["ended"] == "limit", "of two frames")
+frames = stack["frames"]
 names = [frame["symbol"] or "" for frame in frames]
 test.check(any(name.startswith("__do_sys_reboot") for name in names) and "orc" in {f["by"] for f in frames},
            f"no call stack of the kernel: {names}")

@@ -10,7 +10,12 @@ import subprocess
 
 from harness import Test
 
-test = Test(__doc__)
+
+def options(parser):
+    parser.add_argument("--perfetto-definition", help="Perfetto's perfetto_trace.proto, by which protoc decodes the trace, too")
+
+
+test = Test(__doc__, extra=options)
 recording = test.path("recording.cvr")
 guest = test.guest("interrupts64")
 test.run("record", "-o", recording, "--multiboot", guest, "--serial", f"file:{test.path('console')}")
@@ -95,6 +100,13 @@ perfetto = ["export", recording, "--format", "perfetto", "--every", "50"]
 binary = test.run(*perfetto).stdout
 test.check(binary == test.run(*perfetto).stdout, "another time, another trace")
 packets = decoded(binary, "Trace")["packet"]
+if test.arguments.perfetto_definition:
+    definition = os.path.abspath(test.arguments.perfetto_definition)
+    done = subprocess.run(["protoc", "-I", os.path.dirname(definition), "--decode=perfetto.protos.Trace", definition],
+                          input=binary, capture_output=True, check=False)
+    text = done.stdout.decode()
+    test.check(done.returncode == 0 and text.count("\npacket {") + 1 == len(packets) and
+               not re.search(r"^\s*\d+[:{ ]", text, re.MULTILINE), "Perfetto's definition knows it otherwise", done)
 tracks, open_slices, last, found = {}, {}, {}, {}
 for packet in packets:
     test.check(packet["trusted_packet_sequence_id"] == [1], f"a packet of no sequence: {packet}")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Files that are missing, empty, truncated or random, and arguments that make no
 sense, get a message and the right exit status: never a crash or a hang."""
+import json
 import os
 import random
 import socket
@@ -84,13 +85,22 @@ with open(good, "rb") as file:
 test.run("verify", good)
 for number in range(30):
     cut = written("cut.cvr", recorded[:noise.randrange(0, len(recorded))])
-    test.run("info", cut, expect=(0, 3), seconds=60)
-    test.run("verify", cut, expect=(0, 3), seconds=120)
+    told = test.run("info", cut, expect=(0, 3), seconds=60)
+    checked = test.run("verify", cut, expect=(0, 3), seconds=120)
+    # Of a file that was cut off before its images nothing can be replayed, and that is no success.
+    lost = b"has no image" in checked.stderr
+    test.check((b"has no image" in told.stderr) == lost and (told.returncode == 3 or not lost), "info of a file without images", told)
     bent = bytearray(recorded)
     at = noise.randrange(len(bent))
     bent[at] ^= 1 << noise.randrange(8)
     done = test.run("verify", written("bent.cvr", bytes(bent)), expect=(0, 3, 4), seconds=120)
     count += 3
+
+told = test.run("info", written("cut.cvr", recorded[:600]), expect=3)
+test.check(b"guest" in told.stdout and b"nothing can be replayed: the file has no image for kernel" in told.stderr,
+           "info of a file without images", told)
+facts = json.loads(test.run("info", test.path("cut.cvr"), "--json", expect=3).stdout)
+test.check(facts["machine"]["replayable"] is False, f"replayable: {facts}")
 
 # Arguments
 for command in ([], ["no-such-command"], ["record"], ["record", "-o", test.path("o.cvr")],

@@ -174,7 +174,7 @@ try:
                            ("first", f"executes {recording} -a {page} -n 4096 --first")):
         sharded(name, f"query {question} --shard {{}}/{SHARDS} --json > {test.path(name + '-{}')}", ["--json"],
                 ["query", *question.split(), "--json"])
-    parts = sharded("folded", f"export {recording} --format folded --every 700 --shard {{}}/{SHARDS} > {test.path('folded-{}')}",
+    sharded("folded", f"export {recording} --format folded --every 700 --shard {{}}/{SHARDS} > {test.path('folded-{}')}",
                     [], ["export", recording, "--format", "folded", "--every", "700"])
 finally:
     cluster.end()
@@ -193,10 +193,35 @@ with open(foreign, "wb") as file:
     file.write(test.run("verify", other, "--json", "--shard", f"2/{SHARDS}").stdout)
 verified = [test.path(f"verify-{number}") for number in range(1, SHARDS + 1)]
 indexed = [test.path(f"index-{number}") for number in range(1, SHARDS + 1)]
+folded = [test.path(f"folded-{number}") for number in range(1, SHARDS + 1)]
+
+
+def changed(name, change):
+    """Another file with what `change` makes of a part's content."""
+    with open(name, "rb") as file:
+        content = file.read()
+    with open(test.path(f"changed-{len(os.listdir(test.folder))}"), "wb") as file:
+        file.write(change(content))
+    return file.name
+
+
+plain = changed(folded[0], lambda text: b"".join(line for line in text.splitlines(True) if not line.startswith(b"#")))
 for given, words in (([*verified[1:]], "shard 1 of 5 is missing"), ([*verified, verified[2]], "twice"),
                      ([verified[0], foreign, *verified[2:]], "something else"), ([whole], "no shard's"),
                      (["--into", other, *indexed], "another recording"), (["--into", recording, *indexed[1:]], "missing"),
-                     ([recording], "nothing that shards give"), ([test.path("nowhere")], "No such file")):
+                     ([recording], "nothing that shards give"), ([test.path("nowhere")], "No such file"),
+                     # What a job that failed leaves, and what was cut off on its way.
+                     ([*folded, folded[2]], "shard 3 of 5 is given twice"), (folded[1:], "shard 1 of 5 is missing"),
+                     ([changed(folded[0], lambda text: b""), *folded[1:]], "is empty"),
+                     ([*folded[1:], changed(folded[0], lambda text: text[:-5])], "cut off"),
+                     ([*folded[1:], changed(folded[0], lambda text: text[:text.rindex(b"#")])], "cut off"),
+                     ([*folded[1:], changed(folded[0], lambda text: b"\n".join(text.split(b"\n")[:1] + text.split(b"\n")[2:]))],
+                      "but says"),
+                     ([plain, *folded[1:]], "nothing that shards give"), ([*folded[1:], plain], "no folded stacks of a shard"),
+                     ([*folded[1:], changed(folded[0], lambda text: text.replace(b'"every":700', b'"every":70'))], "something else"),
+                     ([*folded[1:], changed(folded[0], lambda text: text.replace(b'"number":1', b'"number":9'))], "no shard 9 of 5"),
+                     ([changed(verified[0], lambda text: text[:-9]), *verified[1:]], "cut off"),
+                     ([*verified[1:], changed(verified[0], lambda text: b"")], "is empty")):
     done = test.run("merge", *given, expect=3)
     test.check(words in done.stderr.decode(), f"merge {given}: not refused as {words}", done)
 torn = test.path("torn")
@@ -206,6 +231,8 @@ content[30] ^= 1
 with open(torn, "wb") as file:
     file.write(content)
 test.check(b"checksum" in test.run("merge", "--into", recording, torn, *indexed[1:], expect=3).stderr, "a torn part")
+for given in (["--into", recording, *indexed], folded):
+    test.check(b"--json" in test.run("merge", "--json", *given, expect=2).stderr, "--json is taken for nothing")
 test.run("index", recording, "--shard", "1/2", expect=2)
 test.run("merge", *indexed, expect=2)
 

@@ -29,19 +29,21 @@ std::string socket_headers(const std::string& protocols) {
 }
 
 TEST_CASE("a name is this host's own only as it is written here") {
-  for (const char* own : {"127.0.0.1", "127.0.0.1:1", "localhost:65535", "[::1]:80", "[::1]"}) {
+  for (const char* own : {"127.0.0.1", "127.0.0.1:1", "localhost:65535", "[::1]:80", "[::1]",
+                          "LocalHost", "LOCALHOST:80"}) {
     CHECK_MESSAGE(is_own_host(own), own);
   }
   for (const char* other : {"", "127.0.0.1:", "127.0.0.1:8o", "127.0.0.1.evil", "localhost:123456",
-                            "evil", "LOCALHOST", "::1", "127.1", "localhost:80 "}) {
+                            "evil", "localhostile", "::1", "127.1", "localhost:80 "}) {
     CHECK_MESSAGE(!is_own_host(other), other);
   }
 }
 
 TEST_CASE("a page is our own only under the very name that is asked") {
   CHECK(is_own_origin("http://127.0.0.1:8000", "127.0.0.1:8000"));
+  CHECK(is_own_origin("HTTP://localhost:8000", "LocalHost:8000"));
   for (const char* other : {"http://127.0.0.1:8001", "https://127.0.0.1:8000", "null", "",
-                            "http://localhost:8000", "http://127.0.0.1:8000/"}) {
+                            "http://localhost:8000", "http://127.0.0.1:8000/", "http:/"}) {
     CHECK_MESSAGE(!is_own_origin(other, "127.0.0.1:8000"), other);
   }
 }
@@ -97,6 +99,15 @@ TEST_CASE("a WebSocket and an agent are let in by the token alone") {
   const std::string agent =
       "Authorization: Bearer " + kToken + "\r\nContent-Type: application/json\r\n";
   CHECK(route("POST /mcp", "localhost", agent).kind == Route::Kind::agent);
+  for (const char* scheme : {"bearer ", "BEARER "}) {
+    CHECK(route("POST /mcp", "LOCALHOST",
+                "authorization: " + (scheme + kToken) + "\r\nContent-Type: Application/JSON\r\n")
+              .kind == Route::Kind::agent);
+  }
+  for (const std::string& wrong : {"Bearer" + kToken, "Basic " + kToken, "Bearer A" + kToken}) {
+    CHECK(route("POST /mcp", "localhost", "Authorization: " + wrong + "\r\n").response.status ==
+          401);
+  }
   CHECK(route("POST /mcp", "localhost").response.status == 401);
   CHECK(route("POST /mcp", "evil.example", agent).response.status == 403);
   CHECK(

@@ -46,6 +46,26 @@ TEST_CASE("a place is a position, start, end, a distance or a bookmark") {
   CHECK(place("-0x10") == 984);
 }
 
+TEST_CASE("a function is a place where nothing else is called so") {
+  PlaceContext named = kStanding;
+  std::vector<std::string> asked;
+  named.functions = [&](const std::string& name) -> std::optional<Position> {
+    asked.push_back(name);
+    if (name == "boot" || name == "work") return Position{4'000};
+    return std::nullopt;
+  };
+  CHECK(place("work", named) == 4'000);
+  CHECK(place("boot", named) == 500);
+  CHECK(place("function:boot", named) == 4'000);
+  CHECK(place("end", named) == 9'000);
+  CHECK(place("+50", named) == 1'050);
+  CHECK(asked == std::vector<std::string>{"work", "boot"});
+  CHECK(refusal("idle", named).find("a bookmark or a function") != std::string::npos);
+  CHECK(refusal("function:idle", named).find("no function \"idle\"") != std::string::npos);
+  CHECK(refusal("function:boot").find("no places here") != std::string::npos);
+  for (const char* text : {"+work", "-work", ""}) CHECK(refusal(text, named) != "taken");
+}
+
 TEST_CASE("where nobody stands, distances are from the ends") {
   PlaceContext nowhere = kStanding;
   nowhere.here.reset();
@@ -67,7 +87,8 @@ TEST_CASE("a place outside the recording is refused, with where the recording is
 TEST_CASE("what is no place is refused with what would be one") {
   for (const char* text : {"", "nowhere", "5 6", "+", "-", "+boot", "1.5", "0x"}) {
     CAPTURE(text);
-    CHECK(refusal(text).find("is not a position, start, end, +N, -N, packet:N or a bookmark") !=
+    CHECK(refusal(text).find(
+              "is not a position, start, end, +N, -N, packet:N, a bookmark or a function") !=
           std::string::npos);
   }
 }
@@ -80,6 +101,7 @@ TEST_CASE("names that would be read as something else are no names, and others a
   CHECK(name_refusal("12").find("read as a position") != std::string::npos);
   CHECK(name_refusal("0xff").find("read as a position") != std::string::npos);
   CHECK(name_refusal("packet:3").find("packets") != std::string::npos);
+  CHECK(name_refusal("function:f").find("functions") != std::string::npos);
   CHECK(name_refusal("a\nb").find("control") != std::string::npos);
   CHECK(name_refusal("a b").find("one word") != std::string::npos);
   for (const char* name : {"x", "xx", "1x", "0x", "ending", "a-b", "Straße"}) {

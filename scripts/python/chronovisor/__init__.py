@@ -12,9 +12,10 @@ The program `chronovisor` is started for it, or one that listens at a Unix socke
 connected to: chronovisor.connect("/tmp/socket"). Everything the interface has is there by
 its own name as t.api.NAME(...); docs/API.md describes it.
 """
-from ._client import ApiError, Client
-from ._timeline import (Arrival, ConsolePiece, Frame, Memory, Move, Read, Registers, Screen, Store, Timeline,
-                        ValueChange, Write, connect, open)  # pylint: disable=redefined-builtin
+from ._client import ApiError, Client, EndedError, Error, OpenError
+from ._timeline import (Arrival, Backtrace, ConsolePiece, Frame, Memory, Move, NoRegister, Read, Registers, Screen, Store,
+                        Timeline, Unreadable, ValueChange, Write, connect, open)  # pylint: disable=redefined-builtin
 
-__all__ = ["ApiError", "Arrival", "Client", "ConsolePiece", "Frame", "Memory", "Move", "Read", "Registers", "Screen", "Store",
-           "Timeline", "ValueChange", "Write", "connect", "open"]
+__all__ = ["ApiError", "Arrival", "Backtrace", "Client", "ConsolePiece", "EndedError", "Error", "Frame", "Memory", "Move",
+           "NoRegister", "OpenError", "Read", "Registers", "Screen", "Store", "Timeline", "Unreadable", "ValueChange", "Write",
+           "connect", "open"]

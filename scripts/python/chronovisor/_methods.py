@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, Protocol, TypedDict
 API_VERSION = '1.3'
 #: A number, "0x...", or a symbol, and "+NUMBER" behind it.
 Address = int | str
-#: A position, "start", "end", "+N", "-N", "packet:N" or a bookmark.
+#: A position, "start", "end", "+N", "-N", "packet:N", a bookmark or a function.
 Place = int | str
 #: The words for the numbers of errors.
 FAULTS = {
@@ -199,7 +199,7 @@ ActivityAnswer = TypedDict("ActivityAnswer", {
     "from": "int",
     "to": "int",
     "bins": "int",
-    #: All of each bin was looked at
+    #: All of each bin was run through
     "exact": "bool",
     "samples": "list[ActivitySample]",
     #: Cursor for further bins
@@ -336,6 +336,10 @@ class BacktraceFrame(TypedDict):
 
 class BacktraceAnswer(TypedDict):
     frames: list[BacktraceFrame]
+    #: Why the last frame is the last
+    ended: Literal['outermost', 'limit', 'no-frame-pointer', 'no-unwind-entry', 'unreadable']
+    #: The same in words, where frames are missing
+    why: str | None
 
 
 class TraceAnswer(TypedDict):
@@ -722,7 +726,7 @@ class Methods:
         """What the processor did in a stretch, in bins: kernel, programs and waiting in per cent, address
         spaces, interrupts and exceptions by vector, and system calls by number. Of up to 20,000,000
         steps all of it; of more a short run in each bin, the bins from coarse to fine, a page at a
-        time.
+        time. Per cent are of 16 looks at the processor in what was run.
 
         :param from_: The first position (start)
         :param to: The last position (end)
@@ -737,7 +741,8 @@ class Methods:
 
     def seek(self, place: Place) -> WhereAnswer:
         """Goes to a place of the recording: a position (steps since power-on), "start", "end", "+N" or
-        "-N" steps from here, "packet:N", or the name of a bookmark.
+        "-N" steps from here, "packet:N", the name of a bookmark, or of a function: where it was entered
+        last ("function:NAME" where a bookmark has its name).
 
         :param place: Where to
         """
@@ -828,7 +833,8 @@ class Methods:
 
     def backtrace(self, limit: int | None = None) -> BacktraceAnswer:
         """The call stack where the machine stands, the innermost frame first. Through a Linux kernel by
-        its own unwind tables; elsewhere by frame pointers, which not all programs keep.
+        its own unwind tables; elsewhere by frame pointers, which not all programs keep: `ended` says
+        why there is no further frame.
 
         :param limit: Most frames (32)
         """

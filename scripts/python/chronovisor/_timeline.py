@@ -3,14 +3,22 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ._client import ApiError, Client, find_program
+from ._client import ApiError, Client, Error, find_program
 from ._methods import Address, InfoAnswer, Methods, Place, ReplicationAnswer, RunAnswer, StepAnswer, WhereAnswer
 
 _MOST_BYTES = 65536
+
+
+class NoRegister(Error, AttributeError):
+    """The interface has no register of this name."""
+
+
+class Unreadable(Error, LookupError):
+    """Not all of this memory is there."""
 
 
 def _number(text: str | None) -> int | None:
@@ -87,6 +95,17 @@ class Frame:
     interrupted: bool
 
 
+class Backtrace(list[Frame]):
+    """A call stack, the innermost frame first."""
+
+    def __init__(self, frames: Iterable[Frame], ended: str, why: str | None) -> None:
+        super().__init__(frames)
+        #: Why the last frame is the last: "outermost", "no-frame-pointer"
+        self.ended = ended
+        #: The same in words, where frames are missing
+        self.why = why
+
+
 @dataclass(frozen=True)
 class ConsolePiece:
     """What the guest wrote to a console, at once."""
@@ -105,10 +124,10 @@ class Registers:
         self.all = answer
 
     def __getattr__(self, name: str) -> int:
-        try:
-            value = self.all[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        value = self.__dict__.get("all", {}).get(name)
+        if not isinstance(value, (int, str)):
+            numbers = [known for known, what in self.__dict__.get("all", {}).items() if isinstance(what, (int, str))]
+            raise NoRegister(f"there is no number {name!r}; there are {', '.join(numbers)}")
         return int(value, 16) if isinstance(value, str) else value
 
     def __repr__(self) -> str:
@@ -124,7 +143,7 @@ class Memory:
         self._physical = physical
 
     def read(self, address: Address, length: int) -> bytes:
-        """:raises LookupError: when not all of it can be read"""
+        """:raises Unreadable: when not all of it can be read"""
         base: int | None = address if isinstance(address, int) else None
         out = b""
         while len(out) < length:
@@ -134,7 +153,7 @@ class Memory:
             base = int(answer["address"], 16) - len(out)
             out += bytes.fromhex(answer["bytes"])
             if answer["unreadable"] is not None:
-                raise LookupError(f"{answer['unreadable']} is no memory here")
+                raise Unreadable(f"{answer['unreadable']} is no memory here")
         return out
 
     def u8(self, address: Address) -> int:
@@ -238,28 +257,20 @@ class Timeline:
         return self.where["position"]
 
     def moves(self) -> Iterator[Move]:
-        """Where the machine stands now, and then each time that anybody has moved it; waits."""
-        self._client.call("$/follow", {})
+        """Each time that anybody moves the machine from this call on, this session ("you")
+        included; waits for the next one."""
+        self._client.follow()
+        return self._next_moves()
+
+    def _next_moves(self) -> Iterator[Move]:
         while True:
             move = self._client.next_move()
             yield Move(move["where"], move["by"])
 
     def seek(self, place: Place) -> WhereAnswer:
-        """Goes to a position, "start", "end", "+N", "-N" or a bookmark; or to where a function
-        was entered last, when nothing else has its name: seek("panic")."""
-        try:
-            return self.api.seek(place)
-        except ApiError as refused:
-            if not isinstance(place, str) or refused.word != "wrong-parameters" or place[:1] in "+-0123456789":
-                raise
-            before = self.position
-            self.api.seek("end")
-            try:
-                self.api.find_arrival(place, direction="backward", go=True)
-            except ApiError:
-                self.api.seek(before)
-                raise refused from None
-            return self.where
+        """Goes to a position, "start", "end", "+N", "-N", "packet:N", a bookmark, or to where a
+        function was entered last: seek("panic"), or "function:panic" where a bookmark is called so."""
+        return self.api.seek(str(place) if isinstance(place, int) else place)  # -5 is "-5"
 
     def step(self, count: int = 1) -> StepAnswer:
         """So many instructions on."""
@@ -297,10 +308,11 @@ class Timeline:
         """The processor's registers."""
         return Registers(self.api.registers())  # type: ignore[arg-type]
 
-    def backtrace(self, limit: int = 32) -> list[Frame]:
-        """The call stack, the innermost frame first."""
-        return [Frame(int(f["pc"], 16), f["symbol"], int(f["sp"], 16), f["by"], f["interrupted"])
-                for f in self.api.backtrace(limit=limit)["frames"]]
+    def backtrace(self, limit: int = 32) -> Backtrace:
+        """The call stack, the innermost frame first; its `why` says what it lacks."""
+        answer = self.api.backtrace(limit=limit)
+        return Backtrace((Frame(int(f["pc"], 16), f["symbol"], int(f["sp"], 16), f["by"], f["interrupted"])
+                          for f in answer["frames"]), answer["ended"], answer["why"])
 
     def disassemble(self, address: Address | None = None, count: int = 10) -> list[str]:
         """Instructions, a line each."""
@@ -398,8 +410,11 @@ def _store(write: Any) -> Store:
                  write["before"], write["after"], write.get("device"))
 
 
-def connect(path: str) -> Timeline:
-    """A session that a program offers at a Unix socket: chronovisor api FILE --listen unix:PATH."""
+def connect(path: str | os.PathLike[str]) -> Timeline:
+    """A session that a program offers at a Unix socket: chronovisor api FILE --listen unix:PATH.
+
+    :raises OpenError: when nobody listens there
+    """
     return Timeline(Client.connect(path))
 
 
@@ -413,12 +428,11 @@ def open(file: str | os.PathLike[str], *, at: Place = "start",  # pylint: disabl
     :param source_dirs: folders of source files, for the text of their lines
     :param allow_changes: allow what changes bookmarks, or the guest on a branch
     :param program: the program, if it is not to be looked for
+    :raises OpenError: when the program or the recording is not there, or cannot be used
     """
-    command = [program or find_program(), "api", os.fspath(file), "--at", str(at)]
-    for path in symbols:
-        command += ["--symbols", os.fspath(path)]
-    for path in source_dirs:
-        command += ["--source-dir", os.fspath(path)]
+    command = [program or find_program(), "api", f"--at={at}"]
+    command += [f"--symbols={os.fspath(path)}" for path in symbols]
+    command += [f"--source-dir={os.fspath(path)}" for path in source_dirs]
     if allow_changes:
         command.append("--allow-changes")
-    return Timeline(Client.start(command))
+    return Timeline(Client.start([*command, "--", os.fspath(file)]))

@@ -32,5 +32,8 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except chronovisor.Error as error:
+        print(f"value_history: {error}", file=sys.stderr)
+        sys.exit(3)
     except BrokenPipeError:
         sys.exit(5)

@@ -1,7 +1,6 @@
 // Owns what the guest's addresses are called, which lines they come from, and how its stacks
 // are unwound: from ELF files that the user names, the guest's own ELF file, and the tables
-// of a Linux kernel.
-// Made when they are first asked for. The thread that owns the timeline.
+// of a Linux kernel. Made when they are first asked for. The thread that owns the timeline.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +16,7 @@
 #include "session/delivery_walk.h"
 #include "timetravel/timeline.h"
 
-namespace chronovisor::api {
+namespace chronovisor::session {
 
 class GuestNames {
  public:
@@ -29,8 +28,7 @@ class GuestNames {
   [[nodiscard]] const SymbolTable& symbols(CancelToken cancel);
   [[nodiscard]] const linux_guest::Unwinder& unwinder(CancelToken cancel);
   /// "read": by a Linux kernel's own table, where it can be read where the machine stands.
-  [[nodiscard]] std::optional<std::string> call_name(const session::SystemCall& call,
-                                                     CancelToken cancel);
+  [[nodiscard]] std::optional<std::string> call_name(const SystemCall& call, CancelToken cancel);
   /// Of the files that the user named.
   [[nodiscard]] const LineTable& lines() const { return lines_; }
 
@@ -43,7 +41,7 @@ class GuestNames {
   LineTable lines_;
   linux_guest::Unwinder unwinder_;
   bool kernel_looked_for_ = false;
-  std::map<session::SystemCall, std::string> call_names_;
+  std::map<SystemCall, std::string> call_names_;
 };
 
-}  // namespace chronovisor::api
+}  // namespace chronovisor::session

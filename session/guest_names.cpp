@@ -1,4 +1,4 @@
-#include "api/guest_names.h"
+#include "session/guest_names.h"
 
 #include "base/error.h"
 #include "inspect/linux/kernel.h"
@@ -6,7 +6,7 @@
 #include "recorder/format/start_condition.h"
 #include "timetravel/linear_memory.h"
 
-namespace chronovisor::api {
+namespace chronovisor::session {
 namespace {
 
 constexpr std::uint64_t kMostFileBytes = 1ULL << 30;
@@ -94,8 +94,7 @@ const SymbolTable& GuestNames::symbols(CancelToken cancel) {
   return symbols_;
 }
 
-std::optional<std::string> GuestNames::call_name(const session::SystemCall& call,
-                                                 CancelToken cancel) {
+std::optional<std::string> GuestNames::call_name(const SystemCall& call, CancelToken cancel) {
   if (const auto known = call_names_.find(call); known != call_names_.end()) return known->second;
   if (call.number >= kMostSystemCalls) return std::nullopt;
   const SymbolTable& all = symbols(cancel);
@@ -119,4 +118,4 @@ const linux_guest::Unwinder& GuestNames::unwinder(CancelToken cancel) {
   return unwinder_;
 }
 
-}  // namespace chronovisor::api
+}  // namespace chronovisor::session
