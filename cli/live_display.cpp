@@ -63,9 +63,9 @@ LiveDisplay::LiveDisplay(const DisplayOptions& options, const Machine& machine, 
                place.port);
 }
 
-void LiveDisplay::keep_pace(const std::function<bool()>& stop) {
+void LiveDisplay::keep_pace(const std::function<bool()>& stop, std::uint64_t ahead_ns) {
   if (!server_) return;
-  const std::uint64_t played_ns = machine_.now().ns - began_virtual_ns_;
+  const std::uint64_t played_ns = machine_.now().ns - began_virtual_ns_ + ahead_ns;
   refresh();
   while (monotonic_ns() - began_ns_ < played_ns && !stop()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

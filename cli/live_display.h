@@ -31,8 +31,8 @@ class LiveDisplay {
   /// Shows the screen as it is, if somebody looks and it is time.
   void refresh();
   /// As refresh(), and waits until the clock has gone on as far as virtual time has since
-  /// the beginning, or `stop` says that it is enough.
-  void keep_pace(const std::function<bool()>& stop);
+  /// the beginning and will have in `ahead_ns`, or `stop` says that it is enough.
+  void keep_pace(const std::function<bool()>& stop, std::uint64_t ahead_ns = 0);
 
  private:
   const Machine& machine_;

@@ -79,6 +79,10 @@ int replay(const ReplayCommandOptions& options) {
     if (select) select(machine);
     display.emplace(options.display, machine, nullptr);
   };
+  const auto stopped = [] { return stop_signal().load(); };
+  if (!options.display.place.empty()) {
+    run.on_idle = [&](std::uint64_t ns) { display->keep_pace(stopped, ns); };
+  }
   const std::uint64_t began = monotonic_ns();
   const Position end = std::min(run.to, reader.usable_to());
   ReplayOutcome outcome;
@@ -86,7 +90,7 @@ int replay(const ReplayCommandOptions& options) {
     Progress progress(!console.on_standard_stream() || isatty(STDOUT_FILENO) == 0);
     outcome = replay_recording(reader, run, [&](Position here) {
       progress.show(progress_text("replaying", here.steps, end.steps));
-      display->keep_pace([] { return stop_signal().load(); });
+      display->keep_pace(stopped);
     });
   } catch (const DivergenceError& error) {
     console.flush();

@@ -196,6 +196,13 @@ struct TranslateAnswer {
   std::uint64_t address = 0;
   std::optional<std::uint64_t> physical;
 };
+struct PixelAnswer {
+  std::uint64_t x = 0;
+  std::uint64_t y = 0;
+  std::string color;          ///< "#rrggbb"
+  std::uint64_t address = 0;  ///< physical
+  std::uint64_t length_bytes = 0;
+};
 struct WalkAnswer {
   struct Entry {
     std::string level;
@@ -251,8 +258,8 @@ using Answer =
                  AddressSpaceAnswer, CpuDump, std::vector<MappedRange>, std::vector<MappedPage>,
                  LapicDump, PicDump, VersionAnswer, AddressAnswer, ExamineAnswer, BranchAnswer,
                  DiscardAnswer, LiveAnswer, MediumAnswer, SettingAnswer, TranslateAnswer,
-                 WalkAnswer, DisassembleAnswer, LinuxKernelAnswer, LinuxLogAnswer, LinuxTasksAnswer,
-                 LinuxModulesAnswer>;
+                 WalkAnswer, DisassembleAnswer, PixelAnswer, LinuxKernelAnswer, LinuxLogAnswer,
+                 LinuxTasksAnswer, LinuxModulesAnswer>;
 
 /// What was looked for is not there; nothing has moved.
 class NotFound : public Error {

@@ -327,6 +327,14 @@ Json json(const TranslateAnswer& answer) {
   return {{"address", hex(answer.address)}, {"physical", hex(answer.physical)}};
 }
 
+Json json(const PixelAnswer& answer) {
+  return {{"x", answer.x},
+          {"y", answer.y},
+          {"color", answer.color},
+          {"physical", hex(answer.address)},
+          {"length", answer.length_bytes}};
+}
+
 Json json(const WalkAnswer& answer) {
   Json entries = Json::array();
   for (const WalkAnswer::Entry& entry : answer.entries) {

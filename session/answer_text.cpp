@@ -331,6 +331,14 @@ std::string text(const TranslateAnswer& answer) {
              : fmt::format("linear {:#x} is not mapped\n", answer.address);
 }
 
+std::string text(const PixelAnswer& answer) {
+  return fmt::format(
+      "pixel {}, {} is {}, of {} bytes at physical {:#x}\n"
+      "last-write phys {:#x} {} says who drew it\n",
+      answer.x, answer.y, answer.color, answer.length_bytes, answer.address, answer.address,
+      answer.length_bytes);
+}
+
 std::string text(const WalkAnswer& answer) {
   if (!answer.paging) {
     return fmt::format("paging is off: linear {0:#x} is physical {0:#x}\n", answer.result.address);

@@ -126,6 +126,7 @@ class DebugSession {
   Answer answer(const TranslateRequest& request, const Cancel& cancel);
   Answer answer(const WalkRequest& request, const Cancel& cancel);
   Answer answer(const DisassembleRequest& request, const Cancel& cancel);
+  Answer answer(const PixelRequest& request, const Cancel& cancel);
   Answer answer(const LinuxKernelRequest& request, const Cancel& cancel);
   Answer answer(const LinuxLogRequest& request, const Cancel& cancel);
   Answer answer(const LinuxTasksRequest& request, const Cancel& cancel);

@@ -2,9 +2,12 @@
 // its kernel.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 #include "inspect/disassembly.h"
+#include "inspect/export/screen.h"
 #include "inspect/page_walk.h"
 #include "session/debug_session.h"
 #include "timetravel/linear_memory.h"
@@ -25,6 +28,27 @@ Answer DebugSession::answer(const TranslateRequest& request, const Cancel& /*can
   const auto physical = timeline_.machine().cpu().translate_for_debugger({request.address});
   if (physical) answer.physical = physical->value;
   return answer;
+}
+
+Answer DebugSession::answer(const PixelRequest& request, const Cancel& /*cancel*/) {
+  const Machine& machine = timeline_.machine();
+  const std::uint64_t most = std::max(request.x, request.y);
+  const auto pixel =
+      most > std::numeric_limits<unsigned>::max()
+          ? std::nullopt
+          : pixel_of(machine, static_cast<unsigned>(request.x), static_cast<unsigned>(request.y));
+  if (!pixel) {
+    const auto screen = screen_of(machine);
+    if (!screen) {
+      throw NotFound("a machine of the model " + machine.config().model + " has no screen");
+    }
+    throw NotFound(
+        fmt::format("the screen has {} by {} pixels here", screen->width, screen->height));
+  }
+  return PixelAnswer{
+      request.x, request.y,
+      fmt::format("#{:02x}{:02x}{:02x}", pixel->rgb[0], pixel->rgb[1], pixel->rgb[2]),
+      pixel->address.value, pixel->length_bytes};
 }
 
 Answer DebugSession::answer(const WalkRequest& request, const Cancel& /*cancel*/) {

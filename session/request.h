@@ -140,6 +140,11 @@ struct ExamineRequest {
   char format = 'x';     ///< x d u o c
   std::size_t size = 4;  ///< bytes each: 1, 2, 4, 8
 };
+/// A pixel of the screen: its colour, and where in memory it comes from.
+struct PixelRequest {
+  std::uint64_t x = 0;
+  std::uint64_t y = 0;
+};
 struct LinuxKernelRequest {};
 struct LinuxLogRequest {};
 struct LinuxTasksRequest {};
@@ -151,7 +156,7 @@ using Request =
                  PacketRequest, LastWriteRequest, HistoryRequest, WatchRequest, ReachedRequest,
                  QueryRequest, StepRequest, AddressSpaceRequest, DumpRequest, AddressRequest,
                  ExamineRequest, BranchRequest, DiscardRequest, GoLiveRequest, ChangeMediumRequest,
-                 SettingRequest, TranslateRequest, WalkRequest, DisassembleRequest,
+                 SettingRequest, TranslateRequest, WalkRequest, DisassembleRequest, PixelRequest,
                  LinuxKernelRequest, LinuxLogRequest, LinuxTasksRequest, LinuxModulesRequest>;
 
 }  // namespace chronovisor::session

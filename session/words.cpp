@@ -300,6 +300,11 @@ constexpr auto kCommands = std::to_array<WordCommand>({
     {"gpa2hva", "ADDRESS", "whether a physical address is memory, in QEMU's words",
      parse_where<AddressRequest::What::gpa2hva>},
     {"gpa2hpa", "ADDRESS", "the same", parse_where<AddressRequest::What::gpa2hpa>},
+    {"pixel", "X Y", "a pixel of the screen: its colour, and the memory that it is drawn from",
+     [](Words& words) -> Request {
+       const std::uint64_t x = words.number("X");
+       return PixelRequest{x, words.number("Y")};
+     }},
     {"linux-kernel", "", "the guest kernel's version and where it is",
      parse_nothing<LinuxKernelRequest>},
     {"linux-log", "", "the guest kernel's log buffer", parse_nothing<LinuxLogRequest>},

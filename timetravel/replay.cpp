@@ -164,6 +164,7 @@ ReplayOutcome replay_with(ReplayRun& run, const RecordingReader& reader,
 ReplayOutcome replay_recording(const RecordingReader& reader, const ReplayOptions& options,
                                const std::function<void(Position)>& progress) {
   ReplayRun run(reader, options.from, options.tamper);
+  run.set_on_idle(options.on_idle);
   return replay_with(run, reader, options, progress);
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/cancel.h"
 #include "recorder/format/recording_reader.h"
@@ -35,6 +36,8 @@ struct ReplayOptions {
   std::optional<Tamper> tamper{};
   /// Called with the machine before it runs: to give it another engine.
   std::function<void(Machine&)> prepare{};
+  /// Called before an idle wait passes, with its nanoseconds.
+  std::function<void(std::uint64_t)> on_idle{};
 };
 
 struct ReplayOutcome {
@@ -82,6 +85,10 @@ class ReplayRun {
   /// Puts the machine at the last checkpoint at or before `from`, wherever it is; what the
   /// machine has already, translated code included, is kept. Throws Error{bad_input}.
   void restart(Position from, std::optional<Tamper> tamper = std::nullopt);
+  /// Called before an idle wait passes, with its nanoseconds. May be empty.
+  void set_on_idle(std::function<void(std::uint64_t)> on_idle) {
+    input_.set_on_idle(std::move(on_idle));
+  }
   /// Runs on to the arrival at `target`.
   Arrival run_to(Position target, CancelToken cancel = {});
   [[nodiscard]] Machine& machine() { return *machine_; }

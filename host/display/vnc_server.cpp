@@ -81,6 +81,7 @@ class VncServer::Implementation {
     if (screen_ == nullptr) throw Error(ErrorCode::host, "--display vnc: no memory");
     pixels_.assign(std::size_t{8} * 8 * kBytesPerPixel, 0);
     screen_->frameBuffer = reinterpret_cast<char*>(pixels_.data());
+    screen_->cursor = nullptr;  // the guest draws its own
     screen_->desktopName = "chronovisor";
     screen_->port = options.port;
     screen_->ipv6port = -1;
@@ -190,9 +191,10 @@ class VncServer::Implementation {
                                       std::max(size, 1));
   }
 
-  /// A PS/2 mouse moves by differences, a tablet goes to a place.
+  /// A PS/2 mouse moves by differences, a tablet goes to a place: it also tells the first.
   void pointer(int buttons, int x, int y) {
     if (!mouse_) return;
+    const bool first = !at_;
     const int right = at_ ? x - at_->first : 0;
     const int down = at_ ? y - at_->second : 0;
     at_ = {x, y};
@@ -202,7 +204,8 @@ class VncServer::Implementation {
     const int turned = buttons & ~wheel_;
     const int wheel = (turned & kWheelUp) != 0 ? -1 : (turned & kWheelDown) != 0 ? 1 : 0;
     wheel_ = buttons & (kWheelUp | kWheelDown);
-    if (right == 0 && down == 0 && wheel == 0 && pressed == pressed_) return;
+    const bool same = right == 0 && down == 0 && wheel == 0 && pressed == pressed_;
+    if (same && !(first && by_place_)) return;
     pressed_ = pressed;
     if (by_place_) {
       tablet_->push(VirtioTablet::payload_of({place(x, screen_->width), place(y, screen_->height),

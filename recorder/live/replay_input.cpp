@@ -33,6 +33,12 @@ std::optional<Input> ReplayInput::take(InputStamp here, const InputRoom& /*room*
 }
 
 IdleOutcome ReplayInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
+  const IdleOutcome outcome = recorded_outcome(here, deadline_idle_ns);
+  if (on_idle_ && outcome.idle_ns > here.idle_ns) on_idle_(outcome.idle_ns - here.idle_ns);
+  return outcome;
+}
+
+IdleOutcome ReplayInput::recorded_outcome(InputStamp here, std::uint64_t deadline_idle_ns) {
   const InputEvent* event = cursor_->peek();
   if (event != nullptr && event->kind == InputKind::wakeup &&
       InputStamp{event->position, event->idle_ns} == here) {

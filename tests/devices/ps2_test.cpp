@@ -1,6 +1,7 @@
 // The keyboard controller of pc-2 with its keyboard and mouse.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
@@ -20,7 +21,8 @@ struct Machine {
   ManualClock clock;
   RecordingLines lines;
   Ps2Controller ps2{clock};
-  Machine() {
+  explicit Machine(std::uint32_t state_version = 2) {
+    ps2.set_state_version(state_version);
     lines.wire(ps2);
     command(0x60, 0x47);  // both interrupts, translation
     command(0xa8);
@@ -84,7 +86,7 @@ TEST_CASE("a keyboard answers what drivers ask it") {
   CHECK(m.read() == Values{0xfa, 0xfa});
   m.to_keyboard({0xf0, 0x00});
   CHECK(m.read() == Values{0xfa, 0xfa, 0x41});  // set 2, translated
-  m.to_keyboard({0xf0, 0x03});
+  m.to_keyboard({0xf0, 0x04});
   CHECK(m.read() == Values{0xfa, 0xfe});
   m.to_keyboard({0xfe});
   CHECK(m.read() == Values{0xfe});
@@ -105,6 +107,70 @@ TEST_CASE("keys come translated, in set 2, or in set 1, as the guest asks") {
   CHECK(m.read() == Values{0xfa, 0xfa});
   m.key({0x1e, 0x9e});
   CHECK(m.read() == Values{0x1e, 0x9e});
+}
+
+TEST_CASE("in set 3 each key has one byte, and tells what the guest wants of it") {
+  Machine m;
+  m.command(0x60, 0x07);  // no translation
+  m.to_keyboard({0xf0, 0x03});
+  CHECK(m.read() == Values{0xfa, 0xfa});
+  m.to_keyboard({0xf0, 0x00});
+  CHECK(m.read() == Values{0xfa, 0xfa, 0x03});
+  m.key({0x1e, 0x9e, 0x2a, 0xaa, 0x01, 0x81, 0xe0, 0x48, 0xe0, 0xc8});
+  CHECK(m.read() == Values{0x1c, 0x12, 0xf0, 0x12, 0x08, 0x63});  // A, Shift, Escape, up
+  m.key({0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5});                    // Pause
+  m.key({0xe0, 0x2a, 0xe0, 0x37, 0xe0, 0xb7, 0xe0, 0xaa});        // Print, in its shifts
+  CHECK(m.read() == Values{0x62, 0x57});
+
+  constexpr std::uint64_t kMs = 1'000'000;
+  m.key({0x01});  // Escape does not repeat, a letter does
+  run_to(m.clock, m.ps2, 1000 * kMs);
+  CHECK(m.read() == Values{0x08});
+  m.key({0x81, 0x1e});
+  run_to(m.clock, m.ps2, 1500 * kMs);
+  CHECK(m.read() == Values{0x1c, 0x1c});
+  m.key({0x2a});  // another key: the letter stops
+  CHECK(m.ps2.next_deadline_ns() == kNever);
+  m.key({0xaa, 0x9e});
+  (void)m.read();
+
+  m.to_keyboard({0xfa});  // all keys repeat and tell
+  m.to_keyboard({0xfc, 0x1c, 0x08, 0xfd, 0x23});
+  (void)m.read();
+  m.to_keyboard({0xf4});
+  (void)m.read();
+  m.key({0x1e, 0x9e, 0x01, 0x81, 0x20, 0xa0, 0x1f, 0x9f});
+  CHECK(m.read() == Values{0x1c, 0xf0, 0x1c, 0x08, 0xf0, 0x08, 0x23, 0x1b, 0xf0, 0x1b});
+  m.to_keyboard({0xf6});  // as at first, in set 2
+  (void)m.read();
+  m.key({0x01, 0x81});
+  CHECK(m.read() == Values{0x76, 0xf0, 0x76});
+}
+
+TEST_CASE("a machine of an older recording has no set 3") {
+  Machine old(1);
+  old.to_keyboard({0xf0, 0x03});
+  CHECK(old.read() == Values{0xfa, 0xfe});
+}
+
+TEST_CASE("every key of set 2 has one of set 3") {
+  std::vector<unsigned> seen;
+  for (unsigned code = 1; code <= 0x58; ++code) {
+    CAPTURE(code);
+    const unsigned key = set3_of_set1(0, static_cast<std::uint8_t>(code));
+    CHECK(key < kSet3Codes);
+    if (code == 0x55) continue;  // no key
+    CHECK(key != 0);
+    if (code != 0x54) seen.push_back(key);  // Print with Alt, below
+  }
+  for (unsigned code = 1; code < 0x80; ++code) {
+    const unsigned key = set3_of_set1(0xe0, static_cast<std::uint8_t>(code));
+    CHECK(key < kSet3Codes);
+    if (key != 0) seen.push_back(key);
+  }
+  CHECK(seen.size() == 86 + 18);
+  std::ranges::sort(seen);
+  CHECK(std::ranges::adjacent_find(seen) == seen.end());
 }
 
 TEST_CASE("every key has a code of its own in set 2, which translates back") {

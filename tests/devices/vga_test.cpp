@@ -45,6 +45,7 @@ struct VgaBench final : PortsBench {
   Vga vga{{0, 2, 0}, messages, clock, memory};
 
   VgaBench() {
+    vga.set_state_version(2);
     place(vga);
     vga.reset();
   }
@@ -293,6 +294,44 @@ TEST_CASE("a VBE mode is linear memory, also through the window") {
   bench.vbe(8, 7);
   bench.vbe(9, 100);
   CHECK(pixel(bench.screen(), 0, 0) == Pixel{0xff, 0x80, 0});
+}
+
+TEST_CASE("a pixel's place is where a processor writes what it is drawn from") {
+  VgaBench bench;
+  bench.vga.set_text_mode(test_font(), 16);
+  struct Found {
+    bool linear;
+    std::uint64_t offset;
+    unsigned length_bytes;
+    bool operator==(const Found&) const = default;
+  };
+  const auto place = [&](unsigned x, unsigned y) {
+    const auto found = pixel_place(bench.vga.registers(), x, y);
+    REQUIRE(found);
+    return Found{found->linear, found->offset, found->length_bytes};
+  };
+  CHECK(place(9 * 5 + 8, 16 * 3 + 15) == Found{false, 0x18000 + 2 * (80 * 3 + 5), 2});
+  CHECK_FALSE(pixel_place(bench.vga.registers(), 720, 0));
+  CHECK_FALSE(pixel_place(bench.vga.registers(), 0, 400));
+  bench.set_mode(kMode12h);
+  CHECK(place(8, 2) == Found{false, 161, 1});
+  bench.attribute(0x13, 1);
+  CHECK(place(7, 2) == Found{false, 161, 1});
+  bench.set_mode(kMode13h);
+  CHECK(place(67, 21) == Found{false, 320 * 10 + 33, 1});
+  bench.indexed(0x3c4, 4, 0x06);  // mode X, one row down
+  bench.indexed(0x3d4, 0x14, 0);
+  bench.indexed(0x3d4, 0x17, 0xe3);
+  bench.indexed(0x3d4, 0x0d, 80);
+  CHECK(place((5 * 4 + 2) * 2, 4) == Found{false, 80 * 3 + 5, 1});
+  bench.vbe(1, 640);
+  bench.vbe(2, 480);
+  bench.vbe(3, 32);
+  bench.vbe(4, 0x41);
+  bench.vbe(8, 7);
+  bench.vbe(9, 100);
+  CHECK(place(0, 1) == Found{true, (640 * 101 + 7) * 4, 4});
+  CHECK_FALSE(pixel_place(bench.vga.registers(), 640, 0));
 }
 
 TEST_CASE("the vertical retrace comes once a frame") {

@@ -1,4 +1,5 @@
 """A VNC viewer of few words, for tests."""
+import select
 import socket
 import struct
 import time
@@ -33,6 +34,7 @@ class Viewer:
         self.take(struct.unpack(">I", self.take(4))[0])
         self.socket.sendall(struct.pack(">BBHii", 2, 0, 2, 0, -223))  # raw, and another size
         self.pixels = {}
+        self.asked = False
 
     def take(self, count):
         data = b""
@@ -43,13 +45,18 @@ class Viewer:
             data += more
         return data
 
-    def update(self):
-        """Asks for what has changed, and takes one answer."""
-        self.socket.sendall(struct.pack(">BBHHHH", 3, 1, 0, 0, self.width, self.height))
+    def update(self, seconds=None):
+        """Asks for what has changed, and takes one answer, if one comes within `seconds`."""
+        if not self.asked:
+            self.socket.sendall(struct.pack(">BBHHHH", 3, 1, 0, 0, self.width, self.height))
+            self.asked = True
+        if seconds is not None and not select.select([self.socket], [], [], seconds)[0]:
+            return
         kind = self.take(1)[0]
         if kind != 0:
             self.take(7 if kind == 3 else 5)
             return
+        self.asked = False
         for _ in range(struct.unpack(">xH", self.take(3))[0]):
             x, y, width, height, encoding = struct.unpack(">HHHHi", self.take(12))
             if encoding == -223:

@@ -52,7 +52,7 @@ Vga::Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, Page
 void Vga::declare(Declaration& declaration) {
   PciDevice::declare(declaration);
   declaration.ports(kFirstPort, kPorts, registers_);
-  declaration.ports(kVbePort, 3, vbe_ports_);
+  declaration.ports(kVbePort, 4, vbe_ports_);
   declaration.memory(kApertureBase, kApertureBytes, aperture_);
   declaration.firmware().fixed.vga = true;
 }
@@ -293,13 +293,19 @@ std::uint8_t Vga::input_status() const {
 
 // ---- VBE ------------------------------------------------------------------------------
 
+bool Vga::VbePorts::is_half(std::uint16_t offset) const {
+  return offset == kSecondData && vga_.state_version() < 2;
+}
+
 std::uint32_t Vga::VbePorts::read_port(std::uint16_t offset, unsigned width) {
+  if (offset > kSecondData) return 0xff;
   const std::uint32_t value = offset == 0 ? vga_.state_.vbe_index : vga_.read_vbe();
+  if (is_half(offset)) return (value & 0xff) | 0xff00;
   return width == 1 ? value & 0xff : value;
 }
 
 void Vga::VbePorts::write_port(std::uint16_t offset, unsigned width, std::uint32_t value) {
-  if (width == 1) return;  // the registers are words
+  if (width == 1 || is_half(offset)) return;  // the registers are words
   if (offset == 0) {
     vga_.state_.vbe_index = static_cast<std::uint16_t>(value);
   } else {
@@ -406,20 +412,19 @@ void Vga::set_memory_byte(std::uint64_t at, std::uint8_t value) {
 }
 
 bool Vga::aperture_offset(std::uint64_t& offset) const {
-  switch (state_.graphics[kGfxMiscellaneous] >> 2 & 3) {
-    case 0:  // A0000H, 128 KiB
-      return true;
-    case 1:  // A0000H, 64 KiB
-      return offset < 0x10000;
-    case 2:  // B0000H, 32 KiB
-      if (offset < 0x10000 || offset >= 0x18000) return false;
-      offset -= 0x10000;
-      return true;
-    default:  // B8000H, 32 KiB
-      if (offset < 0x18000) return false;
-      offset -= 0x18000;
-      return true;
+  const VgaState::Window window = state_.window();
+  if (offset < window.offset || offset - window.offset >= window.length_bytes) return false;
+  offset -= window.offset;
+  return true;
+}
+
+std::uint32_t Vga::linear_base() const {
+  constexpr std::uint8_t kFirstBar = 0x10;
+  std::uint32_t base = 0;
+  for (unsigned n = 0; n < 4; ++n) {
+    base |= std::uint32_t{config_byte(static_cast<std::uint8_t>(kFirstBar + n))} << (8 * n);
   }
+  return base & ~0xfU;
 }
 
 Vga::ApertureRead Vga::look_at_aperture(std::uint64_t offset) const {

@@ -36,11 +36,15 @@ class Vga final : public PciDevice {
 
   [[nodiscard]] const VgaState& registers() const { return state_; }
   [[nodiscard]] const PagedRegion& video_memory() const { return memory_; }
+  /// Where the linear frame buffer is, as a physical address: what its base address says.
+  [[nodiscard]] std::uint32_t linear_base() const;
+  static constexpr std::uint32_t kWindowBase = 0xa0000;
   /// As the video BIOS leaves it: 80 × 25 characters, and `font`, 256 characters of
   /// `rows` bytes each, in plane 2.
   void set_text_mode(ByteView font, unsigned rows);
 
   [[nodiscard]] std::string_view name() const override { return "vga"; }
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
@@ -66,6 +70,9 @@ class Vga final : public PciDevice {
     void write_port(std::uint16_t offset, unsigned width, std::uint32_t value) override;
 
    private:
+    static constexpr std::uint16_t kSecondData = 2;  ///< 1D0H
+    /// Machines of older recordings had half a register there, which took no words.
+    [[nodiscard]] bool is_half(std::uint16_t offset) const;
     Vga& vga_;
   };
   /// A0000H to BFFFFH.

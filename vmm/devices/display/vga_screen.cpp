@@ -120,6 +120,11 @@ std::vector<Line> lines_of(const VgaState& state, unsigned lines) {
   return result;
 }
 
+/// Dots of the screen for each of a row in memory: two where the clock is halved.
+unsigned dots_repeated(const VgaState& state) {
+  return (state.sequencer[kSeqClocking] & 8) != 0 ? 2 : 1;
+}
+
 bool blank(const VgaState& state) {
   return (state.sequencer[kSeqClocking] & 0x20) != 0 || (state.attribute_index & 0x20) == 0;
 }
@@ -168,21 +173,27 @@ unsigned character_row(const VgaState& state, ByteView memory, std::uint8_t char
   return bits;
 }
 
+/// Dots by which a line of characters is shifted to the left. In 9-dot modes 8 means
+/// none, and n means n + 1 dots.
+unsigned text_pan(const VgaState& state, const Line& line) {
+  const bool nine = state.character_dots() == 9;
+  const unsigned pan = line.panned ? state.attribute[kAttrPanning] & 15U : (nine ? 8 : 0);
+  if (nine) return pan >= 8 ? 0 : pan + 1;
+  return pan & 7;
+}
+
 void draw_text(const VgaState& state, ByteView memory, std::uint64_t frame, unsigned width,
                Canvas& canvas, const std::vector<Line>& lines) {
   const unsigned dots = state.character_dots();
-  const unsigned repeat = (state.sequencer[kSeqClocking] & 8) != 0 ? 2 : 1;
+  const unsigned repeat = dots_repeated(state);
   const bool blinking = (state.attribute[kAttrMode] & 8) != 0;
   const bool blink_off = frame / (kCharacterBlinkFrames / 2) % 2 != 0;
   const unsigned underline = state.crtc[kCrtcUnderline] & 0x1fU;
   const bool monochrome = (state.attribute[kAttrMode] & 2) != 0;
   const Cursor cursor = cursor_of(state, frame);
-  const unsigned panning = state.attribute[kAttrPanning] & 15U;
   for (unsigned y = 0; y < lines.size(); ++y) {
     const Line& line = lines[y];
-    // In 9-dot modes 8 means none, and n means n + 1 dots.
-    unsigned pan = line.panned ? panning : (dots == 9 ? 8 : 0);
-    pan = dots == 9 ? (pan >= 8 ? 0 : pan + 1) : pan & 7;
+    const unsigned pan = text_pan(state, line);
     for (unsigned column = 0; column <= state.display_characters(); ++column) {
       const std::uint32_t counter = line.counter + column;
       const std::uint32_t at = plane_address(state, counter, 0);
@@ -242,12 +253,17 @@ std::array<std::uint8_t, 8> shifted_pixels(const VgaState& state, ByteView memor
   return pixels;
 }
 
+/// As text_pan(), of graphics modes.
+unsigned graphics_pan(const VgaState& state, const Line& line) {
+  return line.panned ? state.attribute[kAttrPanning] & 7U : 0;
+}
+
 void draw_planar(const VgaState& state, ByteView memory, unsigned width, Canvas& canvas,
                  const std::vector<Line>& lines) {
-  const unsigned repeat = (state.sequencer[kSeqClocking] & 8) != 0 ? 2 : 1;
+  const unsigned repeat = dots_repeated(state);
   for (unsigned y = 0; y < lines.size(); ++y) {
     const Line& line = lines[y];
-    const unsigned pan = line.panned ? state.attribute[kAttrPanning] & 7U : 0;
+    const unsigned pan = graphics_pan(state, line);
     for (unsigned column = 0; column <= state.display_characters(); ++column) {
       const std::uint32_t at = plane_address(state, line.counter + column, line.row);
       const auto pixels = shifted_pixels(state, memory, at);
@@ -266,10 +282,10 @@ void draw_planar(const VgaState& state, ByteView memory, unsigned width, Canvas&
 /// 256 colours: four pixels from the four planes for each count, two dots each.
 void draw_256(const VgaState& state, ByteView memory, unsigned width, Canvas& canvas,
               const std::vector<Line>& lines) {
-  const unsigned repeat = (state.sequencer[kSeqClocking] & 8) != 0 ? 4 : 2;
+  const unsigned repeat = 2 * dots_repeated(state);
   for (unsigned y = 0; y < lines.size(); ++y) {
     const Line& line = lines[y];
-    const unsigned pan = line.panned ? (state.attribute[kAttrPanning] & 7U) / 2 : 0;
+    const unsigned pan = graphics_pan(state, line) / 2;
     for (unsigned column = 0; column <= state.display_characters(); ++column) {
       const std::uint32_t at = plane_address(state, line.counter + column, line.row);
       for (unsigned n = 0; n < 4; ++n) {
@@ -316,24 +332,79 @@ Color vbe_pixel(const VgaState& state, ByteView memory, std::uint64_t line_start
   }
 }
 
+/// How a VBE mode lies in memory. In planes a line is counted in bytes of one plane.
+struct VbeLayout {
+  unsigned width;
+  unsigned height;
+  unsigned bits;
+  std::uint64_t pitch = 0;
+  std::uint64_t start = 0;
+
+  explicit VbeLayout(const VgaState& state)
+      : width(state.vbe[kVbeWidth]),
+        height(state.vbe[kVbeHeight]),
+        bits(state.vbe[kVbeBitsPerPixel]) {
+    const std::uint64_t virtual_width = std::max<std::uint64_t>(state.vbe[kVbeVirtualWidth], width);
+    pitch = columns(virtual_width);
+    start = state.vbe[kVbeOffsetY] * pitch + columns(state.vbe[kVbeOffsetX]);
+  }
+  [[nodiscard]] bool possible() const {
+    return width != 0 && height != 0 && width <= kMostPixels && height <= kMostPixels;
+  }
+  [[nodiscard]] unsigned pixel_bytes() const { return (bits + 7) / 8; }
+  /// Bytes of so many pixels.
+  [[nodiscard]] std::uint64_t columns(std::uint64_t pixels) const {
+    return bits == 4 ? pixels / 8 : pixels * pixel_bytes();
+  }
+};
+
 ScreenImage draw_vbe(const VgaState& state, ByteView memory) {
-  const unsigned width = state.vbe[kVbeWidth];
-  const unsigned height = state.vbe[kVbeHeight];
-  const unsigned bits = state.vbe[kVbeBitsPerPixel];
-  if (width == 0 || height == 0 || width > kMostPixels || height > kMostPixels) return black(1, 1);
-  Canvas canvas(width, height);
-  const std::uint64_t virtual_width = std::max<std::uint64_t>(state.vbe[kVbeVirtualWidth], width);
-  // In planes a line is counted in bytes of one plane.
-  const std::uint64_t pitch = bits == 4 ? virtual_width / 8 : virtual_width * ((bits + 7) / 8);
-  const std::uint64_t left = state.vbe[kVbeOffsetX];
-  const std::uint64_t start =
-      state.vbe[kVbeOffsetY] * pitch + (bits == 4 ? left / 8 : left * ((bits + 7) / 8));
-  for (unsigned y = 0; y < height; ++y) {
-    for (unsigned x = 0; x < width; ++x) {
-      canvas.put(x, y, vbe_pixel(state, memory, start + y * pitch, x, bits));
+  const VbeLayout layout(state);
+  if (!layout.possible()) return black(1, 1);
+  Canvas canvas(layout.width, layout.height);
+  for (unsigned y = 0; y < layout.height; ++y) {
+    for (unsigned x = 0; x < layout.width; ++x) {
+      canvas.put(x, y, vbe_pixel(state, memory, layout.start + y * layout.pitch, x, layout.bits));
     }
   }
   return canvas.take();
+}
+
+std::optional<PixelPlace> vbe_place(const VgaState& state, unsigned x, unsigned y) {
+  const VbeLayout layout(state);
+  if (!layout.possible() || x >= layout.width || y >= layout.height) return std::nullopt;
+  const std::uint64_t at = layout.start + y * layout.pitch + layout.columns(x);
+  if (layout.bits == 4) return PixelPlace{true, at * 4, 4};
+  return PixelPlace{true, at, layout.pixel_bytes()};
+}
+
+bool is_256_colors(const VgaState& state) {
+  return state.graphics_mode() && (state.graphics[kGfxMode] & 0x40) != 0;
+}
+unsigned vga_width(const VgaState& state) {
+  const unsigned dots = state.graphics_mode() ? 8 : state.character_dots();
+  return state.display_characters() * dots * dots_repeated(state);
+}
+
+std::optional<PixelPlace> vga_place(const VgaState& state, unsigned x, unsigned y) {
+  if (x >= vga_width(state) || y >= state.display_lines()) return std::nullopt;
+  const Line line = lines_of(state, y + 1).back();
+  const unsigned dot = x / dots_repeated(state);
+  const std::uint64_t window = state.window().offset;
+  if (!state.graphics_mode()) {
+    const unsigned column = (dot + text_pan(state, line)) / state.character_dots();
+    return PixelPlace{false, window + plane_address(state, line.counter + column, 0), 2};
+  }
+  if (is_256_colors(state)) {
+    const unsigned from_left = dot / 2 + graphics_pan(state, line) / 2;
+    const std::uint32_t at = plane_address(state, line.counter + from_left / 4, line.row);
+    const bool chained = (state.sequencer[kSeqMemoryMode] & 8) != 0;
+    return PixelPlace{false, window + at + (chained ? from_left % 4 : 0), 1};
+  }
+  const unsigned column = (dot + graphics_pan(state, line)) / 8;
+  const bool odd_even = (state.sequencer[kSeqMemoryMode] & 4) == 0;
+  return PixelPlace{false, window + plane_address(state, line.counter + column, line.row),
+                    odd_even ? 2U : 1U};
 }
 
 // ---- code page 437 -----------------------------------------------------------------------
@@ -379,24 +450,24 @@ ScreenImage draw_screen(const VgaState& state, ByteView memory, VirtualTime now)
     if ((state.attribute_index & 0x20) == 0) return black(1, 1);
     return draw_vbe(state, memory);
   }
-  const unsigned repeat = (state.sequencer[kSeqClocking] & 8) != 0 ? 2 : 1;
-  const bool graphics = state.graphics_mode();
-  const bool bytes = graphics && (state.graphics[kGfxMode] & 0x40) != 0;
-  const unsigned dots = graphics ? 8 : state.character_dots();
-  const unsigned width = state.display_characters() * dots * repeat;
+  const unsigned width = vga_width(state);
   const unsigned height = state.display_lines();
   if (width > kMostPixels || height > kMostPixels) return black(1, 1);
   if (blank(state)) return black(width, height);
   Canvas canvas(width, height);
   const std::vector<Line> lines = lines_of(state, height);
-  if (!graphics) {
+  if (!state.graphics_mode()) {
     draw_text(state, memory, now.ns / kFrameNs, width, canvas, lines);
-  } else if (bytes) {
+  } else if (is_256_colors(state)) {
     draw_256(state, memory, width, canvas, lines);
   } else {
     draw_planar(state, memory, width, canvas, lines);
   }
   return canvas.take();
+}
+
+std::optional<PixelPlace> pixel_place(const VgaState& state, unsigned x, unsigned y) {
+  return state.vbe_enabled() ? vbe_place(state, x, y) : vga_place(state, x, y);
 }
 
 std::vector<std::string> screen_text(const VgaState& state, ByteView memory) {

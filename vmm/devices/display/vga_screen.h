@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,16 @@ struct ScreenImage {
 /// its end reads as zeros. The cursor and blinking characters are as at `now`. A
 /// screen that is switched off, or has an impossible size, is one of black.
 [[nodiscard]] ScreenImage draw_screen(const VgaState& state, ByteView memory, VirtualTime now);
+
+/// Where what a pixel is drawn from lies, as a processor reaches it.
+struct PixelPlace {
+  bool linear = false;       ///< in the linear frame buffer; else in A0000H to BFFFFH
+  std::uint64_t offset = 0;  ///< from the beginning of either
+  unsigned length_bytes = 0;
+};
+/// Of a text mode it is the character with its attributes.
+/// @return nothing for what is not on the screen
+[[nodiscard]] std::optional<PixelPlace> pixel_place(const VgaState& state, unsigned x, unsigned y);
 
 /// The characters of a text mode, a line each without trailing blanks, as code page
 /// 437 in UTF-8; empty in graphics modes.

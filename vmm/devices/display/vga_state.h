@@ -145,6 +145,16 @@ struct VgaState {
   [[nodiscard]] unsigned character_dots() const {
     return (sequencer[kSeqClocking] & 1) != 0 ? 8 : 9;
   }
+  /// The part of A0000H to BFFFFH in which its memory is, as an offset and a length.
+  struct Window {
+    std::uint32_t offset = 0;
+    std::uint32_t length_bytes = 0;
+  };
+  [[nodiscard]] Window window() const {
+    constexpr std::array<Window, 4> kWindows{
+        {{0, 0x20000}, {0, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}}};
+    return kWindows[graphics[kGfxMiscellaneous] >> 2 & 3];
+  }
   [[nodiscard]] unsigned start_address() const {
     return crtc[kCrtcStartHigh] << 8 | crtc[kCrtcStartLow];
   }

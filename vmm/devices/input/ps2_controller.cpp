@@ -92,7 +92,7 @@ void Ps2Controller::visit_state(StateVisitor& visitor) {
   answers_.visit(visitor, "answers.");
   answers_from_.visit(visitor, "answers_from.");
   visitor.field("released", released_);
-  keyboard_.visit_state(visitor, "keyboard.");
+  keyboard_.visit_state(visitor, "keyboard.", scan_code_sets());
   mouse_.visit_state(visitor, "mouse.");
   keyboard_irq_.visit_state(visitor, "keyboard_irq");
   mouse_irq_.visit_state(visitor, "mouse_irq");
@@ -281,7 +281,7 @@ void Ps2Controller::write_data(std::uint8_t value) {
       // A command turns the interface on again.
       ram_[0] &= static_cast<std::uint8_t>(~kConfigKeyboardOff);
       released_ = false;
-      keyboard_.write(value);
+      keyboard_.write(value, scan_code_sets());
       break;
   }
 }

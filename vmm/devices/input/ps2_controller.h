@@ -28,6 +28,7 @@ class Ps2Controller final : public Device, public BytePortDevice, public InputRe
   void on_reset_request(std::function<void()> callback);
 
   [[nodiscard]] std::string_view name() const override { return "ps2"; }
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
   void declare(Declaration& declaration) override;
   /// A key: codes of set 1. A mouse: Ps2Mouse::payload_of.
   void receive(const Input& input) override;
@@ -54,6 +55,10 @@ class Ps2Controller final : public Device, public BytePortDevice, public InputRe
     mouse = 5,
   };
   enum class From : std::uint8_t { controller = 0, keyboard = 1, mouse = 2 };
+
+  [[nodiscard]] Ps2Keyboard::Sets scan_code_sets() const {
+    return state_version() >= 2 ? Ps2Keyboard::Sets::three : Ps2Keyboard::Sets::two;
+  }
 
   void write_command(std::uint8_t command);
   void write_data(std::uint8_t value);

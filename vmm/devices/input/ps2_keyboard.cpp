@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "vmm/devices/input/scan_codes.h"
-
 namespace chronovisor {
 namespace {
 
@@ -33,8 +31,15 @@ std::uint64_t Ps2Keyboard::period_ns() const {
 void Ps2Keyboard::set_defaults() {
   set_ = 2;
   typematic_ = kUsualTypematic;
+  for (unsigned key = 0; key < kSet3Codes; ++key) {
+    const KeyKind kind = usual_kind(static_cast<std::uint8_t>(key));
+    kinds_[key] = static_cast<std::uint8_t>((kind.repeats ? kRepeats : 0) |
+                                            (kind.tells_release ? kTellsRelease : 0));
+  }
   stop_repeating();
 }
+
+void Ps2Keyboard::set_all_kinds(std::uint8_t kind) { kinds_.fill(kind); }
 
 void Ps2Keyboard::stop_repeating() {
   held_prefix_ = 0;
@@ -52,7 +57,7 @@ void Ps2Keyboard::reset() {
   set_defaults();
 }
 
-void Ps2Keyboard::visit_state(StateVisitor& visitor, const std::string& prefix) {
+void Ps2Keyboard::visit_state(StateVisitor& visitor, const std::string& prefix, Sets sets) {
   queue_.visit(visitor, prefix + "queue.");
   visitor.field(prefix + "awaits", awaits_);
   visitor.field(prefix + "set", set_);
@@ -64,6 +69,7 @@ void Ps2Keyboard::visit_state(StateVisitor& visitor, const std::string& prefix) 
   visitor.field(prefix + "held_prefix", held_prefix_);
   visitor.field(prefix + "held_code", held_code_);
   visitor.field(prefix + "repeat_ns", repeat_ns_);
+  if (sets == Sets::three) visitor.field(prefix + "kinds", kinds_);
   typematic_ &= 0x7f;
   if (held_code_ == 0) repeat_ns_ = kNever;
 }
@@ -73,8 +79,25 @@ std::uint8_t Ps2Keyboard::take() {
   return last_sent_;
 }
 
+bool Ps2Keyboard::repeats(std::uint8_t prefix, std::uint8_t code) const {
+  if (set_ != 3) return true;
+  const std::uint8_t key = set3_of_set1(prefix, code);
+  return key != 0 && (kinds_[key] & kRepeats) != 0;
+}
+
+void Ps2Keyboard::send_set3(std::uint8_t key, bool released) {
+  if (key == 0 || (released && (kinds_[key] & kTellsRelease) == 0)) return;
+  if (!scanning_ || queue_.room() < (released ? 2U : 1U)) return;
+  if (released) queue_.push(kReleasedSet2);
+  queue_.push(key);
+}
+
 /// Codes that find no room are lost, all of them or none.
 void Ps2Keyboard::send_key(std::uint8_t prefix, std::uint8_t code, bool released) {
+  if (set_ == 3) {
+    send_set3(set3_of_set1(prefix, code), released);
+    return;
+  }
   const unsigned bytes = 1U + (prefix != 0 ? 1 : 0) + (released && set_ != 1 ? 1 : 0);
   if (!scanning_ || queue_.room() < bytes) return;
   if (prefix != 0) queue_.push(prefix);
@@ -94,13 +117,19 @@ void Ps2Keyboard::press(ByteView codes, std::uint64_t now_ns) {
     }
     const bool released = (byte & kReleasedSet1) != 0;
     const auto code = static_cast<std::uint8_t>(byte & ~kReleasedSet1);
-    // Pause is two codes behind one prefix, and does not repeat.
-    send_key(prefix_ == kSecondOfPause ? std::uint8_t{0} : prefix_, code, released);
+    // Pause is two codes behind one prefix, and does not repeat; in set 3 it is one.
+    if (prefix_ != kSecondOfPause) {
+      send_key(prefix_, code, released);
+    } else if (set_ != 3) {
+      send_key(0, code, released);
+    }
     if (prefix_ == kPause || prefix_ == kSecondOfPause) {
       prefix_ = prefix_ == kPause ? kSecondOfPause : std::uint8_t{0};
       continue;
     }
-    if (!released && scanning_) {
+    if (!released && scanning_ && !repeats(prefix_, code)) {
+      stop_repeating();
+    } else if (!released && scanning_) {
       held_prefix_ = prefix_;
       held_code_ = code;
       repeat_ns_ = now_ns + delay_ns();
@@ -117,9 +146,9 @@ void Ps2Keyboard::advance(std::uint64_t now_ns) {
   repeat_ns_ = now_ns + period_ns();
 }
 
-void Ps2Keyboard::write(std::uint8_t value) {
+void Ps2Keyboard::write(std::uint8_t value, Sets sets) {
   if (awaits_ != 0 && value < 0xed) {
-    argument(value);
+    argument(value, sets);
   } else {
     awaits_ = 0;
     command(value);
@@ -160,10 +189,20 @@ void Ps2Keyboard::command(std::uint8_t value) {
       scanning_ = value == 0xf6;
       queue_.push(kAck);
       break;
-    case 0xf7:  // all keys' kind, of set 3
-    case 0xf8:
-    case 0xf9:
-    case 0xfa:
+    case 0xf7:  // all keys' kind, of set 3: they repeat
+      set_all_kinds(kRepeats);
+      queue_.push(kAck);
+      break;
+    case 0xf8:  // tell that they are released
+      set_all_kinds(kTellsRelease);
+      queue_.push(kAck);
+      break;
+    case 0xf9:  // neither
+      set_all_kinds(0);
+      queue_.push(kAck);
+      break;
+    case 0xfa:  // both
+      set_all_kinds(kRepeats | kTellsRelease);
       queue_.push(kAck);
       break;
     case 0xff:
@@ -177,7 +216,7 @@ void Ps2Keyboard::command(std::uint8_t value) {
   }
 }
 
-void Ps2Keyboard::argument(std::uint8_t value) {
+void Ps2Keyboard::argument(std::uint8_t value, Sets sets) {
   const std::uint8_t command = std::exchange(awaits_, std::uint8_t{0});
   switch (command) {
     case 0xed:
@@ -187,7 +226,7 @@ void Ps2Keyboard::argument(std::uint8_t value) {
       typematic_ = value & 0x7f;
       break;
     case 0xf0:
-      if (value > 2) {
+      if (value > static_cast<std::uint8_t>(sets)) {
         queue_.push(kResend);
         return;
       }
@@ -198,7 +237,10 @@ void Ps2Keyboard::argument(std::uint8_t value) {
         set_ = value;
       }
       return;
-    default:
+    default:  // one key's kind
+      if (value < kSet3Codes) {
+        kinds_[value] = command == 0xfb ? kRepeats : command == 0xfc ? kTellsRelease : 0;
+      }
       awaits_ = command;  // as many keys as there come
       break;
   }
