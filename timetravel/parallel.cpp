@@ -5,8 +5,12 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "base/error.h"
 
 namespace chronovisor {
 namespace {
@@ -23,6 +27,7 @@ unsigned threads_for(unsigned jobs) {
 bool run_parallel(std::size_t tasks, unsigned jobs, CancelToken cancel,
                   const std::function<void(std::size_t task, const Worker& worker)>& work,
                   const std::function<void()>& tick) {
+  if (cancel.requested()) return false;
   const std::size_t threads = std::min<std::size_t>(std::max(jobs, 1U), tasks);
   std::mutex mutex;
   std::condition_variable changed;
@@ -59,7 +64,14 @@ bool run_parallel(std::size_t tasks, unsigned jobs, CancelToken cancel,
   {
     std::vector<std::jthread> all;
     for (std::size_t n = 0; n < threads; ++n) {
-      all.emplace_back(thread, static_cast<unsigned>(n));
+      try {
+        all.emplace_back(thread, static_cast<unsigned>(n));
+      } catch (const std::system_error& error) {
+        if (n == 0) throw Error(ErrorCode::host, std::string("no thread: ") + error.what());
+        const std::lock_guard fewer(mutex);
+        running -= threads - n;
+        break;
+      }
     }
     std::unique_lock lock(mutex);
     while (running > 0) {

@@ -20,7 +20,7 @@ struct Worker {
 /// some hundred times a second meanwhile. When `cancel` (may be null) becomes
 /// true or a task throws, no further task begins and those that run are told to
 /// stop; the error of the lowest task that threw is thrown here once all have
-/// ended.
+/// ended. Where the host gives fewer threads, those do it all; Error{host} when it gives none.
 /// @return false when cancelled
 bool run_parallel(std::size_t tasks, unsigned jobs, CancelToken cancel,
                   const std::function<void(std::size_t task, const Worker& worker)>& work,
