@@ -68,7 +68,10 @@ export class Console {
     }
     this.#field.hidden = channels.length < 2;
     const lines = this.#text.lines(this.#channel);
-    this.#empty.hidden = lines.length > 0;
+    const { complete, cut } = this.#text;
+    this.#empty.textContent = !complete ? `Reading what was written: ${count(lines.length)} lines so far …`
+      : cut ? `The first ${count(lines.length)} lines; there are more.` : "The guest has written nothing.";
+    this.#empty.hidden = lines.length > 0 && complete && !cut;
     this.#list.node.hidden = lines.length === 0;
     this.#terminal.fit();
     const { position } = this.#session.where;

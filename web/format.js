@@ -7,6 +7,11 @@ export function count(number) {
   return grouped.format(number);
 }
 
+/// "3 packets", "1 packet": of units that end in s.
+export function amount(number, unit) {
+  return `${count(number)} ${number === 1 ? unit.replace(/s$/, "") : unit}`;
+}
+
 /// 1,500,396,310 -> "1.5 G", with as many digits as `step`, the distance of two marks, needs.
 export function short(number, step = 0) {
   const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];

@@ -114,7 +114,7 @@ group("Travel", [
   ["R", "run back to the one before", () => session.run("backward")],
   ["u", "run to the chosen line of code", () => code.runTo("forward")],
   ["U", "run back to it", () => code.runTo("backward")],
-  ["g", "go to a position, a bookmark, +N or -N", () => enter(byId("go-place"))],
+  ["g", "go to a position, a bookmark, a function, +N or -N", () => enter(byId("go-place"))],
   ["Home", "to the start", () => session.seek("start")],
   ["End", "to the end", () => session.seek("end")],
   ["[", "where this page was before", () => session.visit(-1)],

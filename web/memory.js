@@ -155,7 +155,7 @@ export class Memory extends EventTarget {
       ...cells,
       el("td", { class: "characters", text }),
       el("td", { class: "leads" }, ...leads.map((lead) => el("button", { type: "button", class: "link",
-        text: `→ ${lead.text}`, title: `Follow the pointer to ${hex(lead.address)}`,
+        text: `→ ${lead.text}`, title: `${lead.text}: follow the pointer to ${hex(lead.address)}`,
         on: { click: () => this.show(lead.address, 4) } }))));
   }
 

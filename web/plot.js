@@ -93,11 +93,11 @@ export class Plot {
     context.fillStyle = colours.faint;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    for (const value of [low, high]) context.fillText(short(value), kLeft - 6, y(value));
+    for (const value of [low, high]) context.fillText(value < 1e15 ? short(value) : value.toExponential(2), kLeft - 6, y(value));
     context.textAlign = "left";
-    context.fillText(short(first), kLeft, kHeight - 7);
+    context.fillText(short(first, (last - first) / 10), kLeft, kHeight - 7);
     context.textAlign = "right";
-    context.fillText(short(last), width - 12, kHeight - 7);
+    context.fillText(short(last, (last - first) / 10), width - 12, kHeight - 7);
     context.textAlign = "left";
     context.strokeStyle = colours.line;
     for (const value of [low, high]) {

@@ -56,8 +56,10 @@ export class Registers extends EventTarget {
       : el("span", { text: value });
     return el("tr", { class: changed ? "changed" : "" },
       el("th", { scope: "row", text: name }),
-      el("td", {}, shown, changed ? el("span", { class: "was", text: ` was ${before}` }) : ""),
-      el("td", { class: "says", text: says ?? "", title: says ?? "" }));
+      el("td", {}, shown),
+      // What does not fit is in the title.
+      el("td", { class: "says", title: [says, changed ? `was ${before}` : ""].filter(Boolean).join("; ") },
+        says ? el("span", { text: `${says} ` }) : "", changed ? el("span", { class: "was", text: `was ${before}` }) : ""));
   }
 }
 

@@ -2,7 +2,7 @@
 // which positions are marked on the strip. A search can be cancelled; what it found stays.
 
 import { button, el, fill, labelled } from "./dom.js";
-import { count } from "./format.js";
+import { amount, count } from "./format.js";
 import { List } from "./list.js";
 import { Plot } from "./plot.js";
 
@@ -137,8 +137,10 @@ export class Search extends EventTarget {
   }
 
   #say(what, state) {
-    const label = what.kind === "events" ? "" : ` ${what.address}`;
-    this.#summary.textContent = `${count(this.#results.length)} ${kKinds[what.kind]}${label}${state ? ` (${state})` : ""}`;
+    const number = this.#results.length;
+    const found = what.kind === "events" ? `${count(number)} ${kKinds.events}`
+      : `${amount(number, kKinds[what.kind].split(" ")[0])} of ${what.address}`;
+    this.#summary.textContent = `${found}${state ? ` (${state})` : ""}`;
   }
 
   #show() {

@@ -22,9 +22,10 @@ export class Stack extends EventTarget {
     return true;
   }
   async refresh(signal) {
-    const { frames } = await this.#rpc.call("backtrace", { limit: 64 }, { signal });
+    const { frames, why } = await this.#rpc.call("backtrace", { limit: 64 }, { signal });
     if (signal.aborted) return;
     this.#list.set(frames.map((frame, number) => ({ number, ...frame })));
-    fill(this.node, frames.length > 0 ? this.#list.node : note("There is no frame here."));
+    fill(this.node, frames.length > 0 ? this.#list.node : note("There is no frame here."),
+      why ? note(`No more: ${why}.`) : null);
   }
 }

@@ -3,8 +3,8 @@
 // there is the session's affair.
 
 import { button, byId, el, fill } from "./dom.js";
-import { count } from "./format.js";
-import { StripLanes, sampleText } from "./strip_lanes.js";
+import { amount, count } from "./format.js";
+import { StripLanes, laneText, sampleText } from "./strip_lanes.js";
 import { kOverviewHeight, kRowHeight, kRulerHeight, StripPaint } from "./strip_paint.js";
 import { StripView } from "./strip_view.js";
 import { Tiles } from "./tiles.js";
@@ -19,6 +19,7 @@ export class Strip extends EventTarget {
   #canvas = byId("strip-canvas");
   #labels = byId("strip-labels");
   #readout = byId("strip-readout");
+  #filling = byId("strip-filling");
   #paint = new StripPaint(this.#canvas);
   #tiles;
   #frame = 0;
@@ -185,7 +186,9 @@ export class Strip extends EventTarget {
   /// In words, what is at the cursor: for those who cannot see or tell colours, and for all.
   #describe() {
     const at = this.#cursor ?? this.#session.where.position;
-    const parts = [`${this.#cursor === null ? "here" : "cursor"}: ${count(at)}`];
+    const { cpl, halted } = this.#session.where;
+    const mode = halted ? "halted" : cpl === 0 ? "kernel" : cpl === 3 ? "user" : `ring ${cpl}`;
+    const parts = [this.#cursor === null ? `here: ${count(at)}, ${mode}` : `cursor: ${count(at)}`];
     const level = this.view.level;
     const [counted] = this.#tiles.cover(at, at, level, () => true);
     const [sampled] = this.#tiles.cover(at, at, level, (tile) => tile.samples?.length);
@@ -193,22 +196,32 @@ export class Strip extends EventTarget {
       const { tile } = sampled;
       const bin = Math.floor(((at - tile.from) / (tile.to - tile.from)) * tile.bins);
       const sample = tile.samples.findLast((each) => each.bin <= bin);
-      if (sample) parts.push(sampleText(sample, this.lanes));
+      if (sample) parts.push(sampleText(sample, tile.exact, this.lanes));
     }
     if (counted) {
       const { tile } = counted;
       const n = Math.min(tile.columns - 1, Math.floor(((at - tile.from) / (tile.to - tile.from)) * tile.columns));
       for (const lane of tile.lanes) {
-        if (lane.counts[n]) parts.push(`${lane.name}: ${count(lane.counts[n])} ${lane.unit}`);
+        if (lane.counts[n]) parts.push(laneText(lane, lane.counts[n]));
       }
     }
     const near = this.#nearestMark(at);
     if (near) parts.push(near.name);
-    parts.push(`shown: ${count(Math.round(this.view.span))} steps`);
+    parts.push(`shown: ${amount(Math.round(this.view.span), "steps")}`);
     const text = parts.join(" · ");
-    this.#readout.textContent = text;
+    this.#readout.textContent = this.#readout.title = text;
     this.#canvas.setAttribute("aria-valuenow", Math.round(at));
     this.#canvas.setAttribute("aria-valuetext", text);
+    this.#showFilling();
+  }
+
+  /// That the rows are not what they will be: what samples show comes in later.
+  #showFilling() {
+    const share = this.#tiles.share;
+    this.#filling.hidden = share === 1;
+    if (share === 1) return;
+    this.#filling.lastElementChild.value = share;
+    this.#filling.firstElementChild.textContent = `still looking: ${Math.floor(100 * share)} %`;
   }
 
   #nearestMark(position) {

@@ -1,7 +1,7 @@
 // Owns which rows the strip has, in which order, and what they are called. A row that once
 // was there stays, so that nothing jumps. Knows no canvas.
 
-import { vector } from "./format.js";
+import { amount, count, vector } from "./format.js";
 
 const kMostVectors = 4;
 const kNames = { space: "who runs", mode: "▨ kernel ■ user", calls: "system calls", marks: "bookmarks", search: "found" };
@@ -81,12 +81,18 @@ export class StripLanes {
   }
 }
 
-/// What a sample says, in words.
-export function sampleText(sample, lanes) {
-  const parts = [];
+/// What a lane says of one column.
+export function laneText(lane, number) {
+  return lane.name === lane.unit ? amount(number, lane.unit) : `${lane.name}: ${amount(number, lane.unit)}`;
+}
+
+/// What a sample says, in words: first of which stretch, since it may not be the one where the
+/// machine or the cursor is. Shares are of some looks at the processor in that stretch.
+export function sampleText(sample, exact, lanes) {
+  const parts = [`${exact ? "in the" : "sample of"} ${amount(sample.steps, "steps")} from ${count(sample.position)}`];
   for (const { space, share } of sample.spaces.slice(0, 3)) parts.push(`${lanes.spaceName(space)} ${share} %`);
   parts.push(`kernel ${sample.kernel} %, user ${sample.user} %` + (sample.halted ? `, halted ${sample.halted} %` : ""));
   for (const one of sample.vectors.slice(0, 4)) parts.push(`${vector(one.vector)} ×${one.count}`);
   for (const one of sample.calls.slice(0, 3)) parts.push(`${one.name ?? `system call ${one.number}`} ×${one.count}`);
-  return parts.join("; ");
+  return parts.join("; ").replace("; ", ": ");
 }

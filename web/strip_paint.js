@@ -71,7 +71,7 @@ export class StripPaint {
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
     this.#overview(model);
-    this.#ruler(view);
+    this.#ruler(model);
     const level = view.level;
     const counted = model.tiles.cover(view.from, view.to, level, () => true);
     const sampled = model.tiles.cover(view.from, view.to, level, (tile) => tile.samples?.length);
@@ -80,7 +80,8 @@ export class StripPaint {
       const y = top + n * kRowHeight;
       context.fillStyle = colours.line;
       context.fillRect(0, y + kRowHeight - 1, width, 1);
-      if (row.kind === "space") this.#spaces(model, sampled, y);
+      if (["space", "mode"].includes(row.kind) && sampled.length === 0) this.#notYet(y);
+      else if (row.kind === "space") this.#spaces(model, sampled, y);
       else if (row.kind === "mode") this.#modes(view, sampled, y);
       else if (row.kind === "vectors" || row.kind === "calls") this.#rates(view, sampled, row, y);
       else if (row.kind === "counts") this.#counts(view, counted, row, y);
@@ -90,8 +91,9 @@ export class StripPaint {
     this.#needles(model, top);
   }
 
-  #ruler(view) {
+  #ruler({ view, here }) {
     const { context, colours, width } = this;
+    const needle = view.xOf(here);
     const { step, all } = view.ticks(110);
     context.fillStyle = colours.back;
     context.fillRect(0, kOverviewHeight, width, kRulerHeight);
@@ -99,7 +101,10 @@ export class StripPaint {
     for (const at of all) {
       const x = Math.round(view.xOf(at));
       context.fillRect(x, kOverviewHeight, 1, kRulerHeight);
-      context.fillText(short(at, step), x + 4, kOverviewHeight + kRulerHeight / 2);
+      const text = short(at, step);
+      // What the machine's needle would cover is left out.
+      if (needle > x - 4 && needle < x + 10 + context.measureText(text).width) continue;
+      context.fillText(text, x + 4, kOverviewHeight + kRulerHeight / 2);
     }
   }
 
@@ -146,6 +151,13 @@ export class StripPaint {
         paint(ordered[n], x, Math.max(1, view.xOf(right) - x), tile);
       }
     }
+  }
+
+  /// A row of which nothing is known yet.
+  #notYet(y) {
+    const { context, colours } = this;
+    context.fillStyle = colours.faint;
+    context.fillText("not looked at yet", 4, y + kRowHeight / 2);
   }
 
   #spaces({ view, lanes }, sampled, y) {

@@ -2,7 +2,7 @@
 // it was executed, to its code, or to its memory.
 
 import { button, el, fill, labelled } from "./dom.js";
-import { count } from "./format.js";
+import { amount, count } from "./format.js";
 import { List } from "./list.js";
 
 const kMost = 200;
@@ -87,7 +87,7 @@ export class Symbols extends EventTarget {
       const rank = (one) => (one.name === match ? 0 : one.name.startsWith(match) ? 1 : 2);
       const symbols = match ? answer.symbols.sort((a, b) => rank(a) - rank(b)) : answer.symbols;
       this.#asked = answer.total > 0 || match !== "";
-      this.#total.textContent = answer.total === 0 ? "none here" : `${count(answer.total)} symbols`;
+      this.#total.textContent = answer.total === 0 ? "none here" : amount(answer.total, "symbols");
       this.#list.set(symbols, { near: 0 });
       fill(this.#pager,
         this.#cursors.length > 1 ? button("Before", () => { this.#cursors.pop(); this.#load(); }) : null,

@@ -46,6 +46,17 @@ export class Tiles extends EventTarget {
     return Math.max(0, Math.ceil(Math.log2((this.#end - this.#start + 1) / kColumns)));
   }
 
+  /// How much there is of what is wanted, from 0 to 1: the counts of the log, and samples, of
+  /// which there are many more.
+  get share() {
+    let there = 0;
+    for (const key of this.#wanted) {
+      const tile = this.#tiles.get(key);
+      if (tile) there += 0.05 + 0.95 * (tile.cursor === null ? 1 : Number(tile.cursor ?? 0) / (tile.bins ?? kBins));
+    }
+    return this.#wanted.length === 0 ? 1 : Math.min(1, there / this.#wanted.length);
+  }
+
   /// Says what is looked at. Tiles that are missing are fetched, others no longer.
   want(from, to, level) {
     const wanted = this.#keys(this.#start, this.#end, this.#topLevel);

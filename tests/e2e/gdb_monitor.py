@@ -23,7 +23,7 @@ gdb("answers as JSON", JSON + """    when = ask("when")
 
 gdb("refusals", """    here = value("$position")
     for command, words in (("when now", "too much"), ("seek 5 6", "too much"), ("seek 99999999999", "outside the recording"),
-                           ("seek nowhere", "a position, start, end, +N, -N, packet:N or a bookmark"), ("whne", "is it when?"),
+                           ("seek nowhere", "a position, start, end, +N, -N, packet:N, a bookmark or a function"), ("whne", "is it when?"),
                            ("bookmark 12", "read as a position"), ("info everything", "none of these"),
                            ("history 4096 8 0", "COUNT"), ("watch 4096 8 if value = 3", "condition")):
         try:
@@ -47,6 +47,8 @@ gdb("searches with conditions, and steps at once", JSON + """    address = value
     ask("seek end"); go()
     equal(ask("last-reached %d if $edi == 1" % value("(long) &factorial"))["address"], hex(value("(long) &factorial")), "a call"); go()
     equal((where()[0], value("$edi")), ("factorial", 1), "with its argument")
+    ask("seek end"); go(); last = ask("last-reached %d" % value("(long) &add_up"))["destination"]
+    equal([ask("seek " + place)["destination"] for place in ("add_up", "function:add_up")], [last, last], "a function is a place")
 """, at="start")
 
 gdb("QEMU's words", """    text = run("monitor info registers"); check(text.startswith("RAX=") and "\\nCR3=" not in text and " CR3=" in text, text)

@@ -82,7 +82,7 @@ NETWORKS = {
 
 # What a placeholder may stand for; for one option alone: "COMMAND --option PLACEHOLDER".
 SAMPLES = {
-    "POSITION": "20", "BOOKMARK": "mark", "FUNCTION": "function:print", "NUMBER": "2", "STEPS": "2_000_000", "PERCENT": "2.5", "SIZE": "48M",
+    "POSITION": "20", "BOOKMARK": "mark", "FUNCTION": "function:print", "live --at FUNCTION": "function:start", "query packets --from FUNCTION": "function:start", "query packets --to FUNCTION": "function:start", "NUMBER": "2", "STEPS": "2_000_000", "PERCENT": "2.5", "SIZE": "48M",
     "SECONDS": "1000000000", "record --seek-time SECONDS": "0.5", "live --seek-time SECONDS": "0.5", "LEVEL": "3", "ARGUMENTS": "a=1 b", "ADDRESS": "0x100000", "I/N": "1/2", "NAME": "other",
     "file:PATH": lambda: "file:" + fresh(), "unix:PATH": lambda: "unix:" + fresh(), "tcp:ADDRESS:PORT": "tcp:127.0.0.1:0",
     "FILE": recording, "DIR": test.folder, "KEYS": "a\\n<f1><1ms>", "record --script FILE": script, "live --script FILE": script,

@@ -14,6 +14,8 @@ async function isCulprit(page) {
 
 export async function withMouse(browser, url) {
   const page = await Page.open(browser, url);
+  // Of a recording as long as this one not all is looked at yet, and that can be seen.
+  check(await page.tab.locator("#strip-filling").isVisible(), "nothing says that rows are still being filled in");
   let clicks = 0;
   const click = async (what) => {
     await what.click();
@@ -43,6 +45,11 @@ export async function withMouse(browser, url) {
   await click(await byte(kReadings));
   await click(tab.getByRole("button", { name: "Who wrote this?" }));
   await isCulprit(page);
+  // What is said beside that speaks of the machine, or says what it is of.
+  await page.tab.waitForFunction(() => /^here: [\d,]+, user · (in the|sample of) [\d,]+ steps? from [\d,]+: /
+    .test(document.querySelector("#strip-readout").textContent));
+  check(/user/.test(await page.text("#whereabouts")), "the title says something else");
+  check(/keeps no frame pointer/.test(await page.text("#stack")), "the stack does not say why it ends");
   await page.picture("culprit");
   check(clicks < 10, `it took ${clicks} clicks`);
   await page.close();

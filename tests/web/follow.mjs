@@ -57,6 +57,14 @@ export async function follow(browser, url, door) {
     const pc = BigInt(await page.evaluate(() => globalThis.chronovisor.session.where.pc)).toString(16);
     const shown = await gdb.ask("print/x $pc");
     check(shown.includes(pc), `gdb's registers are of elsewhere: ${shown}, not ${pc}`);
+    // A function is a place in both of them.
+    await page.tab.fill("#go-place", "start_kernel");
+    await page.tab.press("#go-place", "Enter");
+    await page.tab.waitForFunction(() => globalThis.chronovisor.session.where.symbol === "start_kernel");
+    await page.idle();
+    const armed = await gdb.ask("monitor seek start_kernel");
+    const { position } = await page.evaluate(() => globalThis.chronovisor.session.where);
+    check(armed.replaceAll(",", "").includes(String(position)), `gdb has start_kernel elsewhere than at ${position}: ${armed}`);
   } finally {
     gdb.close();
   }

@@ -15,6 +15,7 @@ export async function hostile(browser, url) {
   await page.tab.getByText("<img src=x onerror").first().waitFor();
   await page.evaluate(() => globalThis.chronovisor.actions.arrival(
     BigInt(document.querySelector("#panel-symbols tbody td:nth-child(2)").textContent), "backward"));
+  await page.tab.waitForFunction(() => document.querySelector("#strip-filling").hidden);
   const lines = await page.text(".console-lines");
   check(lines.includes("<script>globalThis.taken=1</script>"), `the console does not show it: ${lines}`);
   const { taken, elements } = await page.evaluate(() => ({ taken: globalThis.taken,
@@ -43,6 +44,10 @@ export async function arithmetic(browser, url) {
     if (view.from !== 0) return `it begins at ${view.from}`;
     view.zoom(5, 1e30);
     if (view.from !== 0 || view.to !== 1e11) return `all of it is ${view.from} to ${view.to}`;
+    const { laneText } = await import("/strip_lanes.js");
+    const said = [[1, "checkpoints"], [2, "checkpoints"], [1, "serial0", "bytes"], [1500, "net0 sent", "packets"]]
+      .map(([number, name, unit = name]) => laneText({ name, unit }, number)).join(" | ");
+    if (said !== "1 checkpoint | 2 checkpoints | serial0: 1 byte | net0 sent: 1,500 packets") return said;
     if (2 ** view.level < 1e11 / 1100 || 2 ** view.level > 2e11 / 1100) return `level ${view.level}`;
     return "";
   });
