@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "inspect/linux/process_cost.h"
 #include "recorder/format/chunk_purpose.h"
 #include "recorder/format/recording_cost.h"
 
@@ -29,6 +31,16 @@ Parts parts_of(const RecordingReader& reader) {
           bytes_for(reader.index(), ChunkPurpose::disk),
           bytes_for(reader.index(), ChunkPurpose::checkpoint),
           bytes_for(reader.index(), ChunkPurpose::index)};
+}
+
+/// None where the machine or its guest is not known.
+std::vector<linux_guest::ProcessCost> processes_of(const RecordingReader& reader) {
+  try {
+    return linux_guest::cost_by_process(reader);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return {};
+  }
 }
 
 std::vector<std::string> advice_on(const RecordingReader& reader, const Parts& parts) {
@@ -67,6 +79,13 @@ std::string json_with_cost(const std::string& facts, const RecordingReader& read
                               {"contents", range.contents},
                               {"bytes", range.bytes}});
   }
+  json["processes"] = nlohmann::ordered_json::array();
+  for (const linux_guest::ProcessCost& process : processes_of(reader)) {
+    json["processes"].push_back({{"pid", process.pid},
+                                 {"name", process.name},
+                                 {"contents", process.contents},
+                                 {"bytes", process.bytes}});
+  }
   json["largest_checkpoints"] = nlohmann::ordered_json::array();
   for (std::size_t n = 0; n < std::min(kMostShown, cost.checkpoints.size()); ++n) {
     const CheckpointCost& part = cost.checkpoints[n];
@@ -92,6 +111,14 @@ void print_cost(const RecordingReader& reader) {
     std::printf("              memory 0x%09llx, 16 MiB: %s contents of pages, %.2f MiB\n",
                 static_cast<unsigned long long>(address), grouped(range.contents).c_str(),
                 static_cast<double>(range.bytes) / kMib);
+  }
+  const std::vector<linux_guest::ProcessCost> processes = processes_of(reader);
+  for (std::size_t n = 0; n < std::min(kMostShown, processes.size()); ++n) {
+    const linux_guest::ProcessCost& process = processes[n];
+    const std::string number = process.pid != 0 ? std::to_string(process.pid) + " " : "";
+    std::printf("              process %s%s: %s contents of pages, %.2f MiB\n", number.c_str(),
+                process.name.c_str(), grouped(process.contents).c_str(),
+                static_cast<double>(process.bytes) / kMib);
   }
   for (std::size_t n = 0; n < std::min(kMostShown, cost.checkpoints.size()); ++n) {
     const CheckpointCost& part = cost.checkpoints[n];

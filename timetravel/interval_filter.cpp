@@ -30,7 +30,10 @@ std::optional<std::size_t> IntervalFilter::interval_at(Position position) const 
   return static_cast<std::size_t>(after - intervals.begin()) - 1;
 }
 
-bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops) {
+namespace {
+
+template <class Accesses>
+bool any_may_stop(const Accesses& accesses, const StopSet& stops) {
   // The index knows linear addresses alone.
   if (!stops.physical_watchpoints.empty()) return true;
   for (const TravelBreakpoint& b : stops.breakpoints) {
@@ -42,6 +45,16 @@ bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops) {
     }
   }
   return false;
+}
+
+}  // namespace
+
+bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops) {
+  return any_may_stop(accesses, stops);
+}
+
+bool may_stop_in(const AccessFilter& accesses, const StopSet& stops) {
+  return any_may_stop(accesses, stops);
 }
 
 bool IntervalFilter::may_stop_in_interval(std::size_t interval, const StopSet& stops) const {
@@ -70,6 +83,50 @@ bool IntervalFilter::Question::may_stop(Position from, Position to) {
     from = info.to;
   }
   return false;
+}
+
+/// Whether they can rule out anything.
+bool IntervalFilter::Question::asks_filters() const {
+  return filter_ != nullptr && stops_.physical_watchpoints.empty();
+}
+
+bool IntervalFilter::Question::is_quiet(unsigned level, const IntervalInfo& group) {
+  const auto known = quiet_.find(group.sequence);
+  if (known != quiet_.end()) return known->second;
+  bool quiet = false;
+  try {
+    quiet = !may_stop_in(filter_->reader_.load_filter(level, group), stops_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;  // damaged: it says nothing
+  }
+  quiet_.emplace(group.sequence, quiet);
+  return quiet;
+}
+
+Position IntervalFilter::Question::quiet_from(Position from, Position limit) {
+  for (bool goes_on = asks_filters(); goes_on && from < limit;) {
+    goes_on = false;
+    for (unsigned level = kFilterLevels; level-- > 0 && !goes_on;) {
+      const auto group = filter_->reader_.group_from(level, from);
+      if (!group || group->to <= group->from || !is_quiet(level, *group)) continue;
+      from = group->to;
+      goes_on = true;
+    }
+  }
+  return std::min(from, limit);
+}
+
+Position IntervalFilter::Question::quiet_up_to(Position to, Position limit) {
+  for (bool goes_on = asks_filters(); goes_on && to > limit;) {
+    goes_on = false;
+    for (unsigned level = kFilterLevels; level-- > 0 && !goes_on;) {
+      const auto group = filter_->reader_.group_up_to(level, to);
+      if (!group || group->to <= group->from || !is_quiet(level, *group)) continue;
+      to = group->from;
+      goes_on = true;
+    }
+  }
+  return std::max(to, limit);
 }
 
 }  // namespace chronovisor

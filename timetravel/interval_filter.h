@@ -25,11 +25,20 @@ class IntervalFilter {
     /// Whether something between arrival at `from` and arrival at `to` may stop
     /// the run, conditions aside. True where nothing is known.
     [[nodiscard]] bool may_stop(Position from, Position to);
+    /// As far from `from` on as filters over groups of intervals say that nothing stops, and
+    /// no further than `limit`; `from` itself where they say nothing.
+    [[nodiscard]] Position quiet_from(Position from, Position limit);
+    /// The same back from `to`.
+    [[nodiscard]] Position quiet_up_to(Position to, Position limit);
 
    private:
+    [[nodiscard]] bool asks_filters() const;
+    [[nodiscard]] bool is_quiet(unsigned level, const IntervalInfo& group);
+
     const IntervalFilter* filter_;
     const StopSet& stops_;
     std::map<std::size_t, bool> answers_;
+    std::map<std::uint64_t, bool> quiet_;  ///< by the chunk of the filter
   };
 
  private:
@@ -42,7 +51,8 @@ class IntervalFilter {
   std::map<Position, std::size_t> intervals_;
 };
 
-/// Whether accesses gathered in an interval may include a stop.
+/// Whether accesses gathered in an interval, or in a group of them, may include a stop.
 [[nodiscard]] bool may_stop_in(const IntervalAccesses& accesses, const StopSet& stops);
+[[nodiscard]] bool may_stop_in(const AccessFilter& accesses, const StopSet& stops);
 
 }  // namespace chronovisor

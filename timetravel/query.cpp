@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "recorder/format/start_condition.h"
 #include "timetravel/interval_filter.h"
+#include "timetravel/interval_starts.h"
 #include "timetravel/parallel.h"
 #include "timetravel/replay.h"
 #include "timetravel/stretch_query.h"
@@ -56,19 +57,6 @@ StopSet stops_of(const Query& query) {
   return stops;
 }
 
-/// Where intervals begin: at the start, and at each checkpoint before the end.
-std::vector<Position> interval_starts(const RecordingReader& reader) {
-  std::vector<Position> starts;
-  const Position end = reader.usable_to();
-  if (reader.start() < end) starts.push_back(reader.start());
-  for (const CheckpointInfo& info : reader.checkpoints()) {
-    if (!starts.empty() && info.position > starts.back() && info.position < end) {
-      starts.push_back(info.position);
-    }
-  }
-  return starts;
-}
-
 /// One run of a query: what its threads share.
 class QueryRun {
  public:
@@ -101,17 +89,26 @@ class QueryRun {
   void plan() {
     IntervalFilter filter(reader_);
     IntervalFilter::Question question(options_.use_index ? &filter : nullptr, stops_);
-    const std::vector<Position> starts = interval_starts(reader_);
+    const IntervalStarts starts(reader_);
     answer_.query = query_;
     answer_.intervals = starts.size();
-    for (std::size_t n = 0; n < starts.size(); ++n) {
-      if (!options_.shard.takes(n)) continue;
-      const Position end = n + 1 < starts.size() ? starts[n + 1] : reader_.usable_to();
-      const Position from = std::max(starts[n], query_.from);
+    std::size_t n = query_.from < query_.to ? starts.up_to(query_.from) : starts.size();
+    while (n < starts.size() && starts[n] < query_.to) {
+      const Position begin = starts[n];
+      const Position quiet = question.quiet_from(begin, query_.to);
+      if (quiet >= query_.to) break;
+      if (const std::size_t next = starts.up_to(quiet); next > n) {
+        n = next;
+        continue;
+      }
+      const Position end = starts.end_of(n);
+      const Position from = std::max(begin, query_.from);
       const Position to = std::min(end, query_.to);
-      if (from >= to || !question.may_stop(starts[n], end)) continue;
-      stretches_.push_back({base_at(starts[n]), from, to});
-      total_ += to.steps - from.steps;
+      if (options_.shard.takes(n) && from < to && question.may_stop(begin, end)) {
+        stretches_.push_back({base_at(begin), from, to});
+        total_ += to.steps - from.steps;
+      }
+      ++n;
     }
     if (query_.select == QuerySelect::last) std::reverse(stretches_.begin(), stretches_.end());
     answers_.resize(stretches_.size());
@@ -210,9 +207,7 @@ class QueryRun {
 
 }  // namespace
 
-std::size_t query_intervals(const RecordingReader& reader) {
-  return interval_starts(reader).size();
-}
+std::size_t query_intervals(const RecordingReader& reader) { return IntervalStarts(reader).size(); }
 
 QueryAnswer run_query(
     const RecordingReader& reader, const Query& query, const QueryOptions& options,

@@ -325,6 +325,12 @@ TravelResult Timeline::run_forward(const StopSet& stops, CancelToken cancel, Pos
     Position ahead = here;
     Position piece = last;
     while (ahead < last) {
+      const std::optional<Base> quiet = store_->latest(question.quiet_from(ahead, last));
+      if (quiet && quiet->position > ahead) {
+        ahead = quiet->position;
+        if (cancel.requested()) break;
+        continue;
+      }
       const auto& checkpoints = reader_.checkpoints();
       const auto next =
           std::partition_point(checkpoints.begin(), checkpoints.end(),
@@ -354,6 +360,11 @@ std::vector<Segment> Timeline::segments_after(Position from, Position to, const 
   while (from < to) {
     const std::optional<Base> base = store_->latest(from);
     CHECK_THAT(base && base->position == from, "stretches begin where a machine can be put");
+    const std::optional<Base> quiet = store_->latest(question.quiet_from(from, to));
+    if (quiet && quiet->position > from) {
+      from = quiet->position;
+      continue;
+    }
     const Position next = std::min(to, store_->next_after(from).value_or(to));
     if (question.may_stop(from, next)) {
       segments.push_back({*base, {next, 0}});
@@ -400,6 +411,15 @@ std::vector<Segment> Timeline::segments_before(Moment to, const StopSet& stops) 
     const Position before = to.deliveries > 0 ? to.position : Position{to.position.steps - 1};
     const std::optional<Base> base = store_->latest(before);
     CHECK_THAT(base.has_value(), "no checkpoint at the start of the recording");
+    if (to.deliveries == 0) {
+      const Position quiet = question.quiet_up_to(to.position, start_);
+      const Position earliest =
+          quiet.steps == 0 ? quiet : store_->next_after({quiet.steps - 1}).value_or(to.position);
+      if (earliest < to.position && earliest >= start_) {
+        to = {earliest, 0};
+        continue;
+      }
+    }
     // What the index covers ends on arrival; a moment after deliveries lies beyond.
     const Position upto{to.position.steps + (to.deliveries > 0 ? 1 : 0)};
     if (question.may_stop(base->position, upto)) {

@@ -204,6 +204,14 @@ std::vector<Task> Kernel::tasks() const {
   return all;
 }
 
+std::optional<GuestPhysical> Kernel::user_tables(const Task& task) const {
+  const std::uint64_t memory = member(task.address, "task_struct", "mm");
+  if (memory == 0) return std::nullopt;
+  const auto tables = memory_.physical(member(memory, "mm_struct", "pgd"));
+  if (!tables) return std::nullopt;
+  return GuestPhysical{*tables};
+}
+
 // ---- modules ---------------------------------------------------------------------------
 
 void Kernel::read_module_symbols(std::uint64_t address, Module& module) const {

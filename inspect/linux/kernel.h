@@ -75,6 +75,8 @@ class Kernel {
   /// The thread that runs here; nothing when the kernel does not say.
   [[nodiscard]] std::optional<Task> current() const;
   [[nodiscard]] std::vector<Module> modules() const;
+  /// The page tables of a task's own memory; nothing for a thread of the kernel.
+  [[nodiscard]] std::optional<GuestPhysical> user_tables(const Task& task) const;
 
  private:
   [[nodiscard]] std::uint64_t member(std::uint64_t object, std::string_view structure,

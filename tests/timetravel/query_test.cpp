@@ -1,6 +1,6 @@
 // Queries compared with a slow reference that only ever replays from the start:
 // random guests and questions, any spacing of checkpoints, index on and off,
-// one worker and many, whole and in shards that are merged.
+// one worker and many, in one file and in parts, whole and in shards that are merged.
 #include "timetravel/query.h"
 
 #include <doctest/doctest.h>
@@ -23,6 +23,8 @@ using test::find_places;
 using test::first_seed;
 using test::Guest;
 using test::record;
+using test::record_in_parts;
+using test::RecordingFolder;
 using test::rounds;
 using test::tiny;
 
@@ -187,7 +189,12 @@ void question(Guest& guest, std::uint64_t seed, int cases, bool find) {
   recording.checkpoints = random() % 6 != 0;
   recording.index = random() % 4 != 0;
   recording.checkpoint_budget_percent = 0;
-  const auto reader = record(guest, seed, recording);
+  const RecordingFolder folder;
+  const bool in_parts = recording.checkpoints && random() % 4 == 0;
+  CAPTURE(in_parts);
+  const auto reader = in_parts
+                          ? record_in_parts(guest, seed, recording, 1 + random() % 8000, folder)
+                          : record(guest, seed, recording);
   if (find) find_places(guest, *reader);
   for (int n = 0; n < cases; ++n) {
     const Query query = random_query(guest, reader->usable_to(), random);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "recorder/format/start_condition.h"
+#include "recorder/live/parted_recorder.h"
 #include "recorder/live/replay_input.h"
 #include "recorder/live/run_recorder.h"
 #include "tests/vmm/tiny_guest.h"
@@ -77,6 +79,55 @@ inline std::unique_ptr<RecordingReader> record_to(const Guest& guest, std::uint6
   }
   writer.finish("{}");
   return std::make_unique<RecordingReader>(std::make_shared<MemoryInputFile>(*bytes));
+}
+
+/// A folder of its own, removed with everything in it.
+class RecordingFolder {
+ public:
+  RecordingFolder()
+      : path_(
+            std::filesystem::temp_directory_path() /
+            ("chronovisor-travel-" + std::to_string(::getpid()) + "-" + std::to_string(++count_))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~RecordingFolder() { std::filesystem::remove_all(path_); }
+  RecordingFolder(const RecordingFolder&) = delete;
+  RecordingFolder& operator=(const RecordingFolder&) = delete;
+  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+  static inline int count_ = 0;
+};
+
+/// The guest's run to its end in parts of `steps` steps at least, the checkpoints of old ones
+/// thinned.
+inline std::unique_ptr<RecordingReader> record_in_parts(const Guest& guest, std::uint64_t seed,
+                                                        const RecorderOptions& options,
+                                                        std::uint64_t steps,
+                                                        const RecordingFolder& folder) {
+  constexpr Position kMost{20'000'000};
+  const auto machine = make_machine(guest.start, [&](const std::string&) { return guest.image; });
+  ScriptedInput input(guest.inputs, seed);
+  const std::string path = folder.file("run.cvr");
+  std::uint64_t clock = 0;
+  PartedRecorder tape(path, guest.start.to_json(), {},
+                      {.part_bytes = 1, .least_steps = steps, .most_thinned = 4}, {},
+                      [&](RecordingWriter& writer) {
+                        writer.embed_image(kKernelRole, "guest", MemoryInputFile(guest.image));
+                      });
+  {
+    RunRecorder recorder(
+        *machine, tape, input, nullptr, [&] { return clock += 1000; }, options);
+    (void)recorder.run(kMost, [](Position) {});
+  }
+  tape.wait_for_thinning();
+  tape.finish("{}", {});
+  auto reader = std::make_unique<RecordingReader>(path);
+  REQUIRE(reader->damage().empty());
+  REQUIRE(reader->verify_bytes().empty());
+  REQUIRE(reader->usable_to() < kMost);
+  return reader;
 }
 
 /// The guest's run to its end.

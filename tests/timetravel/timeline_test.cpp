@@ -1,6 +1,7 @@
 // Travel compared with a slow reference that only ever replays from the start:
 // random tiny guests, random walks through them, any spacing of checkpoints,
-// any memory budget, index on and off, one worker and many.
+// any memory budget, index on and off, in one file and in parts that were thinned, one
+// worker and many.
 #include "timetravel/timeline.h"
 
 #include <doctest/doctest.h>
@@ -27,6 +28,8 @@ using test::find_places;
 using test::first_seed;
 using test::Guest;
 using test::record;
+using test::record_in_parts;
+using test::RecordingFolder;
 using test::rounds;
 using test::tiny;
 
@@ -354,10 +357,28 @@ void walk_through(Guest& guest, std::uint64_t seed, int cases, bool find) {
   recording.checkpoints = random() % 5 != 0;
   recording.index = random() % 4 != 0;
   recording.checkpoint_budget_percent = 0;
-  const auto reader = record(guest, seed, recording);
+  const RecordingFolder folder;
+  const bool in_parts = recording.checkpoints && random() % 3 == 0;
+  CAPTURE(in_parts);
+  const auto reader = in_parts
+                          ? record_in_parts(guest, seed, recording, 1 + random() % 8000, folder)
+                          : record(guest, seed, recording);
   if (find) find_places(guest, *reader);
   Walk walk(guest, *reader, random_options(random), seed * 31);
   walk.go(cases);
+}
+
+void walk_through_parts(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const Guest guest = tiny(seed, 100 + static_cast<unsigned>(seed % 5) * 60);
+  RecorderOptions recording;
+  recording.checkpoint_every_steps = 61 + random() % 300;
+  recording.checkpoint_budget_percent = 0;
+  const RecordingFolder folder;
+  const auto reader = record_in_parts(guest, seed, recording, 1 + random() % 3000, folder);
+  REQUIRE(reader->parts().size() > 2);
+  Walk walk(guest, *reader, random_options(random), seed * 31);
+  walk.go(40);
 }
 
 }  // namespace
@@ -383,6 +404,15 @@ TEST_CASE("travel answers as a replay from the start would: paging, faults, priv
     ++seed;
     INFO("CHRONOVISOR_TEST_SEED=" << seed << " guest " << name);
     walk_through(*guest, seed, 40, true);
+  }
+}
+
+TEST_CASE("travel answers as a replay from the start would: parts, thinned as they were made") {
+  const std::uint64_t first = first_seed() + 2000;
+  for (std::uint64_t seed = first; seed < first + static_cast<std::uint64_t>(rounds()) / 3;
+       ++seed) {
+    INFO("CHRONOVISOR_TEST_SEED=" << seed);
+    walk_through_parts(seed);
   }
 }
 
