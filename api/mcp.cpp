@@ -145,9 +145,13 @@ void McpClient::call_tool(const Incoming& request, std::size_t number, Replies r
   const Method* method =
       name == nullptr || name->text() == nullptr ? nullptr : find_method(*name->text());
   if (method == nullptr || !is_tool(*method, context_.allow_changes())) {
-    return replies.give(
-        number, error_message(request.id, {CallFault::wrong_parameters, "there is no such tool",
-                                           "/params/name"}));
+    return replies.give(number,
+                        error_message(request.id, {CallFault::wrong_parameters,
+                                                   "there is no such tool: " +
+                                                       (name == nullptr || name->text() == nullptr
+                                                            ? std::string("none is named")
+                                                            : *name->text()),
+                                                   "/params/name"}));
   }
   Calls::Progress progress;
   if (const Value* meta = request.parameters.member("_meta")) {

@@ -240,7 +240,6 @@ std::vector<Method> recording_methods() {
       Row<ReplicationRequest>("replication", Effect::looks,
                               "How the replicated run stands that makes the recording, as its "
                               "control socket says; needs --control.")
-          .not_for_agents()
           .answers(object({{"asked", flag(), "There is a control socket to ask"},
                            {"run", or_null(anything()), "As `chronovisor status --json` has it"},
                            {"trouble", or_null(text()), "Why it is not known"}}),

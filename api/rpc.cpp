@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "api/method_table.h"
@@ -132,7 +133,9 @@ Client::Client(Context& context, session::Executor& executor, Send send, const c
       calls_(context, executor, caller_) {}
 
 void Client::refuse_too_large() {
-  send_(error_message({}, {CallFault::too_large, "a message has at most 1 MiB"}).json());
+  send_(error_message({}, {CallFault::too_large,
+                           "a message has at most " + std::to_string(kMostMessageBytes) + " bytes"})
+            .json());
 }
 
 void Client::receive(std::string_view text) {

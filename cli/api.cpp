@@ -56,22 +56,17 @@ int serve(const ApiOptions& options, const MakeClient& make_client) {
   return kDone;
 }
 
-Command add_command(Command& app, const char* name, const char* help,
-                    const std::shared_ptr<ApiOptions>& options) {
-  Command command = add_session_command(app, name, help, options->session);
-  command
-      .add_option("--allow-files", options->allow_files,
-                  "Only files in this folder may be named, as a live branch's recording")
-      .type_name("DIR");
-  return command;
-}
-
 }  // namespace
 
 void add_api(Command& app, Action& action) {
   auto options = std::make_shared<ApiOptions>();
-  Command command = add_command(
-      app, "api", "Serve a recording to programs: JSON-RPC 2.0, one message a line", options);
+  Command command = add_session_command(
+      app, "api", "Serve a recording to programs: JSON-RPC 2.0, one message a line",
+      options->session);
+  command
+      .add_option("--allow-files", options->allow_files,
+                  "Only files in this folder may be named, as a live branch's recording")
+      .type_name("DIR");
   command.add_option("file", options->session.file, "The recording").type_name("FILE");
   command.add_option("--listen", options->listen, "Standard input and output, or a socket (stdio)")
       .type_name("stdio|unix:PATH");
@@ -96,8 +91,9 @@ void add_api(Command& app, Action& action) {
 
 void add_mcp(Command& app, Action& action) {
   auto options = std::make_shared<ApiOptions>();
-  Command command = add_command(
-      app, "mcp", "Serve a recording to an agent: the Model Context Protocol over stdio", options);
+  Command command = add_session_command(
+      app, "mcp", "Serve a recording to an agent: the Model Context Protocol over stdio",
+      options->session);
   command.add_option("file", options->session.file, "The recording").type_name("FILE").required();
   command.callback([options, &action] {
     action = [options] {

@@ -266,14 +266,15 @@ void profile(const ExportOptions& options, const RecordingReader& reader, NewFil
                   : parse_number(options.every, "--every");
   if (how.every == 0) throw Error(ErrorCode::usage, "--every: 0 is not from 1 on");
   const Shard shard = shard_of(options.shard);
-  const FoldedQuestion question{session::queried(reader).id, how.from, how.to, how.every,
-                                digests_of(options.symbols)};
+  const api::SampleOptions all = how;
   how = api::part_of(how, shard);
   Timeline timeline(reader, {});
   session::GuestNames names(timeline, options.symbols);
   TextOutput out(output.open());
   const auto write = [&](std::string_view text) { out.write(text); };
   if (options.format == "folded" && !options.shard.empty()) {
+    const FoldedQuestion question{session::queried(reader).id, all.from, all.to, all.every,
+                                  digests_of(options.symbols)};
     std::uint64_t lines = 0;
     write(folded_head(question, shard));
     api::export_folded(timeline, names, how, stop_signal(), [&](std::string_view line) {

@@ -1,10 +1,11 @@
 #include "cli/folded_shard.h"
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <system_error>
 
 #include "base/error.h"
-#include "host/host.h"
 
 namespace chronovisor::cli {
 namespace {
@@ -51,7 +52,7 @@ FoldedShard parse_folded_shard(const std::string& text, const std::string& name)
     throw Error(ErrorCode::bad_input, name + ": " + why);
   };
   if (!is_folded_shard(text)) {
-    refuse("are no folded stacks of a shard's (export --format folded --shard I/N)");
+    refuse("is no shard's folded stacks (export --format folded --shard I/N)");
   }
   FoldedShard shard;
   std::uint64_t lines = 0;
@@ -81,7 +82,11 @@ FoldedShard parse_folded_shard(const std::string& text, const std::string& name)
     const bool counted = space != std::string::npos && space > 0 && space + 1 < line.size() &&
                          line.find_first_not_of("0123456789", space + 1) == std::string::npos;
     if (!counted) refuse("is no stack and how often it was met: " + line.substr(0, 60));
-    shard.stacks[line.substr(0, space)] += parse_number(line.substr(space + 1), name);
+    std::uint64_t count = 0;
+    const auto read = std::from_chars(line.data() + space + 1, line.data() + line.size(), count);
+    std::uint64_t& met = shard.stacks[line.substr(0, space)];
+    if (read.ec != std::errc() || count > ~met) refuse("counts more than 64 bits can hold");
+    met += count;
     ++lines;
   }
   if (!ended) refuse("is cut off: its last line is not there");

@@ -257,6 +257,18 @@ void require_different_files(
   }
 }
 
+/// Of a recording in parts the last one alone is open for writing.
+void require_no_part_at_work(const std::string& path) {
+  for (std::uint64_t number = 1; number <= kMostParts; ++number) {
+    const std::string part = part_path(path, number);
+    std::error_code failed;
+    if (!std::filesystem::is_regular_file(part, failed)) continue;
+    if (PosixInputFile(part).is_being_written()) {
+      throw Error(ErrorCode::host, part + ": is being written by another program");
+    }
+  }
+}
+
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
   OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
@@ -282,9 +294,9 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   // Those of an earlier recording are replaced as well.
   for (std::uint64_t number = 2; plan.parts && number <= kMostParts; ++number) {
     output.path = part_path(options.output, number);
-    if (!std::filesystem::exists(output.path)) break;
-    require_free_output(output);
+    if (std::filesystem::exists(output.path)) require_free_output(output);
   }
+  require_no_part_at_work(options.output);
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;
@@ -439,10 +451,11 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     });
     Progress progress(!console.on_standard_stream() ||
                       (!options.json && isatty(STDOUT_FILENO) == 0));
-    SpaceWatch space(options.output, began);
+    SpaceWatch space(options.output);
     outcome = recorder->run(plan.limit, [&](Position here) {
       display.refresh();
-      if (const auto warning = space.look(tape.disk_bytes(), monotonic_ns())) {
+      const auto warning = plan.keep ? std::nullopt : space.look(tape.disk_bytes(), monotonic_ns());
+      if (warning) {
         const char* const end = plan.terminal ? "\r\n" : "\n";
         std::fprintf(stderr, "%schronovisor: warning: %s%s", plan.terminal ? end : "",
                      warning->c_str(), end);

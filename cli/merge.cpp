@@ -244,7 +244,11 @@ int merge_folded(const std::vector<Given>& given) {
     }
     if (part.shard.of != first->shard.of) refuse(one.name + ": is one of another number of shards");
     numbers.emplace_back(part.shard.number, one.name);
-    for (const auto& [stack, count] : part.stacks) stacks[stack] += count;
+    for (const auto& [stack, count] : part.stacks) {
+      std::uint64_t& met = stacks[stack];
+      if (count > ~met) refuse(one.name + ": counts more than 64 bits can hold");
+      met += count;
+    }
   }
   require_all(numbers, first->shard.of);
   std::string text;

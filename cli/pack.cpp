@@ -157,6 +157,7 @@ int rewrite(const PackOptions& options) {
                                       [](const auto& reader) { return has_sound_index(*reader); });
     if (error.code() != ErrorCode::bad_input || is_sound) throw;
     readers.clear();
+    say_what_was_removed(*output);
     output.emplace(plan, stop_signal());
     result = attempt(options, *output, readers, true);
   }

@@ -153,7 +153,9 @@ int serve(const ServeOptions& options) {
   if (!options.gdb.empty()) door.emplace(opened, options.gdb);
   say(opened.title() + (options.session.allow_changes ? "" : "; nothing can be changed"));
   std::printf("%s\n", server.url().c_str());
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0) {
+    throw Error(ErrorCode::host, "standard output: the page's address could not be written");
+  }
   std::optional<Signpost> signpost;
   if (options.open) open_browser(signpost.emplace(server.url()).path());
   server.run(stop_signal());

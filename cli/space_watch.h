@@ -5,17 +5,18 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace chronovisor::cli {
 
 class SpaceWatch {
  public:
-  /// Of the disk that `path` is on, for a recording that begins at `now_ns` of a monotonic
-  /// clock.
-  SpaceWatch(std::string path, std::uint64_t now_ns) : path_(std::move(path)), began_ns_(now_ns) {}
+  /// Of the disk that `path` is on.
+  explicit SpaceWatch(std::string path) : path_(std::move(path)) {}
 
-  /// The recording has `bytes` now. Asks the disk now and then.
-  /// @return what to say, once when less than ten minutes are left at the present rate, and
+  /// The recording has `bytes` now, by a monotonic clock. What it has when this is first
+  /// called is no part of its rate: images are embedded at once. Asks the disk now and then.
+  /// @return what to say, once when less than ten minutes are left at the rate so far, and
   ///   once when less than one is
   [[nodiscard]] std::optional<std::string> look(std::uint64_t bytes, std::uint64_t now_ns);
   /// The same where `free_bytes` are known to be left.
@@ -24,7 +25,11 @@ class SpaceWatch {
 
  private:
   std::string path_;
-  std::uint64_t began_ns_;
+  struct Look {
+    std::uint64_t bytes;
+    std::uint64_t ns;
+  };
+  std::optional<Look> first_;
   std::uint64_t next_ns_ = 0;
   std::size_t said_ = 0;  ///< of the warnings
 };

@@ -1,10 +1,10 @@
 // status: how a replicated run stands.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/parser.h"
@@ -18,6 +18,14 @@ struct StatusOptions {
   bool json = false;
 };
 
+/// What a run says goes to a terminal, which must not obey it.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
 /// A line a fact; what is inside of another one after its name.
 void print_facts(const nlohmann::ordered_json& json, const std::string& before) {
   for (const auto& [name, value] : json.items()) {
@@ -26,16 +34,12 @@ void print_facts(const nlohmann::ordered_json& json, const std::string& before) 
       continue;
     }
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    std::printf("%-28s %s\n", (before + name).c_str(), text.c_str());
+    std::printf("%-28s %s\n", printable(before + name).c_str(), printable(text).c_str());
   }
 }
 
 int status(const StatusOptions& options) {
-  const std::string answer = replica::ask_control(options.socket, "status");
-  const auto json = nlohmann::ordered_json::parse(answer, nullptr, false);
-  if (!json.is_object()) {
-    throw Error(ErrorCode::bad_input, options.socket + ": an answer that is none: " + answer);
-  }
+  const auto json = nlohmann::ordered_json::parse(replica::status_of(options.socket));
   if (options.json) {
     std::printf("%s\n", json.dump(2).c_str());
   } else {

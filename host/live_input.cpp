@@ -18,6 +18,9 @@ namespace {
 constexpr std::uint64_t kPollSteps = 1'000'000;
 /// A character takes this long at 115,200 baud; input does not come faster.
 constexpr std::uint64_t kCharacterNs = 86'806;
+/// Keys go down and up no faster: what a viewer pastes would fill the short queue that a guest's
+/// drivers keep for a program that reads them later.
+constexpr std::uint64_t kKeyNs = 1'000'000;
 /// Frames that wait for room are offered again after so many steps, and one that finds
 /// the guest idle arrives after so long.
 constexpr std::uint64_t kFrameRoomSteps = 20'000;
@@ -41,8 +44,11 @@ constexpr std::uint64_t kFirstSlicesEndNs = 200'000'000;
 constexpr std::uint8_t kEscape = 0x01;  // Ctrl-A
 constexpr std::size_t kMostPending = 65536;
 
-/// Bytes of a serial line wait for each other.
-bool is_serial_byte(const Input& input) { return input.kind == InputKind::serial_byte; }
+/// How long the next of its kind waits after such an input; 0: not at all.
+std::uint64_t pace_ns(const Input& input) {
+  if (input.kind == InputKind::serial_byte) return kCharacterNs;
+  return input.kind == InputKind::key ? kKeyNs : 0;
+}
 bool is_frame(const Input& input) { return input.kind == InputKind::network_frame; }
 
 }  // namespace
@@ -61,11 +67,14 @@ LiveInput::~LiveInput() {
 
 /// How long it takes until the guest has what waits for it.
 std::uint64_t LiveInput::arrival_ns() const {
-  const bool frames = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
-    const Lane& lane = entry.second;
-    return !lane.waiting.empty() && lane.room && is_frame(lane.waiting.front());
-  });
-  return frames ? kFrameNs : kCharacterNs;
+  std::uint64_t soonest = kKeyNs;
+  for (const auto& [key, lane] : lanes_) {
+    if (lane.waiting.empty() || !lane.room) continue;
+    const Input& first = lane.waiting.front();
+    if (is_frame(first)) return kFrameNs;
+    if (first.kind != InputKind::key) soonest = kCharacterNs;
+  }
+  return soonest;
 }
 
 /// A guest that made room and fell idle was not asked again since. It is once where it
@@ -172,17 +181,17 @@ std::optional<Input> LiveInput::take(InputStamp here, const InputRoom& room) {
   for (auto& [key, lane] : lanes_) {
     if (lane.waiting.empty()) continue;
     const Input& first = lane.waiting.front();
-    const bool byte = is_serial_byte(first);
+    const std::uint64_t pace = pace_ns(first);
     lane.room = first.kind == InputKind::serial_closed || room.has_room(first.kind, first.device);
     if (!lane.room) {
       lane.next = {here.position.steps + (is_frame(first) ? kFrameRoomSteps : kCharacterNs)};
     }
-    if (!lane.room || (byte && here.position < lane.next)) continue;
+    if (!lane.room || (pace != 0 && here.position < lane.next)) continue;
     Input input = std::move(lane.waiting.front());
     lane.waiting.pop_front();
     inbox_.delivered(input);
     if (is_frame(input)) last_frame_ = here.position;
-    if (byte) lane.next = {here.position.steps + kCharacterNs};
+    if (pace != 0) lane.next = {here.position.steps + pace};
     return input;
   }
   return std::nullopt;

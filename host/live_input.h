@@ -46,7 +46,7 @@ class LiveInput final : public InputSource {
   struct Lane {
     std::deque<Input> waiting;
     bool room = true;              ///< the receiver had room when last asked
-    Position next;                 ///< bytes follow each other at line speed
+    Position next;                 ///< bytes follow each other at line speed, keys at a typist's
     Position asked_again{kNever};  ///< for room, while idle
   };
   using LaneKey = std::pair<InputKind, std::uint16_t>;

@@ -22,9 +22,9 @@ std::string_view given_token(const Request& request) {
     }
   }
   const std::string_view authorization = request.authorization;
-  return same_word(authorization.substr(0, kBearer.size()), kBearer)
-             ? authorization.substr(kBearer.size())
-             : std::string_view();
+  if (!same_word(authorization.substr(0, kBearer.size()), kBearer)) return {};
+  const std::size_t begin = authorization.find_first_not_of(' ', kBearer.size());
+  return begin == std::string_view::npos ? std::string_view() : authorization.substr(begin);
 }
 
 Response without_token() {
@@ -60,7 +60,8 @@ Route agent_route(const Request& request, std::string_view token) {
   if (request.method != "POST" && request.method != "DELETE") {
     return answer(wrong_method("POST, DELETE"));
   }
-  if (request.method == "POST" && !same_word(request.content_type.substr(0, kJson.size()), kJson)) {
+  const std::string_view type(request.content_type);
+  if (request.method == "POST" && !same_word(type.substr(0, type.find_first_of("; \t")), kJson)) {
     return answer(refused(415, "a message is application/json"));
   }
   return {Route::Kind::agent, {}};
@@ -76,8 +77,9 @@ Route route_of(const Request& request, std::string_view token, const Pages& page
     return answer(refused(403, "another page asks"));
   }
   // A link leads here; nothing of another page's may load what is here.
-  if ((request.fetch_site == "cross-site" || request.fetch_site == "same-site") &&
-      request.fetch_mode != "navigate") {
+  const std::string& site = request.fetch_site;
+  const bool is_own = site.empty() || site == "same-origin" || site == "none";
+  if (!is_own && request.fetch_mode != "navigate") {
     return answer(refused(403, "another page asks"));
   }
   if (request.target == "/api") return socket_route(request, token);

@@ -10,8 +10,10 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <string>
 #include <utility>
 
+#include "api/limits.h"
 #include "base/error.h"
 #include "host/host.h"
 #include "serve/agent_sessions.h"
@@ -204,8 +206,11 @@ class Server::Implementation::Connection : public std::enable_shared_from_this<C
       case RequestReader::State::wrong:
         return answer(refused(400, "this is no HTTP"), {}, BodyPart::sent, Afterwards::closes);
       case RequestReader::State::too_large:
-        return answer(refused(413, "a request has at most 8 KiB and a body of 1 MiB"), {},
-                      BodyPart::sent, Afterwards::closes);
+        return answer(
+            refused(413, "a request has at most " + std::to_string(api::kMostHeaderBytes) +
+                             " bytes of headers and a body of " +
+                             std::to_string(api::kMostMessageBytes)),
+            {}, BodyPart::sent, Afterwards::closes);
       case RequestReader::State::whole:
         return take(reader_.take());
     }
@@ -333,7 +338,9 @@ class Server::Implementation::PageSocket : public std::enable_shared_from_this<P
                                                             std::size_t) { self->came(trouble); });
   }
   void came(beast::error_code trouble) {
-    if (trouble == websocket::error::message_too_big) return leave("a message over 1 MiB");
+    if (trouble == websocket::error::message_too_big) {
+      return leave("a message over " + std::to_string(api::kMostMessageBytes) + " bytes");
+    }
     if (trouble) return leave(std::string());
     if (!client_) return;
     if (stream_.got_binary()) {
@@ -419,6 +426,10 @@ void Server::Implementation::listen() {
   beast::error_code trouble;
   const asio::ip::address address = asio::ip::make_address(name, trouble);
   if (trouble || port > 65535) throw wrong("is not ADDRESS:PORT, as 127.0.0.1:8080");
+  const bool is_usual = address.is_v6() || address.to_v4() == asio::ip::address_v4::loopback();
+  if (address.is_loopback() && !is_usual) {
+    throw wrong("is another name of this host than browsers know: 127.0.0.1 or [::1]");
+  }
   if (!address.is_loopback()) {
     throw wrong("is not an address of this host alone; forward the port with ssh instead");
   }

@@ -10,6 +10,7 @@ std::optional<Position> entered_last(Timeline& timeline, GuestNames& names, cons
                                      const std::optional<std::uint64_t>& address_space,
                                      CancelToken cancel) {
   const std::optional<std::uint64_t> address = names.symbols(cancel).find(name);
+  if (!address && cancel.requested()) throw Error(ErrorCode::usage, "interrupted");
   if (!address) return std::nullopt;
   if (timeline.on_branch()) {
     throw Error(ErrorCode::usage, "the function " + name +

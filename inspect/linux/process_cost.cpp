@@ -32,7 +32,7 @@ constexpr std::uint64_t kAddress = 0x000f'ffff'ffff'f000;
 using Process = std::pair<std::uint32_t, std::string>;
 const Process kShared{0, "(several processes)"};
 const Process kKernel{0, "(the kernel and its caches)"};
-const Process kUnknown{0, "(before the kernel is known)"};
+const Process kUnknown{0, "(not known)"};
 
 /// Whose page is whose, at one moment.
 class Owners {
@@ -46,11 +46,12 @@ class Owners {
       processes_.emplace_back(task.pid, task.name);
       tables_.clear();
       walk(*tables, kLevels);
+      if (budget_ == 0) break;
     }
   }
   [[nodiscard]] const Process& of(std::uint64_t page) const {
     const auto found = owner_.find(page);
-    if (found == owner_.end()) return kKernel;
+    if (found == owner_.end()) return budget_ == 0 ? kUnknown : kKernel;
     return found->second == kSeveral ? kShared : processes_[found->second];
   }
 
@@ -59,7 +60,8 @@ class Owners {
 
   /// The tables are the guest's: each is looked at once, whatever leads to it.
   void walk(GuestPhysical table, unsigned level) {
-    if (!tables_.insert(table.value).second) return;
+    if (budget_ == 0 || !tables_.insert(table.value).second) return;
+    --budget_;
     std::array<std::uint8_t, kEntries * 8> bytes{};
     if (machine_->ram().read(table, bytes) != bytes.size()) return;
     ByteReader in(bytes, "a page table");
@@ -80,13 +82,15 @@ class Owners {
   }
   void take(std::uint64_t first, std::uint64_t count) {
     const std::uint64_t end = std::min(first + count, machine_->pages().page_count());
-    for (std::uint64_t page = first; page < end; ++page) {
+    for (std::uint64_t page = first; page < end && budget_ != 0; ++page, --budget_) {
       const auto [known, is_new] = owner_.emplace(page, processes_.size() - 1);
       if (!is_new && known->second != processes_.size() - 1) known->second = kSeveral;
     }
   }
 
   Machine* machine_;  ///< a pointer, so that it can be assigned
+  /// Tables and pages that are looked at: a guest's tables may list every page everywhere.
+  std::uint64_t budget_ = 16 * machine_->pages().page_count() + (std::uint64_t{1} << 20);
   std::vector<Process> processes_;
   std::unordered_map<std::uint64_t, std::size_t> owner_;
   std::unordered_set<std::uint64_t> tables_;  ///< of the process that is looked at

@@ -20,6 +20,8 @@ constexpr std::size_t kUsualWords = std::size_t{1} << 14;
 constexpr std::size_t kMostWords = std::size_t{1} << 17;
 /// Of a stretch of more lines or pages than these nothing is told apart.
 constexpr std::uint64_t kMostListed = std::uint64_t{1} << 16;
+/// And of the code of one interval no more lines: a filter would be full of them.
+constexpr std::uint64_t kMostCodeLines = std::uint64_t{1} << 20;
 /// With more bits set than this part of them a filter rules out next to nothing.
 constexpr double kMostFilled = 0.75;
 
@@ -73,10 +75,13 @@ void AccessFilter::add(const IntervalAccesses& accesses) {
   all_code_ = all_code_ || accesses.all_code;
   all_data_ = all_data_ || accesses.all_data;
   devices_ = devices_ || accesses.all_devices || !accesses.devices.empty();
+  std::uint64_t lines_of_code = 0;
   for (const CodeRun& run : accesses.code) {
-    if (run.last / kLine - run.first / kLine > kMostListed) {
+    const std::uint64_t lines = run.last / kLine - run.first / kLine;
+    lines_of_code += std::min(lines, kMostListed) + 1;
+    if (lines > kMostListed || lines_of_code > kMostCodeLines) {
       all_code_ = true;
-      continue;
+      break;
     }
     for (std::uint64_t line = run.first / kLine; line <= run.last / kLine; ++line) {
       set(Kind::code_line, line);

@@ -7,8 +7,8 @@
 //   Of a line or page touched the bits h, h + d, h + 2d ... (kHashes of them, modulo the
 //   count of bits) are set, where h and d are the low and the high half of
 //   mix(number * 4 + kind). Kinds: 0 a line of 64 bytes of code, 1 a page that was read,
-//   2 a page that was written anywhere, 3 a line of 64 bytes that was written. No words: the
-//   intervals touched too much for bits to say anything.
+//   2 a page that was written, not known where, 3 a line of 64 bytes that was written. No words:
+//   the intervals touched too much for bits to say anything.
 #pragma once
 
 #include <cstdint>

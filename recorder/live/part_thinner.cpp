@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <exception>
 #include <system_error>
 
 #include "base/error.h"
@@ -81,8 +82,9 @@ void PartThinner::rewrite(const std::string& path) {
     NewFile output({path, {}, true}, cancel_);
     rewrite_recording({&source, 1}, output.open(), options);
     output.commit();
-  } catch (const Error&) {
-    // The part stays as it is; what is wrong with it shows where it is used.
+  } catch (const std::exception&) {
+    // The part stays as it is, also where the host is short of memory; what is wrong with it shows
+    // where it is used.
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
@@ -17,6 +18,8 @@ namespace {
 
 constexpr int kStopWaitMs = 100;
 constexpr std::uint64_t kWordNs = 1'000'000'000;
+constexpr std::uint64_t kStatusNs = 2'000'000'000;
+constexpr int kDeepest = 8;
 constexpr std::size_t kLongestWord = 64;
 constexpr std::size_t kLongestAnswer = 64U << 10;
 
@@ -77,6 +80,17 @@ std::string ask_control(const std::string& path, const std::string& word, std::u
   std::string answer = read_line(peer, kLongestAnswer, monotonic_ns() + limit_ns);
   if (answer.empty()) throw Error(ErrorCode::host, path + ": no answer");
   return answer;
+}
+
+std::string status_of(const std::string& path) {
+  const std::string answer = ask_control(path, "status", kStatusNs);
+  // What lies deeper than any status is left out.
+  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::ordered_json&) {
+    return depth <= kDeepest;
+  };
+  const auto json = nlohmann::ordered_json::parse(answer, shallow, false);
+  if (!json.is_object()) throw Error(ErrorCode::bad_input, path + ": what answers is no run");
+  return json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace chronovisor::replica

@@ -32,6 +32,10 @@ class ControlServer {
   std::thread thread_;
 };
 
+/// How a run stands: a JSON object, written anew, so that nothing else can be in it. Throws
+/// Error{host} when nobody is there or answers within 2 s, Error{bad_input} for another answer.
+[[nodiscard]] std::string status_of(const std::string& path);
+
 /// A hand-over takes its time.
 inline constexpr std::uint64_t kControlAnswerNs = 20'000'000'000;
 

@@ -1,7 +1,6 @@
 #include "replica/transport/status_watch.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
@@ -11,7 +10,6 @@ namespace chronovisor::replica {
 namespace {
 
 constexpr std::chrono::milliseconds kAgain{250};
-constexpr std::uint64_t kAnswerNs = 1'000'000'000;
 
 }  // namespace
 
@@ -34,9 +32,7 @@ StatusWatch::Seen StatusWatch::latest() const {
 
 StatusWatch::Seen StatusWatch::ask() const {
   try {
-    std::string answer = ask_control(path_, "status", kAnswerNs);
-    if (nlohmann::json::parse(answer, nullptr, false).is_object()) return {std::move(answer), ""};
-    return {"", path_ + ": an answer that is none"};
+    return {status_of(path_), ""};
   } catch (const Error& error) {
     return {"", error.what()};
   }

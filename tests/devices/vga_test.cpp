@@ -334,6 +334,17 @@ TEST_CASE("a pixel's place is where a processor writes what it is drawn from") {
   CHECK_FALSE(pixel_place(bench.vga.registers(), 640, 0));
 }
 
+TEST_CASE("index and data of VBE are one double word, but for machines of older recordings") {
+  VgaBench bench;
+  bench.out(0x1ce, 1 | 640U << 16, 4);
+  CHECK(bench.in(0x1ce, 4) == (1 | 640U << 16));
+  bench.vga.set_state_version(1);
+  bench.out(0x1ce, 2 | 480U << 16, 4);  // nothing took it
+  CHECK(bench.in(0x1ce, 2) == 1);
+  // Four bytes: the index, the data twice, and nothing.
+  CHECK(bench.in(0x1ce, 4) == (1 | (640U & 0xff) << 8 | (640U & 0xff) << 16 | 0xffU << 24));
+}
+
 TEST_CASE("the vertical retrace comes once a frame") {
   VgaBench bench;
   bench.vga.set_text_mode(test_font(), 16);

@@ -134,7 +134,7 @@ for text in ("{", "nonsense", '{"jsonrpc":"2.0"', "[" * 100, "[]", "0", '{"jsonr
     test.check("error" in (message if isinstance(message, dict) else message[0]), f"{text[:30]} is answered with {message}")
 page.send_frame(b"x" * 2_000_000)
 test.check(page.closed_with() in (1009, None), "a message of 2 MB")
-logged("a message over 1 MiB", "a message that is too large")
+logged("a message over 1048576 bytes", "a message that is too large")
 page = Page(server)
 page.send_frame(b"\0\1\2", opcode=2)
 test.check(page.closed_with() == 1003, "a binary message")

@@ -83,6 +83,21 @@ TEST_CASE("bytes of a line come one after the other at its speed, then that it i
   CHECK(live.next_look({3'000'000}).steps == kNever);
 }
 
+TEST_CASE("keys that come at once are not pressed at once, whether the guest runs or waits") {
+  std::atomic<bool> stop{false};
+  LiveInput live(-1, false, IdlePolicy::warp, stop);
+  Inbox::Source keyboard(live.inbox(), InputKind::key, 0);
+  for (const std::uint8_t key : {'a', 'b', 'c'}) keyboard.push({key});
+  CHECK(live.take({{100}, 0}, kRoom)->payload == Bytes{'a'});
+  CHECK_FALSE(live.take({{900'000}, 0}, kRoom));
+  CHECK(live.next_look({900'000}).steps <= 1'000'100);
+  CHECK(live.take({{1'000'100}, 0}, kRoom)->payload == Bytes{'b'});
+  const IdleOutcome waited = live.idle({{1'000'200}, 0}, 50'000'000);
+  CHECK(waited.kind == IdleOutcome::Kind::early);
+  CHECK(waited.idle_ns == 1'000'000);
+  CHECK(live.take({{1'000'200}, waited.idle_ns}, kRoom)->payload == Bytes{'c'});
+}
+
 TEST_CASE("another source is not held up by a line without room, nor by a closed one") {
   Pipe pipe;
   std::atomic<bool> stop{false};

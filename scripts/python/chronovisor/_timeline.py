@@ -270,7 +270,9 @@ class Timeline:
     def seek(self, place: Place) -> WhereAnswer:
         """Goes to a position, "start", "end", "+N", "-N", "packet:N", a bookmark, or to where a
         function was entered last: seek("panic"), or "function:panic" where a bookmark is called so."""
-        return self.api.seek(str(place) if isinstance(place, int) else place)  # -5 is "-5"
+        if isinstance(place, int) and (isinstance(place, bool) or place < 0):
+            raise ValueError(f"{place} is no position; to go back from here: seek(\"-1000\")")
+        return self.api.seek(place)
 
     def step(self, count: int = 1) -> StepAnswer:
         """So many instructions on."""

@@ -300,12 +300,23 @@ bool Vga::VbePorts::is_half(std::uint16_t offset) const {
 std::uint32_t Vga::VbePorts::read_port(std::uint16_t offset, unsigned width) {
   if (offset > kSecondData) return 0xff;
   const std::uint32_t value = offset == 0 ? vga_.state_.vbe_index : vga_.read_vbe();
+  if (width == 4) {
+    const std::uint32_t data = vga_.read_vbe();
+    if (!is_half(kSecondData)) return value | data << 16;
+    return (value & 0xff) | (data & 0xff) << 8 | (data & 0xff) << 16 | 0xff000000;
+  }
   if (is_half(offset)) return (value & 0xff) | 0xff00;
   return width == 1 ? value & 0xff : value;
 }
 
 void Vga::VbePorts::write_port(std::uint16_t offset, unsigned width, std::uint32_t value) {
   if (width == 1 || is_half(offset)) return;  // the registers are words
+  if (width == 4) {
+    if (is_half(kSecondData)) return;
+    vga_.state_.vbe_index = static_cast<std::uint16_t>(value);
+    vga_.write_vbe(static_cast<std::uint16_t>(value >> 16));
+    return;
+  }
   if (offset == 0) {
     vga_.state_.vbe_index = static_cast<std::uint16_t>(value);
   } else {

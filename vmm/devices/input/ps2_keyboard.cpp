@@ -70,6 +70,8 @@ void Ps2Keyboard::visit_state(StateVisitor& visitor, const std::string& prefix, 
   visitor.field(prefix + "held_code", held_code_);
   visitor.field(prefix + "repeat_ns", repeat_ns_);
   if (sets == Sets::three) visitor.field(prefix + "kinds", kinds_);
+  const unsigned most = sets == Sets::three ? 3 : 2;
+  if (set_ == 0 || set_ > most) set_ = 2;
   typematic_ &= 0x7f;
   if (held_code_ == 0) repeat_ns_ = kNever;
 }
