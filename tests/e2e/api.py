@@ -109,6 +109,12 @@ with session("--at", "mark") as t:
     end = t.info["end"]
     test.check(t.replication == {"asked": False, "run": None, "trouble": None}, "a run that nobody has named")
     test.check(t.position == MARK and t.bookmarks["mark"] == MARK, f"it stands at {t.position}")
+    for wrong in (-50, True):
+        try:
+            t.seek(wrong)
+            test.fail(f"{wrong} is a position")
+        except ValueError:
+            pass
     test.check(t.seek("end")["position"] == end and t.seek("start")["position"] == 0, "it does not travel")
     t.seek("mark")
     test.check(t.step(10)["where"]["position"] > MARK, "no step")

@@ -255,6 +255,33 @@ def debugger():
     machines.check(second.wait(timeout=30 * PATIENCE) == 0, "the backup does not end with the run")
 
 
+def other_controls():
+    """Whoever answers at a control socket and is no run: nothing of it is passed on, and nobody waits."""
+    for number, (answer, run) in enumerate(((b'\xef\xbb\xbf{"state":"x"}\r\n', {"state": "x"}), (b"\x1b[2Jno JSON\n", None), (b"[1]\n", None),
+                                            (b"[" * 60000 + b"\n", None), (b"", None), (b'{"a":' * 9000 + b"1" + b"}" * 9000 + b"\n", {}))):
+        path = test.path(f"other{number}")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen()
+
+        def serve(listener=listener, answer=answer):
+            kept = []
+            while True:
+                kept.append(listener.accept()[0])
+                kept[-1].sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        done = test.run("status", path, expect=None)
+        machines.check(time.monotonic() - began < 10 * PATIENCE, f"status waits for {answer[:20]}")
+        machines.check(done.returncode == (0 if run is not None else 3 if answer else 5), f"status of {answer[:20]}: {done}")
+        machines.check(b"\x1b" not in done.stdout + done.stderr, f"a terminal would obey: {done}")
+        asked = b'{"jsonrpc":"2.0","id":1,"method":"replication"}\n'
+        done = test.run("api", test.path("g1.cvr"), "--control", path, given=asked)
+        got = json.loads(done.stdout.splitlines()[0])["result"]
+        machines.check((got["run"] is None) == (run is None) and (got["trouble"] is None) == (run is not None), f"{answer[:20]}: {got}")
+
+
 def hostile():
     """Whoever connects and speaks something else, or nothing, is left, on both sides; then those
     that are meant come together."""
@@ -303,7 +330,7 @@ def hostile():
     end(second)
 
 
-for part in (hostile, two_backups, two_of_which_one_is_lost, kept_stretches, disks, divergence, debugger):
+for part in (hostile, two_backups, two_of_which_one_is_lost, kept_stretches, disks, divergence, debugger, other_controls):
     part_begun = time.monotonic()
     try:
         part()

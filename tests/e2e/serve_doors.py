@@ -5,6 +5,7 @@ clients that never read or never end, and bytes that are no HTTP. Each is refuse
 and logged, and the session is served on."""
 import json
 import re
+import subprocess
 import threading
 import time
 
@@ -59,6 +60,13 @@ def logged(pattern, what):
 
 # ---- names and pages -----------------------------------------------------------------------
 
+for place, status in (("127.0.0.2:0", 2), ("0.0.0.0:0", 2), ("192.0.2.1:0", 2)):
+    done = test.run("serve", recording, "--listen", place, expect=status)
+    test.check(b"--listen" in done.stderr, f"why {place} is refused", done)
+with open("/dev/full", "wb") as full:
+    done = subprocess.run([test.program, "serve", recording], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60 * PATIENCE)
+test.check(done.returncode == 5 and b"could not be written" in done.stderr, "an address that nobody gets", done)
+
 # A page of somebody's whose name leads to this host (DNS rebinding), and other names.
 for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "localhost.evil.example:80",
              "127.0.0.1:80evil", "127.0.0.2", "0.0.0.0", "[::]", "localhost:", "127.0.0.1:123456", "", "user@127.0.0.1",
@@ -79,7 +87,7 @@ for origin in ("http://evil.example", "null", f"https://{server.name}", "http://
     test.check(request(server, "/build.json", Origin=origin)[0] == 403, f"{origin} may ask")
     test.check(Page(server, origin=origin, open_it=False).status == 403, f"a WebSocket of {origin}'s")
 logged("another page asks", "a foreign page")
-for site in ("cross-site", "same-site"):
+for site in ("cross-site", "same-site", "CROSS-SITE", "some-site"):
     test.check(request(server, "/build.json", Sec_Fetch_Site=site, Sec_Fetch_Mode="no-cors")[0] == 403, f"{site}")
 status, headers, _ = request(server, "/build.json", method="OPTIONS", Access_Control_Request_Method="GET")
 test.check(status == 405 and not [name for name in headers if name.startswith("access-control")], f"CORS: {headers}")
@@ -98,6 +106,10 @@ test.check(Page(server, origin="", open_it=False).status == 101, "a program that
 test.check(request(server, f"/api?token={server.token}")[0] == 404, "a token in an address")
 test.check(request(server, "/mcp", method="POST", body=b"{}", Content_Type="application/json",
                    Cookie=f"token={server.token}")[0] == 401, "a token in a cookie")
+for kind, wanted in (("application/jsonx", 415), ("text/plain", 415), ("Application/JSON; charset=utf-8", 200)):
+    status = request(server, "/mcp", method="POST", body=b'{"jsonrpc":"2.0","method":"x"}', Content_Type=kind,
+                     Accept="application/json, text/event-stream", Authorization=f"bearer   {server.token}")[0]
+    test.check((status == 415) == (wanted == 415) and status != 401, f"{kind} is answered with {status}")
 logged("the token is missing, or another one", "a wrong token")
 test.check(server.token not in server.said(), "the token is in the log")
 unharmed("a wrong token")
