@@ -36,7 +36,7 @@ export class Replication {
       return;
     }
     this.#node = this.#tabs.add("replication", "Replication");
-    fill(this.#node, this.#state, this.#facts, this.#backups.node);
+    fill(this.#node, this.#state, this.#backups.node, this.#facts);
     setInterval(() => this.#ask(), kAgainMs);
   }
 
