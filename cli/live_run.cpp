@@ -257,18 +257,6 @@ void require_different_files(
   }
 }
 
-/// Of a recording in parts the last one alone is open for writing.
-void require_no_part_at_work(const std::string& path) {
-  for (std::uint64_t number = 1; number <= kMostParts; ++number) {
-    const std::string part = part_path(path, number);
-    std::error_code failed;
-    if (!std::filesystem::is_regular_file(part, failed)) continue;
-    if (PosixInputFile(part).is_being_written()) {
-      throw Error(ErrorCode::host, part + ": is being written by another program");
-    }
-  }
-}
-
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
   OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
@@ -291,12 +279,19 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
     require_free_serial(*place, {"", others, options.force});
   }
-  // Those of an earlier recording are replaced as well.
-  for (std::uint64_t number = 2; plan.parts && number <= kMostParts; ++number) {
-    output.path = part_path(options.output, number);
-    if (std::filesystem::exists(output.path)) require_free_output(output);
+  for (std::uint64_t number = 2; number <= kMostParts; ++number) {
+    const std::string part = part_path(options.output, number);
+    std::error_code failed;
+    if (!std::filesystem::exists(part, failed)) continue;
+    // Of a run at work in parts the last one alone is open for writing.
+    if (std::filesystem::is_regular_file(part, failed) && PosixInputFile(part).is_being_written()) {
+      throw Error(ErrorCode::host, part + ": is being written by another program");
+    }
+    if (!plan.parts) continue;
+    // Those of an earlier recording are replaced as well.
+    output.path = part;
+    require_free_output(output);
   }
-  require_no_part_at_work(options.output);
   if (!plan.keep) return;
   for (const char* suffix : {FlightRecorder::kOlderSuffix, FlightRecorder::kNewSuffix}) {
     output.path = options.output + suffix;

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "recorder/format/chunk.h"
+#include "recorder/format/recording_part.h"
 
 namespace chronovisor {
 namespace {
@@ -166,12 +167,20 @@ void require_free_output(const OutputPlan& plan) {
   if (plan.path == kStandardOutput) return;
   const auto there = status_of(plan.path);
   if (!there) return;
-  for (const std::string& input : plan.inputs) {
+  const auto require_another = [&](const std::string& input) {
     const auto other = status_of(input);
-    if (!other || other->st_dev != there->st_dev || other->st_ino != there->st_ino) continue;
+    if (!other || other->st_dev != there->st_dev || other->st_ino != there->st_ino) return;
     throw Error(ErrorCode::usage, plan.path + ": is " +
                                       (input == plan.path ? "what is read" : input) +
                                       " itself, which would be lost; give another name");
+  };
+  for (const std::string& input : plan.inputs) {
+    require_another(input);
+    // A recording in parts is read, and lost, with all of them.
+    const std::string first = first_part_path(input);
+    for (std::uint64_t number = 1; number <= kMostParts; ++number) {
+      require_another(part_path(first, number));
+    }
   }
   if (!S_ISREG(there->st_mode) || there->st_size == 0 || plan.force) return;
   const bool recording = is_recording(plan.path);

@@ -29,8 +29,8 @@ struct OutputPlan {
   Replaceable replaceable = Replaceable::nothing;
 };
 
-/// Throws Error{usage} when `path` is one of the inputs, by name or by link, or
-/// holds something that `force` is needed for. Devices and pipes may be written.
+/// Throws Error{usage} when `path` is one of the inputs or another part of one, by name or by link,
+/// or holds something that `force` is needed for. Devices and pipes may be written.
 void require_free_output(const OutputPlan& plan);
 /// The same for where a serial line leads: the PATH of "file:PATH"; other words name no
 /// file. An earlier console is replaced, a recording only by force.

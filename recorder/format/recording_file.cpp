@@ -11,8 +11,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint64_t kMostPages = 0xffff'fff0;
-
 /// Why not even the first chunk is found by this index; nothing: it is.
 std::optional<std::string> first_chunk_trouble(const RecordingIndex& index) {
   try {
@@ -78,18 +76,14 @@ std::uint64_t RecordingFile::number_pages() {
   if (n != 0) pages = *checkpoints[--n].pages_before;
   for (; n < checkpoints.size(); ++n) {
     const CheckpointInfo info = checkpoints[n];
-    if (pages >= kMostPages) fail(info.sequence, "more pages than can be numbered");
+    if (pages >= kMostNumbered) fail(info.sequence, "more pages than can be numbered");
     if (!info.pages_before) {
       // What a scan found is in memory.
       if (!checkpoints.is_in_memory(n)) fail(info.sequence, "the index does not know its pages");
       checkpoints.in_memory(n).pages_before = static_cast<std::uint32_t>(pages);
     }
-    Bytes directory;
-    for (std::uint64_t i = 0; i < info.directory.count; ++i) {
-      const Bytes piece = read_chunk(info.directory.first + i, ChunkType::page_directory);
-      directory.insert(directory.end(), piece.begin(), piece.end());
-      if (directory.size() > kMaxStreamBytes) fail(info.sequence, "its directory is too large");
-    }
+    const Bytes directory =
+        read_stream(info.directory, ChunkType::page_directory, "page directory");
     for (const PageBatch& batch : decode_page_directory(directory, place(info.sequence))) {
       pages += batch.pages.size();
     }
@@ -228,6 +222,28 @@ Bytes RecordingFile::read_chunk(std::uint64_t sequence, ChunkType type) const {
   auto payload = decode_payload(header, stored);
   if (const auto* fault = std::get_if<ChunkFault>(&payload)) fail(sequence, fault->reason);
   return std::get<Bytes>(std::move(payload));
+}
+
+Bytes RecordingFile::read_stream(const StreamRef& stream, ChunkType type, const char* what) const {
+  const std::uint64_t chunks = index_.chunks.size();
+  if (stream.count > chunks || stream.first > chunks - stream.count) {
+    throw Error{ErrorCode::bad_input, name() + ": " + what + " is not in the file"};
+  }
+  std::uint64_t total = 0;
+  for (std::uint64_t i = 0; i < stream.count; ++i) {
+    total += index_.chunks[static_cast<std::size_t>(stream.first + i)].raw_length;
+    if (total > kMaxStreamBytes) {
+      throw Error{ErrorCode::bad_input, name() + ": " + what + " of more than " +
+                                            std::to_string(kMaxStreamBytes) + " bytes"};
+    }
+  }
+  Bytes data;
+  for (std::uint64_t i = 0; i < stream.count; ++i) {
+    Bytes piece = read_chunk(stream.first + i, type);
+    if (stream.count == 1) return piece;
+    data.insert(data.end(), piece.begin(), piece.end());
+  }
+  return data;
 }
 
 }  // namespace chronovisor

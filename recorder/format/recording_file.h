@@ -19,6 +19,9 @@
 
 namespace chronovisor {
 
+/// A reader numbers no more pages, nor checkpoints, of all parts.
+inline constexpr std::uint64_t kMostNumbered = 0xffff'fff0;
+
 class RecordingFile {
  public:
   /// @param index_bytes of blocks of the index that are kept decoded
@@ -51,6 +54,9 @@ class RecordingFile {
   /// The payload of a chunk, by its number in this file. Throws Error{bad_input}, also when
   /// it is of another type.
   [[nodiscard]] Bytes read_chunk(std::uint64_t sequence, ChunkType type) const;
+  /// The content of a stream of chunks of one type. Throws Error{bad_input}; `what` is what
+  /// messages call it.
+  [[nodiscard]] Bytes read_stream(const StreamRef& stream, ChunkType type, const char* what) const;
   /// What messages call a chunk.
   [[nodiscard]] std::string place(std::uint64_t sequence) const;
   /// Throws Error{bad_input} that says what is wrong with a chunk, and what that costs.

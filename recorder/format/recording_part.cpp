@@ -47,4 +47,11 @@ std::string first_part_path(const std::string& path, std::uint64_t number) {
   return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
 }
 
+std::string first_part_path(const std::string& path) {
+  for (std::uint64_t number = 2; number <= kMostParts; ++number) {
+    if (std::string first = first_part_path(path, number); first != path) return first;
+  }
+  return path;
+}
+
 }  // namespace chronovisor

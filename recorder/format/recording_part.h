@@ -38,5 +38,7 @@ struct PartNote {
 [[nodiscard]] std::string part_path(const std::string& first, std::uint64_t number);
 /// The path of the first part, of that of part `number`.
 [[nodiscard]] std::string first_part_path(const std::string& path, std::uint64_t number);
+/// The same where the number is not known: of any other path that path.
+[[nodiscard]] std::string first_part_path(const std::string& path);
 
 }  // namespace chronovisor

@@ -141,8 +141,7 @@ void RecordingReader::open_following(const PartProvider& parts, const ReaderOpti
 PartBase RecordingReader::base_behind(File& file) const {
   const std::uint64_t pages = file.base.pages + file.file.number_pages();
   const std::uint64_t checkpoints = file.base.checkpoints + file.file.index().checkpoints.size();
-  constexpr std::uint64_t kMost = 0xffff'fff0;
-  if (pages > kMost || checkpoints > kMost) {
+  if (pages > kMostNumbered || checkpoints > kMostNumbered) {
     throw Error{ErrorCode::bad_input, name() + ": more pages than can be numbered"};
   }
   return {file.base.chunks + file.file.index().chunks.size(),

@@ -107,21 +107,8 @@ Bytes RecordingReader::read_chunk(std::uint64_t sequence, ChunkType type) const 
 
 Bytes RecordingReader::read_stream(const StreamRef& stream, ChunkType type,
                                    const char* what) const {
-  std::uint64_t total = 0;
-  for (std::uint64_t i = 0; i < stream.count; ++i) {
-    total += index().chunks[static_cast<std::size_t>(stream.first + i)].raw_length;
-    if (total > kMaxStreamBytes) {
-      throw Error{ErrorCode::bad_input, name() + ": " + what + " of more than " +
-                                            std::to_string(kMaxStreamBytes) + " bytes"};
-    }
-  }
-  Bytes data;
-  for (std::uint64_t i = 0; i < stream.count; ++i) {
-    Bytes piece = read_chunk(stream.first + i, type);
-    if (stream.count == 1) return piece;
-    data.insert(data.end(), piece.begin(), piece.end());
-  }
-  return data;
+  const File& file = file_of(stream.first);
+  return file.file.read_stream({stream.first - file.base.chunks, stream.count}, type, what);
 }
 
 std::optional<std::string> RecordingReader::summary_json() const {

@@ -133,6 +133,18 @@ asked = ["--address", "jiffies_64", "--length", "8", "--from", str(end // 3), "-
 answers = [json.loads(test.run("query", "writes", path, *asked, seconds=300).stdout) for path in (run, packed)]
 test.check(answers[0]["count"] == answers[1]["count"] > 0, f"queries: {[answer['count'] for answer in answers]}")
 
+# No command writes over a part of what it reads, by whatever name.
+os.symlink(facts["parts"][2]["file"], test.path("link"))
+os.link(facts["parts"][1]["file"], test.path("hard"))
+sizes = [os.path.getsize(part["file"]) for part in facts["parts"]]
+for over in (facts["parts"][1]["file"], test.path("link"), test.path("hard"), run):
+    for words in (["export", "--format", "cast", "-f", "-o", over], ["report", "-f", "-o", over]):
+        read = facts["parts"][1]["file"] if over == run else run
+        refused = test.run(*words, read, expect=2)
+        test.check(b"which would be lost" in refused.stderr, "a part may be written over", refused)
+    test.run("pack", "-f", run, over, expect=2)
+test.check(sizes == [os.path.getsize(part["file"]) for part in facts["parts"]], "a part was written over")
+
 # A part that is missing is named, and what is left on both sides of it opens.
 second = facts["parts"][1]
 os.rename(second["file"], test.path("away"))

@@ -114,7 +114,7 @@ TEST_CASE("frames on a stream are found wherever it is cut, and nonsense is refu
 }
 
 TEST_CASE("two ends of a stream exchange frames, and one that leaves is noticed") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string path = folder.file("segment");
   Guest first;
   Guest second;
@@ -138,7 +138,7 @@ TEST_CASE("two ends of a stream exchange frames, and one that leaves is noticed"
 }
 
 TEST_CASE("a stream waits for a guest without room, and loses nothing") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string path = folder.file("segment");
   Guest first;
   Guest second;
@@ -157,7 +157,7 @@ TEST_CASE("a stream waits for a guest without room, and loses nothing") {
 }
 
 TEST_CASE("a peer that speaks something else is left") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string path = folder.file("segment");
   const Descriptor listener = listen_unix(path);
   Guest guest;
@@ -175,7 +175,7 @@ TEST_CASE("a peer that speaks something else is left") {
 }
 
 TEST_CASE("datagrams carry a frame each, and either end may come first, and come again") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string a = folder.file("a");
   const std::string b = folder.file("b");
   Guest first;
@@ -197,7 +197,7 @@ TEST_CASE("datagrams carry a frame each, and either end may come first, and come
 }
 
 TEST_CASE("a file that is no socket is not replaced by one") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string path = folder.file("precious");
   std::filesystem::create_directory(path);
   CHECK_THROWS_AS((void)listen_unix(path), Error);
@@ -263,7 +263,7 @@ TEST_CASE("a capture that is damaged or is none is an error, wherever it is cut"
 }
 
 TEST_CASE("a switch serves several machines, and one that misbehaves harms no other") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const std::string path = folder.file("segment");
   SwitchServer server(listen_unix(path), {});
   std::atomic<bool> stop{false};

@@ -1,19 +1,17 @@
-// What the tests of network backends share: a guest's side, frames, a folder.
+// What the tests of network backends share: a guest's side, and frames.
 #pragma once
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "host/network/backend.h"
+#include "tests/temporary_folder.h"
 
 namespace chronovisor {
 
@@ -22,23 +20,6 @@ inline Bytes frame_of(std::size_t size, std::uint8_t first) {
   for (std::size_t n = 0; n < size; ++n) frame[n] = static_cast<std::uint8_t>(first + n * 3);
   return frame;
 }
-
-/// A folder that goes away.
-class Folder {
- public:
-  Folder() {
-    std::string name = std::filesystem::temp_directory_path() / "chronovisor-net-XXXXXX";
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 template <class Condition>
 bool becomes_true(Condition condition) {

@@ -87,7 +87,7 @@ TEST_CASE("user networking answers for its gateway") {
 }
 
 TEST_CASE("user networking says what to start from, and gives files of one folder alone") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   std::filesystem::create_directory(folder.file("given"));
   std::ofstream(folder.file("given/boot.ipxe")) << "the file to start from";
   std::ofstream(folder.file("secret")) << "not to be given";

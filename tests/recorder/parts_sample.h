@@ -2,10 +2,8 @@
 #pragma once
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,27 +11,9 @@
 #include "recorder/format/start_condition.h"
 #include "recorder/live/parted_recorder.h"
 #include "tests/recorder/sample_recording.h"
+#include "tests/temporary_folder.h"
 
 namespace chronovisor::testing {
-
-/// A folder of its own for each test, removed with everything in it.
-class PartsFolder {
- public:
-  PartsFolder()
-      : path_(
-            std::filesystem::temp_directory_path() /
-            ("chronovisor-parts-" + std::to_string(::getpid()) + "-" + std::to_string(++count_))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~PartsFolder() { std::filesystem::remove_all(path_); }
-  PartsFolder(const PartsFolder&) = delete;
-  PartsFolder& operator=(const PartsFolder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-  static inline int count_ = 0;
-};
 
 inline constexpr std::uint64_t kSpacing = 1000;
 inline constexpr std::uint64_t kCheckpoints = 40;

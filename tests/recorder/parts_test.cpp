@@ -37,7 +37,7 @@ std::vector<std::string> messages_of(const RecordingReader& reader) {
 }  // namespace
 
 TEST_CASE("parts read as the one recording that they are of") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   REQUIRE(write_parts(path) == 4);
   const RecordingReader whole(std::make_shared<MemoryInputFile>(in_one_file()));
@@ -65,7 +65,7 @@ TEST_CASE("parts read as the one recording that they are of") {
 }
 
 TEST_CASE("each part is a recording by itself, and opens with those behind it") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path);
   for (const bool alone : {true, false}) {
@@ -85,7 +85,7 @@ TEST_CASE("each part is a recording by itself, and opens with those behind it") 
 }
 
 TEST_CASE("a part that is missing, or is another recording's, is named") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path);
   std::filesystem::rename(path + ".part3", folder.file("away"));
@@ -116,7 +116,7 @@ TEST_CASE("a part that is missing, or is another recording's, is named") {
 }
 
 TEST_CASE("a recorder that is killed leaves its parts, and the last one as far as it got") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path, 1, false);
   {
@@ -152,7 +152,7 @@ TEST_CASE("a recorder that is killed leaves its parts, and the last one as far a
 }
 
 TEST_CASE("a part whose footer is lost is found again, and the parts behind it are numbered on") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path);
   const std::string second = path + ".part2";
@@ -165,7 +165,7 @@ TEST_CASE("a part whose footer is lost is found again, and the parts behind it a
 }
 
 TEST_CASE("checkpoints of old parts are thinned while the recording grows") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   REQUIRE(write_parts(path, 2) == 4);
   const RecordingReader reader(path);
@@ -195,7 +195,7 @@ TEST_CASE("checkpoints of old parts are thinned while the recording grows") {
 }
 
 TEST_CASE("what is added to a recording in parts is found in it") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path);
   append_bookmark(path, {Position{12'345}, "mine"});
@@ -215,7 +215,7 @@ TEST_CASE("what is added to a recording in parts is found in it") {
 }
 
 TEST_CASE("an earlier recording's parts do not outlive it") {
-  const PartsFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   write_parts(path);
   const PartedRecorder tape(path, StartCondition{}.to_json(), {}, {.part_bytes = 1}, counter(0),

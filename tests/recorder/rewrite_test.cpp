@@ -1,5 +1,4 @@
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,30 +11,12 @@
 #include "recorder/live/console_watch.h"
 #include "recorder/live/flight_recorder.h"
 #include "tests/recorder/sample_recording.h"
+#include "tests/temporary_folder.h"
 
 using namespace chronovisor;
 using namespace chronovisor::testing;
 
 namespace {
-
-/// A folder of its own for each test, removed with everything in it.
-class Folder {
- public:
-  Folder()
-      : path_(std::filesystem::temp_directory_path() /
-              ("chronovisor-rewrite-" + std::to_string(::getpid()) + "-" +
-               std::to_string(++count_))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-  static inline int count_ = 0;
-};
 
 constexpr std::uint64_t kSpacing = 1000;
 
@@ -186,7 +167,7 @@ TEST_CASE("trimming to nothing is refused") {
 }
 
 TEST_CASE("a bookmark is added to a finished recording, and survives the loss of the footer") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   const Bytes source = long_recording();
   std::ofstream(path, std::ios::binary)
@@ -209,7 +190,7 @@ TEST_CASE("a bookmark is added to a finished recording, and survives the loss of
 }
 
 TEST_CASE("bookmarks are taken away and moved, also for whoever scans, while a reader is open") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("run.cvr");
   const Bytes source = long_recording();
   std::ofstream(path, std::ios::binary)
@@ -240,7 +221,7 @@ TEST_CASE("bookmarks are taken away and moved, also for whoever scans, while a r
 }
 
 TEST_CASE("a flight recording keeps the last stretch, and is one ordinary recording") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.file("flight.cvr");
   constexpr std::uint64_t kLong = 1'000'000;  // steps between checkpoints here
   const KeepPolicy keep{KeepPolicy::Unit::virtual_time, 5 * kLong};

@@ -24,9 +24,9 @@ using test::first_seed;
 using test::Guest;
 using test::record;
 using test::record_in_parts;
-using test::RecordingFolder;
 using test::rounds;
 using test::tiny;
+using testing::TemporaryFolder;
 
 /// A machine at the start of the recording, with its input.
 struct Replay {
@@ -189,7 +189,7 @@ void question(Guest& guest, std::uint64_t seed, int cases, bool find) {
   recording.checkpoints = random() % 6 != 0;
   recording.index = random() % 4 != 0;
   recording.checkpoint_budget_percent = 0;
-  const RecordingFolder folder;
+  const TemporaryFolder folder;
   const bool in_parts = recording.checkpoints && random() % 4 == 0;
   CAPTURE(in_parts);
   const auto reader = in_parts

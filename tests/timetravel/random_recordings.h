@@ -3,7 +3,6 @@
 #pragma once
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 #include "recorder/live/parted_recorder.h"
 #include "recorder/live/replay_input.h"
 #include "recorder/live/run_recorder.h"
+#include "tests/temporary_folder.h"
 #include "tests/vmm/tiny_guest.h"
 #include "timetravel/traveller.h"
 
@@ -81,31 +81,12 @@ inline std::unique_ptr<RecordingReader> record_to(const Guest& guest, std::uint6
   return std::make_unique<RecordingReader>(std::make_shared<MemoryInputFile>(*bytes));
 }
 
-/// A folder of its own, removed with everything in it.
-class RecordingFolder {
- public:
-  RecordingFolder()
-      : path_(
-            std::filesystem::temp_directory_path() /
-            ("chronovisor-travel-" + std::to_string(::getpid()) + "-" + std::to_string(++count_))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~RecordingFolder() { std::filesystem::remove_all(path_); }
-  RecordingFolder(const RecordingFolder&) = delete;
-  RecordingFolder& operator=(const RecordingFolder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-  static inline int count_ = 0;
-};
-
 /// The guest's run to its end in parts of `steps` steps at least, the checkpoints of old ones
 /// thinned.
 inline std::unique_ptr<RecordingReader> record_in_parts(const Guest& guest, std::uint64_t seed,
                                                         const RecorderOptions& options,
                                                         std::uint64_t steps,
-                                                        const RecordingFolder& folder) {
+                                                        const testing::TemporaryFolder& folder) {
   constexpr Position kMost{20'000'000};
   const auto machine = make_machine(guest.start, [&](const std::string&) { return guest.image; });
   ScriptedInput input(guest.inputs, seed);

@@ -29,9 +29,9 @@ using test::first_seed;
 using test::Guest;
 using test::record;
 using test::record_in_parts;
-using test::RecordingFolder;
 using test::rounds;
 using test::tiny;
+using testing::TemporaryFolder;
 
 /// Replays from the start each time, and knows nothing else.
 class Reference {
@@ -357,7 +357,7 @@ void walk_through(Guest& guest, std::uint64_t seed, int cases, bool find) {
   recording.checkpoints = random() % 5 != 0;
   recording.index = random() % 4 != 0;
   recording.checkpoint_budget_percent = 0;
-  const RecordingFolder folder;
+  const TemporaryFolder folder;
   const bool in_parts = recording.checkpoints && random() % 3 == 0;
   CAPTURE(in_parts);
   const auto reader = in_parts
@@ -374,7 +374,7 @@ void walk_through_parts(std::uint64_t seed) {
   RecorderOptions recording;
   recording.checkpoint_every_steps = 61 + random() % 300;
   recording.checkpoint_budget_percent = 0;
-  const RecordingFolder folder;
+  const TemporaryFolder folder;
   const auto reader = record_in_parts(guest, seed, recording, 1 + random() % 3000, folder);
   REQUIRE(reader->parts().size() > 2);
   Walk walk(guest, *reader, random_options(random), seed * 31);
