@@ -17,6 +17,8 @@ namespace {
 constexpr std::string_view kFileMagic = "CVRFILE\n";
 constexpr std::string_view kTrailerMagic = "CVREND.\n";
 constexpr std::size_t kHeaderChecked = 48;
+/// Beginning to compress takes longer than what is smaller than this is worth.
+constexpr std::size_t kLeastPacked = 256;
 
 std::string hex64(std::uint64_t value) {
   char text[17];
@@ -312,7 +314,7 @@ void ChunkEncoder::pack(ByteView payload, int level, PackedChunk& out) {
   out.header = {};
   out.header.raw_length = static_cast<std::uint32_t>(payload.size());
   std::size_t stored = 0;
-  if (level != 0 && payload.size() > 32) {
+  if (level != 0 && payload.size() >= kLeastPacked) {
     const std::size_t bound = ZSTD_compressBound(payload.size());
     out.bytes.resize(kChunkHeaderSize + bound);
     stored = ZSTD_compressCCtx(impl_->context.get(), out.bytes.data() + kChunkHeaderSize, bound,

@@ -14,6 +14,8 @@ namespace {
 /// enough to be read for a part of it.
 constexpr std::size_t kStreamPiece = 1u << 20;
 constexpr std::size_t kConsolePiece = 1u << 16;
+/// So much input at once is mostly frames, which the machine waits for while they are packed.
+constexpr std::size_t kBulkBytes = 1u << 16;
 /// The most bytes of pages that wait for the compressor.
 constexpr std::size_t kMostInFlight = 32u << 20;
 
@@ -321,7 +323,9 @@ void RecordingWriter::flush_inputs() {
       index_.inputs.empty() ? options_.start : index_.inputs.back().complete_to;
   if (inputs_.count() == 0 && arrived_ == covered) return;
   InputRange range{inputs_.from(), arrived_, inputs_.count(), 0};
-  range.sequence = append_chunk(ChunkType::input_log, inputs_.finish(arrived_), options_.level);
+  const Bytes log = inputs_.finish(arrived_);
+  const int level = log.size() < kBulkBytes ? options_.level : options_.page_level;
+  range.sequence = append_chunk(ChunkType::input_log, log, level);
   index_.add_inputs(range);
   if (index_.tallies) {
     for (const auto& [kind, count] : held_tallies_.inputs) index_.tallies->inputs[kind] += count;

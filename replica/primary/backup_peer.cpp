@@ -22,6 +22,9 @@ constexpr std::uint64_t kRetryNs = 200 * kMs;
 constexpr int kWaitMs = 20;
 /// So much may wait for the socket before more is read from the file.
 constexpr std::size_t kMostUnsent = 1U << 20;
+/// What the heap hands out again without asking the host for memory each time.
+constexpr std::size_t kPieceBytes = 64U << 10;
+static_assert(kPieceBytes <= kMostPiece);
 
 }  // namespace
 
@@ -224,7 +227,7 @@ void BackupPeer::pump_past() {
         return;
       }
     }
-    Bytes bytes = from_->take_bytes(to, kMostPiece);
+    Bytes bytes = from_->take_bytes(to, kPieceBytes);
     if (bytes.empty()) throw Error(ErrorCode::host, "the recording was cut");
     sent_to_ = from_->at();
     link_->send(Past{std::move(bytes)});

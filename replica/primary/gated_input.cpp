@@ -9,13 +9,18 @@
 namespace chronovisor::replica {
 namespace {
 
-constexpr std::uint64_t kLookSteps = 100'000;
-constexpr std::uint64_t kMarkNs = 10'000'000;
+/// A machine that runs is asked this often: each time interrupts it, and what has to be soon is
+/// asked for more often while there is something.
+constexpr std::uint64_t kLookSteps = 1'000'000;
+constexpr std::uint64_t kUrgentLookSteps = 100'000;
+constexpr std::uint64_t kMarkNs = 20'000'000;
 /// Outputs of a machine that runs wait until the last mark is so long ago: a guest that writes
 /// to its serial line would have a mark for each byte, and each costs three threads a wakening.
-constexpr std::uint64_t kOutputNs = 400'000;
+constexpr std::uint64_t kOutputNs = 1'000'000;
 constexpr std::uint64_t kLagSteps = 100'000'000;
-constexpr std::uint64_t kMostSlowingMs = 5;
+/// Each sleep costs more than its time: few long ones, not many short ones.
+constexpr std::uint64_t kStepsPerSlowingMs = 10'000'000;
+constexpr std::uint64_t kMostSlowingMs = 20;
 constexpr std::uint64_t kMostHeldBytes = 8U << 20;
 
 void sleep_ms(std::uint64_t ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
@@ -23,7 +28,9 @@ void sleep_ms(std::uint64_t ms) { std::this_thread::sleep_for(std::chrono::milli
 }  // namespace
 
 Position GatedInput::next_look(Position now) {
-  return std::min(beside_.next_look(now), Position{now.steps + kLookSteps});
+  const bool output_waits = gate_.made() != marked_outputs_;
+  return std::min(beside_.next_look(now),
+                  Position{now.steps + (output_waits ? kUrgentLookSteps : kLookSteps)});
 }
 
 std::optional<Input> GatedInput::take(InputStamp here, const InputRoom& room) {
@@ -56,7 +63,7 @@ void GatedInput::attend(InputStamp here) {
     mark(here, now_ns);
     handed_over_ = primary_.yield();
   }
-  slow_down(now_ns);
+  slow_down(here.position, now_ns);
   if (primary_.must_stop()) stop_ = true;
 }
 
@@ -74,11 +81,15 @@ void GatedInput::mark(InputStamp here, std::uint64_t now_ns) {
   primary_.used(thread_cpu_ns() - began_cpu_ns);
 }
 
-void GatedInput::slow_down(std::uint64_t now_ns) {
+void GatedInput::slow_down(Position here, std::uint64_t now_ns) {
   const std::uint64_t lag = primary_.lag_steps();
+  const bool is_behind = lag > kLagSteps && here.steps >= slowed_at_.steps + kLookSteps;
   const bool is_full = gate_.held_bytes() > kMostHeldBytes;
-  if (lag <= kLagSteps && !is_full) return;
-  if (lag > kLagSteps) sleep_ms(std::min(lag / kLagSteps, kMostSlowingMs));
+  if (!is_behind && !is_full) return;
+  if (is_behind) {
+    slowed_at_ = here;
+    sleep_ms(std::min(1 + (lag - kLagSteps) / kStepsPerSlowingMs, kMostSlowingMs));
+  }
   while (gate_.held_bytes() > kMostHeldBytes && !primary_.must_stop()) sleep_ms(1);
   primary_.slowed(monotonic_ns() - now_ns);
 }

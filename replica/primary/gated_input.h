@@ -2,12 +2,13 @@
 // source in front of the live one. Whenever the machine asks, it decides whether a mark is
 // due, flushes the log, and waits where the policy says so. The machine's thread.
 //
-// Marks: when an output waits, at most every 0.4 ms, or at once from a machine that falls idle;
-// else every 10 ms. One that runs is asked every 100,000 steps.
+// Marks: when an output waits, at most every 1 ms, or at once from a machine that falls idle;
+// else every 20 ms. One that runs is asked every 1,000,000 steps, and every 100,000 while an
+// output waits; a guest that puts something out touches a device, after which it is asked as well.
 //
-// A backup that is too far behind slows the machine gently: from 100,000,000 steps on by 1 ms
-// a look more for each further 100,000,000, at most 5 ms. With more than 8 MiB of outputs
-// waiting the machine stands until some have left.
+// A backup that is too far behind slows the machine gently: from 100,000,000 steps on by 1 ms each
+// 1,000,000 steps, and by 1 ms more for each further 10,000,000, at most 20 ms. With more than 8 MiB
+// of outputs waiting the machine stands until some have left.
 #pragma once
 
 #include <atomic>
@@ -42,7 +43,7 @@ class GatedInput final : public InputSource {
  private:
   void attend(InputStamp here);
   void mark(InputStamp here, std::uint64_t now_ns);
-  void slow_down(std::uint64_t now_ns);
+  void slow_down(Position here, std::uint64_t now_ns);
 
   InputSource& beside_;
   Primary& primary_;
@@ -52,6 +53,7 @@ class GatedInput final : public InputSource {
   InputStamp marked_;
   std::uint64_t marked_outputs_ = 0;
   std::uint64_t marked_ns_ = 0;
+  Position slowed_at_;
   InputStamp waits_at_;
   bool any_mark_ = false;
   bool handed_over_ = false;

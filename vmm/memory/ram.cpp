@@ -21,6 +21,8 @@ Ram::Ram(std::uint64_t size_bytes) : size_(size_bytes), low_end_(std::min(size_b
     throw Error(ErrorCode::host, "cannot reserve " + std::to_string(size_bytes) +
                                      " bytes for guest memory: " + std::strerror(errno));
   }
+  // Where the host can: fewer faults, and fewer walks of its page tables.
+  (void)::madvise(mapping, size_bytes, MADV_HUGEPAGE);
   bytes_ = static_cast<std::uint8_t*>(mapping);
   uses_.assign(page_count(), 0);
   dirty_.assign(page_count(), 0);
