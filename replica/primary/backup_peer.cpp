@@ -95,9 +95,10 @@ bool BackupPeer::knows_the_end() const {
 // ---- the thread ----------------------------------------------------------------------------
 
 void BackupPeer::loop() {
+  std::unique_lock working(working_);
   while (!quit_) {
     if (!link_) look_for_backup();
-    wait();
+    wait(working);
     try {
       serve();
     } catch (const Error& error) {
@@ -107,12 +108,30 @@ void BackupPeer::loop() {
   }
 }
 
-void BackupPeer::wait() const {
+void BackupPeer::wait(std::unique_lock<std::mutex>& working) {
   std::array<pollfd, 2> wait{{{event_.get(), POLLIN, 0}, {-1, 0, 0}}};
   if (link_) wait[1] = {link_->descriptor(), link_->events(), 0};
+  working.unlock();
   (void)poll(wait.data(), wait.size(), kWaitMs);
   std::uint64_t count = 0;
   while (read(event_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
+  }
+  working.lock();
+}
+
+void BackupPeer::send_marked() {
+  const std::unique_lock working(working_, std::try_to_lock);
+  if (!working || !link_ || past_goes_ || !failure_.empty()) return wake();
+  try {
+    {
+      const std::lock_guard lock(sharing_.mutex);
+      perform(protocol_.take_actions());
+    }
+    if (link_ && !past_goes_) pump();
+    if (!link_ || past_goes_ || link_->unsent_bytes() != 0) wake();
+  } catch (const Error& error) {
+    failure_ = error.what();
+    wake();
   }
 }
 
@@ -138,6 +157,7 @@ void BackupPeer::look_for_backup() {
 }
 
 void BackupPeer::serve() {
+  if (!failure_.empty()) throw Error(ErrorCode::host, failure_);
   while (const auto verdict = desk_.take_verdict()) {
     const std::lock_guard lock(sharing_.mutex);
     protocol_.verdict(*verdict);
@@ -163,14 +183,20 @@ void BackupPeer::serve() {
   }
   if (!link_) return;
   pump_past();
-  pump_marks();
-  const std::uint64_t before = link_->sent_bytes();
-  link_->write();
-  sent_bytes_ += link_->sent_bytes() - before;
+  pump();
   if (over_queued_ && link_->unsent_bytes() == 0) over_sent_ = true;
 }
 
+void BackupPeer::pump() {
+  pump_marks();
+  if (!link_) return;
+  const std::uint64_t before = link_->sent_bytes();
+  link_->write();
+  sent_bytes_ += link_->sent_bytes() - before;
+}
+
 void BackupPeer::lose(const std::string& reason) {
+  failure_.clear();
   link_.reset();
   const std::lock_guard lock(sharing_.mutex);
   protocol_.link_down(reason, monotonic_ns());

@@ -75,14 +75,18 @@ class BackupPeer {
 
   // ---- any thread ------------------------------------------------------------------------
   void wake() const;
+  /// Sends what was marked at once where the thread only waits, which saves waking it;
+  /// wakes it otherwise.
+  void send_marked();
   /// Ends its thread; from the one that made it.
   void stop();
 
  private:
   void loop();
   void look_for_backup();
-  void wait() const;
+  void wait(std::unique_lock<std::mutex>& working);
   void serve();
+  void pump();
   void lose(const std::string& reason);
   void perform(const std::vector<PrimaryAction>& actions);
   void pump_past();
@@ -100,8 +104,11 @@ class BackupPeer {
   std::atomic<std::uint64_t> sent_bytes_{0};
   std::atomic<std::uint64_t> cpu_ns_{0};
   std::atomic<std::uint64_t> sent_to_{0};  ///< of the log
-  // The thread's own.
+  /// Held by whoever works on what follows: the thread, except while it waits. Taken before
+  /// the shared lock.
+  std::mutex working_;
   std::unique_ptr<Link> link_;
+  std::string failure_;  ///< of send_marked(); empty: none
   std::uint64_t next_try_ns_ = 0;
   std::optional<LogPosition> from_;
   bool past_goes_ = false;

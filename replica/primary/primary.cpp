@@ -123,7 +123,7 @@ void Primary::mark(Position position, std::uint64_t idle_ns, std::uint64_t file_
     const std::uint64_t begin = sharing_.segment ? sharing_.segment->begin : 0;
     mark_locked(position, idle_ns, begin + file_bytes);
   }
-  wake();
+  for (const auto& peer : peers_) peer->send_marked();
   longest_stop_ns_ = std::max(longest_stop_ns_.load(), monotonic_ns() - began_ns);
 }
 

@@ -3,7 +3,7 @@
 namespace chronovisor::translate {
 namespace {
 
-constexpr int kT0 = Assembler::kT0, kT1 = Assembler::kT1, kT2 = Assembler::kT2;
+constexpr int kT0 = Assembler::kT0, kT1 = Assembler::kT1;
 using Xbyak::Reg32;
 using Xbyak::Reg64;
 
