@@ -89,7 +89,6 @@ void IdeController::reset() {
 }
 
 void IdeController::set_up_by_firmware() {
-  constexpr std::uint32_t kBothDecode = 0x80008000;
   write_config(kTimingRegisters, 4, kBothDecode);
   write_config(0x04, 2, 1);  // the ports answer
 }
