@@ -186,6 +186,13 @@ bool is_uefi(const std::string& file) {
   return read == bytes.size() && std::equal(bytes.begin(), bytes.end(), kSignature.begin());
 }
 
+/// The video BIOS of the machine's screen; empty: it has none.
+void add_video_bios(std::string file, StartCondition& start, Images& images) {
+  start.video_bios_name = std::move(file);
+  if (start.video_bios_name.empty()) return;
+  images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
+}
+
 void start_from_firmware(const RecordOptions& options, StartCondition& start, Images& images) {
   start.kind = BootKind::firmware;
   std::tie(start.firmware_name, start.variables_name) = firmware_of(options);
@@ -201,11 +208,9 @@ void start_from_firmware(const RecordOptions& options, StartCondition& start, Im
   if (is_uefi(start.firmware_name)) start.machine.power_base = kUefiPowerBase;
   const bool seabios =
       options.bios.empty() && start.variables_name.empty() && options.flash.empty();
-  start.video_bios_name = seabios ? require_firmware(video_bios_file(), options.firmware_dir)
-                                  : find_firmware(video_bios_file().name, options.firmware_dir);
-  if (!start.video_bios_name.empty()) {
-    images.paths.emplace_back(kVideoBiosRole, start.video_bios_name);
-  }
+  add_video_bios(seabios ? require_firmware(video_bios_file(), options.firmware_dir)
+                         : find_firmware(video_bios_file().name, options.firmware_dir),
+                 start, images);
   if (!options.boot_order.empty()) start.boot_order = boot_order_of(options.boot_order);
   if (start.boot_order.find('n') != std::string::npos) start_from_network(options, start, images);
 }
@@ -243,6 +248,10 @@ void choose_machine(const RecordOptions& options, bool has_kernel, StartConditio
                         : wants_drives(options) || wants_cards(options) || !options.devices.empty()
                             ? pc2().name
                             : pc1_name;
+  // Its font is what characters are drawn by.
+  if (start.machine.model != pc1_name) {
+    add_video_bios(find_firmware(video_bios_file().name, ""), start, images);
+  }
 }
 
 /// What the guest is told is kept as text: other bytes would come back as others.

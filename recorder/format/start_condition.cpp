@@ -250,9 +250,9 @@ std::string StartCondition::to_json() const {
   if (kind == BootKind::firmware) {
     json["boot"]["firmware"] = firmware_name;
     if (!variables_name.empty()) json["boot"]["variables"] = variables_name;
-    json["boot"]["video_bios"] = video_bios_name;
     json["boot"]["order"] = boot_order;
   }
+  if (!video_bios_name.empty()) json["boot"]["video_bios"] = video_bios_name;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const StartModule& module : modules) {
     list.push_back({{"name", module.name}, {"arguments", module.arguments}});

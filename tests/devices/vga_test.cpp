@@ -1,6 +1,8 @@
 // What a VGA's registers and memory make of its screen, pixel by pixel.
+#include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "tests/devices/device_test_support.h"
@@ -197,6 +199,38 @@ TEST_CASE("characters are named as code page 437 has them") {
   CHECK(bench.text()[0] == "╔☺ß");
 }
 
+TEST_CASE("a guest without firmware finds a text screen, in the font of the video BIOS") {
+  Bytes font = test_font();
+  const Bytes face{0, 0, 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81, 0x81, 0x7e, 0, 0, 0, 0};
+  std::fill(font.begin(), font.begin() + 16, 0);
+  std::copy(face.begin(), face.end(), font.begin() + 16);
+  const auto shown = [&](std::uint64_t font_at, std::uint32_t version) {
+    VgaBench bench;
+    PagedRegion rom("vga.rom", Vga::kRomBytes);
+    rom.write(font_at, font);
+    Vga vga({0, 2, 0}, bench.messages, bench.clock, bench.memory, &rom);
+    vga.set_state_version(version);
+    vga.reset();
+    vga.set_up_by_firmware();
+    bench.memory.write(0, Bytes{'H', 0x1e});
+    return std::pair(vga.registers().mode_set(),
+                     draw_screen(vga.registers(), ByteView(bench.memory.host(0), Vga::kMemoryBytes),
+                                 VirtualTime{}));
+  };
+  const auto [mode_set, image] = shown(0x73d0, 3);
+  CHECK(mode_set);
+  REQUIRE(image.width == 720);
+  const Pixel yellow{0xff, 0xff, 0x55};
+  const Pixel blue{0, 0, 0xaa};
+  CHECK(pixel(image, 0, 0) == blue);
+  CHECK(pixel(image, 1, 0) == yellow);  // 'H' is 01001000
+  CHECK(pixel(image, 2, 0) == blue);
+  // A font that goes beyond its ROM has no more characters; a font of another kind has none.
+  CHECK(pixel(shown(Vga::kRomBytes - 'H' * 16, 3).second, 1, 0) == blue);
+  CHECK(pixel(shown(Vga::kRomBytes - 16, 3).second, 1, 0) == blue);
+  CHECK_FALSE(shown(0x73d0, 2).first);  // machines of older recordings
+}
+
 TEST_CASE("mode 13H is one byte a pixel") {
   VgaBench bench;
   bench.set_mode(kMode13h);
@@ -332,6 +366,25 @@ TEST_CASE("a pixel's place is where a processor writes what it is drawn from") {
   bench.vbe(9, 100);
   CHECK(place(0, 1) == Found{true, (640 * 101 + 7) * 4, 4});
   CHECK_FALSE(pixel_place(bench.vga.registers(), 640, 0));
+}
+
+TEST_CASE("a VBE mode that is set from a text mode has its window at A0000H") {
+  for (const unsigned bits : {8U, 4U}) {
+    VgaBench bench;
+    bench.vga.set_state_version(3);
+    bench.vga.set_text_mode(test_font(), 16);
+    bench.vbe(1, 320);
+    bench.vbe(2, 200);
+    bench.vbe(3, bits);
+    bench.vbe(4, 1);
+    bench.indexed(0x3ce, 8, 0xff);
+    bench.poke(0xa0001, 0x3f);
+    const ScreenImage image = bench.screen();
+    REQUIRE(image.width == 320);
+    const unsigned x = bits == 8 ? 1 : 10;  // a byte is a pixel, or a bit of eight
+    CHECK(pixel(image, x, 0) != pixel(image, x - 1, 0));
+    CHECK(bench.peek(0xa0001) == 0x3f);
+  }
 }
 
 TEST_CASE("index and data of VBE are one double word, but for machines of older recordings") {

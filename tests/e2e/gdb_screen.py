@@ -29,10 +29,14 @@ Gdb(test, recording)("a screen's memory", """
     equal(value("*(short *) 0xb8004"), 2, "forward again")
     run("delete")
     run("monitor seek end"); run("continue")
-    said = run("monitor pixel 0 0")  # no mode was set, but for where memory is
+    said = run("monitor pixel 0 0")
     check("of 2 bytes at physical 0xb8000" in said, "pixel: " + said)
-    check("the screen has 9 by 1 pixels" in run("monitor json pixel 9 0"), "a pixel that is not there")
+    check("the screen has 720 by 400 pixels" in run("monitor json pixel 720 0"), "a pixel that is not there")
     for words in ("0xb8004 2", "phys 0xb8004 2"):
         said = run("monitor last-write " + words)
         check("0x2" in said and "0x1" in said, "last-write %s: %s" % (words, said))
 """, at="end")
+
+# It set no mode: the screen is as a BIOS leaves it, with the characters that it wrote.
+text = test.run("export", recording, "--format", "screen-text").stdout.decode()
+test.check(text.startswith("  ☺"), f"the screen's text:\n{text}")

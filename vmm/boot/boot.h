@@ -44,7 +44,7 @@ struct BootRequest {
   BootLayout layout = BootLayout::conventional;
   ByteView rng_seed;               ///< given to a bzImage as its boot-time entropy; empty: none
   ByteView variables;              ///< firmware only: what its flash holds; empty: it has none
-  ByteView video_bios;             ///< firmware only: the screen's option ROM; empty: none
+  ByteView video_bios;             ///< the screen's option ROM; empty: none
   std::string boot_order = "cad";  ///< firmware only: letters of FirmwareFacts::BootDevice
 };
 

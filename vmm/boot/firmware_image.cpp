@@ -75,6 +75,14 @@ Bytes boot_order(const FirmwareFacts& facts, const BootRequest& request) {
 
 }  // namespace
 
+void check_video_bios(const BootRequest& request) {
+  if (request.video_bios.size() > kMostVideoBiosBytes) {
+    throw Error(ErrorCode::bad_input, "a video BIOS of " +
+                                          std::to_string(request.video_bios.size()) +
+                                          " bytes; there is room for 64 KiB");
+  }
+}
+
 void check_firmware(const BootRequest& request) {
   const Image image(request.kernel_name, request.kernel);
   if (image.size() < kSmallestRom || image.size() > kFirmwareRomBytes) {
@@ -87,11 +95,7 @@ void check_firmware(const BootRequest& request) {
     image.fail("and variables of " + std::to_string(flash) +
                " bytes below it: both are whole pages of 4 KiB, and 16 MiB at most together");
   }
-  if (request.video_bios.size() > kMostVideoBiosBytes) {
-    throw Error(ErrorCode::bad_input, "a video BIOS of " +
-                                          std::to_string(request.video_bios.size()) +
-                                          " bytes; there is room for 64 KiB");
-  }
+  check_video_bios(request);
   std::size_t option_roms = 0;
   for (const BootModule& rom : request.modules) option_roms += rom.bytes.size();
   if (option_roms > kMostOptionRomBytes) {

@@ -17,6 +17,9 @@ namespace chronovisor {
 /// BIOS that is too large.
 void check_firmware(const BootRequest& request);
 
+/// The latter alone: other guests than firmware may find one, too.
+void check_video_bios(const BootRequest& request);
+
 /// Numbers, the memory map, the ACPI tables with the script that places them, SMBIOS,
 /// and the order of devices to start from.
 /// Source: QEMU, docs/specs/fw_cfg.rst; SeaBIOS, src/fw/romfile_loader.h.

@@ -85,6 +85,12 @@ const Model& model_named(const std::string& name) {
   throw Error(ErrorCode::bad_input, "this program has no machine model \"" + name + "\"");
 }
 
+/// Where the machine has a screen with an option ROM.
+void place_video_bios(PageSpace& pages, const BootRequest& request) {
+  PagedRegion* const video = pages.region(kVideoBiosRegion);
+  if (video != nullptr) video->write(0, request.video_bios);
+}
+
 /// Throws Error{usage} for flash memory that no ROM has room for.
 const MachineConfig& checked(const MachineConfig& config) {
   const FlashConfig& flash = config.flash;
@@ -148,6 +154,8 @@ void Machine::boot(const BootRequest& request) {
     boot_firmware(request);
     return;
   }
+  check_video_bios(request);
+  place_video_bios(pages_, request);
   board_->set_up_by_firmware();
   const BootCpuState entry = load_guest(ram_, request);
   write_firmware_tables(ram_, board_->firmware());
@@ -177,9 +185,7 @@ void Machine::boot_firmware(const BootRequest& request) {
   const Bytes packed = pack_firmware_items(firmware_items(ram_, board_->firmware(), request));
   CHECK_THAT(packed.size() <= items->size(), "what firmware is told of the machine is too much");
   items->write(0, packed);
-  if (PagedRegion* const video = pages_.region(kVideoBiosRegion); video != nullptr) {
-    video->write(0, request.video_bios);
-  }
+  place_video_bios(pages_, request);
   state_replaced();
 }
 

@@ -34,6 +34,15 @@ constexpr PciDevice::Identity kIdentity{.vendor = 0x1234,
                                         .subsystem_vendor = 0x1af4,
                                         .subsystem = 0x1100};
 
+/// In state version 2 and before, a kernel that is started without firmware finds no mode
+/// set, and a VBE mode leaves the VGA's registers as they are.
+constexpr std::uint32_t kTextModeVersion = 3;
+/// Of the font that every video BIOS has: the characters 0, which is empty, and 1, a face.
+constexpr unsigned kFontRows = 16;
+constexpr std::array<std::uint8_t, 2 * kFontRows> kFontBegin{
+    0, 0, 0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0, 0, 0, 0,
+    0, 0, 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81, 0x81, 0x7e, 0, 0, 0, 0};
+
 std::uint8_t rotate_right(std::uint8_t value, unsigned count) {
   return std::rotr(value, static_cast<int>(count));
 }
@@ -42,7 +51,7 @@ std::uint8_t rotate_right(std::uint8_t value, unsigned count) {
 
 Vga::Vga(PciAddress usual, MessageInterrupts& messages, const Clock& clock, PagedRegion& memory,
          const PagedRegion* rom)
-    : PciDevice(kIdentity, usual, messages), clock_(clock), memory_(memory) {
+    : PciDevice(kIdentity, usual, messages), clock_(clock), memory_(memory), video_bios_(rom) {
   add_memory_bar(0, kMemoryBytes, MemoryBar::bits32, frame_buffer_);
   add_memory_bar(2, kRegisterWindowBytes, MemoryBar::bits32, register_window_);
   add_legacy_ports();
@@ -63,6 +72,20 @@ void Vga::reset() {
   state_.sequencer[kSeqReset] = 3;
   state_.vbe[kVbeId] = kVbeNewestId;
   state_.vbe[kVbeMemory64K] = kMemoryBytes / 0x10000;
+}
+
+void Vga::set_up_by_firmware() {
+  if (state_version() >= kTextModeVersion) set_text_mode(font_in_rom(), kFontRows);
+}
+
+/// 256 characters; fewer, if its ROM ends before, or none.
+Bytes Vga::font_in_rom() const {
+  if (video_bios_ == nullptr) return {};
+  Bytes rom(kRomBytes, 0);
+  video_bios_->read(0, rom);
+  const auto begin = std::search(rom.begin(), rom.end(), kFontBegin.begin(), kFontBegin.end());
+  const auto size = std::min<std::ptrdiff_t>(rom.end() - begin, 256 * kFontRows);
+  return {begin, begin + size};
 }
 
 void Vga::visit_state(StateVisitor& visitor) {
@@ -402,6 +425,7 @@ void Vga::enable_vbe(std::uint16_t value) {
   state_.vbe[kVbeOffsetY] = 0;
   state_.vbe[kVbeBank] = 0;
   fit_vbe_virtual_height();
+  if (state_version() >= kTextModeVersion) leave_text_mode();
   if ((value & kVbeNoClear) == 0) {
     const std::uint64_t bytes = std::min<std::uint64_t>(
         std::uint64_t{vbe_pitch_bytes()} * state_.vbe[kVbeHeight], kMemoryBytes);
@@ -410,6 +434,20 @@ void Vga::enable_vbe(std::uint16_t value) {
       memory_.write(at, ByteView(zeros).first(std::min<std::uint64_t>(kPageSize, bytes - at)));
     }
   }
+}
+
+/// What a guest must find that sets a VBE mode by its registers alone: the window at A0000H,
+/// 64 KiB of it, and all planes one after the other.
+void Vga::leave_text_mode() {
+  constexpr std::uint8_t kWindowBits = 0x0c;
+  constexpr std::uint8_t kGraphicsAtA0000 = 0x05;
+  constexpr std::uint8_t kOddEvenAndShift = 0x70;
+  constexpr std::uint8_t kAllMemoryInOrder = 0x06;
+  std::uint8_t& miscellaneous = state_.graphics[kGfxMiscellaneous];
+  miscellaneous = static_cast<std::uint8_t>((miscellaneous & ~kWindowBits) | kGraphicsAtA0000);
+  state_.graphics[kGfxMode] &= static_cast<std::uint8_t>(~kOddEvenAndShift);
+  state_.sequencer[kSeqMapMask] = 0x0f;
+  state_.sequencer[kSeqMemoryMode] |= kAllMemoryInOrder;
 }
 
 // ---- memory ------------------------------------------------------------------------------

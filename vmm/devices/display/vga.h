@@ -44,10 +44,13 @@ class Vga final : public PciDevice {
   void set_text_mode(ByteView font, unsigned rows);
 
   [[nodiscard]] std::string_view name() const override { return "vga"; }
-  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 3}; }
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
+  /// Sets the text mode, with the font that its ROM has. Machines of older recordings are
+  /// left as they were at power-on.
+  void set_up_by_firmware() override;
 
  private:
   class Registers final : public BytePortDevice {
@@ -121,6 +124,7 @@ class Vga final : public PciDevice {
   [[nodiscard]] std::uint16_t read_vbe() const;
   void write_vbe(std::uint16_t value);
   void enable_vbe(std::uint16_t value);
+  void leave_text_mode();
   [[nodiscard]] unsigned vbe_pitch_bytes() const;
   void fit_vbe_virtual_height();
 
@@ -134,11 +138,13 @@ class Vga final : public PciDevice {
   [[nodiscard]] ApertureRead look_at_aperture(std::uint64_t offset) const;
   void write_aperture(std::uint64_t offset, std::uint8_t value);
   void write_planes(std::uint32_t plane_offset, std::uint8_t planes, std::uint8_t value);
+  [[nodiscard]] Bytes font_in_rom() const;
   [[nodiscard]] std::uint8_t memory_byte(std::uint64_t at) const;
   void set_memory_byte(std::uint64_t at, std::uint8_t value);
 
   const Clock& clock_;
   PagedRegion& memory_;
+  const PagedRegion* video_bios_;  ///< may be null
   Registers registers_{*this};
   VbePorts vbe_ports_{*this};
   Aperture aperture_{*this};
