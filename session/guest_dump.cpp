@@ -14,6 +14,12 @@ namespace {
 /// Page tables that map a terabyte by 4 KiB are somebody's joke.
 constexpr std::size_t kMostPages = 1'000'000;
 
+/// Every page that the processor's tables map, as far as they are listed.
+void for_each_page(Machine& machine, const std::function<bool(const MappedPage&)>& see) {
+  TableBudget budget;
+  for_each_mapped_page(machine, Paging::of(machine.cpu().state), budget, see);
+}
+
 constexpr std::uint32_t kApicBaseMsr = 0x1b;
 constexpr std::uint64_t kApicEnabled = 1ULL << 11;
 constexpr std::uint64_t kX2Apic = 1ULL << 10;
@@ -79,7 +85,7 @@ CpuDump dump_cpu(Machine& machine) {
 
 std::vector<MappedRange> mapped_ranges(Machine& machine) {
   std::vector<MappedRange> ranges;
-  for_each_mapped_page(machine, [&](const MappedPage& page) {
+  for_each_page(machine, [&](const MappedPage& page) {
     if (!ranges.empty()) {
       MappedRange& last = ranges.back();
       if (last.first + last.size == page.linear && last.user == page.user &&
@@ -96,7 +102,7 @@ std::vector<MappedRange> mapped_ranges(Machine& machine) {
 
 std::vector<MappedPage> mapped_pages(Machine& machine) {
   std::vector<MappedPage> pages;
-  for_each_mapped_page(machine, [&](const MappedPage& page) {
+  for_each_page(machine, [&](const MappedPage& page) {
     pages.push_back(page);
     return pages.size() < kMostPages;
   });

@@ -81,7 +81,7 @@ void for_each_packet(const RecordingReader& reader, const PacketWalk& walk,
   const auto checkpoint = checkpoint_for(reader, walk);
   const Position begin = checkpoint ? reader.checkpoints()[*checkpoint].position : reader.start();
   std::optional<Sender> sender;
-  PacketCursor packets(reader);
+  PacketCursor packets(reader, std::min(walk.from, begin));
   while (const auto packet = packets.next()) {
     if (walk.cancel.requested()) throw Error(ErrorCode::host, "interrupted");
     if (packet->place.position >= walk.to) return;

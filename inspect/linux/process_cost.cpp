@@ -1,7 +1,6 @@
 #include "inspect/linux/process_cost.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "inspect/guest_memory_map.h"
 #include "inspect/linux/kernel.h"
 #include "recorder/format/recording_cost.h"
 #include "recorder/format/start_condition.h"
@@ -23,11 +23,8 @@ namespace {
 constexpr std::size_t kLooks = 24;
 constexpr std::uint64_t kStoreBytes = std::uint64_t{64} << 20;
 
-constexpr unsigned kLevels = 4;
-constexpr std::size_t kEntries = 512;
-constexpr std::uint64_t kPresent = 1;
-constexpr std::uint64_t kLargePage = 1 << 7;
-constexpr std::uint64_t kAddress = 0x000f'ffff'ffff'f000;
+/// From here on linear addresses are the kernel's.
+constexpr std::uint64_t kUserEnd = 1ULL << 47;
 
 using Process = std::pair<std::uint32_t, std::string>;
 const Process kShared{0, "(several processes)"};
@@ -38,62 +35,49 @@ const Process kUnknown{0, "(not known)"};
 class Owners {
  public:
   explicit Owners(Machine& machine) : machine_(&machine) {
+    Paging paging = Paging::of(machine.cpu().state);
+    // Of others it is not known where a process's tables begin.
+    if (paging.kind != PagingKind::four_levels) pages_ = 0;
     std::unordered_set<std::uint64_t> seen;  // address spaces
     const Kernel kernel(machine);
     for (const Task& task : kernel.tasks()) {
+      if (is_cut_short()) break;
       const auto tables = kernel.user_tables(task);
       if (!tables || !seen.insert(tables->value).second) continue;
       processes_.emplace_back(task.pid, task.name);
-      tables_.clear();
-      walk(*tables, kLevels);
-      if (budget_ == 0) break;
+      paging.cr3 = tables->value;
+      for_each_mapped_page(machine, paging, tables_, [this](const MappedPage& page) {
+        if (page.linear >= kUserEnd) return false;
+        take(page);
+        return pages_ != 0;
+      });
     }
   }
   [[nodiscard]] const Process& of(std::uint64_t page) const {
     const auto found = owner_.find(page);
-    if (found == owner_.end()) return budget_ == 0 ? kUnknown : kKernel;
+    if (found == owner_.end()) return is_cut_short() ? kUnknown : kKernel;
     return found->second == kSeveral ? kShared : processes_[found->second];
   }
 
  private:
   static constexpr std::size_t kSeveral = ~std::size_t{0};
 
-  /// The tables are the guest's: each is looked at once, whatever leads to it.
-  void walk(GuestPhysical table, unsigned level) {
-    if (budget_ == 0 || !tables_.insert(table.value).second) return;
-    --budget_;
-    std::array<std::uint8_t, kEntries * 8> bytes{};
-    if (machine_->ram().read(table, bytes) != bytes.size()) return;
-    ByteReader in(bytes, "a page table");
-    // Of the first level the lower half is the process's own.
-    const std::size_t count = level == kLevels ? kEntries / 2 : kEntries;
-    for (std::size_t n = 0; n < count; ++n) {
-      const auto entry = in.integer<std::uint64_t>();
-      if ((entry & kPresent) == 0) continue;
-      const std::uint64_t address = entry & kAddress;
-      if (level == 1) {
-        take(address / kPageSize, 1);
-      } else if (level < kLevels && (entry & kLargePage) != 0) {
-        take(address / kPageSize, level == 2 ? kEntries : kEntries * kEntries);
-      } else {
-        walk({address}, level - 1);
-      }
-    }
-  }
-  void take(std::uint64_t first, std::uint64_t count) {
-    const std::uint64_t end = std::min(first + count, machine_->pages().page_count());
-    for (std::uint64_t page = first; page < end && budget_ != 0; ++page, --budget_) {
-      const auto [known, is_new] = owner_.emplace(page, processes_.size() - 1);
+  [[nodiscard]] bool is_cut_short() const { return pages_ == 0 || tables_.tables == 0; }
+  void take(const MappedPage& mapped) {
+    for (std::uint64_t at = 0; at < mapped.size && pages_ != 0; at += kPageSize, --pages_) {
+      const auto offset = machine_->ram().offset_of({mapped.physical + at});
+      if (!offset) continue;
+      const auto [known, is_new] = owner_.emplace(*offset / kPageSize, processes_.size() - 1);
       if (!is_new && known->second != processes_.size() - 1) known->second = kSeveral;
     }
   }
 
   Machine* machine_;  ///< a pointer, so that it can be assigned
-  /// Tables and pages that are looked at: a guest's tables may list every page everywhere.
-  std::uint64_t budget_ = 16 * machine_->pages().page_count() + (std::uint64_t{1} << 20);
+  // What is looked at: a guest's tables may list every page everywhere.
+  TableBudget tables_{2 * machine_->pages().page_count()};
+  std::uint64_t pages_ = 16 * machine_->pages().page_count() + (std::uint64_t{1} << 20);
   std::vector<Process> processes_;
   std::unordered_map<std::uint64_t, std::size_t> owner_;
-  std::unordered_set<std::uint64_t> tables_;  ///< of the process that is looked at
 };
 
 /// Puts one machine at one checkpoint after the other.

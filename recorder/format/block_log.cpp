@@ -1,5 +1,7 @@
 #include "recorder/format/block_log.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "recorder/format/page_table.h"
 
@@ -46,6 +48,22 @@ std::vector<BlockEntry> decode_block_directory(ByteView data, std::string_view w
   return entries;
 }
 
+/// Tells one content of a block from another, and from none; never 0.
+std::uint64_t BlockLog::mark_of(const BlockEntry& entry) {
+  constexpr std::uint64_t kUnreadable = 1;
+  if (entry.kind == BlockKind::unreadable) return kUnreadable;
+  return entry.hash.low > kUnreadable ? entry.hash.low : entry.hash.high | 2;
+}
+
+/// Where a content is, which is in use then; the end: it is not remembered.
+BlockLog::Places::iterator BlockLog::remembered(const Hash128& content) {
+  const auto known = recent_.find(content);
+  if (known != recent_.end()) return known;
+  const auto older = older_.find(content);
+  if (older == older_.end()) return recent_.end();
+  return recent_.insert(*older).first;
+}
+
 BlockLog::Added BlockLog::add(std::uint32_t medium, std::uint64_t block,
                               std::optional<ByteView> content) {
   CHECK_THAT(medium < kMostMedia && block < kMostBlocks, "a block within the format's limits");
@@ -55,16 +73,18 @@ BlockLog::Added BlockLog::add(std::uint32_t medium, std::uint64_t block,
     entry.hash = hash128(*content);
     entry.kind = entry.hash == zero_page_hash() ? BlockKind::zeros : BlockKind::kept;
   }
-  const auto [known, is_new] =
-      known_.try_emplace(block_key(medium, block), Known{entry.kind, entry.hash});
-  if (!is_new) {
-    const bool same = known->second.kind == entry.kind && known->second.hash == entry.hash;
-    return same ? Added::known : Added::contradicts;
-  }
+  const std::uint64_t key = block_key(medium, block);
+  std::unique_ptr<Marks>& run = known_[key / kRun];
+  if (run == nullptr) run = std::make_unique<Marks>();
+  std::uint64_t& known = (*run)[key % kRun];
+  const std::uint64_t mark = mark_of(entry);
+  if (known != 0) return known == mark ? Added::known : Added::contradicts;
+  known = mark;
   if (entry.kind == BlockKind::kept) {
-    const Place here{kWaits, static_cast<std::uint32_t>(waiting_.size())};
-    const auto [place, is_first] = contents_.try_emplace(entry.hash, here);
-    if (is_first) {
+    auto place = remembered(entry.hash);
+    if (place == recent_.end()) {
+      const Place here{kWaits, static_cast<std::uint32_t>(waiting_.size())};
+      place = recent_.emplace(entry.hash, here).first;
       waiting_.push_back(entry.hash);
       data_.insert(data_.end(), content->begin(), content->end());
     }
@@ -79,17 +99,23 @@ Bytes BlockLog::take_directory(std::uint64_t sequence) {
   for (BlockEntry& entry : entries_) {
     if (entry.sequence == kWaits) entry.sequence = sequence;
   }
-  for (const Hash128& content : waiting_) contents_[content].sequence = sequence;
+  for (const Hash128& content : waiting_) recent_.at(content).sequence = sequence;
   const Bytes directory = encode_block_directory(entries_);
   entries_.clear();
   waiting_.clear();
   data_.clear();
+  // Nothing waits now, so that what is forgotten is in the file.
+  if (recent_.size() >= remembered_) older_ = std::exchange(recent_, {});
   return directory;
 }
 
 std::optional<BlockLog::Place> BlockLog::place_of(const Hash128& content) const {
-  const auto found = contents_.find(content);
-  if (found == contents_.end() || found->second.sequence == kWaits) return std::nullopt;
+  auto found = recent_.find(content);
+  if (found == recent_.end()) {
+    found = older_.find(content);
+    if (found == older_.end()) return std::nullopt;
+  }
+  if (found->second.sequence == kWaits) return std::nullopt;
   return found->second;
 }
 

@@ -1,7 +1,8 @@
 // Owns how the blocks of disks that a guest read are kept in a recording: their
-// contents in chunks of data, each distinct one once, and a directory that says which
-// block of which medium has which. Knows no file and no machine. Values; any thread. A
-// BlockLog belongs to one thread.
+// contents in chunks of data, and a directory that says which block of which medium has
+// which. A content is kept once while it is remembered; of each block that was read 8
+// bytes are. Knows no file and no machine. Values; any thread. A BlockLog belongs to one
+// thread.
 //
 // The payload of a block data chunk: contents of 4096 bytes, end to end.
 // The payload of a block directory chunk (varint is LEB128, at most ten bytes):
@@ -17,7 +18,9 @@
 //       varint index         ... and which of its contents
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,6 +63,11 @@ struct BlockEntry {
 /// What was read since the recording began, and what of it is not in the file yet.
 class BlockLog {
  public:
+  /// So many contents used lately are remembered, and at most twice as many. What is
+  /// forgotten is kept again when another block has it.
+  static constexpr std::size_t kRemembered = std::size_t{1} << 18;
+  explicit BlockLog(std::size_t remembered = kRemembered) : remembered_(remembered) {}
+
   enum class Added : std::uint8_t { fresh, known, contradicts };
   /// A block was read. @param content nothing: it could not be
   /// @return whether it has to be written, is known as it is, or was another one before
@@ -80,21 +88,26 @@ class BlockLog {
     std::uint32_t index;
   };
   [[nodiscard]] std::optional<Place> place_of(const Hash128& content) const;
-  /// Blocks read so far, and their distinct contents.
-  [[nodiscard]] std::size_t blocks() const { return known_.size(); }
+  [[nodiscard]] std::size_t remembered_contents() const { return recent_.size() + older_.size(); }
 
  private:
   struct HashOfContent {
     std::size_t operator()(const Hash128& hash) const { return hash.low; }
   };
-  struct Known {
-    BlockKind kind;
-    Hash128 hash;
-  };
+  using Places = std::unordered_map<Hash128, Place, HashOfContent>;
   static constexpr std::uint64_t kWaits = ~std::uint64_t{0};  ///< a sequence not known yet
+  /// Blocks that follow one another are known together.
+  static constexpr std::uint64_t kRun = 32;
+  using Marks = std::array<std::uint64_t, kRun>;
 
-  std::unordered_map<std::uint64_t, Known> known_;
-  std::unordered_map<Hash128, Place, HashOfContent> contents_;
+  [[nodiscard]] static std::uint64_t mark_of(const BlockEntry& entry);
+  [[nodiscard]] Places::iterator remembered(const Hash128& content);
+
+  /// What each block was, by its key divided by kRun; 0: it was not read.
+  std::unordered_map<std::uint64_t, std::unique_ptr<Marks>> known_;
+  std::size_t remembered_;
+  Places recent_;                 ///< of contents: used lately ...
+  Places older_;                  ///< ... and before
   std::vector<Hash128> waiting_;  ///< contents in data_, in order
   Bytes data_;
   std::vector<BlockEntry> entries_;

@@ -83,7 +83,73 @@ const SentFrame* FrameCursor::peek() {
   return &chunk_.frames[next_];
 }
 
+namespace {
+
+/// The first from `number` on, which becomes its number, that has frames.
+std::optional<FrameChunk> next_with_frames(const RecordingReader& reader, std::size_t& number) {
+  auto chunk = next_readable(reader, number);
+  while (chunk && chunk->frames.empty()) chunk = next_readable(reader, ++number);
+  return chunk;
+}
+
+bool any_came_at(const RecordingReader& reader, Position position) {
+  InputCursor inputs(reader, position);
+  for (const InputEvent* input = inputs.peek(); input != nullptr && input->position == position;
+       input = inputs.peek()) {
+    if (input->kind == InputKind::network_frame) return true;
+    inputs.pop();
+  }
+  return false;
+}
+
+/// Where a walk over packets can begin but at the start: at a frame that was sent where none
+/// came, since it says how many came before it. The last chunk is looked at of whose first
+/// frame `is_before(frame, frames sent before it)` holds, as it does of all before.
+template <class Predicate>
+std::optional<Position> frame_before(const RecordingReader& reader, const Predicate& is_before) {
+  std::optional<FrameChunk> last;
+  std::size_t low = 0;
+  std::size_t high = reader.frame_chunks();
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    std::size_t number = middle;
+    auto chunk = next_with_frames(reader, number);
+    if (chunk && is_before(chunk->frames.front(), chunk->sent)) {
+      low = number + 1;
+      last = std::move(chunk);
+    } else {
+      high = middle;
+    }
+  }
+  if (!last) return std::nullopt;
+  std::uint64_t sent = last->sent;
+  for (const SentFrame& frame : last->frames) {
+    if (!is_before(frame, sent++)) break;
+    if (!any_came_at(reader, frame.position)) return frame.position;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 PacketCursor::PacketCursor(const RecordingReader& reader) : inputs_(reader), frames_(reader) {}
+
+PacketCursor::PacketCursor(const RecordingReader& reader, std::optional<Position> frame)
+    : inputs_(reader, frame.value_or(Position{})), frames_(reader, frame.value_or(Position{})) {
+  const SentFrame* const first = frame ? frames_.peek() : nullptr;
+  if (first != nullptr) seen_ = {first->received, frames_.sent_before()};
+}
+
+PacketCursor::PacketCursor(const RecordingReader& reader, Position from)
+    : PacketCursor(reader, frame_before(reader, [&](const SentFrame& frame, std::uint64_t) {
+                     return frame.position < from;
+                   })) {}
+
+PacketCursor PacketCursor::near(const RecordingReader& reader, std::uint64_t number) {
+  return {reader, frame_before(reader, [&](const SentFrame& frame, std::uint64_t sent) {
+            return sent + frame.received < number;
+          })};
+}
 
 std::optional<PacketCursor::Packet> PacketCursor::next() {
   if (std::exchange(pop_input_, false)) inputs_.pop();
@@ -119,8 +185,9 @@ std::optional<PacketCursor::Packet> PacketCursor::next() {
 }
 
 std::optional<PacketPlace> find_packet(const RecordingReader& reader, std::uint64_t number) {
-  PacketCursor packets(reader);
+  PacketCursor packets = PacketCursor::near(reader, number);
   while (const auto packet = packets.next()) {
+    if (packet->place.number > number) break;
     if (packet->place.number == number) return packet->place;
   }
   return std::nullopt;

@@ -53,6 +53,10 @@ struct PacketCounts {
 class PacketCursor {
  public:
   explicit PacketCursor(const RecordingReader& reader);
+  /// Begins somewhere before all packets at `from` and later ones, near them.
+  PacketCursor(const RecordingReader& reader, Position from);
+  /// Begins somewhere at or before packet `number`, near it.
+  [[nodiscard]] static PacketCursor near(const RecordingReader& reader, std::uint64_t number);
   struct Packet {
     PacketPlace place;
     ByteView received;                ///< its bytes, if it came in; until the next call
@@ -62,6 +66,9 @@ class PacketCursor {
   [[nodiscard]] std::optional<Packet> next();
 
  private:
+  /// Begins at a frame sent at a position at which none came; nothing: at the start.
+  PacketCursor(const RecordingReader& reader, std::optional<Position> frame);
+
   InputCursor inputs_;
   FrameCursor frames_;
   PacketCounts seen_;

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "recorder/format/page_table.h"
 
 namespace chronovisor {
 namespace {
@@ -93,7 +94,7 @@ CheckpointInfo take_checkpoint(ByteReader& in) {
   checkpoint.idle_ns = in.varint();
   checkpoint.digest = decode_hash(in);
   const std::uint64_t parent = in.varint();
-  if (parent > 0xffff'ffff) in.fail("a parent checkpoint out of range");
+  if (parent > kMostNumbered) in.fail("a parent checkpoint out of range");
   if (parent != 0) checkpoint.parent = static_cast<std::uint32_t>(parent - 1);
   checkpoint.pages = in.varint();
   checkpoint.sections = decode_stream(in);
@@ -195,7 +196,7 @@ std::vector<CheckpointInfo> IndexTraits<CheckpointInfo>::decode(ByteReader& in, 
   for (std::uint64_t n = 0; n < count; ++n) {
     const std::uint64_t sequence = take_sequence(in, limit);
     const std::uint64_t before = in.varint();
-    if (before > 0xffff'ffff) in.fail("more pages than can be numbered");
+    if (before > kMostNumbered) in.fail("more pages than can be numbered");
     CheckpointInfo checkpoint = take_checkpoint(in);
     checkpoint.sequence = sequence;
     if (before != 0) checkpoint.pages_before = static_cast<std::uint32_t>(before - 1);

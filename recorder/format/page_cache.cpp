@@ -8,8 +8,6 @@
 namespace chronovisor {
 namespace {
 
-constexpr std::uint32_t kMostPages = 0xffff'fffe;
-
 std::size_t bytes_of(const RecipeBatch& batch) {
   return batch.payload.size() + batch.recipes.size() * (sizeof(PageRecipe) + sizeof(std::size_t));
 }
@@ -72,7 +70,7 @@ void RecordingReader::PageCache::read_totals(const RecordingReader& reader) {
     if (totals.size() != index.checkpoints.size()) return;
     std::vector<std::uint32_t> firsts = {0};
     for (const std::uint32_t total : totals) {
-      if (total > kMostPages - firsts.back()) return;
+      if (total > kMostNumbered - firsts.back()) return;
       firsts.push_back(firsts.back() + total);
     }
     firsts_ = std::move(firsts);
@@ -103,7 +101,7 @@ RecordingReader::PageCache::Directory RecordingReader::PageCache::read(
     if (!reader.is_there(batch)) {
       reader.fail(info.sequence, "its page directory names a page batch that is not there");
     }
-    if (batch.pages.size() > kMostPages - directory.first - directory.pages.size()) {
+    if (directory.first + directory.pages.size() + batch.pages.size() > kMostNumbered) {
       reader.fail(info.sequence, "more pages than can be numbered");
     }
     directory.batches.push_back(

@@ -54,7 +54,9 @@ void RecentOrdinals::forget() {
 }
 
 std::uint32_t PageTable::add(const Hash128& content) {
-  CHECK_THAT(next_ < 0xffff'fffe, "more distinct pages than ordinals");
+  if (next_ == kMostNumbered) {
+    throw Error{ErrorCode::host, "the recording has as many pages as can be numbered"};
+  }
   ordinals_.add(content, next_);
   return next_++;
 }

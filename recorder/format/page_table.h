@@ -10,6 +10,9 @@
 
 namespace chronovisor {
 
+/// No more pages, nor checkpoints, are numbered, of all parts of a recording together.
+inline constexpr std::uint32_t kMostNumbered = 0xffff'fff0;
+
 /// Content hashes and their ordinals, 24 bytes a slot, at most two thirds of which are used.
 class PageOrdinals {
  public:
@@ -63,7 +66,8 @@ class PageTable {
   [[nodiscard]] std::optional<std::uint32_t> find(const Hash128& content) const {
     return ordinals_.find(content);
   }
-  /// Numbers a page; pages are numbered 0, 1, 2 ... in order of adding.
+  /// Numbers a page; pages are numbered 0, 1, 2 ... in order of adding. Throws Error{host}
+  /// when there are kMostNumbered.
   std::uint32_t add(const Hash128& content);
   /// A page that was found is in use: it is not forgotten next.
   void use(const Hash128& content) { ordinals_.use(content); }

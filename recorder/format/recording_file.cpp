@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "recorder/format/page_table.h"
 #include "recorder/format/records.h"
 
 namespace chronovisor {

@@ -19,9 +19,6 @@
 
 namespace chronovisor {
 
-/// A reader numbers no more pages, nor checkpoints, of all parts.
-inline constexpr std::uint64_t kMostNumbered = 0xffff'fff0;
-
 class RecordingFile {
  public:
   /// @param index_bytes of blocks of the index that are kept decoded

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "recorder/format/page_table.h"
 #include "recorder/format/recording_reader.h"
 
 namespace chronovisor {
@@ -112,13 +113,14 @@ std::optional<std::string> RecordingReader::trouble_with(const File& next) const
 void RecordingReader::open_following(const PartProvider& parts, const ReaderOptions& options) {
   while (files_.back()->file.goes_on()) {
     const std::uint64_t number = note_->number + files_.size();
-    const auto opened = number <= kMostParts ? parts(number) : nullptr;
-    if (opened == nullptr) {
-      return refuse_following(part_path(first_part_path(name(), note_->number), number) +
-                              ": part " + std::to_string(number) + " is missing");
-    }
     std::unique_ptr<File> next;
     try {
+      // What is in its place may be no file at all.
+      const auto opened = number <= kMostParts ? parts(number) : nullptr;
+      if (opened == nullptr) {
+        return refuse_following(part_path(first_part_path(name(), note_->number), number) +
+                                ": part " + std::to_string(number) + " is missing");
+      }
       next = std::make_unique<File>(opened, options.index_bytes, options.rescan);
       // One that is only just begun holds nothing yet.
       const bool is_begun = !next->file.index().checkpoints.empty();

@@ -7,68 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "recorder/format/block_cache.h"
 #include "recorder/format/page_cache.h"
 
 namespace chronovisor {
-
-namespace {
-
-/// Where a block of a medium is kept, in few bytes: there may be millions.
-struct KnownBlock {
-  std::uint64_t key = 0;  ///< see block_key()
-  std::uint64_t place = 0;
-  std::uint64_t hash = 0;  ///< the low half of its content's
-
-  static constexpr unsigned kIndexBits = 13;  ///< a chunk has no more than 4096 contents
-  static constexpr std::uint64_t kNotKept = 1ULL << (kIndexBits - 1);
-
-  explicit KnownBlock(const BlockEntry& entry)
-      : key(block_key(entry.medium, entry.block)), hash(entry.hash.low) {
-    place = entry.kind == BlockKind::kept ? entry.sequence << kIndexBits | entry.index
-                                          : kNotKept | static_cast<std::uint64_t>(entry.kind);
-  }
-  [[nodiscard]] BlockKind kind() const {
-    if ((place & kNotKept) == 0) return BlockKind::kept;
-    return static_cast<BlockKind>(place & ~kNotKept);
-  }
-  [[nodiscard]] std::uint64_t sequence() const { return place >> kIndexBits; }
-  [[nodiscard]] std::size_t index() const { return place & (kNotKept - 1); }
-};
-static_assert(kMaxChunkBytes / kBlockBytes <= KnownBlock::kNotKept);
-
-}  // namespace
-
-/// Which blocks there are, read when the first is wanted, and data decompressed lately.
-struct RecordingReader::BlockCache {
-  static constexpr std::size_t kMostChunks = 32;
-  struct Cached {
-    std::uint64_t sequence = 0;
-    std::shared_ptr<const Bytes> data;
-  };
-  std::mutex mutex;
-  bool loaded = false;
-  std::vector<KnownBlock> blocks;  ///< by their keys, each once
-  std::deque<Cached> recent;       ///< the latest in front
-
-  /// Of a block that is told of more than once the first counts. Needs the lock.
-  void load(const RecordingReader& reader) {
-    blocks.clear();
-    for (const auto& chunk : reader.index().block_directories) {
-      if (!reader.is_usable(chunk.sequence)) continue;
-      for (const BlockEntry& entry : reader.read_block_directory(chunk.sequence)) {
-        blocks.emplace_back(entry);
-      }
-    }
-    std::stable_sort(blocks.begin(), blocks.end(),
-                     [](const KnownBlock& a, const KnownBlock& b) { return a.key < b.key; });
-    blocks.erase(
-        std::unique(blocks.begin(), blocks.end(),
-                    [](const KnownBlock& a, const KnownBlock& b) { return a.key == b.key; }),
-        blocks.end());
-    blocks.shrink_to_fit();
-    loaded = true;
-  }
-};
 
 ReaderOptions ReaderOptions::within(std::uint64_t bytes) {
   constexpr std::uint64_t kLeastIndexBytes = std::uint64_t{1} << 20;
@@ -118,8 +60,15 @@ std::optional<std::string> RecordingReader::summary_json() const {
 }
 
 std::size_t RecordingReader::cache_bytes() const {
-  const std::lock_guard lock(cache_->mutex);
-  std::size_t bytes = cache_->bytes();
+  std::size_t bytes = 0;
+  {
+    const std::lock_guard lock(cache_->mutex);
+    bytes += cache_->bytes();
+  }
+  {
+    const std::lock_guard lock(blocks_->mutex);
+    bytes += blocks_->bytes();
+  }
   for (const auto& file : files_) bytes += file->file.blocks().bytes();
   return bytes;
 }
@@ -192,84 +141,6 @@ std::vector<Section> RecordingReader::load_sections(std::size_t checkpoint) cons
   const CheckpointInfo info = checked_checkpoint(checkpoint);
   return decode_sections(read_stream(info.sections, ChunkType::sections, "sections"),
                          place(info.sequence) + ": sections");
-}
-
-std::vector<BlockEntry> RecordingReader::read_block_directory(std::uint64_t sequence) const {
-  std::vector<BlockEntry> entries =
-      decode_block_directory(read_chunk(sequence, ChunkType::block_directory), place(sequence));
-  const std::uint64_t before = file_of(sequence).base.chunks;
-  for (BlockEntry& entry : entries) {
-    if (entry.kind != BlockKind::kept) continue;
-    const bool is_before = entry.sequence < sequence - before;
-    if (is_before) entry.sequence += before;
-    const bool is_there =
-        is_before &&
-        index().chunks[static_cast<std::size_t>(entry.sequence)].raw_length / kBlockBytes >
-            entry.index;
-    if (!is_there) fail(sequence, "it names block data that are not there");
-  }
-  return entries;
-}
-
-std::vector<BlockEntry> RecordingReader::block_entries() const {
-  return block_entries_to({kNever});
-}
-
-std::vector<BlockEntry> RecordingReader::block_entries_to(Position position) const {
-  std::vector<BlockEntry> all;
-  for (const auto& chunk : index().block_directories) {
-    if (!is_usable(chunk.sequence)) continue;
-    // What is in the file behind a log was read at its end or later.
-    if (index().complete_before(chunk.sequence) > position) break;
-    const std::vector<BlockEntry> some = read_block_directory(chunk.sequence);
-    all.insert(all.end(), some.begin(), some.end());
-  }
-  return all;
-}
-
-std::shared_ptr<const Bytes> RecordingReader::block_data(std::uint64_t sequence) const {
-  {
-    const std::lock_guard lock(blocks_->mutex);
-    for (auto at = blocks_->recent.begin(); at != blocks_->recent.end(); ++at) {
-      if (at->sequence != sequence) continue;
-      std::rotate(blocks_->recent.begin(), at, at + 1);
-      return blocks_->recent.front().data;
-    }
-  }
-  // Decompressing without the lock lets other threads read other chunks.
-  auto data = std::make_shared<const Bytes>(read_chunk(sequence, ChunkType::block_data));
-  const std::lock_guard lock(blocks_->mutex);
-  blocks_->recent.push_front({sequence, data});
-  if (blocks_->recent.size() > BlockCache::kMostChunks) blocks_->recent.pop_back();
-  return data;
-}
-
-std::optional<BlockKind> RecordingReader::read_block(std::uint32_t medium, std::uint64_t block,
-                                                     PageBytes out) const {
-  if (medium >= kMostMedia || block >= kMostBlocks) return std::nullopt;
-  std::optional<KnownBlock> known;
-  {
-    const std::lock_guard lock(blocks_->mutex);
-    if (!blocks_->loaded) blocks_->load(*this);
-    const std::uint64_t key = block_key(medium, block);
-    const auto at = std::partition_point(blocks_->blocks.begin(), blocks_->blocks.end(),
-                                         [&](const KnownBlock& one) { return one.key < key; });
-    if (at == blocks_->blocks.end() || at->key != key) return std::nullopt;
-    known = *at;
-  }
-  if (known->kind() != BlockKind::kept) {
-    std::fill(out.begin(), out.end(), std::uint8_t{0});
-    return known->kind();
-  }
-  const std::shared_ptr<const Bytes> data = block_data(known->sequence());
-  const std::size_t at = known->index() * kBlockBytes;
-  if (at + kBlockBytes > data->size()) fail(known->sequence(), "a block lies beyond its end");
-  const ByteView content = ByteView(*data).subspan(at, kBlockBytes);
-  if (hash128(content).low != known->hash) {
-    fail(known->sequence(), "a block's content does not have its hash");
-  }
-  std::copy(content.begin(), content.end(), out.begin());
-  return BlockKind::kept;
 }
 
 bool RecordingReader::is_usable(std::uint64_t sequence) const {

@@ -184,7 +184,8 @@ class RecordingReader {
   }
   /// Blocks of the first file's index that were read, for tests and benches.
   [[nodiscard]] const IndexBlocks& index_blocks() const { return files_.front()->file.blocks(); }
-  /// What is kept of what was read: pages, their directories, blocks of the index.
+  /// What is kept of what was read: pages, their directories, blocks of the index and of
+  /// disks.
   [[nodiscard]] std::size_t cache_bytes() const;
 
  private:

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "recorder/format/chunk.h"
+#include "recorder/format/page_table.h"
 #include "recorder/format/recording_index.h"
 
 namespace chronovisor {
@@ -113,7 +114,7 @@ std::vector<std::uint32_t> decode_page_totals(ByteView data, std::string_view wh
   std::vector<std::uint32_t> totals(static_cast<std::size_t>(count));
   for (std::uint32_t& total : totals) {
     const std::uint64_t pages = in.varint();
-    if (pages > 0xffff'ffff) in.fail("a total out of range");
+    if (pages > kMostNumbered) in.fail("a total out of range");
     total = static_cast<std::uint32_t>(pages);
   }
   if (!in.at_end()) in.fail("bytes are left over");

@@ -67,6 +67,7 @@ RecordingWriter& PartedRecorder::begin_segment(const TapeCounter& here) {
   writer_->finish(std::nullopt);
   ended_bytes_ += writer_->file_bytes();
   writer_ = std::move(next);
+  least_bytes_ = 0;  // until its first checkpoint is whole
   part_start_ = here.position;
   return *writer_;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,6 +48,12 @@ class PartedRecorder final : public SegmentedTape {
     return ended_bytes_ + writer_->file_bytes();
   }
   [[nodiscard]] std::uint64_t parts() const { return number_; }
+  /// What the present part has at least before the next begins, if that is more than was
+  /// asked for: it begins with the guest's whole memory.
+  [[nodiscard]] std::optional<std::uint64_t> larger_than_asked() const {
+    return number_ > 1 && least_bytes_ > plan_.part_bytes ? std::optional(least_bytes_)
+                                                          : std::nullopt;
+  }
   /// Waits until the parts that are old enough are thinned.
   void wait_for_thinning() { thinner_.wait(); }
 

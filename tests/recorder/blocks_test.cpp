@@ -131,6 +131,71 @@ TEST_CASE("a block that is another one when it is read again ends the recording"
   }
 }
 
+TEST_CASE("a writer remembers a bounded number of contents, and of every block what it was") {
+  constexpr std::uint64_t kMost = 100;
+  constexpr std::uint64_t kBlocks = 3000;
+  BlockLog log(kMost);
+  std::vector<BlockEntry> entries;
+  std::uint64_t chunks = 0;
+  const auto write = [&] {
+    for (const BlockEntry& entry : decode_block_directory(log.take_directory(chunks++), "a test")) {
+      entries.push_back(entry);
+    }
+  };
+  for (std::uint64_t n = 0; n < kBlocks; ++n) {
+    REQUIRE(log.add(1, n * 7, test_page(1 + n)) == BlockLog::Added::fresh);
+    REQUIRE(log.add(2, n, test_page(1)) == BlockLog::Added::fresh);  // in use all the time
+    if (n % 10 == 9) write();
+    REQUIRE(log.remembered_contents() <= 2 * kMost + 20);
+  }
+  // The one in use was kept once.
+  for (const BlockEntry& entry : entries) {
+    if (entry.medium == 2) REQUIRE((entry.sequence == 0 && entry.index == 0));
+  }
+  // One that is forgotten is kept again; one that is not is referred to.
+  CHECK_FALSE(log.place_of(hash128(test_page(5))));
+  CHECK(log.add(3, 0, test_page(5)) == BlockLog::Added::fresh);
+  CHECK(log.data().size() == kBlockBytes);
+  CHECK(log.place_of(hash128(test_page(kBlocks))));
+  CHECK(log.add(3, 1, test_page(kBlocks)) == BlockLog::Added::fresh);
+  CHECK(log.data().size() == kBlockBytes);
+  write();
+  CHECK(entries.back().sequence == (kBlocks - 1) / 10);
+  // What a block was is never forgotten.
+  for (std::uint64_t n = 0; n < kBlocks; n += 17) {
+    REQUIRE(log.add(1, n * 7, test_page(1 + n)) == BlockLog::Added::known);
+    REQUIRE(log.add(1, n * 7, test_page(2 + n)) == BlockLog::Added::contradicts);
+    REQUIRE(log.add(1, n * 7, std::nullopt) == BlockLog::Added::contradicts);
+    REQUIRE(log.add(1, n * 7, test_page(0)) == BlockLog::Added::contradicts);
+  }
+  CHECK(log.add(4, 9, test_page(0)) == BlockLog::Added::fresh);
+  CHECK(log.add(4, 9, test_page(0)) == BlockLog::Added::known);
+  CHECK(log.add(4, 10, std::nullopt) == BlockLog::Added::fresh);
+  CHECK(log.add(4, 10, std::nullopt) == BlockLog::Added::known);
+  CHECK(log.add(4, 10, test_page(0)) == BlockLog::Added::contradicts);
+}
+
+TEST_CASE("a block that is told of twice is what was told first, and what is kept is counted") {
+  auto file = std::make_unique<MemoryOutputFile>();
+  const auto bytes = file->bytes();
+  {
+    RecordingWriter writer(std::move(file), test_id(), "{}");
+    for (std::uint64_t n = 0; n < 900; ++n) {
+      writer.block(0, (n * 577) % 900, test_page(1 + (n * 577) % 900));
+      if (n % 100 == 99) writer.flush();
+    }
+    writer.finish(R"({})");
+  }
+  const auto reader = open(*bytes);
+  const std::size_t before = reader->cache_bytes();
+  Content content{};
+  for (std::uint64_t n = 0; n < 900; ++n) {
+    REQUIRE(reader->read_block(0, n, content) == BlockKind::kept);
+    REQUIRE(hash128(content) == hash128(test_page(1 + n)));
+  }
+  CHECK(reader->cache_bytes() >= before + 900 * kBlockBytes);
+}
+
 TEST_CASE("a replay is given what was read, and nothing else") {
   const Written written;
   const auto reader = open(*written.bytes);

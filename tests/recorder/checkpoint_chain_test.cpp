@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "recorder/edit/rewrite.h"
+#include "tests/recorder/counting_file.h"
 #include "tests/recorder/large_recording.h"
 #include "tests/recorder/sample_recording.h"
 
@@ -15,22 +16,6 @@ using namespace chronovisor;
 using namespace chronovisor::testing;
 
 namespace {
-
-/// Counts what is read.
-class CountingFile final : public InputFile {
- public:
-  explicit CountingFile(Bytes bytes) : file_(std::move(bytes)) {}
-  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
-    bytes_read += out.size();
-    return file_.read(offset, out);
-  }
-  [[nodiscard]] std::uint64_t size() const override { return file_.size(); }
-  [[nodiscard]] const std::string& name() const override { return file_.name(); }
-  mutable std::uint64_t bytes_read = 0;
-
- private:
-  MemoryInputFile file_;
-};
 
 Bytes large(const LargeRecording& kind) {
   auto file = std::make_unique<MemoryOutputFile>();

@@ -124,6 +124,54 @@ TEST_CASE("packets are counted over both directions, in their order, and found b
   CHECK(cursor.complete_to() == Position{2000});
 }
 
+TEST_CASE("packets are found by number and by place without a walk from the start") {
+  for (const bool together : {false, true}) {
+    CAPTURE(together);
+    auto file = std::make_unique<MemoryOutputFile>();
+    const std::shared_ptr<const Bytes> bytes = file->bytes();
+    RecordingWriter writer(std::move(file), test_id(), StartCondition{}.to_json());
+    for (std::uint64_t n = 0; n < 300; ++n) {
+      const std::uint64_t at = 100 * n;
+      if (n % 3 != 1) writer.input({{at + 10}, 0, InputKind::network_frame, 0, {1, 2, 3}});
+      if (n % 5 != 2) writer.sent_frame({at + (together ? 10 : 20)}, 0, 0, as_bytes("a frame"));
+      if (n % 7 == 3) writer.sent_frame({at + 20}, 0, 1, as_bytes("another"));
+      if (n % 7 == 3) writer.sent_frame({at + 20}, 0, 1, as_bytes("and one more"));
+      writer.advance_to({at + 50});
+      if (n % 4 == 0) writer.flush();
+    }
+    writer.finish("{}");
+    const RecordingReader reader(std::make_shared<MemoryInputFile>(*bytes));
+    std::vector<PacketPlace> all;
+    PacketCursor packets(reader);
+    while (const auto packet = packets.next()) all.push_back(packet->place);
+    REQUIRE(all.size() > 400);
+    const auto same = [](const PacketPlace& a, const PacketPlace& b) {
+      return a.number == b.number && a.direction == b.direction && a.position == b.position &&
+             a.card == b.card && a.length_bytes == b.length_bytes;
+    };
+    std::size_t most_skipped = 0;
+    for (const PacketPlace& place : all) {
+      const auto found = find_packet(reader, place.number);
+      REQUIRE(found);
+      REQUIRE(same(*found, place));
+      for (const std::uint64_t beside : {0, 1}) {
+        PacketCursor near(reader, Position{place.position.steps + beside});
+        auto packet = near.next();
+        if (beside == 0) {
+          REQUIRE(packet);
+          REQUIRE(packet->place.number <= place.number);
+          most_skipped = std::max<std::size_t>(most_skipped, packet->place.number);
+        }
+        for (; packet; packet = near.next()) {
+          REQUIRE(same(packet->place, all[packet->place.number - 1]));
+        }
+      }
+    }
+    CHECK(most_skipped > all.size() * 9 / 10);
+    CHECK_FALSE(find_packet(reader, all.size() + 1));
+  }
+}
+
 /// With a bit of the `number`th chunk of sent frames turned.
 Bytes with_damaged_frames(std::size_t number) {
   Bytes bytes = recording_with_packets();

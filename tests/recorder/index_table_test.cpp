@@ -14,6 +14,7 @@
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/scan.h"
 #include "tests/patience.h"
+#include "tests/recorder/counting_file.h"
 #include "tests/recorder/large_recording.h"
 #include "tests/recorder/sample_recording.h"
 
@@ -72,22 +73,6 @@ std::vector<Bytes> pages_of(const RecordingReader& reader, std::size_t checkpoin
   }
   return pages;
 }
-
-/// Counts what is read.
-class CountingFile final : public InputFile {
- public:
-  explicit CountingFile(Bytes bytes) : file_(std::move(bytes)) {}
-  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
-    bytes_read += out.size();
-    return file_.read(offset, out);
-  }
-  [[nodiscard]] std::uint64_t size() const override { return file_.size(); }
-  [[nodiscard]] const std::string& name() const override { return file_.name(); }
-  mutable std::uint64_t bytes_read = 0;
-
- private:
-  MemoryInputFile file_;
-};
 
 std::vector<ChunkEntry> blocks_in(const Bytes& bytes) {
   std::vector<ChunkEntry> blocks;

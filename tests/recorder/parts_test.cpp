@@ -1,9 +1,11 @@
 // A recording in several files is one recording: whatever is read of it is what one file
 // would say, and what is missed is named.
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -113,6 +115,47 @@ TEST_CASE("a part that is missing, or is another recording's, is named") {
   std::ofstream(path + ".part3") << "nothing";
   CHECK(RecordingReader(path).usable_to() == Position{20 * kSpacing});
   CHECK(messages_of(RecordingReader(path)).at(0).find("part3") != std::string::npos);
+}
+
+TEST_CASE("what is in a part's place and no file of a recording is named") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("run.cvr");
+  write_parts(path);
+  const std::string third = path + ".part3";
+  const std::vector<std::function<void()>> others = {
+      [&] { REQUIRE(::mkfifo(third.c_str(), 0600) == 0); },
+      [&] { std::filesystem::create_directory(third); },
+      [&] { std::filesystem::create_symlink("/dev/zero", third); },
+      [&] { std::filesystem::create_symlink(third, third); },
+  };
+  for (const auto& put : others) {
+    std::filesystem::remove(third);
+    put();
+    const RecordingReader reader(path);
+    CHECK(reader.usable_to() == Position{20 * kSpacing});
+    CHECK(reader.checkpoints().size() == 20);
+    REQUIRE(reader.damage().size() == 1);
+    CHECK(reader.damage()[0].kind == DamageKind::missing_part);
+    CHECK(reader.damage()[0].message.find("run.cvr.part3: ") == folder.file("").size());
+    CHECK(RecordingReader(path + ".part4").usable_to() == Position{40 * kSpacing});
+  }
+}
+
+TEST_CASE("parts that must be larger than was asked for are told of") {
+  const TemporaryFolder folder;
+  for (const std::uint64_t asked : {std::uint64_t{1}, std::uint64_t{1} << 30}) {
+    PartedRecorder tape(folder.file("run.cvr"), StartCondition{}.to_json(), {},
+                        {.part_bytes = asked, .least_steps = 10}, counter(0), embed);
+    write_checkpoint_of_run(tape.writer(), 0);
+    CHECK_FALSE(tape.larger_than_asked());
+    tape.begin_segment(counter(kSpacing));
+    CHECK_FALSE(tape.larger_than_asked());
+    write_checkpoint_of_run(tape.writer(), 1);
+    tape.commit_segment();
+    CHECK(tape.larger_than_asked().has_value() == (asked == 1));
+    if (asked == 1) CHECK(*tape.larger_than_asked() == 2 * tape.writer().file_bytes());
+    tape.finish(kSummary, counter(kSpacing));
+  }
 }
 
 TEST_CASE("a recorder that is killed leaves its parts, and the last one as far as it got") {

@@ -8,6 +8,7 @@
 
 #include "recorder/format/recording_reader.h"
 #include "recorder/format/recording_writer.h"
+#include "tests/recorder/counting_file.h"
 #include "tests/recorder/sample_recording.h"
 
 using namespace chronovisor;
@@ -27,23 +28,6 @@ struct Recorded {
   [[nodiscard]] RecordingReader read() const {
     return RecordingReader(std::make_shared<MemoryInputFile>(*bytes));
   }
-};
-
-/// Counts the bytes read through it.
-class CountingFile final : public InputFile {
- public:
-  explicit CountingFile(Bytes bytes) : file_(std::move(bytes)) {}
-  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
-    const std::size_t count = file_.read(offset, out);
-    bytes_read += count;
-    return count;
-  }
-  [[nodiscard]] std::uint64_t size() const override { return file_.size(); }
-  [[nodiscard]] const std::string& name() const override { return file_.name(); }
-  mutable std::atomic<std::uint64_t> bytes_read{0};
-
- private:
-  MemoryInputFile file_;
 };
 
 Bytes random_bytes(std::size_t size, std::uint64_t seed) {
