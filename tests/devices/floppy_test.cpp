@@ -30,6 +30,24 @@ TEST_CASE("both sides of a cylinder are one piece where many tracks are asked fo
   CHECK(bench.get<std::uint32_t>(0x8200) == 18);  // head 1, sector 1
 }
 
+TEST_CASE("sectors beyond the last of a track are those of the other side, as firmware means it") {
+  FloppyBench bench;
+  bench.floppy.set_state_version(2);
+  bench.start();
+  bench.channel(0x8000, 3 * 512, 0x46);
+  bench.command({0xe6, 0x00, 0, 0, 17, 2, 20, 0x1b, 0xff});
+  CHECK(bench.result() == std::vector<std::uint8_t>{0x04, 0x00, 0x00, 0, 1, 2, 2});
+  CHECK(bench.get<std::uint32_t>(0x8400) == 18);  // head 1, sector 1
+  // The cylinder's last is the last there is.
+  bench.channel(0x8000, 3 * 512, 0x46);
+  bench.command({0xe6, 0x04, 0, 1, 18, 2, 20, 0x1b, 0xff});
+  CHECK(bench.result()[1] == 0x80);
+  bench.floppy.set_state_version(1);  // of machines of older recordings
+  bench.channel(0x8000, 3 * 512, 0x46);
+  bench.command({0xe6, 0x00, 0, 0, 17, 2, 20, 0x1b, 0xff});
+  CHECK(bench.result()[1] == 0x04);
+}
+
 TEST_CASE("a seek takes its time, and its interrupt says where the head is") {
   FloppyBench bench;
   bench.start();

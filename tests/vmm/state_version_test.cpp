@@ -104,6 +104,7 @@ const std::map<std::string, std::string> kPins{
     {"net1@2", "4a4c334f533dae3e40c92a0c0baccd8c"},
     {"rom@2", "15f612b3f04a08c7b68c8a3ddb78cac8"},
     {"floppy", "a5b151ffce85b0fff9e43567868cb9da"},
+    {"floppy@2", "a5b151ffce85b0fff9e43567868cb9da"},
     {"tablet", "c23eb2ac2c4f40ac82cd604240cbb568"},
     {"rng", "3cee9960cfccd6f453a7a091bf4521e2"},
     {"console", "b0e67961ab63306e16adde590ff219e2"},

@@ -9,6 +9,8 @@
 namespace chronovisor {
 namespace {
 
+/// In state version 1 a track ends where the command says, also where the disk's does not.
+constexpr std::uint32_t kOtherSideVersion = 2;
 constexpr unsigned kChannel = 2;
 constexpr std::uint8_t kIrq = 6;
 
@@ -670,10 +672,13 @@ void FloppyController::format_sector() {
 void FloppyController::sector_done(bool last) {
   buffer_at_ = 0;
   phase_ = Phase::busy;
-  const bool end_of_track = sector_ >= command_[6];
-  const bool other_side = (command_[0] & kManyTracks) != 0 &&
-                          operation(command_[0]) != kReadTrack && head_ == 0 &&
-                          drive().format.heads > 1;
+  const bool many_tracks = (command_[0] & kManyTracks) != 0 && operation(command_[0]) != kReadTrack;
+  // SeaBIOS asks for sectors beyond the track's last where it means those of the other side.
+  const std::uint8_t last_sector = many_tracks && state_version() >= kOtherSideVersion
+                                       ? std::min(command_[6], drive().format.sectors)
+                                       : command_[6];
+  const bool end_of_track = sector_ >= last_sector;
+  const bool other_side = many_tracks && head_ == 0 && drive().format.heads > 1;
   if (!end_of_track) {
     ++sector_;
   } else if (last || other_side) {

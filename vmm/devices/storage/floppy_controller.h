@@ -49,6 +49,7 @@ class FloppyController final : public Device, private DmaCause {
   void attach(unsigned which, std::unique_ptr<Disk> disk);
 
   [[nodiscard]] std::string_view name() const override { return "floppy"; }
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
