@@ -65,8 +65,10 @@ class Tape {
       return;
     }
     if (plan.parts) {
-      segments_ = std::make_unique<PartedRecorder>(options.output, start.to_json(), plan.writer,
-                                                   *plan.parts, here, embed);
+      auto parted = std::make_unique<PartedRecorder>(options.output, start.to_json(), plan.writer,
+                                                     *plan.parts, here, embed);
+      parted_ = parted.get();
+      segments_ = std::move(parted);
       return;
     }
     WriterOptions writer_options = plan.writer;
@@ -86,6 +88,13 @@ class Tape {
   }
   [[nodiscard]] std::uint64_t disk_bytes() {
     return segments_ ? segments_->disk_bytes() : whole_->file_bytes();
+  }
+  /// Said once: that parts are larger than was asked for.
+  [[nodiscard]] std::optional<std::string> large_parts(const std::string& path) {
+    const auto bytes = parted_ != nullptr ? parted_->larger_than_asked() : std::nullopt;
+    if (!bytes || std::exchange(said_large_, true)) return std::nullopt;
+    return path + ": its parts will have " + size_text(*bytes) +
+           " or more, since each begins with all of the guest's memory";
   }
   /// The one at work.
   [[nodiscard]] RecordingWriter& writer() { return segments_ ? segments_->writer() : *whole_; }
@@ -118,6 +127,8 @@ class Tape {
   Position start_;
   std::unique_ptr<SegmentedTape> segments_;
   const FlightRecorder* flight_ = nullptr;  ///< the same, if it is one
+  const PartedRecorder* parted_ = nullptr;  ///< the same, if it is one
+  bool said_large_ = false;
   std::optional<RecordingWriter> whole_;
 };
 
@@ -449,12 +460,14 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
     SpaceWatch space(options.output);
     outcome = recorder->run(plan.limit, [&](Position here) {
       display.refresh();
-      const auto warning = plan.keep ? std::nullopt : space.look(tape.disk_bytes(), monotonic_ns());
-      if (warning) {
+      const auto warn = [&](const std::optional<std::string>& warning) {
+        if (!warning) return;
         const char* const end = plan.terminal ? "\r\n" : "\n";
         std::fprintf(stderr, "%schronovisor: warning: %s%s", plan.terminal ? end : "",
                      warning->c_str(), end);
-      }
+      };
+      if (!plan.keep) warn(space.look(tape.disk_bytes(), monotonic_ns()));
+      warn(tape.large_parts(options.output));
       const double seconds = static_cast<double>(monotonic_ns() - began) / 1e9;
       const double speed = millions_a_second(here.steps - from.steps, std::max(seconds, 0.001));
       progress.show("recording: " + grouped(here.steps) + " steps, " +

@@ -2,11 +2,13 @@
 // nearly every mutation at the door, so inputs that begin with an odd byte are
 // read as a list of chunks to be framed and signed correctly:
 //   { u8 type and flags, u16 length, payload } ...
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "base/error.h"
+#include "recorder/format/frame_cursor.h"
 #include "recorder/format/recording_reader.h"
 
 namespace {
@@ -33,6 +35,12 @@ ChunkType late_type(unsigned number) {
       return ChunkType::part;
     case 5:
       return ChunkType::interval_filter;
+    case 6:
+      return ChunkType::block_data;
+    case 7:
+      return ChunkType::block_directory;
+    case 8:
+      return ChunkType::sent_frames;
     default:
       return ChunkType::page_totals;
   }
@@ -118,6 +126,21 @@ void walk(const RecordingReader& reader) {
   for (std::size_t i = 0; i < reader.counted_chunks(); ++i) {
     attempt([&] { (void)reader.read_counted(i); });
   }
+  attempt([&] {
+    for (const BlockEntry& entry : reader.block_entries()) {
+      std::array<std::uint8_t, kBlockBytes> content{};
+      (void)reader.read_block(entry.medium, entry.block, content);
+    }
+  });
+  attempt([&] {
+    std::uint64_t number = 0;
+    PacketCursor packets(reader);
+    for (auto packet = packets.next(); packet; packet = packets.next()) {
+      number = packet->place.number;
+    }
+    (void)find_packet(reader, number / 2);
+    (void)PacketCursor(reader, reader.usable_to()).next();
+  });
   attempt([&] { (void)reader.digests(); });
   attempt([&] { reader.for_each_console([](const ConsoleView&) {}); });
   attempt([&] { (void)reader.bookmarks(); });

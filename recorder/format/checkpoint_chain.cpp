@@ -24,23 +24,27 @@ std::optional<std::uint32_t> chain_parent(std::uint32_t checkpoint) {
 
 std::vector<std::uint32_t> ChangedPages::taken(std::uint32_t checkpoint,
                                                std::span<const std::uint32_t> changed) {
+  std::vector<std::uint32_t> result(changed.begin(), changed.end());
   if (checkpoint == 0) {
-    since_.assign(1, {});
-    return {changed.begin(), changed.end()};
+    before_.clear();
+    return result;
   }
-  std::vector<std::uint32_t> merged;
-  for (std::vector<std::uint32_t>& pages : since_) {
-    merged.clear();
-    std::set_union(pages.begin(), pages.end(), changed.begin(), changed.end(),
-                   std::back_inserter(merged));
-    pages.swap(merged);
-  }
+  std::vector<std::uint32_t> both;
+  const auto unite = [&both](std::vector<std::uint32_t>& pages,
+                             const std::vector<std::uint32_t>& more) {
+    both.clear();
+    std::set_union(pages.begin(), pages.end(), more.begin(), more.end(), std::back_inserter(both));
+    pages.swap(both);
+  };
   const unsigned rank = chain_rank(checkpoint);
-  CHECK_THAT(rank < since_.size(), "checkpoints are taken one after the other");
-  // The last list is since the first checkpoint; it stays so for the ranks to come.
-  if (rank + 1 == since_.size()) since_.push_back(since_.back());
-  std::vector<std::uint32_t> result = std::move(since_[rank]);
-  for (unsigned n = 0; n <= rank; ++n) since_[n].clear();
+  CHECK_THAT(rank <= before_.size(), "checkpoints are taken one after the other");
+  for (unsigned n = 0; n < rank; ++n) {
+    unite(result, before_[n]);
+    before_[n].clear();
+  }
+  // Longer lists are put together more seldom.
+  if (rank == before_.size()) before_.emplace_back();
+  unite(before_[rank], result);
   return result;
 }
 

@@ -32,9 +32,9 @@ class ChangedPages {
                                    std::span<const std::uint32_t> changed);
 
  private:
-  /// Pages that changed since the last checkpoint of the rank or a higher one; the last
-  /// list since the first of all.
-  std::vector<std::vector<std::uint32_t>> since_;
+  /// List n: pages that changed between the last checkpoint of a rank above n, or the first of
+  /// all, and the last of rank n or above.
+  std::vector<std::vector<std::uint32_t>> before_;
 };
 
 /// The same for one who knows all pages of each checkpoint.

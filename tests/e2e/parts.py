@@ -100,6 +100,9 @@ test.check(recorder.returncode == 0, f"record: {said.decode(errors='replace')}")
 made = json.loads(out)
 end = made["instructions"]
 print(f"{opened} debuggers at the growing end, {len(looked)} states, {end:,} steps in {made['parts']} parts")
+# A part of 1 MiB cannot hold the guest's memory; that is said, once.
+if not SECONDS:
+    test.check(said.count(b"run.cvr: its parts will have ") == 1, f"parts that are larger than asked for: {said.decode(errors='replace')}")
 test.check(opened >= 2 and made["parts"] >= 3, f"too little happened: {opened} debuggers, {made['parts']} parts")
 
 # One recording: every part sound and whole, and the run the same from end to end.
@@ -152,6 +155,15 @@ broken = test.run("verify", run, "--bytes-only", expect=3)
 test.check(b"part 2 is missing" in broken.stderr, "a missing part is not named", broken)
 test.check(info(run)["end"] == facts["parts"][0]["end"], "the first part alone")
 test.check(info(facts["parts"][2]["file"])["end"] == end, "the parts behind a missing one")
+for put in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+    put(second["file"])
+    broken = test.run("info", run)
+    test.check(b"the recording is usable up to" in broken.stdout + broken.stderr, "what is no file in a part's place", broken)
+    test.check(info(run)["end"] == facts["parts"][0]["end"], "the first part alone")
+    if os.path.isdir(second["file"]):
+        os.rmdir(second["file"])
+    else:
+        os.remove(second["file"])
 os.rename(test.path("away"), second["file"])
 
 # Killed in the middle: the parts are there, as far as it got.

@@ -15,7 +15,7 @@ namespace chronovisor::testing {
 class LargeGuest {
  public:
   static constexpr std::uint64_t kHotCode = 0x7c10;   ///< executed all the time
-  static constexpr std::uint64_t kRareCode = 0x7c20;  ///< executed once
+  static constexpr std::uint64_t kRareCode = 0x7d00;  ///< executed once, in a line of its own
   static constexpr std::uint64_t kRareData = 0x1000;  ///< written there
 
   /// It counts behind checkpoint `rare`.
@@ -45,7 +45,7 @@ class LargeGuest {
     guest_.accesses = [rare](std::uint32_t checkpoint, IntervalAccesses& accesses) {
       accesses.code.push_back({kHotCode, kHotCode + 1});
       if (checkpoint != rare) return;
-      accesses.code.push_back({kRareCode, kRareCode + 6});
+      accesses.code.push_back({kRareCode, kRareCode + 7});
       accesses.pages.push_back({kRareData / kPageSize, true, false, 1});
     };
   }
@@ -58,13 +58,14 @@ class LargeGuest {
   static constexpr std::uint32_t kFirstPage = 256;  ///< the first MiB stays as it is
 
   static Bytes code() {
-    Bytes code(0x30, 0xf4);
+    Bytes code(0x110, 0xf4);
     const auto put = [&](std::size_t at, std::initializer_list<std::uint8_t> bytes) {
       std::copy(bytes.begin(), bytes.end(), code.begin() + static_cast<std::ptrdiff_t>(at));
     };
-    put(0x00, {0xfa, 0xeb, 0x0d});                          // cli; jmp 0x7c10
-    put(0x10, {0xeb, 0xfe});                                // jmp to itself
-    put(0x20, {0x66, 0xff, 0x06, 0x00, 0x10, 0xeb, 0xe9});  // inc dword [0x1000]; jmp 0x7c10
+    put(0x00, {0xfa, 0xeb, 0x0d});  // cli; jmp 0x7c10
+    put(0x10, {0xeb, 0xfe});        // jmp to itself
+    // inc dword [0x1000]; jmp 0x7c10
+    put(0x100, {0x66, 0xff, 0x06, 0x00, 0x10, 0xe9, 0x08, 0xff});
     return code;
   }
   StartCondition start_;
