@@ -7,8 +7,8 @@
 // output waits; a guest that puts something out touches a device, after which it is asked as well.
 //
 // A backup that is too far behind slows the machine gently: from 100,000,000 steps on by 1 ms each
-// 1,000,000 steps, and by 1 ms more for each further 10,000,000, at most 20 ms. With more than 8 MiB
-// of outputs waiting the machine stands until some have left.
+// 1,000,000 steps, and by 1 ms more for each further 10,000,000, at most 20 ms. With more than 8
+// MiB of outputs waiting the machine stands until some have left.
 #pragma once
 
 #include <atomic>
