@@ -16,7 +16,7 @@ constexpr std::uint64_t kUrgentLookSteps = 100'000;
 constexpr std::uint64_t kMarkNs = 20'000'000;
 /// Outputs of a machine that runs wait until the last mark is so long ago: a guest that writes
 /// to its serial line would have a mark for each byte, and each costs three threads a wakening.
-constexpr std::uint64_t kOutputNs = 1'000'000;
+constexpr std::uint64_t kOutputNs = 500'000;
 constexpr std::uint64_t kLagSteps = 100'000'000;
 /// Each sleep costs more than its time: few long ones, not many short ones.
 constexpr std::uint64_t kStepsPerSlowingMs = 10'000'000;

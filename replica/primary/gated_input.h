@@ -2,7 +2,7 @@
 // source in front of the live one. Whenever the machine asks, it decides whether a mark is
 // due, flushes the log, and waits where the policy says so. The machine's thread.
 //
-// Marks: when an output waits, at most every 1 ms, or at once from a machine that falls idle;
+// Marks: when an output waits, at most every 0.5 ms, or at once from a machine that falls idle;
 // else every 20 ms. One that runs is asked every 1,000,000 steps, and every 100,000 while an
 // output waits; a guest that puts something out touches a device, after which it is asked as well.
 //
