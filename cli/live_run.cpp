@@ -290,10 +290,8 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
     require_free_serial(*place, {"", others, options.force});
   }
-  for (std::uint64_t number = 2; number <= kMostParts; ++number) {
-    const std::string part = part_path(options.output, number);
+  for (const std::string& part : further_parts(options.output)) {
     std::error_code failed;
-    if (!std::filesystem::exists(part, failed)) continue;
     // Of a run at work in parts the last one alone is open for writing.
     if (std::filesystem::is_regular_file(part, failed) && PosixInputFile(part).is_being_written()) {
       throw Error(ErrorCode::host, part + ": is being written by another program");

@@ -175,12 +175,10 @@ void require_free_output(const OutputPlan& plan) {
                                       " itself, which would be lost; give another name");
   };
   for (const std::string& input : plan.inputs) {
-    require_another(input);
-    // A recording in parts is read, and lost, with all of them.
+    // A recording in parts is read, and lost, with all of them; the input is one of these.
     const std::string first = first_part_path(input);
-    for (std::uint64_t number = 1; number <= kMostParts; ++number) {
-      require_another(part_path(first, number));
-    }
+    require_another(first);
+    for (const std::string& part : further_parts(first)) require_another(part);
   }
   if (!S_ISREG(there->st_mode) || there->st_size == 0 || plan.force) return;
   const bool recording = is_recording(plan.path);

@@ -1,6 +1,9 @@
 #include "recorder/format/recording_part.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -40,6 +43,18 @@ PartNote decode_part_note(ByteView data, std::string_view what) {
 
 std::string part_path(const std::string& first, std::uint64_t number) {
   return first + suffix_of(number);
+}
+
+std::vector<std::string> further_parts(const std::string& first) {
+  std::vector<std::string> found;
+  for (std::uint64_t number = 2; number <= kMostParts; ++number) {
+    std::string path = part_path(first, number);
+    std::error_code failed;
+    if (std::filesystem::exists(std::filesystem::symlink_status(path, failed))) {
+      found.push_back(std::move(path));
+    }
+  }
+  return found;
 }
 
 std::string first_part_path(const std::string& path, std::uint64_t number) {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "recorder/format/chunk.h"
@@ -36,6 +37,8 @@ struct PartNote {
 /// The path of a part of the recording whose first one is at `first`: that, then
 /// `first`.part2, `first`.part3 ...
 [[nodiscard]] std::string part_path(const std::string& first, std::uint64_t number);
+/// Paths where further parts of that recording are, or what is in their places.
+[[nodiscard]] std::vector<std::string> further_parts(const std::string& first);
 /// The path of the first part, of that of part `number`.
 [[nodiscard]] std::string first_part_path(const std::string& path, std::uint64_t number);
 /// The same where the number is not known: of any other path that path.

@@ -12,9 +12,9 @@ namespace {
 
 /// What an earlier run left beside `path`.
 void remove_parts(const std::string& path) {
-  for (std::uint64_t number = 2; number <= kMostParts; ++number) {
+  for (const std::string& part : further_parts(path)) {
     std::error_code failed;
-    std::filesystem::remove(part_path(path, number), failed);
+    std::filesystem::remove(part, failed);
   }
 }
 

@@ -28,9 +28,8 @@ void sleep_ms(std::uint64_t ms) { std::this_thread::sleep_for(std::chrono::milli
 }  // namespace
 
 Position GatedInput::next_look(Position now) {
-  const bool output_waits = gate_.made() != marked_outputs_;
   return std::min(beside_.next_look(now),
-                  Position{now.steps + (output_waits ? kUrgentLookSteps : kLookSteps)});
+                  Position{now.steps + (output_waits() ? kUrgentLookSteps : kLookSteps)});
 }
 
 std::optional<Input> GatedInput::take(InputStamp here, const InputRoom& room) {
@@ -40,7 +39,7 @@ std::optional<Input> GatedInput::take(InputStamp here, const InputRoom& room) {
 }
 
 IdleOutcome GatedInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
-  if (gate_.made() != marked_outputs_) mark(here, monotonic_ns());
+  if (output_waits()) mark(here, monotonic_ns());
   attend(here);
   if (stop_) return {IdleOutcome::Kind::stop, 0};
   waits_at_ = here;
@@ -56,7 +55,7 @@ void GatedInput::attend(InputStamp here) {
   }
   const std::uint64_t now_ns = monotonic_ns();
   const bool moved = here != marked_ || !any_mark_;
-  const bool waits = gate_.made() != marked_outputs_ && now_ns - marked_ns_ >= kOutputNs;
+  const bool waits = output_waits() && now_ns - marked_ns_ >= kOutputNs;
   const bool due = moved && now_ns - marked_ns_ >= kMarkNs;
   if (waits || due) mark(here, now_ns);
   if (primary_.wants_yield()) {

@@ -41,6 +41,8 @@ class GatedInput final : public InputSource {
   [[nodiscard]] bool handed_over() const { return handed_over_; }
 
  private:
+  /// Whether the guest has put out something since the last mark.
+  [[nodiscard]] bool output_waits() const { return gate_.made() != marked_outputs_; }
   void attend(InputStamp here);
   void mark(InputStamp here, std::uint64_t now_ns);
   void slow_down(Position here, std::uint64_t now_ns);

@@ -3,12 +3,12 @@
 #include "api/source_texts.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "base/error.h"
+#include "tests/temporary_folder.h"
 
 namespace chronovisor::api {
 namespace {
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("source-texts-" + std::to_string(getpid()))) {
+  Folder() {
     fs::create_directories(path_ / "allowed/lib");
     write("allowed/main.c", "first\nsecond\r\n\nlast");
     write("allowed/lib/part.c", "part\n");
@@ -25,14 +25,14 @@ class Folder {
     fs::create_symlink(path_ / "secret.c", path_ / "allowed/link.c");
     fs::create_symlink(path_, path_ / "allowed/up");
   }
-  ~Folder() { fs::remove_all(path_); }
   [[nodiscard]] std::string of(const std::string& name) const { return path_ / name; }
 
  private:
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(path_ / name) << text;
   }
-  fs::path path_;
+  testing::TemporaryFolder folder_;
+  const fs::path& path_ = folder_.path();
 };
 
 }  // namespace

@@ -1,12 +1,12 @@
 #include "host/allowed_files.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
-#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "base/error.h"
+#include "tests/temporary_folder.h"
 
 using namespace chronovisor;
 namespace fs = std::filesystem;
@@ -15,9 +15,6 @@ namespace {
 
 struct Folders {
   Folders() {
-    std::string pattern = (fs::temp_directory_path() / "chronovisor-files-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    root = fs::canonical(pattern);
     fs::create_directories(root / "open/below");
     fs::create_directories(root / "opened");  // whose name begins alike
     std::ofstream(root / "secret") << "x";
@@ -28,10 +25,8 @@ struct Folders {
     fs::create_directory_symlink("below", root / "open/down");
     fs::create_directory_symlink("open", root / "alias");
   }
-  ~Folders() { fs::remove_all(root); }
-  Folders(const Folders&) = delete;
-  Folders& operator=(const Folders&) = delete;
-  fs::path root;
+  testing::TemporaryFolder folder;
+  fs::path root = fs::canonical(folder.path());
 };
 
 }  // namespace

@@ -4,10 +4,9 @@ screen at several positions, typed to, and debugged at the reset vector."""
 import json
 import os
 import re
-import struct
-import zlib
 
 from harness import Test, skip
+from png_picture import rows_of_png
 
 test = Test(__doc__)
 firmware = json.loads(test.run("doctor", "--json").stdout)["firmware"]
@@ -44,19 +43,8 @@ for kind in ("screen-text", "png"):
     test.check(b"no mode was set yet" in done.stderr, "a screen before there is one", done)
 picture = test.run("export", recording, "--format", "png", "-o", test.path("end.png"))
 with open(test.path("end.png"), "rb") as file:
-    png = file.read()
-test.check(png.startswith(b"\x89PNG\r\n\x1a\n"), "no PNG")
-width, height = struct.unpack(">II", png[16:24])
+    width, height, pixels = rows_of_png(test, file.read())
 test.check((width, height) == (720, 400), f"the picture is {width} by {height}")
-at, rows = 8, b""
-while at < len(png):
-    size, kind = struct.unpack(">I4s", png[at:at + 8])
-    test.check(zlib.crc32(png[at + 4:at + 8 + size]) == struct.unpack(">I", png[at + 8 + size:at + 12 + size])[0], "a chunk's checksum")
-    if kind == b"IDAT":
-        rows += png[at + 8:at + 8 + size]
-    at += 12 + size
-pixels = zlib.decompress(rows)
-test.check(len(pixels) == (3 * width + 1) * height, "the picture's rows")
 lit = sum(1 for byte in pixels if byte != 0)
 test.check(2000 < lit < 100_000, f"{lit} bytes of the picture are not black")
 

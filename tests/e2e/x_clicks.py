@@ -7,13 +7,12 @@ not in the suite; see CONTRIBUTING.md."""
 import json
 import os
 import signal
-import struct
 import subprocess
 import time
-import zlib
 
 from gdb_session import Gdb
 from harness import ROOT, Test, skip
+from png_picture import rows_of_png
 from vnc_viewer import Viewer
 
 test = Test(__doc__, extra=lambda parser: (
@@ -53,13 +52,8 @@ class Person(Viewer):
 
 def screen_of_png(png):
     """The pixels as the viewer has them, red, green, blue and nothing."""
-    width, height = struct.unpack(">II", png[16:24])
-    at, packed = 8, b""
-    while at < len(png):
-        size, kind = struct.unpack(">I4s", png[at:at + 8])
-        packed += png[at + 8:at + 8 + size] if kind == b"IDAT" else b""
-        at += 12 + size
-    rows, screen = zlib.decompress(packed), bytearray(width * height * 4)
+    width, height, rows = rows_of_png(test, png)
+    screen = bytearray(width * height * 4)
     for y in range(height):
         row = rows[y * (3 * width + 1) + 1:(y + 1) * (3 * width + 1)]
         for colour in range(3):

@@ -25,6 +25,7 @@
 #include "gdbstub/wire.h"
 #include "tests/gdbstub/fake_target.h"
 #include "tests/patience.h"
+#include "tests/temporary_folder.h"
 
 using namespace chronovisor;
 using namespace chronovisor::gdb;
@@ -34,17 +35,6 @@ namespace {
 
 const int kPatienceMs = 10000 * testing::patience();
 constexpr std::uint64_t kEndlessHistory = std::uint64_t{1} << 62;
-
-/// A directory that goes away with the test.
-struct Directory {
-  Directory() {
-    char name[] = "/tmp/chronovisor-gdbstub-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 /// A server in a thread of its own.
 struct Running {
@@ -120,9 +110,9 @@ class Client {
   bool connected_ = false;
 };
 
-ServerOptions unix_options(const Directory& directory) {
+ServerOptions unix_options(const testing::TemporaryFolder& directory) {
   ServerOptions options;
-  options.listen = ListenAddress::parse("unix:" + directory.path + "/gdb");
+  options.listen = ListenAddress::parse("unix:" + directory.file("gdb"));
   return options;
 }
 
@@ -187,7 +177,7 @@ TEST_CASE("listen addresses are read and written") {
 }
 
 TEST_CASE("a Unix socket is private, and gone when the server is") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   const ServerOptions options = unix_options(directory);
   {
@@ -204,7 +194,7 @@ TEST_CASE("a Unix socket is private, and gone when the server is") {
 }
 
 TEST_CASE("a stale socket is replaced, a live one and other files are not") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   const ServerOptions options = unix_options(directory);
   const std::string& path = options.listen.path;
@@ -256,7 +246,7 @@ TEST_CASE("other addresses than loopback need permission, and are warned about")
 TEST_CASE("a thousand clients, each gone at another point of an exchange, leave nothing behind") {
   constexpr int kClients = 1000;
   constexpr int kWarmUp = 100;  // by then every buffer has had its largest size
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   const ServerOptions options = unix_options(directory);
   Running running(target, options);
@@ -397,7 +387,7 @@ TEST_CASE("more debuggers than may wait are sent away, those that wait stay") {
 }
 
 TEST_CASE("an interrupt in the middle of a long run is answered") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target(kEndlessHistory);
   target.position = kEndlessHistory / 2;
   const ServerOptions options = unix_options(directory);
@@ -421,7 +411,7 @@ TEST_CASE("an interrupt in the middle of a long run is answered") {
 }
 
 TEST_CASE("a monitor command that takes long is not silent") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   const ServerOptions options = unix_options(directory);
   Running running(target, options);
@@ -444,7 +434,7 @@ TEST_CASE("a monitor command that takes long is not silent") {
 }
 
 TEST_CASE("a client that goes away in the middle of a run makes room for the next") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target(kEndlessHistory);
   const ServerOptions options = unix_options(directory);
   Running running(target, options);
@@ -459,7 +449,7 @@ TEST_CASE("a client that goes away in the middle of a run makes room for the nex
 }
 
 TEST_CASE("stop ends a run in progress") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target(kEndlessHistory);
   const ServerOptions options = unix_options(directory);
   Running running(target, options);
@@ -474,7 +464,7 @@ TEST_CASE("stop ends a run in progress") {
 }
 
 TEST_CASE("a stop signal ends the server") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   ServerOptions options = unix_options(directory);
   options.stop_signals = {SIGUSR1};
@@ -488,7 +478,7 @@ TEST_CASE("a stop signal ends the server") {
 }
 
 TEST_CASE("with once the server ends after its first client") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   ServerOptions options = unix_options(directory);
   options.once = true;
@@ -501,7 +491,7 @@ TEST_CASE("with once the server ends after its first client") {
 }
 
 TEST_CASE("a client that asks without reading does not fill the server's memory") {
-  Directory directory;
+  const testing::TemporaryFolder directory;
   FakeTarget target;
   const ServerOptions options = unix_options(directory);
   Running running(target, options);

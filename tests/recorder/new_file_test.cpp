@@ -13,32 +13,18 @@
 
 #include "base/error.h"
 #include "tests/recorder/sample_recording.h"
+#include "tests/temporary_folder.h"
 
 using namespace chronovisor;
+using testing::TemporaryFolder;
 
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder that goes with what is in it.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "chronovisor-new-file-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string operator()(const char* name) const { return (path_ / name).string(); }
-  [[nodiscard]] std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), {}));
-  }
-
- private:
-  fs::path path_;
-};
+std::size_t files_in(const TemporaryFolder& folder) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder.path()), {}));
+}
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -59,73 +45,75 @@ ErrorCode refusal(const OutputPlan& plan) {
 }  // namespace
 
 TEST_CASE("a file that is read is not written, by no name of it and not by force") {
-  const Folder folder;
-  put(folder("in"), "input");
-  fs::create_symlink(folder("in"), folder("soft"));
-  fs::create_hard_link(folder("in"), folder("hard"));
+  const TemporaryFolder folder;
+  put(folder.file("in"), "input");
+  fs::create_symlink(folder.file("in"), folder.file("soft"));
+  fs::create_hard_link(folder.file("in"), folder.file("hard"));
   for (const char* name : {"in", "soft", "hard"}) {
     for (const bool force : {false, true}) {
-      CHECK(refusal({folder(name), {folder("other"), folder("in")}, force}) == ErrorCode::usage);
-      CHECK_THROWS_AS(NewFile({folder(name), {folder("in")}, force}), Error);
+      CHECK(refusal({folder.file(name), {folder.file("other"), folder.file("in")}, force}) ==
+            ErrorCode::usage);
+      CHECK_THROWS_AS(NewFile({folder.file(name), {folder.file("in")}, force}), Error);
     }
   }
-  CHECK(contents(folder("in")) == "input");
+  CHECK(contents(folder.file("in")) == "input");
 }
 
 TEST_CASE("what is there is replaced by force; recordings where it is said that they may go") {
-  const Folder folder;
-  put(folder("letter"), "dear user");
-  put(folder("empty"), "");
-  CHECK(refusal({folder("letter"), {}}) == ErrorCode::usage);
-  CHECK(refusal({folder("letter"), {}, false, Replaceable::recordings}) == ErrorCode::usage);
-  CHECK(refusal({folder("letter"), {}, true}) == ErrorCode{});
-  CHECK(refusal({folder("empty"), {}}) == ErrorCode{});
-  CHECK(refusal({folder("none"), {}}) == ErrorCode{});
+  const TemporaryFolder folder;
+  put(folder.file("letter"), "dear user");
+  put(folder.file("empty"), "");
+  CHECK(refusal({folder.file("letter"), {}}) == ErrorCode::usage);
+  CHECK(refusal({folder.file("letter"), {}, false, Replaceable::recordings}) == ErrorCode::usage);
+  CHECK(refusal({folder.file("letter"), {}, true}) == ErrorCode{});
+  CHECK(refusal({folder.file("empty"), {}}) == ErrorCode{});
+  CHECK(refusal({folder.file("none"), {}}) == ErrorCode{});
   CHECK(refusal({"/dev/null", {}}) == ErrorCode{});
   MemoryOutputFile recording;
   const auto bytes = recording.bytes();
   RecordingWriter writer(std::make_unique<MemoryOutputFile>(recording), FileId::random(), "{}");
   writer.finish(std::nullopt);
-  std::ofstream(folder("run.cvr"), std::ios::binary)
+  std::ofstream(folder.file("run.cvr"), std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes->data()),
              static_cast<std::streamsize>(bytes->size()));
-  CHECK(refusal({folder("run.cvr"), {}, false, Replaceable::recordings}) == ErrorCode{});
-  CHECK(refusal({folder("run.cvr"), {}}) == ErrorCode::usage);
-  CHECK_THROWS_AS(require_free_serial("file:" + folder("run.cvr"), {"", {}}), Error);
-  CHECK_NOTHROW(require_free_serial("file:" + folder("letter"), {"", {}}));
-  CHECK_THROWS_AS(require_free_serial("file:" + folder("letter"), {"", {folder("letter")}, true}),
-                  Error);
+  CHECK(refusal({folder.file("run.cvr"), {}, false, Replaceable::recordings}) == ErrorCode{});
+  CHECK(refusal({folder.file("run.cvr"), {}}) == ErrorCode::usage);
+  CHECK_THROWS_AS(require_free_serial("file:" + folder.file("run.cvr"), {"", {}}), Error);
+  CHECK_NOTHROW(require_free_serial("file:" + folder.file("letter"), {"", {}}));
+  CHECK_THROWS_AS(
+      require_free_serial("file:" + folder.file("letter"), {"", {folder.file("letter")}, true}),
+      Error);
   CHECK_NOTHROW(require_free_serial("stdio", {"", {}}));
 }
 
 TEST_CASE("a new file has its name when it is committed, and is gone otherwise") {
-  const Folder folder;
-  put(folder("out"), "before");
-  fs::permissions(folder("out"), fs::perms::owner_read | fs::perms::owner_write);
+  const TemporaryFolder folder;
+  put(folder.file("out"), "before");
+  fs::permissions(folder.file("out"), fs::perms::owner_read | fs::perms::owner_write);
   {
-    NewFile file({folder("out"), {}, true});
+    NewFile file({folder.file("out"), {}, true});
     file.open()->append(as_bytes("after"));
-    CHECK(contents(folder("out")) == "before");
+    CHECK(contents(folder.file("out")) == "before");
     CHECK(contents(file.name_until_commit()) == "after");
   }
-  CHECK(contents(folder("out")) == "before");
-  CHECK(folder.files() == 1);
-  fs::create_symlink(folder("out"), folder("link"));
-  NewFile file({folder("link"), {}, true});
+  CHECK(contents(folder.file("out")) == "before");
+  CHECK(files_in(folder) == 1);
+  fs::create_symlink(folder.file("out"), folder.file("link"));
+  NewFile file({folder.file("link"), {}, true});
   file.open()->append(as_bytes("after"));
   file.commit();
-  CHECK(contents(folder("out")) == "after");
-  CHECK(fs::is_symlink(folder("link")));
-  CHECK(fs::status(folder("out")).permissions() ==
+  CHECK(contents(folder.file("out")) == "after");
+  CHECK(fs::is_symlink(folder.file("link")));
+  CHECK(fs::status(folder.file("out")).permissions() ==
         (fs::perms::owner_read | fs::perms::owner_write));
-  CHECK(folder.files() == 2);
+  CHECK(files_in(folder) == 2);
 }
 
 TEST_CASE("an interrupt ends the writing, and messages name the file as it was asked for") {
-  const Folder folder;
+  const TemporaryFolder folder;
   std::atomic<bool> cancel{false};
   {
-    NewFile file({folder("out"), {}}, cancel);
+    NewFile file({folder.file("out"), {}}, cancel);
     const auto output = file.open();
     output->append(as_bytes("first"));
     cancel = true;
@@ -134,23 +122,23 @@ TEST_CASE("an interrupt ends the writing, and messages name the file as it was a
       FAIL("the interrupt was not noticed");
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::host);
-      CHECK(std::string(error.what()).starts_with(folder("out") + ":"));
+      CHECK(std::string(error.what()).starts_with(folder.file("out") + ":"));
     }
   }
-  CHECK(folder.files() == 0);
+  CHECK(files_in(folder) == 0);
   try {
-    NewFile file({folder("no/such/place"), {}});
+    NewFile file({folder.file("no/such/place"), {}});
     (void)file.open();
     FAIL("there is no such folder");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::host);
-    CHECK(std::string(error.what()).starts_with(folder("no/such/place") + ":"));
+    CHECK(std::string(error.what()).starts_with(folder.file("no/such/place") + ":"));
   }
 }
 
 TEST_CASE("what a command that was killed has left is removed by the next that writes the same") {
-  const Folder folder;
-  const std::string target = folder("out.cvr");
+  const TemporaryFolder folder;
+  const std::string target = folder.file("out.cvr");
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -161,10 +149,10 @@ TEST_CASE("what a command that was killed has left is removed by the next that w
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
-  put(folder("out.cvr.new"), "another's");
-  put(folder("out.cvr.1-0.new"), "that of a process that is there");
-  put(folder("out.cvr.12x-0.new"), "no such name");
-  CHECK(folder.files() == 4);
+  put(folder.file("out.cvr.new"), "another's");
+  put(folder.file("out.cvr.1-0.new"), "that of a process that is there");
+  put(folder.file("out.cvr.12x-0.new"), "no such name");
+  CHECK(files_in(folder) == 4);
   {
     NewFile file({target});
     const auto out = file.open();
@@ -175,5 +163,5 @@ TEST_CASE("what a command that was killed has left is removed by the next that w
     const auto beside = other.open();
     CHECK(other.removed().empty());
   }
-  CHECK(folder.files() == 3);
+  CHECK(files_in(folder) == 3);
 }

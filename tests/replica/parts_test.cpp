@@ -20,20 +20,12 @@
 #include "replica/transport/arbiter.h"
 #include "replica/transport/link.h"
 #include "replica/transport/tls_channel.h"
+#include "tests/temporary_folder.h"
 
 namespace chronovisor::replica {
 namespace {
 
-/// A folder that goes with its tests.
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "replica-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  [[nodiscard]] std::string file(const std::string& name) const { return path + "/" + name; }
-  std::string path;
-};
+using testing::TemporaryFolder;
 
 /// Says what left, in order.
 class Listener final : public OutputObserver {
@@ -131,7 +123,7 @@ TEST_CASE("a backup's gate sends what is not known to have left, and nothing els
 }
 
 TEST_CASE("a received log hands out inputs as far as its last mark") {
-  Folder folder;
+  const TemporaryFolder folder;
   BlockStore blocks(folder.file("b"));
   ReceivedLog log(blocks);
   log.set_file(kFile);
@@ -167,7 +159,7 @@ TEST_CASE("a received log hands out inputs as far as its last mark") {
 }
 
 TEST_CASE("an input that was not reached, and chunks that are none, are refused") {
-  Folder folder;
+  const TemporaryFolder folder;
   BlockStore blocks(folder.file("b"));
   ReceivedLog log(blocks);
   log.set_file(kFile);
@@ -184,7 +176,7 @@ TEST_CASE("an input that was not reached, and chunks that are none, are refused"
 }
 
 TEST_CASE("a log goes on in another file after its header, cut anywhere") {
-  Folder folder;
+  const TemporaryFolder folder;
   BlockStore blocks(folder.file("b"));
   blocks.add_data(5, Bytes(kBlockBytes, 7));
   ReceivedLog log(blocks);
@@ -211,7 +203,7 @@ TEST_CASE("a log goes on in another file after its header, cut anywhere") {
 }
 
 TEST_CASE("a machine is not run past a digest that it has to be compared at") {
-  Folder folder;
+  const TemporaryFolder folder;
   BlockStore blocks(folder.file("b"));
   ReceivedLog log(blocks);
   log.mark({1, {100}, 0, 0, 0});
@@ -232,7 +224,7 @@ TEST_CASE("blocks come from the log, and shared contents from what came before i
       return true;
     }
   };
-  Folder folder;
+  const TemporaryFolder folder;
   BlockStore blocks(folder.file("b"));
   const Bytes content(kBlockBytes, 7);
   const Hash128 shared{9, 9};
@@ -256,7 +248,7 @@ TEST_CASE("blocks come from the log, and shared contents from what came before i
 }
 
 TEST_CASE("of many that claim a session by file one has it, for ever") {
-  Folder folder;
+  const TemporaryFolder folder;
   std::vector<std::thread> threads;
   std::array<std::optional<Verdict>, 8> verdicts;
   for (std::uint64_t n = 0; n < verdicts.size(); ++n) {
@@ -297,7 +289,7 @@ TEST_CASE("TLS takes the same key at both ends") {
 }
 
 TEST_CASE("TCP takes a key, and a key has its size") {
-  Folder folder;
+  const TemporaryFolder folder;
   CHECK_THROWS_AS(require_secure(parse_address("tcp:h:1", "-x"), {}, "-x"), Error);
   require_secure(parse_address("unix:/p", "-x"), {}, "-x");
   std::ofstream(folder.file("short")) << "fifteen bytes..\n";
