@@ -46,6 +46,7 @@ std::string trimmed_summary(const RecordingReader& source, Position end) {
   json["instructions"] = end.steps;
   json["exit"] = {{"reason", "trimmed"}, {"code", 0}};
   json.erase("digest");
+  json.erase("idle_ns");
   json.erase("virtual_seconds");
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -18,6 +18,7 @@
 #include "inspect/divergence_report.h"
 #include "recorder/format/recording_reader.h"
 #include "session/query_document.h"
+#include "session/run_summary.h"
 #include "timetravel/divergence.h"
 #include "timetravel/verify.h"
 #include "vmm/engine/kvm/kvm_engine.h"
@@ -152,6 +153,7 @@ int verify(const VerifyCommandOptions& options) {
     return when_equal;
   }
   choose_range(options, reader, run);
+  if (const auto end = recorded_end(reader)) run.end_state = end->state;
   const std::uint64_t began = monotonic_ns();
   VerifyOutcome outcome;
   try {

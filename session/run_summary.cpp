@@ -3,9 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace chronovisor {
+namespace {
+
+/// Of what Hash128::hex() says; nothing for any other text.
+std::optional<Hash128> hash_of(std::string_view text) {
+  Hash128 hash;
+  constexpr std::size_t kHalf = 16;
+  if (text.size() != 2 * kHalf) return std::nullopt;
+  std::from_chars(text.data(), text.data() + kHalf, hash.high, 16);
+  std::from_chars(text.data() + kHalf, text.data() + 2 * kHalf, hash.low, 16);
+  return hash.hex() == text ? std::optional(hash) : std::nullopt;
+}
+
+}  // namespace
 
 std::string exit_reason(const RunOutcome& outcome, Position limit) {
   if (outcome.ending.reason != EndReason::none) {
@@ -25,6 +40,7 @@ std::string run_summary(const RunOutcome& outcome, Position start, Position limi
   json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
   if (outcome.ending.port != 0) json["exit"]["port"] = outcome.ending.port;
   json["digest"] = outcome.digest.hex();
+  json["idle_ns"] = outcome.idle_ns;
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
   json["undefined_instructions"] = machine.cpu().counters().undefined_instructions;
   json["panicked"] = outcome.panicked;
@@ -49,6 +65,12 @@ std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {
   }
   if (exit.contains("port") && exit["port"].is_number_unsigned()) {
     end.port = exit["port"].get<std::uint16_t>();
+  }
+  if (json.contains("idle_ns") && json["idle_ns"].is_number_unsigned() && json.contains("digest") &&
+      json["digest"].is_string()) {
+    if (const auto digest = hash_of(json["digest"].get<std::string>())) {
+      end.state = {json["idle_ns"].get<std::uint64_t>(), *digest};
+    }
   }
   end.by_guest = end.reason != "limit" && end.reason != "interrupted" && end.reason != "stuck";
   return end;

@@ -7,6 +7,7 @@
 
 #include "recorder/format/recording_reader.h"
 #include "recorder/live/run_recorder.h"
+#include "timetravel/verify.h"
 #include "vmm/machine/machine.h"
 
 namespace chronovisor {
@@ -22,6 +23,8 @@ struct RecordedEnd {
   std::string reason;  ///< a word of exit_reason()
   std::uint32_t code = 0;
   std::uint16_t port = 0;  ///< whose write ended the guest; 0: no port did
+  /// In which the machine was; recordings of earlier releases do not say.
+  std::optional<RecordedEndState> state;
   /// The guest brought it about; otherwise the recorder stopped before.
   bool by_guest = false;
 };

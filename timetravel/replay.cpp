@@ -80,6 +80,14 @@ ReplayRun::Arrival ReplayRun::run_to(Position target, CancelToken cancel) {
   return run_machine(target, cancel);
 }
 
+ReplayRun::Arrival ReplayRun::run_out(std::uint64_t idle_ns, CancelToken cancel) {
+  input_.stop_at_end(idle_ns);
+  const Arrival arrival = run_machine({position().steps + 1}, cancel);
+  if (arrival != Arrival::arrived) return arrival;
+  trouble_ = "the guest goes on where the recording says that it had ended or waited";
+  return Arrival::off_track;
+}
+
 ReplayRun::Arrival ReplayRun::run_machine(Position target, CancelToken cancel) {
   try {
     switch (machine_->run({target, 0}, cancel)) {

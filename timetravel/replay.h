@@ -91,6 +91,10 @@ class ReplayRun {
   }
   /// Runs on to the arrival at `target`.
   Arrival run_to(Position target, CancelToken cancel = {});
+  /// Runs on to the state in which the recorder stopped, where that is within the recording's
+  /// last position: the guest has ended there, or waits and has waited `idle_ns` in all.
+  /// @return `ended`, if it came to such a state
+  Arrival run_out(std::uint64_t idle_ns, CancelToken cancel = {});
   [[nodiscard]] Machine& machine() { return *machine_; }
   /// Hands the machine over, without input; this must not be used any more.
   [[nodiscard]] std::unique_ptr<Machine> take_machine();

@@ -186,6 +186,8 @@ class StretchCheck {
                  next);
       }
     }
+    if (outcome.reached == reader_.usable_to()) check_end(outcome);
+    if (outcome.interrupted) return outcome;
     outcome.digest = run_.machine().digest();
     outcome.finished = true;
     return outcome;
@@ -212,6 +214,31 @@ class StretchCheck {
                here);
     }
     if (!checked_before(here)) ++outcome.digests_checked;
+  }
+
+  /// A run that ended within a position did so in a state that no digest on arrival is of.
+  void check_end(StretchOutcome& outcome) {
+    const std::optional<RecordedEndState>& end = shared_.options.end_state;
+    if (!end || shared_.digests.at(outcome.reached)) return;
+    switch (run_.run_out(end->idle_ns, stretch_.stop)) {
+      case ReplayRun::Arrival::ended:
+        break;
+      case ReplayRun::Arrival::interrupted:
+        outcome.interrupted = true;
+        return;
+      case ReplayRun::Arrival::arrived:
+      case ReplayRun::Arrival::off_track:
+        diverged("which ends at position " + grouped(outcome.reached.steps) + ": " + run_.trouble(),
+                 outcome.reached);
+    }
+    const Hash128 digest = run_.machine().digest();
+    if (digest == end->digest) {
+      ++outcome.digests_checked;
+      return;
+    }
+    diverged("in its last state, at position " + grouped(outcome.reached.steps) + ": digest " +
+                 digest.hex() + ", recorded " + end->digest.hex(),
+             outcome.reached);
   }
 
   /// The digest says that the machine is right; this says that the checkpoint

@@ -14,6 +14,12 @@
 
 namespace chronovisor {
 
+/// The state in which a recorder stopped, as the recording says.
+struct RecordedEndState {
+  std::uint64_t idle_ns = 0;  ///< waited in all
+  Hash128 digest;
+};
+
 struct VerifyOptions {
   /// Begin at the last checkpoint at or before this position; nothing: boot
   /// from the images.
@@ -29,6 +35,8 @@ struct VerifyOptions {
   /// another machine takes to be there.
   std::uint64_t least_divided_steps = std::uint64_t{1} << 27;
   CancelToken cancel{};
+  /// Compared where the recording ends within a position, whose arrival no digest is of.
+  std::optional<RecordedEndState> end_state{};
   std::optional<Tamper> tamper{};
   /// As in ReplayOptions; called with each machine, from the thread that runs it.
   std::function<void(Machine&)> prepare{};
@@ -37,7 +45,8 @@ struct VerifyOptions {
 struct VerifyOutcome {
   Position from;
   Position to;
-  Hash128 digest;        ///< of the state at `to`
+  /// Of the state at `to`; of the one in which the recorder stopped where that is known.
+  Hash128 digest;
   bool has_end = false;  ///< `digest` is known: the last stretch was checked
   std::uint64_t digests_checked = 0;
   std::uint64_t checkpoints_checked = 0;  ///< whole checkpoints compared with the replay

@@ -7,7 +7,10 @@ namespace chronovisor {
 ReplayInput::ReplayInput(const RecordingReader& reader)
     : reader_(reader), cursor_(std::in_place, reader) {}
 
-void ReplayInput::rewind_to(Position position) { cursor_.emplace(reader_, position); }
+void ReplayInput::rewind_to(Position position) {
+  cursor_.emplace(reader_, position);
+  end_idle_ns_.reset();
+}
 
 Position ReplayInput::next_look(Position now) {
   const InputEvent* event = cursor_->peek();
@@ -40,6 +43,9 @@ IdleOutcome ReplayInput::idle(InputStamp here, std::uint64_t deadline_idle_ns) {
 
 IdleOutcome ReplayInput::recorded_outcome(InputStamp here, std::uint64_t deadline_idle_ns) {
   const InputEvent* event = cursor_->peek();
+  if (event == nullptr && end_idle_ns_ && here.idle_ns >= *end_idle_ns_) {
+    return {IdleOutcome::Kind::stop, 0};
+  }
   if (event != nullptr && event->kind == InputKind::wakeup &&
       InputStamp{event->position, event->idle_ns} == here) {
     const std::uint64_t idle_ns = wakeup_idle_ns(*event);

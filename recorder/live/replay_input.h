@@ -18,6 +18,9 @@ class ReplayInput final : public InputSource {
   explicit ReplayInput(const RecordingReader& reader);
   /// The machine was put at `position`, on arrival.
   void rewind_to(Position position);
+  /// The recording ends within the position where its last inputs are: once they were taken
+  /// and so much was waited in all, an idle wait stops the machine.
+  void stop_at_end(std::uint64_t idle_ns) { end_idle_ns_ = idle_ns; }
   /// Called before an idle wait passes, with its nanoseconds: for who shows a replay at its
   /// pace. May be empty.
   void set_on_idle(std::function<void(std::uint64_t)> on_idle) { on_idle_ = std::move(on_idle); }
@@ -31,6 +34,7 @@ class ReplayInput final : public InputSource {
 
   const RecordingReader& reader_;
   std::optional<InputCursor> cursor_;
+  std::optional<std::uint64_t> end_idle_ns_;
   std::function<void(std::uint64_t)> on_idle_;
 };
 

@@ -99,19 +99,17 @@ TapeCounter RunRecorder::counter() const {
 
 bool RunRecorder::cancelled() const { return options_.cancel.requested(); }
 
-/// Runs up to `target` at most, and on to the next arrival when a full segment
-/// interrupts the run within a position.
+/// Runs up to `target` at most, and on to the next arrival when whoever cancels, or a full
+/// segment, interrupts the run within a position.
 MachineStop RunRecorder::run_to(Position target) {
   pause_ = cancelled();
-  MachineStop stop = machine_.run({target, 0}, pause_);
-  if (stop != MachineStop::interrupted || cancelled()) return stop;
-  pause_ = false;
-  if (machine_.at_arrival()) return MachineStop::reached;
-  // The segment is noticed again at the next position; it waits till then.
-  SegmentedTape* const tape = std::exchange(tape_, nullptr);
-  stop = machine_.run({{machine_.position().steps + 1}, 0}, pause_);
-  tape_ = tape;
-  return stop;
+  const MachineStop stop = machine_.run({target, 0}, pause_);
+  if (stop != MachineStop::interrupted) return stop;
+  if (machine_.at_arrival()) {
+    return cancelled() ? MachineStop::interrupted : MachineStop::reached;
+  }
+  // What interrupted it is noticed again at the next position.
+  return machine_.run({{machine_.position().steps + 1}, 0});
 }
 
 void RunRecorder::arrived(Position here) {
@@ -236,6 +234,7 @@ RunOutcome RunRecorder::end(MachineStop stop) {
   outcome.stop = stop;
   outcome.ending = machine_.ending();
   outcome.position = machine_.position();
+  outcome.idle_ns = machine_.idle_ns();
   arrived(outcome.position);
   bookmark_ending(outcome);
   // A guest that ended in the middle of a position (a triple fault, a wait that

@@ -71,6 +71,7 @@ struct RunOutcome {
   MachineStop stop = MachineStop::reached;
   Ending ending;
   Position position;
+  std::uint64_t idle_ns = 0;  ///< waited in all
   Hash128 digest;
   bool panicked = false;              ///< a kernel said on the console that it did
   bool interrupts_enabled = false;    ///< IF

@@ -41,6 +41,35 @@ test.check(facts["exit"]["reason"] == "triple-fault", "a triple fault", done)
 test.run("live", crash, "-o", test.path("branch.cvr"), "--at", "start", "--serial", "none", expect=1)
 test.run("replay", crash, "--serial", "none")
 test.run("verify", crash)
+
+
+def verified_as_reported(facts, out, what):
+    """The state in which a recorder stopped is come to again, also within a position."""
+    for jobs in ("1", "2"):
+        done = test.run("verify", out, "--json", "--jobs", jobs, seconds=120)
+        test.check(json.loads(done.stdout)["digest"] == facts["digest"], f"{what}: verified to another state", done)
+
+
+verified_as_reported(facts, crash, "a triple fault")
+# Runs that end while the guest waits: by a script, with a timer running and without one, woken on
+# the way or not; and for good
+# Interrupts 8 and 9 read port 60H and return; the timer at its slowest; the keyboard's interrupt
+HANDLER = ("c706000650e4 c706020660b0 c706040620e6 c70606062058 c6060806cf" "c70620000006 c70622000000 c70624000006 c70626000000"
+           "b011e620 b008e621 b004e621 b001e621")
+TIMER, KEYBOARD = "b036e643 b000e640e640", "b060e664 b041e660"
+WAITS = {"for nothing": "", "for the timer": HANDLER + TIMER + "b0fee621", "for keys": HANDLER + KEYBOARD + "b0fde621",
+         "for the timer and keys": HANDLER + TIMER + KEYBOARD + "b0fce621", "for a masked timer": TIMER}
+for name, code in WAITS.items():
+    for script in ("wait 1500ms\nend\n", "wait 10ms\nkeys a\nwait 0s\nend\n", "wait 7ms\nkeys ab\nend\n", "end\n"):
+        with open(test.path("script"), "w", encoding="ascii") as file:
+            file.write(script)
+        what = f"a wait {name}, {script.encode()}"
+        facts, done, out = record(flat("waits", code + " fb f4 ebfd"), "--machine", "pc-2", "--script", test.path("script"))
+        verified_as_reported(facts, out, what)
+        test.run("pack", "-f", out, test.path("packed.cvr"))
+        verified_as_reported(facts, test.path("packed.cvr"), what + ", packed")
+        test.run("pack", "-f", out, test.path("packed.cvr"), "--to", "0")
+        test.check("digest" not in json.loads(test.run("info", test.path("packed.cvr"), "--json").stdout).get("summary", {}), what)
 # A reset by itself is none
 facts, done, _ = record(flat("reset", "b0fe e664 f4"))
 test.check(facts["exit"]["reason"] == "reset", "a reset", done)
