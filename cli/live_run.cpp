@@ -268,6 +268,14 @@ void require_different_files(
   }
 }
 
+/// Before anything is replaced: what another program writes stays its own.
+void require_finished(const std::string& path) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(path, failed)) return;
+  if (!PosixInputFile(path).is_being_written()) return;
+  throw Error(ErrorCode::host, path + ": is being written by another program");
+}
+
 void require_free_outputs(const RunOptions& options, const RunPlan& plan,
                           const std::vector<std::string>& inputs) {
   OutputPlan output{options.output, inputs, options.force, Replaceable::recordings};
@@ -290,12 +298,10 @@ void require_free_outputs(const RunOptions& options, const RunPlan& plan,
   for (const std::string* place : {&options.debugcon, &options.console, &options.parallel}) {
     require_free_serial(*place, {"", others, options.force});
   }
+  require_finished(options.output);
   for (const std::string& part : further_parts(options.output)) {
-    std::error_code failed;
     // Of a run at work in parts the last one alone is open for writing.
-    if (std::filesystem::is_regular_file(part, failed) && PosixInputFile(part).is_being_written()) {
-      throw Error(ErrorCode::host, part + ": is being written by another program");
-    }
+    require_finished(part);
     if (!plan.parts) continue;
     // Those of an earlier recording are replaced as well.
     output.path = part;

@@ -1,7 +1,7 @@
 // Owns how the blocks of disks that a guest read are kept in a recording: their
 // contents in chunks of data, and a directory that says which block of which medium has
-// which. A content is kept once while it is remembered; of each block that was read 8
-// bytes are. Knows no file and no machine. Values; any thread. A BlockLog belongs to one
+// which. A content is kept once while it is remembered; of blocks that were read 8 bytes
+// each are, in runs of 32. Knows no file and no machine. Values; any thread. A BlockLog belongs to one
 // thread.
 //
 // The payload of a block data chunk: contents of 4096 bytes, end to end.

@@ -196,7 +196,7 @@ std::vector<CheckpointInfo> IndexTraits<CheckpointInfo>::decode(ByteReader& in, 
   for (std::uint64_t n = 0; n < count; ++n) {
     const std::uint64_t sequence = take_sequence(in, limit);
     const std::uint64_t before = in.varint();
-    if (before > kMostNumbered) in.fail("more pages than can be numbered");
+    if (before > std::uint64_t{kMostNumbered} + 1) in.fail("more pages than can be numbered");
     CheckpointInfo checkpoint = take_checkpoint(in);
     checkpoint.sequence = sequence;
     if (before != 0) checkpoint.pages_before = static_cast<std::uint32_t>(before - 1);

@@ -48,7 +48,8 @@ struct WriterOptions {
   /// most 20 ms apart, which makes 100 ms.
   std::uint64_t hold_ns = 80'000'000;
   std::size_t hold_bytes = 1u << 20;  ///< the most bytes held back
-  int page_level = 1;                 ///< zstd level of all that is large; 0 stores as is
+  /// zstd level of pages and of bulk input; 0 stores them as they are.
+  int page_level = 1;
   int level = 3;                      ///< zstd level of everything else
   std::uint32_t pages_per_batch =
       kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch

@@ -157,7 +157,6 @@ void BackupPeer::look_for_backup() {
 }
 
 void BackupPeer::serve() {
-  if (!failure_.empty()) throw Error(ErrorCode::host, failure_);
   while (const auto verdict = desk_.take_verdict()) {
     const std::lock_guard lock(sharing_.mutex);
     protocol_.verdict(*verdict);
@@ -175,6 +174,9 @@ void BackupPeer::serve() {
       perform(protocol_.take_actions());
     }
   }
+  // After what was read: a backup that goes says why before.
+  const std::string failure = std::exchange(failure_, {});
+  if (link_ && !failure.empty()) throw Error(ErrorCode::host, failure);
   {
     const std::lock_guard lock(sharing_.mutex);
     protocol_.tick(monotonic_ns());
@@ -184,7 +186,7 @@ void BackupPeer::serve() {
   if (!link_) return;
   pump_past();
   pump();
-  if (over_queued_ && link_->unsent_bytes() == 0) over_sent_ = true;
+  if (link_ && over_queued_ && link_->unsent_bytes() == 0) over_sent_ = true;
 }
 
 void BackupPeer::pump() {
@@ -196,7 +198,6 @@ void BackupPeer::pump() {
 }
 
 void BackupPeer::lose(const std::string& reason) {
-  failure_.clear();
   link_.reset();
   const std::lock_guard lock(sharing_.mutex);
   protocol_.link_down(reason, monotonic_ns());

@@ -1,5 +1,5 @@
 // Owns the thread that asks an arbiter, so that nothing else waits for it. Handed claims and
-// asked for verdicts from one thread.
+// asked for verdicts by one thread at a time.
 #pragma once
 
 #include <condition_variable>

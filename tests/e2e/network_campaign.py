@@ -209,6 +209,5 @@ if test.arguments.unrecorded:
         for what, number in (("", 0), (" of the processor", 1)):
             with_it, without = (statistics.median(costs[part][number] for costs in times[key]) for key in (True, False))
             speeds.append(f"{test.arguments.compared_mib / with_it:.1f} MiB a second{what} recorded, {test.arguments.compared_mib / without:.1f} not: ratio {without / with_it:.2f}")
-            # How fast the host moves it; its processors also pack what was recorded.
-            test.check(number == 1 or without >= 0.6 * with_it, f"{part}: recording is too slow: {speeds[-1]}")
+            test.check(without >= 0.6 * with_it, f"{part}: recording is too slow: {speeds[-1]}")
         print(f"{part}: " + "; ".join(speeds))
