@@ -23,10 +23,10 @@ struct RecordedEnd {
   std::string reason;  ///< a word of exit_reason()
   std::uint32_t code = 0;
   std::uint16_t port = 0;  ///< whose write ended the guest; 0: no port did
-  /// In which the machine was; recordings of earlier releases do not say.
-  std::optional<RecordedEndState> state;
   /// The guest brought it about; otherwise the recorder stopped before.
   bool by_guest = false;
+  /// In which the machine was; recordings of earlier releases do not say.
+  std::optional<RecordedEndState> state{};
 };
 /// Nothing when the recorder was killed, or the summary is not one of ours.
 [[nodiscard]] std::optional<RecordedEnd> recorded_end(const RecordingReader& reader);
