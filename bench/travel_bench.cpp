@@ -117,12 +117,14 @@ void measure_condition(Report& report, Timeline& timeline, const Options& option
 void measure(const Options& options) {
   Report report;
   const auto began = Clock::now();
-  const RecordingReader reader(options.file);
+  const RecordingReader reader(options.file, ReaderOptions::within(options.travel.cache_bytes));
   Timeline timeline(reader, options.travel);
   timeline.seek({timeline.end(), 0});
-  timeline.prepare_way_back();
   report.number("open_at_end_ms",
                 std::chrono::duration<double, std::milli>(Clock::now() - began).count());
+  report.number("open_resident_bytes", static_cast<double>(resident_bytes()));
+  // A server does this while nobody asks for anything.
+  report.number("way_back_ms", milliseconds([&] { timeline.prepare_way_back(); }));
   report.number("steps", static_cast<double>(timeline.end().steps));
   report.number("checkpoints", static_cast<double>(reader.checkpoints().size()));
   report.number("intervals", static_cast<double>(reader.intervals().size()));

@@ -328,9 +328,9 @@ int debug(const DebugOptions& options) {
   std::string symbols = options.symbols;
   if (starts && symbols.empty()) symbols = guest_symbols(timeline, scratch.emplace());
   timeline.seek({recorded_place(options.at, reader, "--at"), 0});
-  timeline.prepare_way_back();
   const RegisterLayout layout = layout_of(options, symbols);
   session::DebugSession debugging(timeline, allowed_files(options, server_options.listen.kind));
+  const auto way_back = [&](CancelToken cancel) { timeline.prepare_way_back(cancel); };
   session::Executor executor;
   TimelineTarget target(debugging, executor, layout);
   life.reset();
@@ -343,12 +343,14 @@ int debug(const DebugOptions& options) {
                    grouped(timeline.end().steps).c_str(),
                    connect_hint(options.file, listening).c_str());
     }
+    executor.set_idle_job(way_back);
     server.run();
     return kDone;
   }
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C is the debugger's
   const pid_t child = start_debugger(options.gdb, symbols, options.vmlinux, layout, listening);
   int status = 0;
+  executor.set_idle_job(way_back);
   std::thread waiter([&] {
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }

@@ -84,8 +84,8 @@ OpenSession::OpenSession(const SessionOptions& options, AllowedFiles files)
       context_(debugging_, context_options(options, watch_.get())),
       desks_(context_, executor_, timeline_options(options), options.symbols) {
   timeline_.seek({recorded_place(options.at, *reader_, "--at", options.symbols), 0}, stop_signal());
-  timeline_.prepare_way_back(stop_signal());
   executor_.run([this] { desks_.note(); });
+  executor_.set_idle_job([this](CancelToken cancel) { timeline_.prepare_way_back(cancel); });
 }
 
 std::string OpenSession::title() const {

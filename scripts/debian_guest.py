@@ -72,6 +72,10 @@ WantedBy=multi-user.target
 # 17.6 billion steps, the boot included.
 CPYTHON_SUITES = ("test_grammar test_dict test_list test_float test_complex test_generators test_class test_heapq "
                   "test_string test_functools test_fractions test_struct test_re").split()
+# Many more, for a recording of a long run (bench/scale --whole).
+ALL_CPYTHON_SUITES = CPYTHON_SUITES + (
+    "test_decimal test_long test_int test_math test_bytes test_unicode test_itertools test_random test_statistics "
+    "test_set test_sort test_json test_pickle test_zlib test_bz2 test_hashlib test_collections test_ast").split()
 CPYTHON_INIT = """#!/usr/bin/python3
 import ctypes, os, subprocess
 libc = ctypes.CDLL(None)
@@ -90,6 +94,9 @@ PACKAGES = {
     "systemd": ("systemd-sysv", "udev", "dbus", "gcc", "libc6-dev"),
     "cpython-tests": ("python3", "python3-distutils", "libpython3.11-testsuite"),
 }
+SUITES = {"cpython-tests": CPYTHON_SUITES, "all-cpython-tests": ALL_CPYTHON_SUITES}
+# Which system a kind of guest is, where it is not one of its own.
+SYSTEMS = {"all-cpython-tests": "cpython-tests"}
 
 
 def root_tar(kind, refresh):
@@ -112,7 +119,7 @@ def root_tar(kind, refresh):
 
 def add_root(archive, kind, refresh):
     """The system's files into `archive`; nothing in it depends on when it was made."""
-    with tarfile.open(root_tar(kind, refresh)) as tar:
+    with tarfile.open(root_tar(SYSTEMS.get(kind, kind), refresh)) as tar:
         for member in sorted(tar.getmembers(), key=lambda member: member.name):
             name = member.name.removeprefix("./").strip("/")
             if name in ("", ".") or any(f"./{name}".startswith(folder) for folder in NOT_ARCHIVED):
@@ -136,4 +143,4 @@ def add_work(archive, kind):
         archive.entry("root/numeric.c", stat.S_IFREG | 0o644, PROGRAM.encode())
         archive.entry("root/work", stat.S_IFREG | 0o755, SYSTEMD_WORK.encode())
     else:
-        archive.entry("init", stat.S_IFREG | 0o755, CPYTHON_INIT.format(suites=" ".join(CPYTHON_SUITES)).encode())
+        archive.entry("init", stat.S_IFREG | 0o755, CPYTHON_INIT.format(suites=" ".join(SUITES[kind])).encode())

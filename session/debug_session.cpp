@@ -40,7 +40,6 @@ TravelStop DebugSession::go_to(Moment target, CancelToken cancel) {
   const TravelStop stop = timeline_.seek(target, cancel);
   if (stop == TravelStop::interrupted) return stop;
   excursion.stay();
-  timeline_.prepare_way_back(cancel);
   return stop;
 }
 

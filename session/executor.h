@@ -5,7 +5,9 @@
 // thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -16,6 +18,8 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
+
+#include "base/cancel.h"
 
 namespace chronovisor::session {
 
@@ -83,6 +87,7 @@ class Executor {
   template <typename Job>
   auto run(Job job) {
     {
+      const Wanting wanting(*this);
       std::unique_lock<std::mutex> working(work_, std::defer_lock);
       if (none_before(working)) {
         const AtWork here(*this);
@@ -97,17 +102,32 @@ class Executor {
     const std::lock_guard lock(work_);
     follower_ = std::move(follower);
   }
+  /// What is done when no job was at work for a moment, once after each; handing in a job, or
+  /// borrow(), cancels it. Empty: nothing. Must not be set from a job.
+  void set_idle_job(std::function<void(CancelToken)> job);
   /// Does something short on the calling thread, with no job at work meanwhile: for
   /// reads that would be lost in the way to another thread and back. From within a
   /// job it is done at once.
   template <typename Look>
   auto borrow(Look&& look) {
     if (std::this_thread::get_id() == at_work_) return std::forward<Look>(look)();
+    const Wanting wanting(*this);
     const std::lock_guard lock(work_);
     return std::forward<Look>(look)();
   }
 
  private:
+  /// Somebody waits for work_: an idle job ends, or does not begin.
+  struct Wanting {
+    explicit Wanting(Executor& its_executor) : executor(its_executor) {
+      ++executor.wanting_;
+      executor.idle_cancel_ = true;
+    }
+    ~Wanting() { --executor.wanting_; }
+    Wanting(const Wanting&) = delete;
+    Wanting& operator=(const Wanting&) = delete;
+    Executor& executor;
+  };
   /// Under work_: a job is at work on this thread.
   struct AtWork {
     explicit AtWork(Executor& its_executor) : executor(its_executor) {
@@ -116,6 +136,7 @@ class Executor {
     ~AtWork() {
       if (executor.follower_) executor.follower_();
       executor.at_work_ = std::thread::id();
+      if (executor.idle_job_) executor.idle_job_is_due();
     }
     AtWork(const AtWork&) = delete;
     AtWork& operator=(const AtWork&) = delete;
@@ -124,16 +145,23 @@ class Executor {
 
   void add(std::function<void()> job);
   void serve();
+  void idle_job_is_due();
+  void do_idle_job();
   /// @return whether `work` is held now: no job was at work or handed in
   bool none_before(std::unique_lock<std::mutex>& work);
 
   std::mutex work_;  ///< held while a job is at work
   std::function<void()> follower_;
+  std::function<void(CancelToken)> idle_job_;
   std::atomic<std::thread::id> at_work_;
+  std::atomic<unsigned> wanting_{0};
+  std::atomic<bool> idle_cancel_{false};
   std::mutex queue_;  ///< guards what follows
   std::condition_variable changed_;
   std::deque<std::function<void()>> jobs_;
-  bool taken_ = false;  ///< a job has left the queue and is not done
+  bool idle_due_ = false;
+  std::uint64_t idle_marks_ = 0;  ///< how often it became due
+  bool taken_ = false;            ///< a job has left the queue and is not done
   bool ending_ = false;
   std::thread thread_;
 };

@@ -26,7 +26,7 @@ constexpr std::uint64_t kWorthJumpingSteps = 8'000'000;
 /// Going ahead on several cores pays from so many small stretches on.
 constexpr std::uint64_t kSharedStretches = 16;
 /// Of the budget of memory, for what is kept of what was read (ReaderOptions::within).
-constexpr std::uint64_t kReadersShare = 16;
+constexpr std::uint64_t kReadersShare = 7;
 
 unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
@@ -157,7 +157,7 @@ TravelStop Timeline::seek(Moment target, CancelToken cancel) {
   bool stay = false;
   // A machine that was stopped at `here` on its way may have done things there
   // that are not done on arrival.
-  if (!branched_ &&
+  if (!branched_ && !traveller_->is_lost() &&
       (here < target || (here == target && (machine().at_arrival() || here.deliveries != 0)))) {
     const std::optional<Base> base = store_->latest(target.position);
     stay = base && base->position <= here.position;

@@ -14,6 +14,7 @@ Traveller::Traveller(std::unique_ptr<Machine> machine, const CheckpointStore& st
       input_(store.reader()),
       current_(machine_->pages().page_count(), Machine::zero_page_hash(), store.account()) {
   machine_->set_input(&input_);
+  machine_->ram().set_source(*this);
 }
 
 void Traveller::sync_map() {
@@ -39,13 +40,20 @@ void Traveller::look_at_all_pages() {
   }
 }
 
-void Traveller::restore(const Base& base) {
-  sync_map();
-  const PageMap& target = store_.map_of(base);
+void Traveller::read_deferred_page(std::uint64_t page, std::span<std::uint8_t, kPageSize> out) {
+  store_.read_page(current_, page, out);
+}
+
+/// Those of RAM are deferred; a screen's and a disk's are few.
+void Traveller::replace_pages(const PageMap& target) {
   std::array<std::uint8_t, kPageSize> bytes{};
+  const std::uint64_t ram_pages = machine_->ram().page_count();
+  std::vector<std::uint64_t> deferred;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> elsewhere;  // place in the file, page
   current_.for_each_difference(target, [&](std::uint64_t page) {
-    if (target.bytes(page) || target.content(page) == Machine::zero_page_hash()) {
+    if (page < ram_pages) {
+      deferred.push_back(page);
+    } else if (target.bytes(page) || target.content(page) == Machine::zero_page_hash()) {
       store_.read_page(target, page, bytes);
       machine_->replace_page(page, bytes, target.content(page));
     } else {
@@ -59,15 +67,25 @@ void Traveller::restore(const Base& base) {
     store_.read_page(target, page, bytes);
     machine_->replace_page(page, bytes, target.content(page));
   }
+  // Nothing fails any more, so that what is deferred is what `current_` says.
+  for (const std::uint64_t page : deferred) (void)machine_->defer_page(page, target.content(page));
   current_.become(target);
   unsaved_.clear();
-  if (base.snapshot) {
-    machine_->load_sections(base.snapshot->sections);
-  } else {
-    machine_->load_sections(store_.sections_of(base));
+}
+
+void Traveller::restore(const Base& base) {
+  sync_map();
+  lost_ = true;
+  try {
+    replace_pages(store_.map_of(base));
+  } catch (const Error&) {
+    look_at_all_pages();  // some were replaced
+    throw;
   }
+  machine_->load_sections(base.snapshot ? base.snapshot->sections : store_.sections_of(base));
   machine_->set_input(&input_);
   input_.rewind_to(machine_->position());
+  lost_ = false;
 }
 
 Snapshot Traveller::take_snapshot(PagePool& pool) {
@@ -103,7 +121,17 @@ void Traveller::arm(const StopSet& stops) {
 void Traveller::disarm() { machine_->set_debug_hooks(nullptr); }
 
 MachineStop Traveller::run(Moment target, CancelToken cancel) {
-  return machine_->run(target, cancel);
+  if (lost_) {
+    throw Error(ErrorCode::bad_input, store_.reader().name() +
+                                          ": the machine cannot run on after what failed here; "
+                                          "another position can be gone to");
+  }
+  try {
+    return machine_->run(target, cancel);
+  } catch (...) {
+    lost_ = true;
+    throw;
+  }
 }
 
 void Traveller::resume_here() {

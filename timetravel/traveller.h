@@ -16,7 +16,7 @@
 
 namespace chronovisor {
 
-class Traveller {
+class Traveller final : private PageSource {
  public:
   /// Takes over a machine that is as constructed, or booted. The store must
   /// outlive this.
@@ -27,7 +27,11 @@ class Traveller {
   [[nodiscard]] Machine& machine() { return *machine_; }
   [[nodiscard]] const Machine& machine() const { return *machine_; }
   [[nodiscard]] const CheckpointStore& store() const { return store_; }
+  /// Pages are read as they are wanted. Throws Error{bad_input}; is_lost() then.
   void restore(const Base& base);
+  /// Something failed while the machine ran or was restored, perhaps in the middle of an
+  /// instruction: it can be looked at and restored, but not run on.
+  [[nodiscard]] bool is_lost() const { return lost_; }
   /// The machine's state on arrival here, with bytes kept in `pool` where the
   /// recording does not have them.
   [[nodiscard]] Snapshot take_snapshot(PagePool& pool);
@@ -78,6 +82,8 @@ class Traveller {
                              CancelToken cancel);
 
  private:
+  void read_deferred_page(std::uint64_t page, std::span<std::uint8_t, kPageSize> out) override;
+  void replace_pages(const PageMap& target);
   void sync_map();
   void arm(const StopSet& stops);
   void disarm();
@@ -89,6 +95,7 @@ class Traveller {
   DebugHooks hooks_;
   PageMap current_;                     ///< contents of the machine's pages
   std::vector<std::uint32_t> unsaved_;  ///< pages of it whose bytes may be nowhere else
+  bool lost_ = false;
 };
 
 }  // namespace chronovisor

@@ -424,7 +424,7 @@ VmcoreFacts export_vmcore(Machine& machine, std::uint32_t pid, OutputFile& file)
                    : core_head<Elf32>(facts.segments, notes.data(), ram));
   constexpr std::uint64_t kPiece = 1U << 22;
   for (std::uint64_t offset = 0; offset < ram.size(); offset += kPiece) {
-    file.append({ram.host(offset), std::min(kPiece, ram.size() - offset)});
+    file.append(ram.view(offset, std::min(kPiece, ram.size() - offset)));
   }
   facts.bytes = file.size();
   return facts;

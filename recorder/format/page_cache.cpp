@@ -15,10 +15,9 @@ std::size_t bytes_of(const RecipeBatch& batch) {
 }  // namespace
 
 std::shared_ptr<const RecipeBatch> RecordingReader::PageCache::find(std::uint64_t sequence) {
-  const auto at = std::find_if(recent.begin(), recent.end(),
-                               [&](const Cached& cached) { return cached.sequence == sequence; });
-  if (at == recent.end()) return nullptr;
-  std::rotate(recent.begin(), at, at + 1);
+  const auto known = by_sequence.find(sequence);
+  if (known == by_sequence.end()) return nullptr;
+  recent.splice(recent.begin(), recent, known->second);
   return recent.front().content;
 }
 
@@ -27,8 +26,10 @@ void RecordingReader::PageCache::keep(std::uint64_t sequence,
   if (find(sequence) != nullptr) return;
   recent_bytes += bytes_of(*content);
   recent.push_front({sequence, std::move(content)});
+  by_sequence[sequence] = recent.begin();
   while (recent_bytes > limit_bytes && recent.size() > 1) {
     recent_bytes -= bytes_of(*recent.back().content);
+    by_sequence.erase(recent.back().sequence);
     recent.pop_back();
   }
 }
@@ -134,7 +135,7 @@ const RecordingReader::PageCache::Directory& RecordingReader::PageCache::load(
   directories_.push_front({checkpoint, std::move(directory), bytes});
   by_checkpoint_[checkpoint] = directories_.begin();
   directory_bytes_ += bytes;
-  while (directory_bytes_ > limit_bytes && directories_.size() > 1) {
+  while (directory_bytes_ > directory_limit_bytes && directories_.size() > 1) {
     directory_bytes_ -= directories_.back().bytes;
     by_checkpoint_.erase(directories_.back().checkpoint);
     directories_.pop_back();

@@ -3,7 +3,6 @@
 // RecordingReader alone, which holds the locks that are named here.
 #pragma once
 
-#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -39,10 +38,12 @@ struct RecordingReader::PageCache {
 
   static constexpr std::size_t kRememberedContents = std::size_t{1} << 16;
 
-  std::mutex mutex;           ///< of all but the images
-  std::deque<Cached> recent;  ///< the latest in front
+  std::mutex mutex;          ///< of all but the images
+  std::list<Cached> recent;  ///< batches, the latest in front
+  std::unordered_map<std::uint64_t, std::list<Cached>::iterator> by_sequence;
   std::size_t recent_bytes = 0;
   std::size_t limit_bytes = 0;
+  std::size_t directory_limit_bytes = 0;
 
   std::mutex images_mutex;
   std::map<std::uint64_t, std::shared_ptr<const InputFile>> images;

@@ -13,20 +13,24 @@
 namespace chronovisor {
 
 ReaderOptions ReaderOptions::within(std::uint64_t bytes) {
-  constexpr std::uint64_t kLeastIndexBytes = std::uint64_t{1} << 20;
+  constexpr std::uint64_t kLeastBytes = std::uint64_t{1} << 20;
+  constexpr std::uint64_t kMostBatchBytes = std::uint64_t{128} << 20;
   const ReaderOptions usual;
   ReaderOptions options;
-  // As much again is for page directories.
-  options.cached_batches = static_cast<std::size_t>(std::clamp<std::uint64_t>(
-      bytes / 40 / (kPagesPerBatch * kPageSize), 4, usual.cached_batches));
-  options.index_bytes = static_cast<std::size_t>(
-      std::clamp<std::uint64_t>(bytes / 80, kLeastIndexBytes, usual.index_bytes));
+  const auto share = [&](std::uint64_t of, std::uint64_t most) {
+    return static_cast<std::size_t>(std::clamp(bytes / of, kLeastBytes, most));
+  };
+  // A machine that is put somewhere wants a page here and there of many batches.
+  options.batch_bytes = share(10, kMostBatchBytes);
+  options.directory_bytes = share(40, usual.directory_bytes);
+  options.index_bytes = share(80, usual.index_bytes);
   return options;
 }
 
 RecordingReader::RecordingReader(const PartProvider& parts, ReaderOptions options)
     : cache_(std::make_unique<PageCache>()), blocks_(std::make_unique<BlockCache>()) {
-  cache_->limit_bytes = options.cached_batches * kPagesPerBatch * kPageSize;
+  cache_->limit_bytes = options.batch_bytes;
+  cache_->directory_limit_bytes = options.directory_bytes;
   open(parts, options);
 }
 

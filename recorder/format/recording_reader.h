@@ -37,8 +37,9 @@ namespace chronovisor {
 
 /// How much of what was read is kept.
 struct ReaderOptions {
-  /// Page batches kept decompressed (256 KiB each as written today).
-  std::size_t cached_batches = 64;
+  /// Page batches kept decompressed, and page directories.
+  std::size_t batch_bytes = std::size_t{16} << 20;
+  std::size_t directory_bytes = std::size_t{16} << 20;
   /// Blocks of the index kept decoded.
   std::size_t index_bytes = IndexBlocks::kUsualBytes;
   /// Does without the index in the file, as where a part of it is damaged: everything is read.
@@ -46,7 +47,7 @@ struct ReaderOptions {
   /// Of a recording in parts the file alone, without those that follow it.
   bool alone = false;
 
-  /// What keeps to a sixteenth of `bytes`, or some MiB where that is less.
+  /// What keeps to a seventh of `bytes`, or some MiB where that is less.
   [[nodiscard]] static ReaderOptions within(std::uint64_t bytes);
 };
 

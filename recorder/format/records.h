@@ -78,7 +78,7 @@ inline constexpr std::uint64_t kMaxPageNumber = std::uint64_t{1} << 40;
 /// The most pages in one checkpoint's map (64 GiB of memory).
 inline constexpr std::uint64_t kMaxPagesPerMap = std::uint64_t{1} << 24;
 /// Pages compressed together in one page batch chunk.
-inline constexpr std::uint32_t kPagesPerBatch = 64;
+inline constexpr std::uint32_t kPagesPerBatch = 16;
 /// A reader accepts batches of up to this many pages.
 inline constexpr std::uint32_t kMaxPagesPerBatch = 4096;
 

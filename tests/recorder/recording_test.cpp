@@ -156,7 +156,7 @@ TEST_CASE("checkpoints with many pages come back from many threads") {
   write_checkpoint(*recorded.writer, 5, {}, all);
   recorded.writer->finish("{}");
   const RecordingReader reader(std::make_shared<MemoryInputFile>(*recorded.bytes),
-                               {.cached_batches = 2});
+                               {.batch_bytes = 2 * kPagesPerBatch * kPageSize});
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (std::uint64_t start = 0; start < 4; ++start) {

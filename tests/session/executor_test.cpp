@@ -3,10 +3,13 @@
 
 #include <doctest/doctest.h>
 
-#include "base/cancel.h"
-
+#include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
+
+#include "base/cancel.h"
 
 namespace chronovisor::session {
 
@@ -76,6 +79,49 @@ TEST_CASE("what was handed in is done before the executor goes") {
     for (int n = 0; n < 10; ++n) (void)executor.submit([&] { ++done; });
   }
   CHECK(done == 10);
+}
+
+TEST_CASE("an idle job is done once after each job, when nothing is at work") {
+  Executor executor;
+  std::atomic<int> done{0};
+  executor.set_idle_job([&](CancelToken) { ++done; });
+  const auto becomes = [&](int number) {
+    for (int turn = 0; turn < 2000 && done != number; ++turn) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return done == number;
+  };
+  CHECK(becomes(1));
+  executor.run([] {});
+  CHECK(becomes(2));
+  (void)executor.submit([] { throw std::runtime_error("no"); });
+  CHECK(becomes(3));
+  executor.borrow([] {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  CHECK(done == 3);
+}
+
+TEST_CASE("an idle job is cancelled by whatever is handed in, and begins again after it") {
+  Executor executor;
+  std::atomic<int> begun{0};
+  std::atomic<int> at_work{0};
+  executor.set_idle_job([&](CancelToken cancel) {
+    ++begun;
+    CHECK(++at_work == 1);
+    while (!cancel.requested()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    --at_work;
+    if (begun == 2) throw std::runtime_error("it comes to nothing");
+  });
+  const auto waits_for = [&](int number) {
+    while (begun != number) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  waits_for(1);
+  CHECK(executor.run([&] { return at_work.load(); }) == 0);
+  waits_for(2);
+  CHECK(executor.borrow([&] { return at_work.load(); }) == 0);
+  waits_for(3);
+  CHECK(executor.submit([&] { return at_work.load(); }).get() == 0);
+  waits_for(4);  // and the end cancels it too
 }
 
 }  // namespace chronovisor::session

@@ -205,6 +205,11 @@ class Machine {
   [[nodiscard]] const Hash128& page_hash(std::uint64_t page) const { return pages_.hash(page); }
   /// Replaces a page (restore); `hash` is that of `bytes`.
   void replace_page(std::uint64_t page, ByteView bytes, const Hash128& hash);
+  /// As replace_page, of a page whose bytes RAM's source has; they are read when they are
+  /// first wanted, which may be in the middle of an instruction: a run that throws for it
+  /// leaves a machine that must be loaded anew. Sections are loaded after.
+  /// @return false for pages that have to be replaced with their bytes
+  bool defer_page(std::uint64_t page, const Hash128& hash);
   /// Digest of the complete state. Closes the epoch when pages are dirty, and
   /// adds them to what the next close_epoch() returns.
   [[nodiscard]] Hash128 digest();

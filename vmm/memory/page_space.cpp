@@ -168,7 +168,7 @@ std::vector<std::uint32_t> PageSpace::take_changed() {
 void PageSpace::replace(std::uint64_t page, ByteView bytes, const Hash128& hash) {
   CHECK_THAT(bytes.size() == kPageSize && has_page(page), "a page of the machine");
   if (page < ram_hashes_.size()) {
-    std::memcpy(ram_.host(page * kPageSize), bytes.data(), kPageSize);
+    std::memcpy(ram_.replaced(page).data(), bytes.data(), kPageSize);
     ram_hashes_[page] = hash;
     return;
   }
@@ -180,6 +180,13 @@ void PageSpace::replace(std::uint64_t page, ByteView bytes, const Hash128& hash)
     region.memory->replace_page(number, bytes);
   }
   set_hash(region, number, hash);
+}
+
+bool PageSpace::defer(std::uint64_t page, const Hash128& hash) {
+  if (page >= ram_hashes_.size()) return false;
+  ram_.defer(page);
+  ram_hashes_[page] = hash;
+  return true;
 }
 
 void PageSpace::add_to(Hasher& hasher) const {

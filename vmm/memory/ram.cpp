@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
@@ -84,11 +85,52 @@ std::size_t Ram::write(GuestPhysical address, ByteView data) {
     if (uses_[page] != 0 && listener_ != nullptr) {
       listener_->before_write_to_used_page(*offset, chunk);
     }
+    std::uint8_t* const bytes = host(*offset);
     mark_dirty(page);
-    std::memcpy(host(*offset), data.data() + done, chunk);
+    std::memcpy(bytes, data.data() + done, chunk);
     done += chunk;
   }
   return done;
+}
+
+std::span<std::uint8_t> Ram::view(std::uint64_t offset, std::uint64_t size_bytes) {
+  const ByteView bytes = std::as_const(*this).view(offset, size_bytes);
+  return {bytes_ + offset, bytes.size()};
+}
+
+ByteView Ram::view(std::uint64_t offset, std::uint64_t size_bytes) const {
+  const std::uint64_t end = offset + size_bytes;
+  for (std::uint64_t page = offset / kPageSize; page * kPageSize < end; ++page) read_deferred(page);
+  return {bytes_ + offset, static_cast<std::size_t>(size_bytes)};
+}
+
+void Ram::set_source(PageSource& source) {
+  CHECK_THAT(deferred_count_ == 0, "deferred pages stay with their source");
+  source_ = &source;
+  deferred_.assign(page_count(), 0);
+  (void)::madvise(bytes_, size_, MADV_NOHUGEPAGE);
+}
+
+void Ram::defer(std::uint64_t page) {
+  CHECK_THAT(page < deferred_.size() && dirty_[page] == 0, "a clean page of RAM with a source");
+  if (deferred_[page] != 0) return;
+  deferred_[page] = 1;
+  ++deferred_count_;
+}
+
+std::span<std::uint8_t, kPageSize> Ram::replaced(std::uint64_t page) {
+  if (is_deferred(page)) {
+    deferred_[page] = 0;
+    --deferred_count_;
+  }
+  return std::span<std::uint8_t, kPageSize>(bytes_ + page * kPageSize, kPageSize);
+}
+
+void Ram::read_from_source(std::uint64_t page) const {
+  source_->read_deferred_page(
+      page, std::span<std::uint8_t, kPageSize>(bytes_ + page * kPageSize, kPageSize));
+  deferred_[page] = 0;
+  --deferred_count_;
 }
 
 void Ram::new_epoch() {

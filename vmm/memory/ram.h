@@ -40,6 +40,17 @@ class PageUseListener {
   virtual void memory_moved() {}
 };
 
+/// Where the contents of deferred pages are.
+class PageSource {
+ public:
+  PageSource() = default;
+  PageSource(const PageSource&) = delete;
+  PageSource& operator=(const PageSource&) = delete;
+  virtual ~PageSource() = default;
+  /// Throws Error when it cannot be had; the page stays deferred then.
+  virtual void read_deferred_page(std::uint64_t page, std::span<std::uint8_t, kPageSize> out) = 0;
+};
+
 class Ram {
  public:
   static constexpr std::uint64_t kLowLimit = 3ULL << 30;
@@ -93,9 +104,36 @@ class Ram {
   /// RAM's pages and the ROM's: one more than the highest page of an offset.
   [[nodiscard]] std::uint64_t all_page_count() const { return uses_.size(); }
 
-  /// The raw bytes. Whoever writes through this owes mark_dirty and the listener.
-  [[nodiscard]] std::uint8_t* host(std::uint64_t offset) { return bytes_ + offset; }
-  [[nodiscard]] const std::uint8_t* host(std::uint64_t offset) const { return bytes_ + offset; }
+  /// The raw bytes, to the end of the page. Whoever writes through this owes mark_dirty, after
+  /// it, and the listener. Throws what the source throws where the page is deferred.
+  [[nodiscard]] std::uint8_t* host(std::uint64_t offset) {
+    read_deferred(offset / kPageSize);
+    return bytes_ + offset;
+  }
+  [[nodiscard]] const std::uint8_t* host(std::uint64_t offset) const {
+    read_deferred(offset / kPageSize);
+    return bytes_ + offset;
+  }
+  /// As host(), of a range that may be of several pages.
+  [[nodiscard]] std::span<std::uint8_t> view(std::uint64_t offset, std::uint64_t size_bytes);
+  [[nodiscard]] ByteView view(std::uint64_t offset, std::uint64_t size_bytes) const;
+  /// Where host() would be; what is there is not to be looked at.
+  [[nodiscard]] std::uint64_t host_address(std::uint64_t offset) const {
+    return reinterpret_cast<std::uint64_t>(bytes_) + offset;
+  }
+
+  // ---- deferred pages: their content is elsewhere until it is first wanted ------------------
+  /// Whom deferred pages are read from; must outlive this. The host gives such a memory its
+  /// pages one by one from here on, since few may be wanted.
+  void set_source(PageSource& source);
+  /// The page of RAM has what the source has for it. Whoever runs a guest drops what was
+  /// derived from it.
+  void defer(std::uint64_t page);
+  [[nodiscard]] bool is_deferred(std::uint64_t page) const {
+    return deferred_count_ != 0 && page < deferred_.size() && deferred_[page] != 0;
+  }
+  /// The bytes of a page of RAM that is about to be replaced as a whole.
+  [[nodiscard]] std::span<std::uint8_t, kPageSize> replaced(std::uint64_t page);
 
   /// Copies bytes out of physical memory.
   /// @return how many bytes from the start were RAM; the rest is left alone
@@ -128,6 +166,11 @@ class Ram {
   void new_epoch();
 
  private:
+  void read_deferred(std::uint64_t page) const {
+    if (is_deferred(page)) read_from_source(page);
+  }
+  void read_from_source(std::uint64_t page) const;
+
   std::uint64_t size_;
   std::uint64_t low_end_;
   std::uint64_t rom_begin_ = kHighBase;  ///< physical; there is none at first
@@ -137,6 +180,9 @@ class Ram {
   std::vector<std::uint8_t> dirty_;
   std::vector<std::uint32_t> dirty_list_;
   PageUseListener* listener_ = nullptr;
+  PageSource* source_ = nullptr;
+  mutable std::vector<std::uint8_t> deferred_;  ///< of RAM's pages, once there is a source
+  mutable std::uint64_t deferred_count_ = 0;
 };
 
 }  // namespace chronovisor

@@ -44,7 +44,7 @@ Mmu::PageMark& Mmu::mark_of(std::uint64_t page) {
 void Mmu::drop_write_tags_of(std::uint64_t page) {
   PageMark& mark = mark_of(page);
   if (mark.slot_count == 0) return;
-  const std::uint64_t host = reinterpret_cast<std::uint64_t>(ram_.host(page * kPageSize));
+  const std::uint64_t host = ram_.host_address(page * kPageSize);
   const auto drop = [&](TlbEntry& entry) {
     if (entry.write_tag != TlbEntry::kInvalid &&
         entry.write_tag + entry.host_minus_linear == host) {
@@ -127,8 +127,9 @@ void Mmu::write_physical(std::uint64_t physical, const std::uint8_t* data, unsig
   if (offset && (ram_.use(*offset / kPageSize) & kPageWritesToBus) == 0) {
     const std::uint64_t page = *offset / kPageSize;
     if (ram_.use(page) != 0) client_.before_write_to_used_page(*offset, size);
+    std::uint8_t* const place = ram_.host(*offset);
     ram_.mark_dirty(page);
-    std::memcpy(ram_.host(*offset), data, size);
+    std::memcpy(place, data, size);
   } else {
     for (unsigned done = 0; done < size;) {
       const unsigned width = std::min(8U, std::bit_floor(size - done));

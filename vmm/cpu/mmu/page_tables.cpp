@@ -31,8 +31,9 @@ void Mmu::set_table_bits(const PageTableEntry& entry, unsigned width, std::uint6
   const std::uint64_t changed = entry.value | bits;
   if ((ram_.use(page) & kPageWritesToBus) != 0) return;
   if ((ram_.use(page) & kPageHasCode) != 0) client_.before_write_to_used_page(*offset, width);
+  std::uint8_t* const place = ram_.host(*offset);
   ram_.mark_dirty(page);
-  std::memcpy(ram_.host(*offset), &changed, width);
+  std::memcpy(place, &changed, width);
 }
 
 void Mmu::mark_table_page(std::uint64_t page, std::uint8_t use) {
@@ -210,7 +211,7 @@ bool Mmu::translate_by_entry(std::uint64_t address, Access access, TlbContext co
     const std::uint64_t tag = access == Access::write ? entry.dirty_tag : entry.read_tag;
     if (tag != (address & kPageMask)) return false;
     const std::uint64_t host = tag + entry.host_minus_linear;
-    page = ram_.physical_of(host - reinterpret_cast<std::uint64_t>(ram_.host(0))).value;
+    page = ram_.physical_of(host - ram_.host_address(0)).value;
     return true;
   };
   if (access == Access::execute) return false;

@@ -575,7 +575,7 @@ Exit Translator::execute(const Site& site) {
 
 /// Fills the entry for RIP, as the run loop would have it done, if the block there is
 /// translated. Fetches that fault, or read devices, are left to the run loop alone.
-bool Translator::find_next() {
+bool Translator::find_next() noexcept try {
   constexpr std::uint64_t kCrossesPage = kPageSize - kLongestInstruction;
   const std::uint64_t linear = cpu_.linear_rip();
   if ((key() & kKeyFlat) == 0 || (linear & ~kPageMask) > kCrossesPage ||
@@ -592,6 +592,8 @@ bool Translator::find_next() {
   cpu_.translation_.tag = tag();
   fill_jump(t);
   return true;
+} catch (...) {
+  return false;  // the run loop comes to the same, where it may be thrown
 }
 
 /// After the last instruction of a block: whether emitted code may go on at RIP, where

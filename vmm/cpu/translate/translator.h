@@ -55,7 +55,7 @@ class Translator final : public BlockListener {
   void link_pending(Translation& target);
   void fill_jump(const Translation& target);
   [[nodiscard]] JumpEntry& jump_entry(std::uint64_t rip);
-  [[nodiscard]] bool find_next();
+  [[nodiscard]] bool find_next() noexcept;
   [[nodiscard]] bool go_on();
   void unlink_incoming(Translation& target);
   void set_told(Translation& translation, bool told);

@@ -62,7 +62,7 @@ void Stepper::create_vm() {
   vm_ = std::make_unique<Vm>(device_);
   for (const Slot& slot : slots_) {
     vm_->set_memory({slot.number, slot.physical, slot.pages * kPageSize,
-                     ram_.host(slot.first_page * kPageSize)});
+                     ram_.view(slot.first_page * kPageSize, slot.pages * kPageSize).data()});
   }
   vm_->set_cpuid(guest_cpuid(device_.supported_cpuid()));
   // RDMSR and WRMSR are never stepped (StepPolicy): should one be, or should what
