@@ -1,8 +1,8 @@
 // Owns how the blocks of disks that a guest read are kept in a recording: their
 // contents in chunks of data, and a directory that says which block of which medium has
 // which. A content is kept once while it is remembered; of blocks that were read 8 bytes
-// each are, in runs of 32. Knows no file and no machine. Values; any thread. A BlockLog belongs to one
-// thread.
+// each are, in runs of 32. Knows no file and no machine. Values; any thread. A BlockLog belongs to
+// one thread.
 //
 // The payload of a block data chunk: contents of 4096 bytes, end to end.
 // The payload of a block directory chunk (varint is LEB128, at most ten bytes):

@@ -56,10 +56,13 @@ bool is_subset(const std::vector<std::string>& part, const std::vector<std::stri
 
 /// What is made by writing `images`, then the contents as checkpoints one after the other.
 Bytes recorded(const std::vector<std::pair<std::string, Bytes>>& images,
-               const std::vector<PageContents>& checkpoints) {
+               const std::vector<PageContents>& checkpoints,
+               std::uint32_t pages_per_batch = kPagesPerBatch) {
   auto file = std::make_unique<MemoryOutputFile>();
   const auto bytes = file->bytes();
-  RecordingWriter writer(std::move(file), test_id(), "{}");
+  WriterOptions options;
+  options.pages_per_batch = pages_per_batch;
+  RecordingWriter writer(std::move(file), test_id(), "{}", options);
   for (const auto& [role, content] : images) {
     writer.embed_image(role, "/" + role, MemoryInputFile(content, role));
   }
@@ -310,7 +313,7 @@ TEST_CASE("a chain of pages beyond the format's bound is refused") {
   // One page that is like an image makes the writer use recipes.
   pages[30] = test_page(80);
   const Bytes image = joined(test_page(80), test_page(81));
-  const Bytes bytes = recorded({{"initrd", image}}, {pages});
+  const Bytes bytes = recorded({{"initrd", image}}, {pages}, 64);
   recipes.push_back({PageLikeness::image, false, 0, 0});
   Bytes data;
   Bytes before(kPageSize);

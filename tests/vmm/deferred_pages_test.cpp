@@ -138,9 +138,9 @@ TEST_CASE("a machine that was put somewhere with its memory deferred runs as the
 TEST_CASE("a page that cannot be read ends a run, and the machine can be put elsewhere") {
   const auto guest = random_guest(3, 60);
   const auto reference = boot_tiny(guest.image);
-  REQUIRE(reference->run({{2'000}, 0}) == MachineStop::reached);
+  REQUIRE(reference->run({{1'000}, 0}) == MachineStop::reached);
   Kept kept(*reference);
-  REQUIRE(reference->run({{6'000}, 0}) == MachineStop::reached);
+  REQUIRE(reference->run({{2'500}, 0}) == MachineStop::reached);
   const Hash128 digest = reference->digest();
   const auto machine = boot_tiny(guest.image);
   machine->ram().set_source(kept);
@@ -151,7 +151,8 @@ TEST_CASE("a page that cannot be read ends a run, and the machine can be put els
     kept.damaged = {page};
     kept.restore(*machine);
     try {
-      CHECK(machine->run({{6'000}, 0}) == MachineStop::reached);
+      const MachineStop stop = machine->run({{2'500}, 0});
+      CHECK(stop == MachineStop::reached);
       CHECK(machine->digest() == digest);
     } catch (const Error& error) {
       CHECK(std::string(error.what()) == "damaged");
@@ -159,7 +160,7 @@ TEST_CASE("a page that cannot be read ends a run, and the machine can be put els
     }
     kept.damaged.clear();
     kept.restore(*machine);
-    REQUIRE(machine->run({{6'000}, 0}) == MachineStop::reached);
+    REQUIRE(machine->run({{2'500}, 0}) == MachineStop::reached);
     CHECK(machine->digest() == digest);
   }
   CHECK(failed > 0);
