@@ -2,8 +2,10 @@
 16 MiB and powers off), programs, and a table."""
 import json
 import os
+import re
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -27,6 +29,24 @@ def processor_seconds(command, seconds=3600, ok=(0,)):
     if done.returncode not in ok:
         sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def counted_instructions(command):
+    """Instructions that a command executes, by valgrind."""
+    done = subprocess.run(["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", "--smc-check=all", *command],
+                          stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    return int(re.search(rb"I +refs: +([\d,]+)", done.stderr)[1].replace(b",", b""))
+
+
+def in_turns(names, runs, once):
+    """What `once(name)` gave, by name: `runs` times each, in turns, after a first time that warms up."""
+    found = {name: [] for name in names}
+    for turn in range(runs + 1):
+        for name in names if turn % 2 == 0 else reversed(names):
+            result = once(name)
+            if turn > 0:
+                found[name].append(result)
+    return found
 
 
 # Boots, then works until the recording ends: for recordings of any length.
@@ -80,6 +100,42 @@ class Workload:
 def record(program, workload, output, *options):
     """Records the workload; the report of `record --json`."""
     return json.loads(call(program, "record", "-f", "-o", output, *workload.record_arguments(), *options))
+
+
+def add_machine_options(parser):
+    parser.add_argument("--build", default=os.path.join(ROOT, "build/release"))
+    parser.add_argument("--runs", type=int, default=5, help="of each that count (5)")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, once each")
+
+
+def compare_machines(arguments, workload, variants):
+    """Records the workload on machines, which are a name and options of `record`, and prints
+    the speed of each beside that of the first."""
+    if arguments.instructions and not have("valgrind"):
+        sys.exit("--instructions needs valgrind (apt install valgrind)")
+    program = find_program(arguments.build, "chronovisor")
+    out = os.path.join(workload.folder, "out.cvr")
+    names = list(variants)
+
+    def steps_by(measure):
+        """Steps, and what the recording of them took."""
+        def once(name):
+            taken = measure([program, "record", "-f", "-o", out, *workload.record_arguments(), *variants[name]])
+            return json.loads(call(program, "info", out, "--json"))["end"], taken
+        return once
+
+    if arguments.instructions:
+        each = {}
+        for name in names:
+            steps, executed = steps_by(counted_instructions)(name)
+            each[name] = executed / steps
+        table([(name, f"{each[name]:.3f}", f"{each[names[0]] / each[name]:.4f}") for name in names], ["", "instructions a step", "ratio"])
+        return
+    found = in_turns(names, arguments.runs, steps_by(processor_seconds))
+    speeds = {name: [steps / seconds for steps, seconds in found[name]] for name in names}
+    table([(name, f"{statistics.median(seconds for _, seconds in found[name]):.2f}", f"{statistics.median(speeds[name]) / 1e6:.0f}",
+            f"{statistics.median(one / first for one, first in zip(speeds[name], speeds[names[0]])):.3f}") for name in names],
+          ["", "seconds", "million steps a second", "ratio"])
 
 
 def find_program(build, name):

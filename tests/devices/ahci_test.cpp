@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "tests/devices/disk_test_support.h"
 
@@ -26,6 +27,7 @@ struct AhciBench final : DiskBench {
   MmioDevice* registers = nullptr;
 
   AhciBench() {
+    ahci.set_state_version(2);
     auto numbered = std::make_unique<NumberedDisk>(kSectors);
     disk = numbered.get();
     ahci.attach(0, std::move(numbered), "CV0");
@@ -157,6 +159,47 @@ TEST_CASE("AHCI: sectors come and go by DMA, and the interrupt is held until it 
   bench.pass();
   CHECK(bench.disk->last_sector == 12);
   CHECK(bench.disk->last_write[3] == 0xfe);
+}
+
+TEST_CASE("AHCI: a port is told of by a message also while another one's interrupt is not taken") {
+  constexpr std::uint64_t kSecond = kPort + 0x80;
+  const auto messages_sent = [](std::uint32_t state_version) {
+    AhciBench bench;
+    bench.ahci.set_state_version(state_version);
+    bench.ahci.attach(1, std::make_unique<NumberedDisk>(kSectors), "CV1");
+    bench.ahci.reset();
+    bench.ahci.write_config(0x04, 2, 0x0006);
+    bench.ahci.write_config(0x44, 4, 0xfee00000);
+    bench.ahci.write_config(0x4c, 2, 0x0031);
+    bench.ahci.write_config(0x42, 2, 1);
+    bench.start();
+    bench.write(kSecond + 0x00, kList);
+    bench.write(kSecond + 0x08, kFis);
+    bench.write(kSecond + 0x14, 0xffffffff);
+    bench.write(kSecond + 0x18, 0x11);
+    bench.prepare(0, 0x25, 5, 1, 512);
+    std::vector<std::size_t> sent;
+    const auto then = [&] { sent.push_back(bench.messages.sent.size()); };
+    bench.issue(0);
+    bench.pass();
+    then();
+    bench.write(kSecond + 0x38, 1);
+    bench.pass();
+    CHECK(bench.read(0x08) == 3);
+    then();
+    bench.write(kPort + 0x10, 0xffffffff);
+    bench.write(0x08, 1);
+    CHECK(bench.read(0x08) == 2);
+    then();
+    bench.write(kSecond + 0x10, 0xffffffff);
+    bench.write(0x08, 2);
+    CHECK(bench.read(0x08) == 0);
+    then();
+    return sent;
+  };
+  CHECK(messages_sent(2) == std::vector<std::size_t>{1, 2, 3, 3});
+  // Machines of older recordings go on as they were.
+  CHECK(messages_sent(1) == std::vector<std::size_t>{1, 1, 1, 1});
 }
 
 TEST_CASE("AHCI: queued commands end one by one, and a failed one stops the list") {

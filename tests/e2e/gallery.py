@@ -38,7 +38,7 @@ def installer(test):
     folder = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
     folder = os.environ.get("CHRONOVISOR_INSTALLER", folder)
     return rescue_disc(test, "installer", {"linux": folder + "/linux", "initrd.gz": folder + "/initrd.gz"},
-                       "linux /linux vga=normal nomodeset fb=false nokaslr\ninitrd /initrd.gz")
+                       "set gfxpayload=text\nlinux /linux nomodeset fb=false nokaslr\ninitrd /initrd.gz")
 
 
 def memtest(test):
@@ -55,7 +55,8 @@ GUESTS = {
     "grub-floppy": (grub_floppy, "64M", "wait-screen grub>\nkeys ls\\n\nwait-screen (fd0)\n", "grub>"),
     "ipxe": (ipxe, "64M", "wait-screen Ctrl-B\nkeys <ctrl-b>\nwait-screen iPXE>\nkeys help\\n\nwait-screen autoboot\n", "autoboot"),
     "memtest": (memtest, "64M", "wait-screen Memtest86+\nwait 500ms\n", "Memtest86+"),
-    "installer": (installer, "512M", "wait-screen Choose the language\nwait 1s\n", "Choose the language"),
+    # With less it asks other things first.
+    "installer": (installer, "1G", "wait-screen Choose the language\nwait 1s\n", "Choose the language"),
 }
 
 test = Test(__doc__, extra=lambda parser: parser.add_argument("guests", nargs="*", metavar="GUEST", help=", ".join(GUESTS)))

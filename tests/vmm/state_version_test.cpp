@@ -116,6 +116,7 @@ const std::map<std::string, std::string> kPins{
     {"ps2@2", "7362d13eaa0ce934c717f4a1f44d3300"},
     {"vga@2", "5609aee28697503e4652a841eb691d6b"},
     {"vga@3", "5609aee28697503e4652a841eb691d6b"},
+    {"ahci@2", "a0c8a3afd115b423be055677ac0a3134"},
     {"regions", "dc450a040ae52fac5ec6ee1cf5b4f8b9"},
 };
 

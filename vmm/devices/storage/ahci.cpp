@@ -10,6 +10,8 @@
 namespace chronovisor {
 namespace {
 
+/// The state version from which on each port is told of by a message.
+constexpr std::uint32_t kEachPortVersion = 2;
 constexpr std::uint32_t kRegisterBytes = 4096;
 constexpr std::uint32_t kFirstPort = 0x100;
 constexpr std::uint32_t kPortBytes = 0x80;
@@ -366,7 +368,7 @@ void AhciController::write_register(std::uint32_t offset, std::uint32_t value) {
     }
   } else if (offset == 0x08) {
     is_ &= ~value;
-    if (is_ == 0) interrupt_ = false;
+    if (is_ == 0 || state_version() >= kEachPortVersion) interrupt_ = false;
   }
 }
 
@@ -692,12 +694,17 @@ void AhciController::fail(Port& port, const Command& command, std::uint8_t error
   }
 }
 
+/// A message says that something is new: a driver that takes some of the ports' bits must hear of
+/// those that came meanwhile.
+/// Source: AHCI 1.3.1, 10.7 "Interrupts".
 void AhciController::update_interrupt() {
+  const std::uint32_t before = is_;
   for (unsigned n = 0; n < kPorts; ++n) {
     if ((ports_[n].is & ports_[n].ie) != 0) is_ |= 1U << n;
   }
   const bool wanted = (ghc_ & kInterruptEnable) != 0 && is_ != 0;
-  if (wanted && !interrupt_ && uses_messages()) send_message(0);
+  const bool told = interrupt_ && (is_ == before || state_version() < kEachPortVersion);
+  if (wanted && !told && uses_messages()) send_message(0);
   interrupt_ = wanted;
   set_intx(wanted);
 }

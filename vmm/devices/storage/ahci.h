@@ -35,6 +35,9 @@ class AhciController final : public PciDevice {
   void attach(unsigned port, std::unique_ptr<Disk> disk, std::string serial);
 
   [[nodiscard]] std::string_view name() const override { return "ahci"; }
+  /// Version 2 sends a message for each port that comes to want an interrupt, and for those that
+  /// are left when some were taken; version 1 only when none was wanted before.
+  [[nodiscard]] StateVersions state_versions() const override { return {1, 2}; }
   void declare(Declaration& declaration) override;
   void visit_state(StateVisitor& visitor) override;
   void reset() override;
@@ -106,7 +109,7 @@ class AhciController final : public PciDevice {
   std::array<Port, kPorts> ports_;
   std::uint32_t ghc_ = 0;
   std::uint32_t is_ = 0;
-  bool interrupt_ = false;  ///< some port asks for one
+  bool interrupt_ = false;  ///< it is asked for, and a message was sent
 };
 
 }  // namespace chronovisor
