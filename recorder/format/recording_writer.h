@@ -50,7 +50,7 @@ struct WriterOptions {
   std::size_t hold_bytes = 1u << 20;  ///< the most bytes held back
   /// zstd level of pages and of bulk input; 0 stores them as they are.
   int page_level = 1;
-  int level = 3;                      ///< zstd level of everything else
+  int level = 3;  ///< zstd level of everything else
   std::uint32_t pages_per_batch =
       kPagesPerBatch;  ///< compressed together; at most kMaxPagesPerBatch
   Position start;      ///< where a trimmed recording starts
