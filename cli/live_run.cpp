@@ -419,6 +419,7 @@ int run_live(const RunOptions& options, const RunPlan& plan, const StartConditio
   ScriptedRun script(plan.script, machine, live);
   LiveDisplay display(options.display, machine, &live.inbox());
   recorder_options.cancel = stop;
+  recorder_options.ends_on_arrival = !replicated;
   std::optional<Polling> polling;
   recorder_options.stuck = [&](const StuckGuest& guest) {
     polling = polling_of(machine, guest);

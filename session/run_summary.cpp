@@ -40,7 +40,10 @@ std::string run_summary(const RunOutcome& outcome, Position start, Position limi
   json["exit"] = {{"reason", exit_reason(outcome, limit)}, {"code", outcome.ending.code}};
   if (outcome.ending.port != 0) json["exit"]["port"] = outcome.ending.port;
   json["digest"] = outcome.digest.hex();
-  json["idle_ns"] = outcome.idle_ns;
+  // A run that was cut off in the middle of a position has no end that a replay comes to.
+  if (outcome.stop == MachineStop::ended || outcome.stop == MachineStop::idle_stopped) {
+    json["idle_ns"] = outcome.idle_ns;
+  }
   json["virtual_seconds"] = static_cast<double>(machine.now().ns) / 1e9;
   json["undefined_instructions"] = machine.cpu().counters().undefined_instructions;
   json["panicked"] = outcome.panicked;

@@ -99,13 +99,13 @@ TapeCounter RunRecorder::counter() const {
 
 bool RunRecorder::cancelled() const { return options_.cancel.requested(); }
 
-/// Runs up to `target` at most, and on to the next arrival when whoever cancels, or a full
-/// segment, interrupts the run within a position.
+/// Runs up to `target` at most, and on to the next arrival when a full segment, or whoever
+/// cancels, interrupts the run within a position.
 MachineStop RunRecorder::run_to(Position target) {
   pause_ = cancelled();
   const MachineStop stop = machine_.run({target, 0}, pause_);
   if (stop != MachineStop::interrupted) return stop;
-  if (machine_.at_arrival()) {
+  if (machine_.at_arrival() || (cancelled() && !options_.ends_on_arrival)) {
     return cancelled() ? MachineStop::interrupted : MachineStop::reached;
   }
   // What interrupted it is noticed again at the next position.

@@ -64,6 +64,9 @@ struct RecorderOptions {
   std::function<void()> segment_begun{};
   /// Ends the run when it becomes true; may be null.
   CancelToken cancel{};
+  /// Who cancels a run within a position has it end at the next one, which a replay can be
+  /// compared with; not where others rely on its doing nothing more.
+  bool ends_on_arrival = true;
 };
 
 /// How a run that is being recorded ended.
