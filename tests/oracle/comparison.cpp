@@ -136,6 +136,19 @@ void compare_fp(Differences& d, const Row& row, bool faulted, const FpImage& eng
   }
 }
 
+/// An x87 store whose exception is unmasked stores nothing. Memory that could not be written
+/// faults all the same in some of Intel's processors, as in the soft one, and not in others
+/// (a Xeon of family 6, model 207).
+bool may_store_nothing_unseen(const Row& row, const Outcome& engine, const Outcome& host) {
+  constexpr std::uint16_t kErrorSummary = 0x80;
+  const std::string_view name = row.name;
+  const bool stores =
+      name.find(" m") != std::string_view::npos &&
+      (name.starts_with("fist") || name.starts_with("fst") || name.starts_with("fbstp"));
+  return stores && engine.vector != kNoFault && host.vector == kNoFault &&
+         (host.fp.status & kErrorSummary) != 0;
+}
+
 }  // namespace
 
 std::vector<std::string> differences(const Case& c, const Row& row, const Outcome& engine,
@@ -148,6 +161,7 @@ std::vector<std::string> differences(const Case& c, const Row& row, const Outcom
   // Whether masked-out bytes fault is left to the implementation.
   const bool masked_store = row.name.starts_with("MASKMOV");
   if (masked_store && (engine.vector != kNoFault || host.vector != kNoFault)) return {};
+  if (may_store_nothing_unseen(row, engine, host)) return {};
   const bool both = host.vector != kNoFault && host.vector == engine.vector;
   const FaultTraces traces = both ? fault_traces(c, row) : FaultTraces{};
   compare_faults(d, traces, engine, host);

@@ -295,7 +295,8 @@ class Oracle {
         "of instructions that fault on both sides: what FNSTENV, FNSAVE, FSTP m80, FBSTP and ENTER "
         "had stored, the registers POPA had loaded, TOP and tags of MMX instructions, the flags of "
         "repeated CMPS and SCAS, upper halves of 32-bit repeat counters, the exact byte in CR2 for "
-        "x87 environments; MASKMOVQ and MASKMOVDQU that fault on either side\n");
+        "x87 environments; MASKMOVQ and MASKMOVDQU that fault on either side; x87 stores that an "
+        "unmasked exception keeps from storing, where the host does not fault for their memory\n");
     if (wide_address_cases_ != 0) {
       std::printf("%llu cases not compared: canonical with this host's 57-bit addresses\n",
                   static_cast<unsigned long long>(wide_address_cases_));
