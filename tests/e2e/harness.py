@@ -20,6 +20,14 @@ CMDLINE = "console=ttyS0 quiet panic=-1 nokaslr"
 # Builds with sanitizers are slow; see CHRONOVISOR_TEST_PATIENCE in tests/CMakeLists.txt.
 PATIENCE = int(os.environ.get("CHRONOVISOR_TEST_PATIENCE", "1"))
 KERNELS = ("linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64")
+# The lines of an input script that log in to a Debian of scripts/build-disk.
+LOGIN = """wait-screen login:
+keys root\\n
+wait-screen Password
+wait 1s
+keys chronos\\n
+wait-screen #
+"""
 
 
 def skip(reason):

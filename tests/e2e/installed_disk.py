@@ -7,7 +7,7 @@ suite; see CONTRIBUTING.md."""
 import json
 import os
 
-from harness import ROOT, Test, skip
+from harness import LOGIN, ROOT, Test, skip
 
 test = Test(__doc__, extra=lambda parser: (
     parser.add_argument("--image", default=os.path.join(ROOT, ".cache/disk.img"), help="made by scripts/build-disk"),
@@ -20,13 +20,7 @@ if not os.path.exists(image):
 seconds = 3600
 script = test.path("script")
 # UEFI leaves a screen of pixels, so that its text is seen on the serial line alone.
-BIOS = """wait-screen login:
-keys root\\n
-wait-screen Password
-wait 1s
-keys chronos\\n
-wait-screen #
-keys echo it is $((6*7)) > /root/note; sync; cat /root/note\\n
+BIOS = LOGIN + """keys echo it is $((6*7)) > /root/note; sync; cat /root/note\\n
 wait-screen it is 42
 keys poweroff\\n
 """

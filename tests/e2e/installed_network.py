@@ -10,7 +10,7 @@ import os
 import subprocess
 import threading
 
-from harness import ROOT, Test, skip
+from harness import LOGIN, ROOT, Test, skip
 
 test = Test(__doc__, extra=lambda parser: (
     parser.add_argument("--image", default=os.path.join(ROOT, ".cache/disk.img"), help="made by scripts/build-disk"),
@@ -53,13 +53,7 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Ser
 threading.Thread(target=server.serve_forever, daemon=True).start()
 script = test.path("script")
 with open(script, "w", encoding="ascii") as file:
-    file.write(f"""wait-screen login:
-keys root\\n
-wait-screen Password
-wait 1s
-keys chronos\\n
-wait-screen #
-keys printf '[Match]\\\\nName=en*\\\\n[Network]\\\\nDHCP=ipv4\\\\n' > /etc/systemd/network/any.network\\n
+    file.write(LOGIN + f"""keys printf '[Match]\\\\nName=en*\\\\n[Network]\\\\nDHCP=ipv4\\\\n' > /etc/systemd/network/any.network\\n
 keys systemctl start systemd-networkd; /lib/systemd/systemd-networkd-wait-online --timeout=60; echo online=$?\\n
 wait-screen online=0
 keys echo 'deb [trusted=yes] http://10.0.2.2:{server.server_port} ./' > /etc/apt/sources.list\\n

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 
-from harness import ROOT, Test, skip
+from harness import LOGIN, ROOT, Test, skip
 
 PACKAGES = "pciutils,hdparm,evtest,fio"
 SCRATCH_BYTES = 256 << 20
@@ -130,13 +130,7 @@ for name, content in (("work", GUEST.encode()), ("data", random.Random(41).randb
 subprocess.run(["xorriso", "-as", "mkisofs", "-R", "-quiet", "-o", disc, tree], check=True, capture_output=True)
 script = test.path("script")
 with open(script, "w", encoding="ascii") as file:
-    file.write(f"""wait-screen login:
-keys root\\n
-wait-screen Password
-wait 1s
-keys chronos\\n
-wait-screen #
-keys mount /dev/sr0 /mnt\\n
+    file.write(LOGIN + f"""keys mount /dev/sr0 /mnt\\n
 wait 2s
 keys sh /mnt/work {root} {scratch} {interface} > /dev/ttyS0 2>&1\\n
 wait-serial === press
