@@ -35,6 +35,7 @@ struct Options {
   std::uint64_t hot = 0;         ///< hit often
   std::uint64_t watch_length = 4;
   int seeks = 200;
+  bool each = false;  ///< every seek's time on stderr
   int steps = 1000;
 };
 
@@ -141,6 +142,10 @@ void measure(const Options& options) {
   for (int n = 0; n < options.seeks; ++n) {
     const Position target{random() % timeline.end().steps};
     times.push_back(milliseconds([&] { (void)timeline.seek({target, 0}); }));
+    if (options.each) {
+      std::fprintf(stderr, "seek to %llu: %.1f ms\n",
+                   static_cast<unsigned long long>(target.steps), times.back());
+    }
   }
   report.spread("seek", times);
 
@@ -171,7 +176,7 @@ int usage() {
   std::fprintf(
       stderr,
       "usage: travel_bench FILE [--break ADDRESS] [--watch ADDRESS] [--hot ADDRESS]\n"
-      "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] [--no-verify]\n");
+      "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] [--no-verify] [--each]\n");
   return 2;
 }
 
@@ -183,6 +188,8 @@ int run(int count, char** arguments) {
       options.travel.use_index = false;
     } else if (name == "--no-verify") {
       options.travel.verify = false;
+    } else if (name == "--each") {
+      options.each = true;
     } else if (!name.starts_with("--")) {
       options.file = name;
     } else {

@@ -115,7 +115,7 @@ void walk(const RecordingReader& reader) {
     attempt([&] {
       for (const PageRecord& page : reader.page_delta(i)) {
         std::array<std::uint8_t, kPageSize> content{};
-        reader.read_page(page.content, content);
+        reader.read_page(page.content, content, page.place);
       }
     });
   }

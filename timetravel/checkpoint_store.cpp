@@ -62,7 +62,7 @@ std::optional<Position> CheckpointStore::next_after(Position position) const {
 }
 
 void CheckpointStore::apply_delta(PageMap& map, std::size_t checkpoint) const {
-  for (const RecordingReader::KeptPage& page : reader_.kept_delta(checkpoint)) {
+  for (const PageRecord& page : reader_.page_delta(checkpoint)) {
     if (page.page >= page_count_) {
       const Position position = reader_.checkpoints()[checkpoint].position;
       throw Error(ErrorCode::bad_input,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -13,11 +12,12 @@ namespace chronovisor {
 namespace {
 
 /// The newest content of each page along the chain of parents.
-std::map<std::uint64_t, Hash128> pages_at(const RecordingReader& reader, std::size_t checkpoint) {
-  std::map<std::uint64_t, Hash128> pages;
+std::map<std::uint64_t, PageRecord> pages_at(const RecordingReader& reader,
+                                             std::size_t checkpoint) {
+  std::map<std::uint64_t, PageRecord> pages;
   std::optional<std::size_t> at = checkpoint;
   while (at) {
-    for (const PageRecord& page : reader.page_delta(*at)) pages.emplace(page.page, page.content);
+    for (const PageRecord& page : reader.page_delta(*at)) pages.emplace(page.page, page);
     const auto& parent = reader.checkpoints()[*at].parent;
     at = parent ? std::optional<std::size_t>(*parent) : std::nullopt;
   }
@@ -28,32 +28,32 @@ std::map<std::uint64_t, Hash128> pages_at(const RecordingReader& reader, std::si
 
 void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::size_t checkpoint) {
   (void)machine.close_epoch();
-  std::map<std::uint64_t, Hash128> pages = pages_at(reader, checkpoint);
-  machine.pages().for_each_page(
-      [&](std::uint64_t page) { pages.emplace(page, Machine::zero_page_hash()); });
+  std::map<std::uint64_t, PageRecord> pages = pages_at(reader, checkpoint);
+  machine.pages().for_each_page([&](std::uint64_t page) {
+    pages.emplace(page, PageRecord{page, Machine::zero_page_hash()});
+  });
   std::array<std::uint8_t, kPageSize> bytes{};
-  std::vector<std::tuple<std::uint64_t, std::uint64_t, Hash128>> kept;  // by place in the file
-  for (const auto& [page, content] : pages) {
+  std::vector<PageRecord> kept;
+  for (const auto& [page, record] : pages) {
     if (!machine.pages().has_page(page)) {
       throw Error(ErrorCode::bad_input, reader.name() + ": a checkpoint has page " +
                                             std::to_string(page) +
                                             ", outside the machine's memory");
     }
-    if (machine.page_hash(page) == content) continue;
-    if (content == Machine::zero_page_hash()) {
-      machine.replace_page(page, bytes, content);
+    if (machine.page_hash(page) == record.content) continue;
+    if (record.place) {
+      kept.push_back(record);
     } else {
-      kept.emplace_back(reader.page_place(content), page, content);
+      machine.replace_page(page, bytes, record.content);
     }
   }
   // In the order of the file, so that each batch is unpacked once.
-  std::sort(kept.begin(), kept.end(), [](const auto& left, const auto& right) {
-    return std::tie(std::get<0>(left), std::get<1>(left)) <
-           std::tie(std::get<0>(right), std::get<1>(right));
+  std::sort(kept.begin(), kept.end(), [](const PageRecord& left, const PageRecord& right) {
+    return *left.place < *right.place;
   });
-  for (const auto& [place, page, content] : kept) {
-    reader.read_page(content, bytes);
-    machine.replace_page(page, bytes, content);
+  for (const PageRecord& record : kept) {
+    reader.read_page(record.content, bytes, record.place);
+    machine.replace_page(record.page, bytes, record.content);
   }
   machine.load_sections(reader.load_sections(checkpoint));
 }

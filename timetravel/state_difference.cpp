@@ -127,7 +127,11 @@ void RecordedState::apply_delta(std::size_t checkpoint) {
                                             std::to_string(page.page) +
                                             ", outside the machine's memory");
     }
-    pages_.set(page.page, page.content);
+    if (page.place) {
+      pages_.set_recorded(page.page, page.content, *page.place);
+    } else {
+      pages_.set(page.page, page.content);
+    }
   }
 }
 
@@ -137,7 +141,7 @@ void RecordedState::read_page(std::uint64_t page, PageBytes out) {
   if (pages_.content(page) == Machine::zero_page_hash()) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
   } else {
-    reader_.read_page(pages_.content(page), out);
+    reader_.read_page(pages_.content(page), out, pages_.place(page));
   }
 }
 

@@ -97,6 +97,12 @@ void StretchQuery::note_touches(Moment before) {
   for (const PhysicalWatchHit& hit : traveller_.physical_hits()) {
     take(hit.address.value, hit.device, hit.request);
   }
+  const Cpu& cpu = traveller_.machine().cpu();
+  // CR3 as it was before one that loads it is seen there alone.
+  const bool knows = touch.device.empty() && touch.after.position != before.position &&
+                     cpu.watched_by().position == before.position &&
+                     cpu.watched_by().cr3 == cpu.state.cr3;
+  if (knows) touch.by = cpu.watched_by();
   if (!need_entries()) {
     ++answer_.count;
     return;
@@ -119,20 +125,29 @@ void StretchQuery::arrive(Moment target) {
   }
 }
 
-/// Goes back to where the touches noted can be reached, and looks at the
+/// Whether what a touch looks like has to be seen where it was.
+bool StretchQuery::needs_travel(const Touch& touch) const {
+  return query_.kind == QueryKind::value || !touch.by;
+}
+
+/// Goes back to where the touches noted can be reached, if it must, and looks at the
 /// machine before and after each. Then, to go on, returns to where it was.
 void StretchQuery::describe(bool go_on) {
   if (touches_.empty()) return;
   Machine& machine = traveller_.machine();
+  const bool travels = std::ranges::any_of(
+      touches_, [this](const Touch& touch) { return needs_travel(touch); });
   std::optional<Base> here;
-  if (go_on) {
+  if (travels && go_on) {
     here = Base{machine.position(), std::nullopt,
                 std::make_shared<const Snapshot>(traveller_.take_snapshot(pool_))};
   }
-  armed_.reset();
-  traveller_.restore(anchor_);
+  if (travels) {
+    armed_.reset();
+    traveller_.restore(anchor_);
+  }
   for (const Touch& touch : std::exchange(touches_, {})) {
-    arrive(touch.before);
+    if (needs_travel(touch)) arrive(touch.before);
     if (answer_.stopped) return;
     QueryEntry entry;
     entry.moment = touch.before;
@@ -140,8 +155,8 @@ void StretchQuery::describe(bool go_on) {
     entry.device = touch.device;
     entry.request = touch.request.text;
     if (touch.request.started_steps != kNever) entry.started = touch.request.started_steps;
-    entry.pc = machine.cpu().linear_rip();
-    entry.cr3 = machine.cpu().state.cr3;
+    entry.pc = needs_travel(touch) ? machine.cpu().linear_rip() : touch.by->linear_rip;
+    entry.cr3 = needs_travel(touch) ? machine.cpu().state.cr3 : touch.by->cr3;
     entry.address = touch.address;
     if (query_.kind == QueryKind::value) {
       entry.before = read_linear_value(machine, query_.address, query_.length);

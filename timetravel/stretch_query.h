@@ -53,12 +53,15 @@ class StretchQuery {
     std::uint64_t address = 0;
     std::string device{};  ///< empty: no device
     DeviceRequest request{};
+    /// The instruction that touched them, where the processor knew it.
+    std::optional<Cpu::WatchedBy> by{};
     std::uint64_t seen_ns = 0;  ///< where somebody is told of it
   };
   [[nodiscard]] bool is_full() const;
   [[nodiscard]] bool need_entries() const;
   [[nodiscard]] std::uint64_t now_ns() const;
   [[nodiscard]] bool is_time_to_tell() const;
+  [[nodiscard]] bool needs_travel(const Touch& touch) const;
   bool piece(Position to);
   void arrive(Moment target);
   void note_execution();

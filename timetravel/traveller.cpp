@@ -68,7 +68,7 @@ void Traveller::replace_pages(const PageMap& target) {
     machine_->replace_page(page, bytes, target.content(page));
   }
   // Nothing fails any more, so that what is deferred is what `current_` says.
-  for (const std::uint64_t page : deferred) (void)machine_->defer_page(page, target.content(page));
+  for (const std::uint64_t page : deferred) machine_->defer_page(page, target.content(page));
   current_.become(target);
   unsaved_.clear();
 }

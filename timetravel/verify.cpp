@@ -113,24 +113,21 @@ std::uint64_t steps_of(const Stretches& stretches) {
 /// Which stored contents were read and found sound, by any thread.
 class SoundContents {
  public:
-  /// Of `pages`, by place in the file, the contents that nobody has asked for yet.
-  [[nodiscard]] std::vector<Hash128> not_read(const RecordingReader& reader,
-                                              const std::vector<PageRecord>& pages) {
-    std::vector<std::pair<std::uint64_t, Hash128>> all;
-    all.reserve(pages.size());
-    for (const PageRecord& page : pages) {
-      if (page.content == Machine::zero_page_hash()) continue;
-      all.emplace_back(reader.page_place(page.content), page.content);
-    }
-    std::sort(all.begin(), all.end());
-    std::vector<Hash128> fresh;
+  /// Of `pages`, by place, those with contents that nobody has asked for yet.
+  [[nodiscard]] std::vector<PageRecord> not_read(std::vector<PageRecord> pages) {
+    std::erase_if(pages, [](const PageRecord& page) { return !page.place; });
+    std::sort(pages.begin(), pages.end(), [](const PageRecord& left, const PageRecord& right) {
+      return *left.place < *right.place;
+    });
     const std::lock_guard lock(mutex_);
-    for (const auto& [place, content] : all) {
-      if (place >= asked_.size()) asked_.resize(static_cast<std::size_t>(place) + 1 + place / 2);
-      if (!asked_[static_cast<std::size_t>(place)]) fresh.push_back(content);
-      asked_[static_cast<std::size_t>(place)] = true;
-    }
-    return fresh;
+    std::erase_if(pages, [this](const PageRecord& page) {
+      const std::size_t place = *page.place;
+      if (place >= asked_.size()) asked_.resize(place + 1 + place / 2);
+      const bool was_asked = asked_[place];
+      asked_[place] = true;
+      return was_asked;
+    });
+    return pages;
   }
 
  private:
@@ -255,8 +252,8 @@ class StretchCheck {
     RecordedState& recorded = *recorded_;
     LiveState live(run_.machine());
     std::array<std::uint8_t, kPageSize> content{};
-    for (const Hash128& hash : shared_.sound.not_read(reader_, reader_.page_delta(*checkpoint))) {
-      reader_.read_page(hash, content);  // throws when the content is damaged
+    for (const PageRecord& page : shared_.sound.not_read(reader_.page_delta(*checkpoint))) {
+      reader_.read_page(page.content, content, page.place);  // throws when it is damaged
     }
     if (!same_pages(live.pages(), recorded.pages()) || live.sections() != recorded.sections()) {
       diverged("at position " + grouped(here.steps) +

@@ -292,7 +292,7 @@ class Rewriter {
     record.parent = chain_parent(number);
     record.pages = difference(written_.of_parent(number), pages);
     writer_->checkpoint(record, [&](const PageRecord& page, PageBytes out) {
-      source.read_page(page.content, out);
+      source.read_page(page.content, out, page.place);
     });
     written_.taken(number, pages);
   }

@@ -1,5 +1,6 @@
 #include "recorder/format/boot_payload.h"
 
+#include <lz4.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -45,62 +46,24 @@ std::optional<ByteView> payload_of(ByteView image) {
   return image.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(length));
 }
 
-/// A length whose four bits were full goes on in bytes of 255 and a last one.
-bool add_length(ByteView in, std::size_t& at, std::size_t& length) {
-  std::uint8_t more = 255;
-  while (more == 255) {
-    if (at == in.size()) return false;
-    more = in[at++];
-    length += more;
-  }
-  return true;
-}
-
-/// One block of LZ4, whose matches stay within it, behind what `out` has.
-bool unpack_lz4_block(ByteView in, Bytes& out, std::size_t most) {
-  const std::size_t begin = out.size();
-  std::size_t at = 0;
-  while (at < in.size()) {
-    const std::uint8_t token = in[at++];
-    std::size_t literals = token >> 4;
-    if (literals == 15 && !add_length(in, at, literals)) return false;
-    if (literals > in.size() - at || literals > most - (out.size() - begin)) return false;
-    out.insert(out.end(), in.begin() + static_cast<std::ptrdiff_t>(at),
-               in.begin() + static_cast<std::ptrdiff_t>(at + literals));
-    at += literals;
-    if (at == in.size()) return true;  // the last sequence has no match
-    if (in.size() - at < 2) return false;
-    const std::size_t back = in[at] | std::size_t{in[at + 1]} << 8;
-    at += 2;
-    std::size_t length = token & 15;
-    if (length == 15 && !add_length(in, at, length)) return false;
-    length += 4;
-    const std::size_t have = out.size() - begin;
-    if (back == 0 || back > have || length > most - have) return false;
-    out.resize(out.size() + length);
-    std::uint8_t* const to = out.data() + out.size() - length;
-    if (back >= length) {
-      std::memcpy(to, to - back, length);
-    } else {
-      for (std::size_t n = 0; n < length; ++n) to[n] = to[n - back];
-    }
-  }
-  return true;
-}
-
+/// The legacy format's blocks, each behind its length; a match stays within its block.
 std::optional<Bytes> unpack_lz4(ByteView packed, std::size_t size) {
-  Bytes out;
-  out.reserve(size);
+  Bytes out(size);
+  std::size_t done = 0;
   for (std::size_t at = 4; at < packed.size();) {
     if (packed.size() - at < 4) return std::nullopt;
     const std::uint32_t length = u32_at(packed, at);
     at += 4;
-    if (length > packed.size() - at || out.size() >= size) return std::nullopt;
-    const std::size_t most = std::min(kMostLz4Block, size - out.size());
-    if (!unpack_lz4_block(packed.subspan(at, length), out, most)) return std::nullopt;
+    if (length > packed.size() - at || done >= size) return std::nullopt;
+    const std::size_t most = std::min(kMostLz4Block, size - done);
+    const int unpacked = LZ4_decompress_safe(reinterpret_cast<const char*>(packed.data()) + at,
+                                             reinterpret_cast<char*>(out.data()) + done,
+                                             static_cast<int>(length), static_cast<int>(most));
+    if (unpacked < 0) return std::nullopt;
+    done += static_cast<std::size_t>(unpacked);
     at += length;
   }
-  if (out.size() != size) return std::nullopt;
+  if (done != size) return std::nullopt;
   return out;
 }
 

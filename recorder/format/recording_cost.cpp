@@ -31,7 +31,7 @@ void for_each_kept(const RecordingReader& reader,
       }
     }
     std::uint64_t next = known;
-    for (const RecordingReader::KeptPage& page : reader.kept_delta(n)) {
+    for (const PageRecord& page : reader.page_delta(n)) {
       if (!page.place || *page.place < known) continue;
       next = std::max(next, std::uint64_t{*page.place} + 1);
       kept.pages.push_back(page.page);

@@ -46,28 +46,31 @@ bool RecordingReader::is_there(const PageBatch& batch) const {
 }
 
 std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
-  const std::vector<KeptPage> kept = kept_delta(checkpoint);
-  return {kept.begin(), kept.end()};
-}
-
-std::vector<RecordingReader::KeptPage> RecordingReader::kept_delta(std::size_t checkpoint) const {
   const CheckpointInfo info = checked_checkpoint(checkpoint);
-  const std::vector<PageMapEntry> map = decode_page_map(
+  const PageMapRecord map = decode_page_map(
       read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
   const std::uint32_t before = file_of(info.sequence).base.pages;
-  if (map.size() != info.pages) fail(info.sequence, "its page map has another count of pages");
-  std::vector<KeptPage> pages(map.size());
+  if (map.entries.size() != info.pages) {
+    fail(info.sequence, "its page map has another count of pages");
+  }
+  std::vector<PageRecord> pages(map.entries.size());
   std::vector<std::pair<std::uint32_t, std::size_t>> by_place;
   const std::lock_guard lock(cache_->mutex);
   const std::uint32_t end = cache_->end_of(*this, checkpoint);
-  for (std::size_t n = 0; n < map.size(); ++n) {
-    if (map[n].code > end - before)
+  for (std::size_t n = 0; n < map.entries.size(); ++n) {
+    const PageMapEntry& entry = map.entries[n];
+    if (entry.code > end - before) {
       fail(info.sequence, "its page map names a page that is not there");
-    pages[n].page = map[n].page;
-    if (map[n].code == 0) {
+    }
+    pages[n].page = entry.page;
+    if (entry.code == 0) {
       pages[n].content = zero_page_hash();
+      continue;
+    }
+    pages[n].place = before + static_cast<std::uint32_t>(entry.code - 1);
+    if (map.has_contents) {
+      pages[n].content = entry.content;
     } else {
-      pages[n].place = before + static_cast<std::uint32_t>(map[n].code - 1);
       by_place.emplace_back(*pages[n].place, n);
     }
   }

@@ -130,13 +130,9 @@ class RecordingReader {
   /// The last checkpoint at or before `position`, if there is one.
   [[nodiscard]] std::optional<std::size_t> checkpoint_before(Position position) const;
   [[nodiscard]] std::vector<Section> load_sections(std::size_t checkpoint) const;
-  /// The pages in which the checkpoint differs from its parent, ascending.
+  /// The pages in which the checkpoint differs from its parent, ascending, with
+  /// where they lie.
   [[nodiscard]] std::vector<PageRecord> page_delta(std::size_t checkpoint) const;
-  /// The same, and where each page lies among all pages stored; of a page of zeros nothing.
-  struct KeptPage : PageRecord {
-    std::optional<std::uint32_t> place;
-  };
-  [[nodiscard]] std::vector<KeptPage> kept_delta(std::size_t checkpoint) const;
   /// The page with this content, checked against it, however it is kept. Throws Error{bad_input}
   /// when the recording does not hold it. Where it lies spares looking for it.
   void read_page(const Hash128& content, PageBytes out,

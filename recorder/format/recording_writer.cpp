@@ -14,6 +14,10 @@ namespace {
 /// enough to be read for a part of it.
 constexpr std::size_t kStreamPiece = 1u << 20;
 constexpr std::size_t kConsolePiece = 1u << 16;
+/// A page map names the contents themselves where the parent is so many checkpoints before,
+/// since they would be in the directories of as many. Of a chain of parents (checkpoint_chain.h)
+/// that is a page map in 256.
+constexpr std::uint32_t kFarParent = 256;
 /// So much input at once is mostly frames, which the machine waits for while they are packed.
 constexpr std::size_t kBulkBytes = 1u << 16;
 /// The most bytes of pages that wait for the compressor.
@@ -451,12 +455,14 @@ void RecordingWriter::checkpoint(const CheckpointRecord& record, const PageProvi
     info.pages = record.pages.size();
     pages_.forget();
     submit_new_pages(record, provide);
-    std::vector<PageMapEntry> map;
-    map.reserve(record.pages.size());
+    PageMapRecord map;
+    map.has_contents = record.parent && *record.parent + kFarParent <= checkpoint_count();
+    map.entries.reserve(record.pages.size());
     for (const PageRecord& page : record.pages) {
       const bool is_zero = page.content == zero_page_hash();
       if (!is_zero) pages_.use(page.content);
-      map.push_back({page.page, is_zero ? 0 : std::uint64_t{*pages_.find(page.content)} + 1});
+      map.entries.push_back(
+          {page.page, is_zero ? 0 : std::uint64_t{*pages_.find(page.content)} + 1, page.content});
     }
     pending_->sections = encode_sections(record.sections);
     pending_->map = encode_page_map(map);

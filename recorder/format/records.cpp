@@ -46,36 +46,48 @@ std::vector<Section> decode_sections(ByteView data, std::string_view what) {
   return sections;
 }
 
-Bytes encode_page_map(std::span<const PageMapEntry> entries) {
-  CHECK_THAT(entries.size() <= kMaxPagesPerMap, "a page map above the limit");
+Bytes encode_page_map(const PageMapRecord& map) {
+  CHECK_THAT(map.entries.size() <= kMaxPagesPerMap, "a page map above the limit");
   ByteWriter out;
-  out.varint(entries.size());
+  out.varint(map.entries.size());
   std::uint64_t next = 0;
-  for (const PageMapEntry& entry : entries) {
+  for (const PageMapEntry& entry : map.entries) {
     CHECK_THAT(entry.page >= next && entry.page < kMaxPageNumber, "pages ascend, each once");
     out.varint(entry.page - next);
     out.varint(entry.code);
     next = entry.page + 1;
   }
+  if (map.has_contents) {
+    for (const PageMapEntry& entry : map.entries) {
+      if (entry.code != 0) encode_hash(entry.content, out);
+    }
+  }
   return out.take();
 }
 
-std::vector<PageMapEntry> decode_page_map(ByteView data, std::string_view what) {
+PageMapRecord decode_page_map(ByteView data, std::string_view what) {
   ByteReader in(data, what);
   const std::uint64_t count = in.varint();
   if (count > kMaxPagesPerMap || count > in.remaining() / 2)
     in.fail("more pages than the bytes left can hold");
-  std::vector<PageMapEntry> entries(static_cast<std::size_t>(count));
+  PageMapRecord map;
+  map.entries.resize(static_cast<std::size_t>(count));
   std::uint64_t next = 0;
-  for (PageMapEntry& entry : entries) {
+  for (PageMapEntry& entry : map.entries) {
     const std::uint64_t skipped = in.varint();
     if (skipped >= kMaxPageNumber - next) in.fail("a page number out of range");
     entry.page = next + skipped;
     entry.code = in.varint();
     next = entry.page + 1;
   }
-  if (!in.at_end()) in.fail("bytes are left over");
-  return entries;
+  map.has_contents = !in.at_end();
+  if (map.has_contents) {
+    for (PageMapEntry& entry : map.entries) {
+      if (entry.code != 0) entry.content = decode_hash(in);
+    }
+    if (!in.at_end()) in.fail("bytes are left over");
+  }
+  return map;
 }
 
 void encode_page_batch(const PageBatch& batch, ByteWriter& out) {

@@ -23,7 +23,13 @@ namespace chronovisor {
 struct PageRecord {
   std::uint64_t page = 0;
   Hash128 content;
-  bool operator==(const PageRecord&) const = default;
+  /// Where the content lies among all pages stored in the recording that this was read from;
+  /// nothing where that is not known, and of a page of zeros.
+  std::optional<std::uint32_t> place = std::nullopt;
+
+  bool operator==(const PageRecord& other) const {
+    return page == other.page && content == other.content;
+  }
 };
 
 /// A checkpoint as it is given to the writer.
@@ -91,10 +97,19 @@ inline constexpr std::uint32_t kMaxPagesPerBatch = 4096;
 struct PageMapEntry {
   std::uint64_t page = 0;
   std::uint64_t code = 0;
+  Hash128 content;  ///< where the map says it
 };
-/// page_map := varint count, { varint page - (page before + 1), varint code } ...
-[[nodiscard]] Bytes encode_page_map(std::span<const PageMapEntry> entries);
-[[nodiscard]] std::vector<PageMapEntry> decode_page_map(ByteView data, std::string_view what);
+/// What a checkpoint says of the pages that differ from its parent's.
+struct PageMapRecord {
+  std::vector<PageMapEntry> entries;  ///< by page
+  /// Whether the contents are named beside their ordinals. Without, they are in the
+  /// directories of the checkpoints with which they came.
+  bool has_contents = false;
+};
+/// page_map := varint count, { varint page - (page before + 1), varint code } ...,
+///   [u128 hash of each content whose code is not 0, in their order]
+[[nodiscard]] Bytes encode_page_map(const PageMapRecord& map);
+[[nodiscard]] PageMapRecord decode_page_map(ByteView data, std::string_view what);
 
 /// A page batch as the directory lists it: its chunk and what it holds.
 struct PageBatch {

@@ -116,6 +116,65 @@ TEST_CASE("the memory at the end of a long recording is known from a part of the
   }
 }
 
+TEST_CASE("a page map whose parent is far is known without the directories of its contents") {
+  LargeRecording kind;
+  kind.checkpoints = 300;
+  kind.pages = 50;
+  const Bytes bytes = large(kind);
+  const RecordingReader sound(std::make_shared<MemoryInputFile>(bytes));
+  Bytes damaged = bytes;
+  for (std::size_t n = 1; n < 16; ++n) {
+    const StreamRef directory = sound.checkpoints()[n].directory;
+    const ChunkEntry chunk = sound.index().chunks[static_cast<std::size_t>(directory.first)];
+    damaged[static_cast<std::size_t>(chunk.offset) + kChunkHeaderSize] ^= 1;
+  }
+  const RecordingReader reader(std::make_shared<MemoryInputFile>(damaged));
+  CHECK(reader.checkpoints()[256].parent == 0u);
+  const std::vector<PageRecord> far = reader.page_delta(256);
+  REQUIRE(far.size() > 10);
+  CHECK(far == sound.page_delta(256));
+  CHECK_THROWS_AS((void)reader.page_delta(16), Error);
+  CHECK(sound.page_delta(16).size() > 10);
+
+  // The contents it names are where it says, and what lies there is compared with them.
+  PageVersions versions(kind);
+  for (int n = 0; n <= 256; ++n) (void)versions.next();
+  Bytes content(kPageSize);
+  for (const PageRecord& page : far) {
+    REQUIRE(page.place.has_value());
+    sound.read_page(page.content, PageBytes(content.data(), kPageSize), page.place);
+    REQUIRE(content == LargeRecording::content(page.page, versions.of(page.page)));
+    CHECK_THROWS_WITH_AS(
+        sound.read_page(page.content, PageBytes(content.data(), kPageSize), *page.place - 1),
+        doctest::Contains("a page's content does not have its hash"), Error);
+  }
+}
+
+TEST_CASE("a page map says each content's hash or none") {
+  PageMapRecord map;
+  map.entries = {{3, 7, hash128(as_bytes("a"))}, {4, 0, {}}, {900, 1, hash128(as_bytes("b"))}};
+  const std::size_t without = encode_page_map(map).size();
+  CHECK_FALSE(decode_page_map(encode_page_map(map), "map").has_contents);
+  map.has_contents = true;
+  const Bytes bytes = encode_page_map(map);
+  CHECK(bytes.size() == without + 2 * sizeof(Hash128));
+  const PageMapRecord read = decode_page_map(bytes, "map");
+  REQUIRE(read.has_contents);
+  REQUIRE(read.entries.size() == 3);
+  for (std::size_t n = 0; n < 3; ++n) {
+    CHECK(read.entries[n].page == map.entries[n].page);
+    CHECK(read.entries[n].code == map.entries[n].code);
+    CHECK(read.entries[n].content == map.entries[n].content);
+  }
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    if (length == without) continue;  // this is one without
+    CHECK_THROWS_AS((void)decode_page_map(ByteView(bytes).first(length), "map"), Error);
+  }
+  Bytes longer = bytes;
+  longer.push_back(0);
+  CHECK_THROWS_WITH_AS((void)decode_page_map(longer, "map"), doctest::Contains("left over"), Error);
+}
+
 TEST_CASE("a copy of an old recording has short chains and the same pages") {
   LargeRecording kind;
   kind.checkpoints = 300;

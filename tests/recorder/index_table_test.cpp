@@ -65,7 +65,7 @@ ScanResult scan_of(const Bytes& bytes) {
 /// All pages of a checkpoint, as they can be read.
 std::vector<Bytes> pages_of(const RecordingReader& reader, std::size_t checkpoint) {
   std::vector<Bytes> pages;
-  for (const RecordingReader::KeptPage& page : reader.kept_delta(checkpoint)) {
+  for (const PageRecord& page : reader.page_delta(checkpoint)) {
     Bytes content(kPageSize);
     reader.read_page(page.content, PageBytes(content.data(), kPageSize), page.place);
     CHECK(hash128(content) == page.content);

@@ -104,6 +104,14 @@ class Cpu final : public MmuClient, public DmaObserver {
   [[nodiscard]] std::uint32_t deliveries() const { return deliveries_; }
   /// The moment before the latest step or delivery: position and deliveries.
   [[nodiscard]] std::pair<Position, std::uint32_t> moment_before() const { return moment_before_; }
+  /// Where an instruction began that touched what is watched.
+  struct WatchedBy {
+    Position position{kNever};
+    std::uint64_t linear_rip = 0;
+    std::uint64_t cr3 = 0;  ///< as the touch found it
+  };
+  /// The latest such instruction; one that delivers something by itself is as any other.
+  [[nodiscard]] const WatchedBy& watched_by() const { return watched_by_; }
   /// Steps retired since power-on; exact while an instruction executes.
   [[nodiscard]] Position position() const { return run_.position(); }
   void set_position(Position position);
@@ -166,10 +174,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   [[nodiscard]] std::uint64_t rip() const { return state.gpr[kGprRip]; }
   /// RIP as a linear address: with the base of CS, cut to 32 bits, outside
   /// 64-bit mode.
-  [[nodiscard]] std::uint64_t linear_rip() const {
-    const std::uint64_t offset = state.gpr[kGprRip];
-    return long64() ? offset : static_cast<std::uint32_t>(offset + state.segment[kCs].base);
-  }
+  [[nodiscard]] std::uint64_t linear_rip() const { return linear_of(state.gpr[kGprRip]); }
   /// The address of the instruction that is executing (IP, not linear).
   [[nodiscard]] std::uint64_t instruction_rip() const { return run_.instruction_rip(); }
 
@@ -481,13 +486,19 @@ class Cpu final : public MmuClient, public DmaObserver {
   void address_space_entered(unsigned number, bool known) override {
     code_.enter_address_space(number, known);
   }
-  void watched_access() override { leave_block(); }
+  void watched_access() override {
+    if (!run_.idle()) watched_by_ = {run_.position(), linear_of(run_.instruction_rip()), state.cr3};
+    leave_block();
+  }
 
   // ============================ DmaObserver ===============================================
   void device_wrote(const DmaWriter& writer, GuestPhysical address, std::uint64_t size) override;
 
  private:
   void derive_mode();
+  [[nodiscard]] std::uint64_t linear_of(std::uint64_t ip) const {
+    return long64() ? ip : static_cast<std::uint32_t>(ip + state.segment[kCs].base);
+  }
 
   // interpret/data_access.cpp: the cold halves of memory access.
   template <class T>
@@ -556,6 +567,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   bool inside_repeat_ = false;  ///< the last step left a REP instruction unfinished
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
+  WatchedBy watched_by_;                              ///< the same
   CpuCounters counters_;
 
   friend class translate::Translator;

@@ -584,10 +584,9 @@ void Machine::replace_page(std::uint64_t page, ByteView bytes, const Hash128& ha
   pages_.replace(page, bytes, hash);
 }
 
-bool Machine::defer_page(std::uint64_t page, const Hash128& hash) {
-  const bool deferred = pages_.defer(page, hash);
-  if (deferred) cpu_->page_replaced(page);
-  return deferred;
+void Machine::defer_page(std::uint64_t page, const Hash128& hash) {
+  pages_.defer(page, hash);
+  cpu_->page_replaced(page);
 }
 
 Hash128 Machine::digest() {

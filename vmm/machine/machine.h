@@ -209,7 +209,7 @@ class Machine {
   /// first wanted, which may be in the middle of an instruction: a run that throws for it
   /// leaves a machine that must be loaded anew. Sections are loaded after.
   /// @return false for pages that have to be replaced with their bytes
-  bool defer_page(std::uint64_t page, const Hash128& hash);
+  void defer_page(std::uint64_t page, const Hash128& hash);
   /// Digest of the complete state. Closes the epoch when pages are dirty, and
   /// adds them to what the next close_epoch() returns.
   [[nodiscard]] Hash128 digest();

@@ -182,11 +182,10 @@ void PageSpace::replace(std::uint64_t page, ByteView bytes, const Hash128& hash)
   set_hash(region, number, hash);
 }
 
-bool PageSpace::defer(std::uint64_t page, const Hash128& hash) {
-  if (page >= ram_hashes_.size()) return false;
+void PageSpace::defer(std::uint64_t page, const Hash128& hash) {
+  CHECK_THAT(page < ram_hashes_.size(), "a page of RAM");
   ram_.defer(page);
   ram_hashes_[page] = hash;
-  return true;
 }
 
 void PageSpace::add_to(Hasher& hasher) const {

@@ -74,9 +74,8 @@ class PageSpace {
   [[nodiscard]] std::vector<std::uint32_t> take_changed();
   /// Replaces a page; `hash` is that of `bytes`.
   void replace(std::uint64_t page, ByteView bytes, const Hash128& hash);
-  /// Replaces a page by what RAM's source has for it, which has this hash; @return false for
-  /// pages that are not RAM's, which are never deferred.
-  bool defer(std::uint64_t page, const Hash128& hash);
+  /// Replaces a page of RAM by what its source has for it, which has this hash.
+  void defer(std::uint64_t page, const Hash128& hash);
   /// Adds all contents to a digest. A machine without regions adds RAM's hashes alone.
   void add_to(Hasher& hasher) const;
 
