@@ -183,17 +183,19 @@ TEST_CASE("a kernel's pages are found in what its image unpacks to") {
 }
 
 TEST_CASE("LZ4 blocks with matches unpack, those that overlap themselves as well") {
-  // "abc", eleven bytes from three back, then "xyz" as the last sequence.
-  const Bytes block = {0x37, 'a', 'b', 'c', 3, 0, 0x30, 'x', 'y', 'z'};
+  // "abc", eleven bytes from three back, then a last sequence, which is never shorter.
+  const Bytes block = {0x37, 'a', 'b', 'c', 3,   0,   0xc0, 'm', 'n', 'o',
+                       'p',  'q', 'r', 's', 't', 'u', 'v',  'w', 'x'};
   ByteWriter packed;
   packed.integer(std::uint32_t{0x184c2102});
   for (int n = 0; n < 2; ++n) {
     packed.integer(static_cast<std::uint32_t>(block.size()));
     packed.bytes(block);
   }
-  const auto unpacked = unpack_boot_payload(kernel_image(packed.data(), 34));
+  const auto unpacked = unpack_boot_payload(kernel_image(packed.data(), 52));
   REQUIRE(unpacked);
-  CHECK(std::string(unpacked->begin(), unpacked->end()) == "abcabcabcabcabxyzabcabcabcabcabxyz");
+  CHECK(std::string(unpacked->begin(), unpacked->end()) ==
+        "abcabcabcabcabmnopqrstuvwxabcabcabcabcabmnopqrstuvwx");
 }
 
 TEST_CASE("a kernel image that is cut or damaged unpacks to nothing or within its bounds") {
