@@ -120,7 +120,7 @@ void RunRecorder::arrived(Position here) {
 bool RunRecorder::within_budget() const {
   if (options_.checkpoint_budget_percent <= 0) return true;
   const auto passed_ns = static_cast<double>(clock_ns_() - began_ns_);
-  return static_cast<double>(costs_.checkpoint_ns) <=
+  return static_cast<double>(costs_.checkpoint_ns - costs_.digest_ns) <=
          kBudgetGraceNs + passed_ns * options_.checkpoint_budget_percent / 100;
 }
 
@@ -298,15 +298,20 @@ void RunRecorder::close_interval(Position here) {
 /// says, whatever the host's speed.
 void RunRecorder::digest_only(Position here) {
   const std::uint64_t began_ns = clock_ns_();
-  last_digest_ = machine_.digest();
-  writer_->digest({here, last_digest_});
+  take_digest(here);
   costs_.checkpoint_ns += clock_ns_() - began_ns;
 }
 
-void RunRecorder::write_checkpoint(Position here) {
-  const std::vector<std::uint32_t> changed = machine_.close_epoch();
+void RunRecorder::take_digest(Position here) {
+  const std::uint64_t began_ns = clock_ns_();
   last_digest_ = machine_.digest();
   writer_->digest({here, last_digest_});
+  if (here >= next_checkpoint_) costs_.digest_ns += clock_ns_() - began_ns;
+}
+
+void RunRecorder::write_checkpoint(Position here) {
+  take_digest(here);
+  const std::vector<std::uint32_t> changed = machine_.close_epoch();
   const std::size_t count = writer_->checkpoint_count();
   // A recording that does not begin at power-on begins at a checkpoint.
   const bool needed =

@@ -43,7 +43,7 @@ struct RecorderOptions {
   bool checkpoints = true;  ///< false: digests only, at the same positions
   /// The most of the run's time that checkpoints may take, in percent, after a
   /// grace of 300 ms. One that would come too early by this is left out (its
-  /// digest is not), but never two in a row; 0 is no limit.
+  /// digest is not, and is not counted), but never two in a row; 0 is no limit.
   double checkpoint_budget_percent = 4;
   /// The recording begins with a checkpoint even at position 0, and even without
   /// `checkpoints`: the machine is not as its images make it.
@@ -87,6 +87,9 @@ struct RunOutcome {
 struct RecorderCosts {
   std::uint64_t run_ns = 0;         ///< the whole of run()
   std::uint64_t checkpoint_ns = 0;  ///< of it, taking checkpoints and digests
+  /// Of that, the digests of the positions that the spacing says, which are taken with a
+  /// checkpoint there and without.
+  std::uint64_t digest_ns = 0;
 };
 
 class RunRecorder final : private InputSource,
@@ -147,6 +150,7 @@ class RunRecorder final : private InputSource,
   void close_interval(Position here);
   void write_checkpoint(Position here);
   void digest_only(Position here);
+  void take_digest(Position here);
   [[nodiscard]] bool within_budget() const;
   [[nodiscard]] TapeCounter counter() const;
   [[nodiscard]] bool cancelled() const;
