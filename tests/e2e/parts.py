@@ -49,7 +49,14 @@ class Debugger:
             if self.server.poll() is not None:
                 test.fail("the debugger ended: " + self.server.stderr.read().decode(errors="replace"))
             time.sleep(0.05)
-        self.client = RawClient(where, seconds=300)
+        for left in range(100, -1, -1):
+            try:
+                self.client = RawClient(where, seconds=300)
+                break
+            except ConnectionRefusedError:  # the socket is there just before it is listened on
+                if left == 0:
+                    raise
+                time.sleep(0.05)
         self.client.ask("?")
 
     def position(self):
