@@ -52,6 +52,15 @@ std::string first_word(int argc, char** argv) {
   return {};
 }
 
+/// A message may quote a file's text, which a terminal shall not obey.
+std::string shown(std::string message) {
+  for (char& letter : message) {
+    const auto code = static_cast<unsigned char>(letter);
+    if ((code < 0x20 && letter != '\n' && letter != '\t') || code == 0x7f) letter = '?';
+  }
+  return message;
+}
+
 /// What is wrong with the arguments, after the command that they are for.
 int refuse_arguments(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   std::string command = "chronovisor";
@@ -155,7 +164,7 @@ int main(int argc, char** argv) {
     chronovisor::cli::report_translation();
     return finish_standard_output() ? status : static_cast<int>(ErrorCode::host);
   } catch (const Error& error) {
-    std::fprintf(stderr, "chronovisor: %s\n", error.what());
+    std::fprintf(stderr, "chronovisor: %s\n", shown(error.what()).c_str());
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "chronovisor: the host is out of memory\n");

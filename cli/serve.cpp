@@ -151,7 +151,9 @@ int serve(const ServeOptions& options) {
   serve::Server server(std::move(server_options));
   std::optional<DebuggerDoor> door;
   if (!options.gdb.empty()) door.emplace(opened, options.gdb);
-  say(opened.title() + (options.session.allow_changes ? "" : "; nothing can be changed"));
+  const char* const guarded = options.gdb.empty() ? "; nothing can be changed"
+                                                  : "; pages can change nothing, a gdb can";
+  say(opened.title() + (options.session.allow_changes ? "" : guarded));
   std::printf("%s\n", server.url().c_str());
   if (std::fflush(stdout) != 0) {
     throw Error(ErrorCode::host, "standard output: the page's address could not be written");
@@ -179,7 +181,7 @@ void add_serve(Command& app, Action& action) {
       .type_name("DIR")
       .existing_directory();
   command.add_flag("--open", options->open, "Open the page in the browser");
-  command.add_option("--gdb", options->gdb, "Let a gdb connect here, to the same session")
+  command.add_option("--gdb", options->gdb, "Let a gdb connect here, to the same session; it may keep bookmarks, and change a branch")
       .type_name("unix:PATH|tcp:ADDRESS:PORT");
   command.callback([options, &action] { action = [options] { return serve(*options); }; });
 }

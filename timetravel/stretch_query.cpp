@@ -206,6 +206,20 @@ bool StretchQuery::piece(Position to) {
   return true;
 }
 
+/// A replay that is not the recorded run answers nothing: where the stretch ends at a
+/// checkpoint, the state is compared.
+void StretchQuery::compare_end() const {
+  Machine& machine = traveller_.machine();
+  const RecordingReader& reader = traveller_.store().reader();
+  const auto checkpoint = reader.checkpoint_before(to_);
+  if (!checkpoint || machine.position() != to_ || !machine.at_arrival()) return;
+  const CheckpointInfo info = reader.checkpoints()[*checkpoint];
+  if (info.position != to_ || machine.digest() == info.digest) return;
+  throw Error(ErrorCode::divergence, reader.name() +
+                                         ": the replay differs from the recording at position " +
+                                         grouped(to_.steps) + "; verify says more");
+}
+
 StretchAnswer StretchQuery::run(const Stretch& stretch) {
   answer_ = {};
   touches_.clear();
@@ -225,6 +239,7 @@ StretchAnswer StretchQuery::run(const Stretch& stretch) {
     if (going && !control_.wanted()) answer_.stopped = true;
     going = going && !answer_.stopped;
   }
+  if (going) compare_end();
   if (!answer_.stopped) describe(false);
   armed_.reset();
   return std::move(answer_);

@@ -67,6 +67,7 @@ class StretchQuery {
   void note_execution();
   void note_touches(Moment before);
   void describe(bool go_on);
+  void compare_end() const;
   void add(const QueryEntry& entry, std::uint64_t seen_ns);
   [[noreturn]] void ended_early() const;
 

@@ -18,6 +18,7 @@ VncLibrary load() {
   VncLibrary vnc{};
   library.find("rfbGetScreen", vnc.get_screen);
   library.find(kInitServer, vnc.init_server);
+  library.find("rfbNewClient", vnc.new_client);
   library.find("rfbProcessEvents", vnc.process_events);
   library.find("rfbMarkRectAsModified", vnc.mark_modified);
   library.find("rfbNewFramebuffer", vnc.new_framebuffer);

@@ -10,6 +10,7 @@ namespace chronovisor {
 struct VncLibrary {
   decltype(&::rfbGetScreen) get_screen;
   decltype(&::rfbInitServer) init_server;
+  decltype(&::rfbNewClient) new_client;
   decltype(&::rfbProcessEvents) process_events;
   decltype(&::rfbMarkRectAsModified) mark_modified;
   decltype(&::rfbNewFramebuffer) new_framebuffer;

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/display/vnc_door.h"
 #include "host/display/vnc_library.h"
 #include "host/host.h"
 #include "host/key_text.h"
@@ -83,12 +84,11 @@ class VncServer::Implementation {
     screen_->frameBuffer = reinterpret_cast<char*>(pixels_.data());
     screen_->cursor = nullptr;  // the guest draws its own
     screen_->desktopName = "chronovisor";
-    screen_->port = options.port;
+    screen_->port = -1;  // who comes, comes by the door
     screen_->ipv6port = -1;
     screen_->autoPort = 0;
     screen_->alwaysShared = 1;
     screen_->deferUpdateTime = 10;
-    screen_->listenInterface = ::inet_addr(options.address.c_str());
     screen_->screenData = this;
     screen_->kbdAddEvent = [](rfbBool down, rfbKeySym keysym, rfbClientPtr client) {
       self(client).key(keysym, down != 0);
@@ -103,10 +103,11 @@ class VncServer::Implementation {
       screen_->passwordCheck = vnc_.check_password;
     }
     vnc_.init_server(screen_);
-    if (screen_->listenSock < 0) {
+    try {
+      door_.emplace(options.address, options.port, !options.password.empty());
+    } catch (const Error&) {
       close();
-      throw Error(ErrorCode::host, "--display vnc: cannot listen at " + options.address + ":" +
-                                       std::to_string(options.port));
+      throw;
     }
     thread_ = std::thread([this] { serve(); });
   }
@@ -141,6 +142,10 @@ class VncServer::Implementation {
   void serve() {
     constexpr long kWaitMicroseconds = 20'000;
     while (!end_) {
+      // The library closes what it is given.
+      while (std::optional<Descriptor> viewer = door_->arrival()) {
+        (void)vnc_.new_client(screen_, viewer->release());
+      }
       vnc_.process_events(screen_, kWaitMicroseconds);
       watched_ = screen_->clientHead != nullptr;
       std::optional<ScreenImage> picture;
@@ -219,6 +224,7 @@ class VncServer::Implementation {
 
   const VncLibrary& vnc_;
   rfbScreenInfoPtr screen_ = nullptr;
+  std::optional<VncDoor> door_;
   Bytes pixels_;
   std::string password_;
   std::array<char*, 2> passwords_{};

@@ -267,11 +267,41 @@ std::string StartCondition::to_json() const {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+namespace {
+
+/// Refuses values that would become others where they are taken: numbers are whole, not
+/// negative but for a time, and fit; texts end where they end.
+void require_plain(const nlohmann::json& value, const std::string& name, bool narrow = false) {
+  const auto refuse = [&](const char* why) { throw Error(ErrorCode::bad_input, name + why); };
+  if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) {
+      const bool is_narrow = name == "section_versions" || key == "state_version" ||
+                             key == "behaviour_version" || key == "deliveries";
+      require_plain(member, key, is_narrow);
+    }
+  } else if (value.is_array()) {
+    for (const nlohmann::json& member : value) require_plain(member, name);
+  } else if (value.is_number_float()) {
+    refuse(" is no whole number, or too large a one");
+  } else if (value.is_number_unsigned()) {
+    if (narrow && value.get<std::uint64_t>() > ~std::uint32_t{0}) refuse(" is too large a number");
+  } else if (value.is_number()) {
+    if (name != "rtc_start_unix_seconds" && value.get<std::int64_t>() < 0) refuse(" is negative");
+  } else if (value.is_string()) {
+    if (value.get_ref<const std::string&>().find('\0') != std::string::npos) {
+      refuse(" has a NUL in its text");
+    }
+  }
+}
+
+}  // namespace
+
 StartCondition StartCondition::from_json(const std::string& text, const std::string& what) {
   StartCondition start;
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     if (!json.is_object()) throw Error(ErrorCode::bad_input, "is no JSON object");
+    require_plain(json, "metadata");
     start.engine = json.value("engine", "");
     start.idle = json.value("idle", "");
     start.host = json.value("host", "");

@@ -131,6 +131,32 @@ TEST_CASE("a recording names its machine model; without a name it is the first")
   CHECK(start_of(*other).machine.model == "pc-98");
 }
 
+TEST_CASE("metadata whose values would be taken for others is refused, by name") {
+  const StartCondition start;
+  const std::string json = start.to_json();
+  const std::string state = "\"state_version\": " + std::to_string(kMachineStateVersion);
+  const std::string memory = "\"memory_bytes\": " + std::to_string(start.machine.memory_bytes);
+  struct Case {
+    std::string from;
+    std::string to;
+    const char* why;
+  };
+  for (const Case& one :
+       {Case{state, "\"state_version\": 4294967297", "state_version is too large a number"},
+        Case{state, "\"state_version\": 1.5", "state_version is no whole number"},
+        Case{state, "\"state_version\": -1", "state_version is negative"},
+        Case{memory, "\"memory_bytes\": 1e30", "memory_bytes is no whole number"},
+        Case{memory, "\"memory_bytes\": 18446744073709551616", "memory_bytes is no whole number"},
+        Case{state, state + ", \"section_versions\": {\"cpu\": 4294967297}",
+             "cpu is too large a number"},
+        Case{"\"model\": \"pc-1\"", "\"model\": \"pc-1\\u0000\"",
+             "model has a NUL in its text"}}) {
+    CAPTURE(one.to);
+    CHECK_THROWS_WITH_AS((void)StartCondition::from_json(without(json, one.from, one.to), "it"),
+                         doctest::Contains(one.why), Error);
+  }
+}
+
 TEST_CASE("the versions of state sections are written down where they are not 1") {
   StartCondition start;
   CHECK(start.to_json().find("section_versions") == std::string::npos);

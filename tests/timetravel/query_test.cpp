@@ -244,7 +244,8 @@ TEST_CASE("queries answer as a replay from the start would: tiny guests") {
 TEST_CASE("queries answer as a replay from the start would: paging, faults, privileges") {
   std::uint64_t seed = first_seed() + 2000;
   for (const char* name : {"paging64", "exceptions64", "interrupts64", "selfmodify64", "strings64",
-                           "privilege64", "paging32", "v86", "task_switch", "triple_fault"}) {
+                           "privilege64", "paging32", "v86", "task_switch", "task_context",
+                           "triple_fault"}) {
     std::optional<Guest> guest = built(name);
     if (!guest) {
       FAIL_CHECK("guest " << std::string(name) << " is not built (target guests)");
@@ -255,6 +256,25 @@ TEST_CASE("queries answer as a replay from the start would: paging, faults, priv
     question(*guest, seed, 40, true);
   }
   MESSAGE(answers_compared << " answers compared");
+}
+
+TEST_CASE("an instruction that changes the task is named as it began, whatever it writes") {
+  const std::optional<Guest> guest = built("task_context");
+  REQUIRE(guest);
+  for (const std::uint64_t spacing : {std::uint64_t{100}, std::uint64_t{1} << 26}) {
+    RecorderOptions recording;
+    recording.checkpoint_every_steps = spacing;
+    recording.checkpoint_budget_percent = 0;
+    const auto reader = record(*guest, 1, recording);
+    Query query;
+    query.kind = QueryKind::writes;
+    query.address = 0x100000;
+    query.length = kMostWatchedBytes;
+    query.to = reader->usable_to();
+    QueryAnswer expected = reference(*reader, query);
+    CHECK(expected.count > 100);
+    same(ask(*reader, query, {}), expected);
+  }
 }
 
 TEST_CASE("a variable's history is every change of it, seen step by step") {

@@ -81,6 +81,8 @@ void Cpu::state_replaced() {
   state.gpr[kGprZero] = 0;
   deliveries_ = 0;
   watch_.forget_hit_between_steps();
+  watched_by_ = {};
+  context_set_at_ = Position{kNever};
   flush_tlb();
   derive_mode();
 }
@@ -175,6 +177,7 @@ void Cpu::set_cr0(std::uint64_t cr0, std::uint64_t efer) {
 }
 
 void Cpu::set_cr3(std::uint64_t cr3) {
+  context_set_at_ = run_.position();
   const std::uint64_t before = std::exchange(state.cr3, cr3);
   mmu_.root_changed(before);
   leave_block();
@@ -197,6 +200,7 @@ void Cpu::set_efer(std::uint64_t efer) {
 }
 
 void Cpu::set_segment(unsigned index, const SegmentRegister& segment) {
+  if (index == kCs) context_set_at_ = run_.position();
   state.segment[index] = segment;
   if (index == kCs || index == kSs) {
     derive_mode();

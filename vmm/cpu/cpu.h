@@ -110,7 +110,7 @@ class Cpu final : public MmuClient, public DmaObserver {
     std::uint64_t linear_rip = 0;
     std::uint64_t cr3 = 0;  ///< as the touch found it
   };
-  /// The latest such instruction; one that delivers something by itself is as any other.
+  /// The latest such instruction; one that loads CS or CR3 is known by what it touched before.
   [[nodiscard]] const WatchedBy& watched_by() const { return watched_by_; }
   /// Steps retired since power-on; exact while an instruction executes.
   [[nodiscard]] Position position() const { return run_.position(); }
@@ -487,7 +487,9 @@ class Cpu final : public MmuClient, public DmaObserver {
     code_.enter_address_space(number, known);
   }
   void watched_access() override {
-    if (!run_.idle()) watched_by_ = {run_.position(), linear_of(run_.instruction_rip()), state.cr3};
+    if (!run_.idle() && context_set_at_ != run_.position()) {
+      watched_by_ = {run_.position(), linear_of(run_.instruction_rip()), state.cr3};
+    }
     leave_block();
   }
 
@@ -568,6 +570,7 @@ class Cpu final : public MmuClient, public DmaObserver {
   std::uint32_t deliveries_ = 0;
   std::pair<Position, std::uint32_t> moment_before_;  ///< for observers only
   WatchedBy watched_by_;                              ///< the same
+  Position context_set_at_{kNever};                   ///< where CS or CR3 was loaded last
   CpuCounters counters_;
 
   friend class translate::Translator;
