@@ -22,7 +22,7 @@ void require_sense(const Query& query, const QueryOptions& options) {
       query.kind == QueryKind::executes ? kMostExecutedBytes : kMostWatchedBytes;
   if (query.kind == QueryKind::value) {
     if (query.length != 1 && query.length != 2 && query.length != 4 && query.length != 8) {
-      refuse("a value has 1, 2, 4 or 8 bytes");
+      refuse("a value has a length of 1, 2, 4 or 8 bytes");
     }
   } else if (query.length == 0 || query.length > most) {
     refuse(query.kind == QueryKind::executes ? "between 1 byte and 4 KiB of code can be asked for"

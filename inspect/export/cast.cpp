@@ -48,6 +48,7 @@ class CastWriter {
     if (text_.empty() || pending_from_earlier_) began_ns_ = now_ns;
     pending_from_earlier_ = false;
     last_ns_ = now_ns;
+    last_idle_ns_ = view.idle_ns;
     for (const std::uint8_t byte : view.bytes) {
       // What is meant for a serial terminal says \r\n; a bare newline would
       // make a staircase of the lines.
@@ -59,7 +60,7 @@ class CastWriter {
 
   void finish() {
     flush(true);
-    marks_up_to({kNever}, last_ns_);
+    marks_up_to({kNever}, kNever);
   }
 
  private:
@@ -81,10 +82,12 @@ class CastWriter {
     pending_from_earlier_ = !rest.empty();
   }
 
-  void marks_up_to(Position position, std::uint64_t now_ns) {
+  /// Of idle time between the outputs around a mark nothing is known; it counts as after it.
+  void marks_up_to(Position position, std::uint64_t most_ns) {
     while (next_mark_ < marks_.size() && marks_[next_mark_].position <= position) {
       flush(false);
-      event(now_ns, "m", marks_[next_mark_].name);
+      const std::uint64_t steps = marks_[next_mark_].position.steps;
+      event(std::min(steps * ns_per_step_ + last_idle_ns_, most_ns), "m", marks_[next_mark_].name);
       ++next_mark_;
     }
   }
@@ -96,6 +99,7 @@ class CastWriter {
   std::string text_;
   std::uint64_t began_ns_ = 0;
   std::uint64_t last_ns_ = 0;
+  std::uint64_t last_idle_ns_ = 0;
   std::uint8_t previous_ = 0;
   bool pending_from_earlier_ = false;  ///< text_ is only the head of a character
 };

@@ -72,6 +72,11 @@ test.check(header["version"] == 2 and header["width"] == 80 and header["height"]
 events = [json.loads(line) for line in lines[1:]]
 test.check(all(len(e) == 3 and e[1] in ("o", "m") and isinstance(e[2], str) for e in events), "cast events malformed")
 test.check(all(a[0] <= b[0] for a, b in zip(events, events[1:])), "cast times go back")
+# A bookmark has its own time, not that of the output after it.
+test.run("bookmark", packed, "early", "5")
+marks = [json.loads(line) for line in test.run("export", packed, "--format", "cast").stdout.decode().splitlines()[1:]]
+test.check([0.0, "m", "early"] in marks, f"bookmarks in the cast: {[mark for mark in marks if mark[1] == 'm']}")
+test.run("bookmark", "--delete", packed, "early")
 text = "".join(e[2] for e in events if e[1] == "o")
 test.check(SHA_OF_16_MIB in text and "init: counted 20000\r\n" in text, "the console is not in the cast")
 
