@@ -143,8 +143,8 @@ void measure(const Options& options) {
     const Position target{random() % timeline.end().steps};
     times.push_back(milliseconds([&] { (void)timeline.seek({target, 0}); }));
     if (options.each) {
-      std::fprintf(stderr, "seek to %llu: %.1f ms\n",
-                   static_cast<unsigned long long>(target.steps), times.back());
+      std::fprintf(stderr, "seek to %llu: %.1f ms\n", static_cast<unsigned long long>(target.steps),
+                   times.back());
     }
   }
   report.spread("seek", times);
@@ -173,10 +173,10 @@ void measure(const Options& options) {
 }
 
 int usage() {
-  std::fprintf(
-      stderr,
-      "usage: travel_bench FILE [--break ADDRESS] [--watch ADDRESS] [--hot ADDRESS]\n"
-      "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] [--no-verify] [--each]\n");
+  std::fprintf(stderr,
+               "usage: travel_bench FILE [--break ADDRESS] [--watch ADDRESS] [--hot ADDRESS]\n"
+               "         [--seeks N] [--steps N] [--jobs N] [--cache BYTES] [--no-index] "
+               "[--no-verify] [--each]\n");
   return 2;
 }
 

@@ -144,9 +144,12 @@ class QueryRun {
   void search(std::size_t task, const Worker& worker) {
     const auto wanted = [&] { return task <= decided_.load(std::memory_order_relaxed); };
     if (!wanted()) return;
-    const StretchQuery::Control control{worker.stop, wanted,
+    const StretchQuery::Control control{worker.stop,
+                                        wanted,
                                         [this](std::uint64_t steps) { done_ += steps; },
-                                        options_.found, options_.count_all};
+                                        options_.found,
+                                        options_.count_all,
+                                        options_.verify};
     StretchAnswer answer =
         StretchQuery(traveller(worker.number), query_, stops_, control).run(stretches_[task]);
     if (answer.stopped) return;

@@ -59,6 +59,8 @@ struct QueryEntry {
 struct QueryOptions {
   unsigned jobs = 0;  ///< threads; 0: one a core
   bool use_index = true;
+  /// Compare the state at the end of an interval with the recorded digest.
+  bool verify = true;
   Shard shard;  ///< of the intervals
   CancelToken cancel{};
   /// Of QuerySelect::all: how many there are need not be known beyond the limit.

@@ -239,7 +239,7 @@ StretchAnswer StretchQuery::run(const Stretch& stretch) {
     if (going && !control_.wanted()) answer_.stopped = true;
     going = going && !answer_.stopped;
   }
-  if (going) compare_end();
+  if (going && control_.verify) compare_end();
   if (!answer_.stopped) describe(false);
   armed_.reset();
   return std::move(answer_);

@@ -38,6 +38,7 @@ class StretchQuery {
     /// Entries, as QueryOptions has it.
     const std::function<void(const QueryEntry&, std::uint64_t seen_ns)>& found;
     bool count_all = true;  ///< as QueryOptions has it
+    bool verify = true;     ///< the same
   };
   /// All must outlive this.
   StretchQuery(Traveller& traveller, const Query& query, const StopSet& stops,

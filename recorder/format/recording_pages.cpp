@@ -47,8 +47,8 @@ bool RecordingReader::is_there(const PageBatch& batch) const {
 
 std::vector<PageRecord> RecordingReader::page_delta(std::size_t checkpoint) const {
   const CheckpointInfo info = checked_checkpoint(checkpoint);
-  const PageMapRecord map = decode_page_map(
-      read_stream(info.map, ChunkType::page_map, "page map"), place(info.sequence) + ": page map");
+  const PageMapRecord map = decode_page_map(read_stream(info.map, ChunkType::page_map, "page map"),
+                                            place(info.sequence) + ": page map");
   const std::uint32_t before = file_of(info.sequence).base.pages;
   if (map.entries.size() != info.pages) {
     fail(info.sequence, "its page map has another count of pages");

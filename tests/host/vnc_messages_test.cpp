@@ -79,12 +79,19 @@ TEST_CASE("each message is as long as its kind and its counts say") {
     bytes.resize(size);
     return bytes;
   };
-  const std::vector<Bytes> all = {
-      message({0}, 20),         message({2, 0, 0, 3}, 16),           message({2, 0, 0, 0}, 4),
-      message({3, 1}, 10),      message({4, 1}, 8),                  message({5, 1}, 6),
-      message({6}, 8),          message({6, 0, 0, 0, 0, 0, 1}, 264), message({8}, 4),
-      message({250, 0, 1, 2}, 4), message({150, 1}, 10), message({251, 0, 0, 0, 0, 0, 2}, 40),
-      message({6, 0, 0, 0, 0xff, 0xff, 0xff, 0xf0}, 24)};
+  const std::vector<Bytes> all = {message({0}, 20),
+                                  message({2, 0, 0, 3}, 16),
+                                  message({2, 0, 0, 0}, 4),
+                                  message({3, 1}, 10),
+                                  message({4, 1}, 8),
+                                  message({5, 1}, 6),
+                                  message({6}, 8),
+                                  message({6, 0, 0, 0, 0, 0, 1}, 264),
+                                  message({8}, 4),
+                                  message({250, 0, 1, 2}, 4),
+                                  message({150, 1}, 10),
+                                  message({251, 0, 0, 0, 0, 0, 2}, 40),
+                                  message({6, 0, 0, 0, 0xff, 0xff, 0xff, 0xf0}, 24)};
   VncMessages messages = logged_in();
   for (const Bytes& one : all) {
     CAPTURE(static_cast<int>(one[0]));

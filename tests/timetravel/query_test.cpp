@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "tests/timetravel/divergent_recording.h"
 #include "tests/timetravel/random_recordings.h"
 #include "timetravel/linear_memory.h"
 
@@ -308,6 +309,29 @@ TEST_CASE("a variable's history is every change of it, seen step by step") {
     }
     CHECK(next == answer.entries.size());
   }
+}
+
+TEST_CASE("a replay that is not the recorded run answers nothing") {
+  const auto reader = testing::divergent_recording();
+  Query query;
+  query.kind = QueryKind::writes;
+  query.address = testing::kTinyCounterAddress;
+  query.length = 4;
+  QueryOptions options;
+  options.use_index = false;
+  const auto nobody = [](std::uint64_t, std::uint64_t) {};
+  query.to = {5'000};
+  CHECK(run_query(*reader, query, options, nobody).count > 100);
+  query.to = {10'000};
+  try {
+    (void)run_query(*reader, query, options, nobody);
+    FAIL("it was answered");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::divergence);
+    CHECK(std::string(error.what()).find("position 10,000") != std::string::npos);
+  }
+  options.verify = false;
+  CHECK(run_query(*reader, query, options, nobody).count > 200);
 }
 
 TEST_CASE("a query that makes no sense is refused") {
