@@ -244,9 +244,9 @@ TEST_CASE("queries answer as a replay from the start would: tiny guests") {
 
 TEST_CASE("queries answer as a replay from the start would: paging, faults, privileges") {
   std::uint64_t seed = first_seed() + 2000;
-  for (const char* name : {"paging64", "exceptions64", "interrupts64", "selfmodify64", "strings64",
-                           "privilege64", "paging32", "v86", "task_switch", "task_context",
-                           "triple_fault"}) {
+  for (const char* name :
+       {"paging64", "exceptions64", "interrupts64", "selfmodify64", "strings64", "privilege64",
+        "paging32", "v86", "task_switch", "task_context", "triple_fault"}) {
     std::optional<Guest> guest = built(name);
     if (!guest) {
       FAIL_CHECK("guest " << std::string(name) << " is not built (target guests)");
