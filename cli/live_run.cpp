@@ -361,7 +361,9 @@ RunPlan plan_run(const RunOptions& options, const std::vector<std::string>& inpu
         std::max<std::uint64_t>(parse_number(options.checkpoint_every, "--checkpoint-every"), 1000);
   }
   if (options.seek_seconds != 0 && !options.checkpoint_every.empty()) {
-    throw Error(ErrorCode::usage, "--seek-time and --checkpoint-every both say where checkpoints are; give one of them");
+    throw Error(
+        ErrorCode::usage,
+        "--seek-time and --checkpoint-every both say where checkpoints are; give one of them");
   }
   const auto seek_ns = static_cast<std::uint64_t>(options.seek_seconds * 1e9);
   if (!options.part_size.empty()) plan.parts = plan_parts(options, seek_ns);
@@ -556,7 +558,8 @@ void add_run_options(Command& command, RunOptions& options) {
   command.add_option("--limit", options.limit, "Stop at this position").type_name("POSITION");
   command
       .add_option("--checkpoint-every", options.checkpoint_every,
-                  "Steps between checkpoints, 1000 at least (67108864, or 250 ms of the run where that is fewer)")
+                  "Steps between checkpoints, 1000 at least (67108864, or 250 ms of the run where "
+                  "that is fewer)")
       .type_name("STEPS");
   command
       .add_option("--seek-time", options.seek_seconds,

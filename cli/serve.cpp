@@ -151,8 +151,8 @@ int serve(const ServeOptions& options) {
   serve::Server server(std::move(server_options));
   std::optional<DebuggerDoor> door;
   if (!options.gdb.empty()) door.emplace(opened, options.gdb);
-  const char* const guarded = options.gdb.empty() ? "; nothing can be changed"
-                                                  : "; pages can change nothing, a gdb can";
+  const char* const guarded =
+      options.gdb.empty() ? "; nothing can be changed" : "; pages can change nothing, a gdb can";
   say(opened.title() + (options.session.allow_changes ? "" : guarded));
   std::printf("%s\n", server.url().c_str());
   if (std::fflush(stdout) != 0) {
@@ -181,7 +181,10 @@ void add_serve(Command& app, Action& action) {
       .type_name("DIR")
       .existing_directory();
   command.add_flag("--open", options->open, "Open the page in the browser");
-  command.add_option("--gdb", options->gdb, "Let a gdb connect here, to the same session; it may keep bookmarks, and change a branch")
+  command
+      .add_option(
+          "--gdb", options->gdb,
+          "Let a gdb connect here, to the same session; it may keep bookmarks, and change a branch")
       .type_name("unix:PATH|tcp:ADDRESS:PORT");
   command.callback([options, &action] { action = [options] { return serve(*options); }; });
 }

@@ -135,8 +135,8 @@ bool StretchQuery::needs_travel(const Touch& touch) const {
 void StretchQuery::describe(bool go_on) {
   if (touches_.empty()) return;
   Machine& machine = traveller_.machine();
-  const bool travels = std::ranges::any_of(
-      touches_, [this](const Touch& touch) { return needs_travel(touch); });
+  const bool travels =
+      std::ranges::any_of(touches_, [this](const Touch& touch) { return needs_travel(touch); });
   std::optional<Base> here;
   if (travels && go_on) {
     here = Base{machine.position(), std::nullopt,

@@ -40,7 +40,7 @@ std::optional<std::size_t> length_of(ByteView bytes) {
         const auto length = static_cast<std::uint32_t>(u32_at(bytes, 4));
         return std::size_t{(length >> 31) != 0 ? 0U - length : length};
       });
-    case 8:   // SetScale, of two kinds of viewers
+    case 8:  // SetScale, of two kinds of viewers
     case 15:
     case 250:  // xvp
       return 4;

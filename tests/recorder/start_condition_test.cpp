@@ -149,8 +149,7 @@ TEST_CASE("metadata whose values would be taken for others is refused, by name")
         Case{memory, "\"memory_bytes\": 18446744073709551616", "memory_bytes is no whole number"},
         Case{state, state + ", \"section_versions\": {\"cpu\": 4294967297}",
              "cpu is too large a number"},
-        Case{"\"model\": \"pc-1\"", "\"model\": \"pc-1\\u0000\"",
-             "model has a NUL in its text"}}) {
+        Case{"\"model\": \"pc-1\"", "\"model\": \"pc-1\\u0000\"", "model has a NUL in its text"}}) {
     CAPTURE(one.to);
     CHECK_THROWS_WITH_AS((void)StartCondition::from_json(without(json, one.from, one.to), "it"),
                          doctest::Contains(one.why), Error);
