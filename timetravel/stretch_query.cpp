@@ -98,10 +98,8 @@ void StretchQuery::note_touches(Moment before) {
     take(hit.address.value, hit.device, hit.request);
   }
   const Cpu& cpu = traveller_.machine().cpu();
-  // CR3 as it was before one that loads it is seen there alone.
   const bool knows = touch.device.empty() && touch.after.position != before.position &&
-                     cpu.watched_by().position == before.position &&
-                     cpu.watched_by().cr3 == cpu.state.cr3;
+                     cpu.watched_by().position == before.position;
   if (knows) touch.by = cpu.watched_by();
   if (!need_entries()) {
     ++answer_.count;
@@ -147,7 +145,8 @@ void StretchQuery::describe(bool go_on) {
     traveller_.restore(anchor_);
   }
   for (const Touch& touch : std::exchange(touches_, {})) {
-    if (needs_travel(touch)) arrive(touch.before);
+    const bool is_there = needs_travel(touch);
+    if (is_there) arrive(touch.before);
     if (answer_.stopped) return;
     QueryEntry entry;
     entry.moment = touch.before;
@@ -155,8 +154,8 @@ void StretchQuery::describe(bool go_on) {
     entry.device = touch.device;
     entry.request = touch.request.text;
     if (touch.request.started_steps != kNever) entry.started = touch.request.started_steps;
-    entry.pc = needs_travel(touch) ? machine.cpu().linear_rip() : touch.by->linear_rip;
-    entry.cr3 = needs_travel(touch) ? machine.cpu().state.cr3 : touch.by->cr3;
+    entry.pc = is_there ? machine.cpu().linear_rip() : touch.by->linear_rip;
+    entry.cr3 = is_there ? machine.cpu().state.cr3 : touch.by->cr3;
     entry.address = touch.address;
     if (query_.kind == QueryKind::value) {
       entry.before = read_linear_value(machine, query_.address, query_.length);

@@ -278,6 +278,25 @@ TEST_CASE("an instruction that changes the task is named as it began, whatever i
   }
 }
 
+TEST_CASE("who wrote is named as the instruction began, through faults and changes of privilege") {
+  for (const char* name : {"exceptions64", "privilege64", "paging32", "v86", "wild_random32"}) {
+    CAPTURE(name);
+    const std::optional<Guest> guest = built(name);
+    REQUIRE(guest);
+    RecorderOptions recording;
+    recording.checkpoint_budget_percent = 0;
+    const auto reader = test::record_to(*guest, 1, recording, {100'000});
+    Query query;
+    query.kind = QueryKind::writes;
+    query.address = 0x100000;
+    query.length = kMostWatchedBytes;
+    query.to = reader->usable_to();
+    const QueryAnswer expected = reference(*reader, query);
+    CHECK(expected.count > 100);
+    same(ask(*reader, query, {}), expected);
+  }
+}
+
 TEST_CASE("a variable's history is every change of it, seen step by step") {
   for (std::uint64_t seed = 40; seed < 44; ++seed) {
     const Guest guest = tiny(seed, 30);

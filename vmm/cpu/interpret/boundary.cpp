@@ -123,6 +123,7 @@ void Cpu::deliver_fault(const GuestFault& fault) {
 
 void Cpu::count_delivery() {
   moment_before_ = {{run_.steps}, deliveries_};
+  watched_by_ = {};  // the instruction there, if one began, has not retired
   ++deliveries_;
   inside_repeat_ = false;
   // Steps are what budgets count, and here there are none.
