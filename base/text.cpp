@@ -35,6 +35,15 @@ std::string markup_text(std::string_view text) {
   return out;
 }
 
+std::string terminal_text(std::string text, std::string_view kept) {
+  for (char& letter : text) {
+    const auto code = static_cast<unsigned char>(letter);
+    const bool controls = code < 0x20 || code == 0x7f;
+    if (controls && kept.find(letter) == std::string_view::npos) letter = '?';
+  }
+  return text;
+}
+
 bool is_utf8(std::string_view text) {
   const auto byte = [&](std::size_t n) { return static_cast<unsigned char>(text[n]); };
   for (std::size_t at = 0; at < text.size();) {

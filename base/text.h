@@ -14,6 +14,10 @@ namespace chronovisor {
 /// `text` with &, <, > and " as entities.
 [[nodiscard]] std::string markup_text(std::string_view text);
 
+/// `text` as a terminal can take it, which obeys control characters: they become '?', but for
+/// those in `kept`.
+[[nodiscard]] std::string terminal_text(std::string text, std::string_view kept = {});
+
 /// Whether `text` is UTF-8: no cut or overlong sequences, no surrogates, nothing beyond
 /// U+10FFFF. (The Unicode Standard, "Unicode Encoding Forms", table of well-formed UTF-8)
 [[nodiscard]] bool is_utf8(std::string_view text);

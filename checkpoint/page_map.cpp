@@ -102,11 +102,13 @@ std::optional<std::uint32_t> PageMap::place(std::uint64_t page) const {
   return next == 0 ? std::nullopt : std::optional<std::uint32_t>(next - 1);
 }
 
-void PageMap::set_recorded(std::uint64_t page, const Hash128& content, std::uint32_t place) {
+void PageMap::set_recorded(std::uint64_t page, const Hash128& content,
+                           std::optional<std::uint32_t> place) {
   CHECK_THAT(page < page_count_, "a page outside the map");
   CHECK_THAT(place != ~std::uint32_t{0}, "a place of a page");
   set(page, content);
-  if (this->place(page) != place) own_leaf_of(page).next_place[page % kLeafPages] = place + 1;
+  if (!place || this->place(page) == place) return;
+  own_leaf_of(page).next_place[page % kLeafPages] = *place + 1;
 }
 
 void PageMap::become(const PageMap& other) {

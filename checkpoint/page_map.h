@@ -42,8 +42,8 @@ class PageMap {
   /// Where the page lies in the recording, if that is known.
   [[nodiscard]] std::optional<std::uint32_t> place(std::uint64_t page) const;
   void set(std::uint64_t page, const Hash128& content, const Bytes& bytes = nullptr);
-  /// The same for a page that is in the recording.
-  void set_recorded(std::uint64_t page, const Hash128& content, std::uint32_t place);
+  /// The same for a page of a recording, and where it lies there, if that is known.
+  void set_recorded(std::uint64_t page, const Hash128& content, std::optional<std::uint32_t> place);
   /// Takes over the pages of `other`; changes go on this map's own account.
   void become(const PageMap& other);
 

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/merge.h"
@@ -50,15 +51,6 @@ std::string first_word(int argc, char** argv) {
     if (argv[n][0] != '-') return argv[n];
   }
   return {};
-}
-
-/// A message may quote a file's text, which a terminal shall not obey.
-std::string shown(std::string message) {
-  for (char& letter : message) {
-    const auto code = static_cast<unsigned char>(letter);
-    if ((code < 0x20 && letter != '\n' && letter != '\t') || code == 0x7f) letter = '?';
-  }
-  return message;
 }
 
 /// What is wrong with the arguments, after the command that they are for.
@@ -164,7 +156,9 @@ int main(int argc, char** argv) {
     chronovisor::cli::report_translation();
     return finish_standard_output() ? status : static_cast<int>(ErrorCode::host);
   } catch (const Error& error) {
-    std::fprintf(stderr, "chronovisor: %s\n", shown(error.what()).c_str());
+    // It may quote a file's text.
+    std::fprintf(stderr, "chronovisor: %s\n",
+                 chronovisor::terminal_text(error.what(), "\n\t").c_str());
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "chronovisor: the host is out of memory\n");

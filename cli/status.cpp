@@ -1,10 +1,10 @@
 // status: how a replicated run stands.
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/parser.h"
@@ -18,14 +18,6 @@ struct StatusOptions {
   bool json = false;
 };
 
-/// What a run says goes to a terminal, which must not obey it.
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
-
 /// A line a fact; what is inside of another one after its name.
 void print_facts(const nlohmann::ordered_json& json, const std::string& before) {
   for (const auto& [name, value] : json.items()) {
@@ -34,7 +26,7 @@ void print_facts(const nlohmann::ordered_json& json, const std::string& before) 
       continue;
     }
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    std::printf("%-28s %s\n", printable(before + name).c_str(), printable(text).c_str());
+    std::printf("%-28s %s\n", terminal_text(before + name).c_str(), terminal_text(text).c_str());
   }
 }
 

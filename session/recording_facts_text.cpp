@@ -1,22 +1,13 @@
 // What is said of a recording, as text.
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "base/text.h"
 #include "host/host.h"
 #include "recorder/format/records.h"
 #include "session/recording_facts.h"
 
 namespace chronovisor::session {
 namespace {
-
-/// Text out of a file, as a terminal can take it.
-std::string plain(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
 
 std::string at(Position position) { return grouped(position.steps); }
 
@@ -34,8 +25,9 @@ std::string drive_line(const RecordingFacts& facts, std::size_t n) {
   return line(drive.kind == DriveConfig::Kind::cdrom ? "cdrom" : "disk",
               fmt::format("{}: {}, {}, {}, {}{}; {} of it embedded in {} blocks{}", n,
                           drive_interface_name(drive.interface),
-                          image.file.empty() ? "empty" : plain(image.file), plain(image.format),
-                          size_text(drive.size_bytes), drive.read_only ? ", read-only" : "",
+                          image.file.empty() ? "empty" : terminal_text(image.file),
+                          terminal_text(image.format), size_text(drive.size_bytes),
+                          drive.read_only ? ", read-only" : "",
                           size_text(kept.blocks_kept * kMediumBlockBytes),
                           grouped(kept.blocks_kept), rest));
 }
@@ -53,22 +45,24 @@ std::string card_line(const RecordingFacts& facts, std::size_t n) {
 /// Who made it, on what machine, of which versions.
 std::string origin_text(const RecordingFacts& facts) {
   const StartCondition& start = facts.start;
-  if (!facts.is_start_known) return line("machine", plain(facts.replay_trouble));
-  std::string out =
-      line("made", fmt::format("{} on {}", plain(start.created_utc), plain(start.host)));
+  if (!facts.is_start_known) return line("machine", terminal_text(facts.replay_trouble));
+  std::string out = line(
+      "made", fmt::format("{} on {}", terminal_text(start.created_utc), terminal_text(start.host)));
   if (start.parent) {
-    out += line("parent", fmt::format("{} (file id {}) at position {}{}", plain(start.parent->name),
-                                      plain(start.parent->file_id), at(start.parent->position),
-                                      start.parent->changed_by_hand ? ", changed by hand" : ""));
+    out += line("parent",
+                fmt::format("{} (file id {}) at position {}{}", terminal_text(start.parent->name),
+                            terminal_text(start.parent->file_id), at(start.parent->position),
+                            start.parent->changed_by_hand ? ", changed by hand" : ""));
   }
-  out += line("machine",
-              fmt::format("{}, engine {}, idle {}, {} memory, {} ns a step, clock from {}",
-                          plain(start.machine.model), plain(start.engine), plain(start.idle),
-                          size_text(start.machine.memory_bytes), start.machine.ns_per_step,
-                          utc_text(start.machine.rtc_start_unix_seconds)));
+  out +=
+      line("machine",
+           fmt::format("{}, engine {}, idle {}, {} memory, {} ns a step, clock from {}",
+                       terminal_text(start.machine.model), terminal_text(start.engine),
+                       terminal_text(start.idle), size_text(start.machine.memory_bytes),
+                       start.machine.ns_per_step, utc_text(start.machine.rtc_start_unix_seconds)));
   std::string newer;
   for (const auto& [name, version] : facts.state_sections) {
-    if (version != 1) newer += fmt::format(", {} {}", plain(name), version);
+    if (version != 1) newer += fmt::format(", {} {}", terminal_text(name), version);
   }
   out += line(
       "versions",
@@ -80,21 +74,21 @@ std::string origin_text(const RecordingFacts& facts) {
 }
 
 std::string guest_text(const StartCondition& start) {
-  std::string out = line("guest", plain(start.kernel_name));
-  if (!start.initrd_name.empty()) out += line("initrd", plain(start.initrd_name));
+  std::string out = line("guest", terminal_text(start.kernel_name));
+  if (!start.initrd_name.empty()) out += line("initrd", terminal_text(start.initrd_name));
   for (const StartModule& module : start.modules) {
-    out += line("module", plain(module.name) + " " + plain(module.arguments));
+    out += line("module", terminal_text(module.name) + " " + terminal_text(module.arguments));
   }
-  if (!start.command_line.empty()) out += line("append", plain(start.command_line));
+  if (!start.command_line.empty()) out += line("append", terminal_text(start.command_line));
   return out;
 }
 
 std::string parts_text(const RecordingFacts& facts) {
   std::string out;
   for (const RecordingReader::Part& part : facts.parts) {
-    out += line("part",
-                fmt::format("{}: {}, {}, from position {} to {}", part.number, plain(part.file),
-                            size_text(part.bytes), at(part.from), at(part.to)));
+    out += line("part", fmt::format("{}: {}, {}, from position {} to {}", part.number,
+                                    terminal_text(part.file), size_text(part.bytes), at(part.from),
+                                    at(part.to)));
   }
   return out;
 }
@@ -116,14 +110,14 @@ std::string contents_text(const RecordingFacts& facts) {
   out += line("inputs", inputs.empty() ? "none" : inputs);
   for (const ImageInfo& image : facts.images) {
     out +=
-        line("image", fmt::format("{}: {}, {}{}", plain(image.role), plain(image.path),
-                                  size_text(image.size_bytes),
+        line("image", fmt::format("{}: {}, {}{}", terminal_text(image.role),
+                                  terminal_text(image.path), size_text(image.size_bytes),
                                   image.storage == ImageStorage::embedded ? "" : ", not embedded"));
   }
   for (std::size_t n = 0; n < facts.drives.size(); ++n) out += drive_line(facts, n);
   for (std::size_t n = 0; n < facts.cards.size(); ++n) out += card_line(facts, n);
   for (const Bookmark& bookmark : facts.bookmarks) {
-    out += line("bookmark", plain(bookmark.name) + " at " + at(bookmark.position));
+    out += line("bookmark", terminal_text(bookmark.name) + " at " + at(bookmark.position));
   }
   out += line("sizes", fmt::format("{:<16} {:>12}", "log", size_text(facts.log_bytes)));
   for (const TypeSize& size : facts.sizes) {
@@ -144,7 +138,7 @@ std::string text_of(const RecordingFacts& facts) {
   std::string time = fmt::format("{:.3f} s virtual", static_cast<double>(facts.virtual_ns) / 1e9);
   if (facts.wall_seconds)
     time += fmt::format(", {:.1f} s on the host's clock", *facts.wall_seconds);
-  out += line("time", time) + line("ended", plain(facts.ended)) + parts_text(facts) +
+  out += line("time", time) + line("ended", terminal_text(facts.ended)) + parts_text(facts) +
          contents_text(facts);
   if (facts.counted_events != 0) {
     out += line("places", grouped(facts.counted_events) +

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <string_view>
+
+#include "base/text.h"
 
 namespace chronovisor {
 namespace {
@@ -59,10 +60,7 @@ std::optional<RecordedEnd> recorded_end(const RecordingReader& reader) {
   const nlohmann::json& exit = json["exit"];
   if (!exit.contains("reason") || !exit["reason"].is_string()) return std::nullopt;
   RecordedEnd end;
-  end.reason = exit["reason"].get<std::string>();
-  std::replace_if(
-      end.reason.begin(), end.reason.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  end.reason = terminal_text(exit["reason"].get<std::string>());
   if (exit.contains("code") && exit["code"].is_number_unsigned()) {
     end.code = exit["code"].get<std::uint32_t>();
   }

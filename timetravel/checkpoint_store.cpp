@@ -69,11 +69,7 @@ void CheckpointStore::apply_delta(PageMap& map, std::size_t checkpoint) const {
                   reader_.name() + ": the checkpoint at position " + grouped(position.steps) +
                       " has page " + std::to_string(page.page) + ", outside the machine's memory");
     }
-    if (page.place) {
-      map.set_recorded(page.page, page.content, *page.place);
-    } else {
-      map.set(page.page, page.content);
-    }
+    map.set_recorded(page.page, page.content, page.place);
   }
 }
 

@@ -48,9 +48,7 @@ void restore_checkpoint(Machine& machine, const RecordingReader& reader, std::si
     }
   }
   // In the order of the file, so that each batch is unpacked once.
-  std::sort(kept.begin(), kept.end(), [](const PageRecord& left, const PageRecord& right) {
-    return *left.place < *right.place;
-  });
+  std::ranges::sort(kept, {}, &PageRecord::place);
   for (const PageRecord& record : kept) {
     reader.read_page(record.content, bytes, record.place);
     machine.replace_page(record.page, bytes, record.content);

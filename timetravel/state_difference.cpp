@@ -127,11 +127,7 @@ void RecordedState::apply_delta(std::size_t checkpoint) {
                                             std::to_string(page.page) +
                                             ", outside the machine's memory");
     }
-    if (page.place) {
-      pages_.set_recorded(page.page, page.content, *page.place);
-    } else {
-      pages_.set(page.page, page.content);
-    }
+    pages_.set_recorded(page.page, page.content, page.place);
   }
 }
 

@@ -116,9 +116,7 @@ class SoundContents {
   /// Of `pages`, by place, those with contents that nobody has asked for yet.
   [[nodiscard]] std::vector<PageRecord> not_read(std::vector<PageRecord> pages) {
     std::erase_if(pages, [](const PageRecord& page) { return !page.place; });
-    std::sort(pages.begin(), pages.end(), [](const PageRecord& left, const PageRecord& right) {
-      return *left.place < *right.place;
-    });
+    std::ranges::sort(pages, {}, &PageRecord::place);
     const std::lock_guard lock(mutex_);
     std::erase_if(pages, [this](const PageRecord& page) {
       const std::size_t place = *page.place;

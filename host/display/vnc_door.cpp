@@ -1,7 +1,5 @@
 #include "host/display/vnc_door.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -11,17 +9,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "host/host.h"
+#include "host/network/sockets.h"
 
 namespace chronovisor {
 namespace {
 
-constexpr int kBacklog = 32;
 constexpr int kLookAgainMs = 500;
 constexpr std::uint64_t kGreetingNs = 10'000'000'000;
 /// A viewer may ask its user for the password when it has connected.
@@ -53,26 +50,21 @@ bool receive_some(int fd, Bytes& bytes) {
   return got != 0;
 }
 
+Descriptor listen_for_viewers(const std::string& address, std::uint16_t port) {
+  try {
+    return listen_tcp(address, port);
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string("--display vnc: cannot listen at ") + error.what());
+  }
+}
+
 }  // namespace
 
 VncDoor::VncDoor(const std::string& address, std::uint16_t port, bool has_password)
     : has_password_(has_password),
-      listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      listening_(listen_for_viewers(address, port)),
       event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  sockaddr_in place{};
-  place.sin_family = AF_INET;
-  place.sin_port = htons(port);
-  const int yes = 1;
-  const bool listens =
-      listening_.open() && event_.open() &&
-      ::inet_pton(AF_INET, address.c_str(), &place.sin_addr) == 1 &&
-      ::setsockopt(listening_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
-      ::bind(listening_.get(), reinterpret_cast<const sockaddr*>(&place), sizeof place) == 0 &&
-      ::listen(listening_.get(), kBacklog) == 0;
-  if (!listens) {
-    throw Error(ErrorCode::host, "--display vnc: cannot listen at " + address + ":" +
-                                     std::to_string(port) + ": " + std::strerror(errno));
-  }
+  if (!event_.open()) throw Error(ErrorCode::host, "--display vnc: no event descriptor");
   thread_ = std::thread([this] { work(); });
 }
 
@@ -138,7 +130,7 @@ bool VncDoor::is_late(const Viewer& viewer, std::uint64_t now_ns) {
 }
 
 void VncDoor::accept_viewer() {
-  Descriptor viewer(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Descriptor viewer = accept_peer(listening_);
   if (!viewer.open()) return;
   const int yes = 1;
   (void)::setsockopt(viewer.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);

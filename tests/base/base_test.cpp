@@ -205,6 +205,12 @@ TEST_CASE("two sections are compared field by field") {
   CHECK(compare_sections(save(left), save(left), "part").empty());
 }
 
+TEST_CASE("a terminal is given no control characters but those that are meant") {
+  const std::string text("a\x1b[1m\n\t\0\x7f\xc3\xa4", 11);
+  CHECK(terminal_text(text) == "a?[1m????\xc3\xa4");
+  CHECK(terminal_text(text, "\n\t") == "a?[1m\n\t??\xc3\xa4");
+}
+
 TEST_CASE("UTF-8 is what the standard calls well-formed") {
   for (const char* text :
        {"", "plain", "\xc3\xa4\xe2\x82\xac", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "\xe0\xa0\x80"}) {
